@@ -1,0 +1,1 @@
+"""Portable, whole and exact checkpoints for Ray Tune and Ray Train."""

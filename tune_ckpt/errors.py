@@ -1,0 +1,288 @@
+"""Every exception of the package: one root, facts as attributes, the message made in ``__str__``.
+
+A message says what is wrong, where, and what to do next. Readers and writers gather all faults they
+can find and raise once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+def _rebuild(cls: type[TuneCkptError], facts: dict[str, Any]) -> TuneCkptError:
+    error = cls.__new__(cls)
+    error.__dict__.update(facts)
+    return error
+
+
+class TuneCkptError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Ray sends exceptions between processes: rebuild from the facts, not from positional args.
+        return _rebuild, (type(self), self.__dict__)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        path: Where: a path in a state (``optimizer/lr_lambda``) or a file in a checkpoint.
+        reason: What is wrong there, as the rest of a sentence.
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path or '(root)'}: {self.reason}"
+
+
+def _bullets(lines: Sequence[object]) -> str:
+    return "".join(f"\n  - {line}" for line in lines)
+
+
+@dataclass(eq=False)
+class UnsupportedStateError(TuneCkptError):
+    """A state holds values that the format cannot bring back; raised before a byte is written."""
+
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.faults)} value(s) of this state cannot be written:{_bullets(self.faults)}\n"
+            "Leave them out of get_state(), turn them into plain values or arrays, or pass them as "
+            "constructor arguments when the object is restored."
+        )
+
+
+@dataclass(eq=False)
+class CorruptDataError(TuneCkptError):
+    """Bytes are not what was written: cut short, altered, or not of this format.
+
+    Attributes:
+        file: The file (or other source) that holds the bytes.
+        reason: What does not fit.
+        offset: Byte offset in the file at which it was noticed, where known.
+    """
+
+    file: str
+    reason: str
+    offset: int | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.offset is None else f"{self.file}, byte {self.offset}"
+        return (
+            f"{where}: {self.reason}. The file is damaged or was not written by this library; "
+            "use another checkpoint, or copy this one again from its source."
+        )
+
+
+@dataclass(eq=False)
+class CorruptCheckpointError(TuneCkptError):
+    """A checkpoint failed verification; ``faults`` names every file at fault."""
+
+    path: str
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"The checkpoint at {self.path} is damaged:{_bullets(self.faults)}\n"
+            "Use another checkpoint, or copy this one again from its source."
+        )
+
+
+@dataclass(eq=False)
+class IncompleteCheckpointError(TuneCkptError):
+    """A folder holds the beginning of a checkpoint whose commit (``metadata.json``) never came."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} holds an unfinished checkpoint: files are there, but no metadata.json, "
+            "which is written last. The process that saved it was stopped; use an earlier one."
+        )
+
+
+@dataclass(eq=False)
+class NotACheckpointError(TuneCkptError):
+    """A path is not a checkpoint (or does not exist)."""
+
+    path: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is not a checkpoint: {self.found}."
+
+
+@dataclass(eq=False)
+class ComponentNotFoundError(TuneCkptError):
+    """A checkpoint has no component of that name."""
+
+    path: str
+    component: str
+    available: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = ", ".join(self.available) or "none"
+        return f"{self.path} has no component {self.component!r}; its components: {names}."
+
+
+@dataclass(eq=False)
+class UntrustedPickleError(TuneCkptError):
+    """A pickle names things outside the table of harmless ones, and nobody trusted it.
+
+    Attributes:
+        file: The file (or other source) that holds the pickle.
+        names: What it would import, each as ``module:name``.
+    """
+
+    file: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file} is a pickle that would import:{_bullets(self.names)}\n"
+            "Reading it could run code. If you trust whoever wrote it, pass allow_pickle=True; to "
+            "be rid of the question, convert the checkpoint to msgpack where it was made."
+        )
+
+
+@dataclass(eq=False)
+class PickleReadError(TuneCkptError):
+    """A trusted pickle could not be read, most often because another Python or library wrote it."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file} cannot be unpickled here: {self.reason}. Pickles that hold code open only "
+            "in the Python that wrote them: open it there and convert it to msgpack."
+        )
+
+
+@dataclass(eq=False)
+class ClassNotFoundError(TuneCkptError):
+    """The class named in a checkpoint cannot be found (and is never replaced by another)."""
+
+    path: str
+    class_name: str
+    reason: str
+
+    def __str__(self) -> str:
+        simple = self.class_name.rpartition(":")[2]
+        return (
+            f"The checkpoint at {self.path} was saved by class {self.class_name}, which was not "
+            f"used: {self.reason}. Import the module that defines it and call "
+            f"{simple}.from_checkpoint(path) on the class itself."
+        )
+
+
+@dataclass(eq=False)
+class RestoreError(TuneCkptError):
+    """What a checkpoint holds does not fit the object; the object was not touched."""
+
+    path: str
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"The checkpoint at {self.path} does not fit the object:{_bullets(self.faults)}\n"
+            "Nothing was restored. Restore into the object that was saved, or only the parts that "
+            "fit (component=...)."
+        )
+
+
+@dataclass(eq=False)
+class InvalidNameError(TuneCkptError):
+    """A component's name cannot be a folder's name."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r} cannot name a component: {self.reason}. Give it another name."
+
+
+@dataclass(eq=False)
+class StorageError(TuneCkptError):
+    """Storage refused an operation (no space, no permission, no network, ...)."""
+
+    path: str
+    operation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"Cannot {self.operation} {self.path}: {self.reason}."
+
+
+@dataclass(eq=False)
+class UnknownMetricError(TuneCkptError):
+    """No result of the sweep reports that metric; ``available`` lists those there are, nearest first."""
+
+    metric: str
+    available: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = ", ".join(self.available) or "none"
+        return f"No result reports the metric {self.metric!r}. Reported, nearest first: {names}."
+
+
+@dataclass(eq=False)
+class AmbiguousMetricError(TuneCkptError):
+    """A metric's name fits two values of one result: a literal key and a nested one."""
+
+    metric: str
+    where: str
+
+    def __str__(self) -> str:
+        return (
+            f"The metric {self.metric!r} is ambiguous in {self.where}: the result has both that "
+            "literal key and that nested path. Report it under one name."
+        )
+
+
+@dataclass(eq=False)
+class NoCheckpointError(TuneCkptError):
+    """A sweep holds no checkpoint that can be ranked.
+
+    Attributes:
+        source: The experiment that was searched.
+        passed_over: One line for each checkpoint or trial that was passed over, and why.
+    """
+
+    source: str
+    passed_over: tuple[str, ...]
+
+    def __str__(self) -> str:
+        why = _bullets(self.passed_over) if self.passed_over else " no trial has a checkpoint."
+        return f"No usable checkpoint in {self.source}:{why}"
+
+
+@dataclass(eq=False)
+class MissingDependencyError(TuneCkptError):
+    """A value needs a package that is not installed."""
+
+    package: str
+    purpose: str
+
+    def __str__(self) -> str:
+        return f"{self.purpose} needs {self.package}: pip install {self.package}"
+
+
+@dataclass(eq=False)
+class UntrustedReferenceError(TuneCkptError):
+    """A class or function named in a document was not imported."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} was not imported: {self.reason}. Pass resolve(trusted=[{self.name!r}])."
+        )

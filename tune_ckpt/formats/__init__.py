@@ -1,0 +1,1 @@
+"""Floor 1: a state to bytes and back. Knows no folders."""

@@ -1,0 +1,250 @@
+"""A typed document as bytes: where its header, tree and blobs lie, and moving them at full speed.
+
+A document is a stream of ordinary msgpack objects::
+
+    header   ["tune_ckpt", version, tree_nbytes (uint 64), digest (bin 8, 16 bytes)]    39 bytes
+    tree     table: [[nbytes, digest], ...], one entry a blob
+             state: the state, each large array replaced by the number of its blob
+    blobs    nil ... nil  bin 32 (data)   the data begins on a multiple of 64 bytes;
+             ...                          one over 4 GiB is several such pieces
+
+A digest is XXH3-128, big-endian, of a blob's data or (in the header) of the whole tree. The tree
+holds the digests of the blobs, so the header's digest names the whole content.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgpack
+import xxhash
+
+from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.formats.io import Sink, Source, read_range
+
+MAGIC = "tune_ckpt"
+VERSION = 1
+ALIGNMENT = 64
+PIECE_NBYTES = 2**32 - ALIGNMENT  # the most that one bin object holds, in aligned pieces
+_HEADER = struct.Struct(">B 10s B BQ BB16s")
+_HEADER_START = bytes([0x94, 0xA0 + len(MAGIC)]) + MAGIC.encode()
+_CHUNK_NBYTES = 2**18  # hashed while it is in the processor's cache
+_THREADS = min(4, os.cpu_count() or 1)
+_WORTH_THREADS_NBYTES = 2**22
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One contiguous range of a blob: its bytes lie at ``offset``, behind ``prefix``."""
+
+    offset: int
+    nbytes: int
+    prefix: bytes
+
+
+def place_blobs(start: int, sizes: Sequence[int]) -> Iterator[list[Piece]]:
+    """Yield where each blob lies when the first may begin at byte ``start``."""
+    for size in sizes:
+        pieces = []
+        while size:
+            nbytes = min(size, PIECE_NBYTES)
+            padding = -(start + 5) % ALIGNMENT
+            prefix = b"\xc0" * padding + b"\xc6" + nbytes.to_bytes(4, "big")
+            pieces.append(Piece(start + len(prefix), nbytes, prefix))
+            start += len(prefix) + nbytes
+            size -= nbytes
+        yield pieces
+
+
+# ------------------------------------------------------------------------------------- writing
+
+
+class Document:
+    """A packed state, ready to be written.
+
+    Attributes:
+        nbytes: The size of the whole document.
+    """
+
+    def __init__(self, state: bytes, blobs: Sequence[memoryview]) -> None:
+        self._state = state
+        self._blobs = blobs
+        sizes = [blob.nbytes for blob in blobs]
+        head_nbytes = len(self._head([b"\0" * 16] * len(blobs))[0])
+        self._places = list(place_blobs(head_nbytes, sizes))
+        last = self._places[-1][-1] if blobs else Piece(head_nbytes, 0, b"")
+        self.nbytes = last.offset + last.nbytes
+
+    def write(self, sink: Sink) -> str:
+        """Write the document to a sink of `nbytes` bytes and return its digest (hexadecimal)."""
+        if sink.random_access:
+            digests = self._each_blob(lambda number: self._write_blob(sink, number))
+            head, digest = self._head(digests)
+            sink.write_at(0, head)
+            return digest.hex()
+        head, digest = self._head(self._each_blob(lambda number: _digest(self._blobs[number])))
+        sink.write_at(0, head)
+        for number in range(len(self._blobs)):
+            self._write_blob(sink, number)
+        return digest.hex()
+
+    def _head(self, digests: Sequence[bytes]) -> tuple[bytes, bytes]:
+        table = [[blob.nbytes, digest] for blob, digest in zip(self._blobs, digests, strict=True)]
+        tree = msgpack.packb(table) + self._state
+        digest = _digest(tree)
+        start = _HEADER_START + bytes([VERSION, 0xCF]) + len(tree).to_bytes(8, "big")
+        return start + b"\xc4\x10" + digest + tree, digest
+
+    def _write_blob(self, sink: Sink, number: int) -> bytes:
+        blob = self._blobs[number]
+        digest = xxhash.xxh3_128()
+        for piece in self._places[number]:
+            sink.write_at(piece.offset - len(piece.prefix), piece.prefix)
+            for start in range(0, piece.nbytes, _CHUNK_NBYTES):
+                chunk = blob[start : min(start + _CHUNK_NBYTES, piece.nbytes)]
+                digest.update(chunk)
+                sink.write_at(piece.offset + start, chunk)
+            blob = blob[piece.nbytes :]
+        return digest.digest()
+
+    def _each_blob(self, work: Callable[[int], bytes]) -> list[bytes]:
+        return in_threads(work, range(len(self._blobs)), self.nbytes)
+
+
+def _digest(data: bytes | memoryview) -> bytes:
+    return xxhash.xxh3_128_digest(data)
+
+
+def in_threads(work: Callable[[T], R], items: Sequence[T], nbytes: int) -> list[R]:
+    """Return ``work`` of each item, by several threads where ``nbytes`` of work are worth it."""
+    if nbytes < _WORTH_THREADS_NBYTES or len(items) < 2 or _THREADS < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(work, items))
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands before the blobs.
+
+    Attributes:
+        state: The state's msgpack bytes.
+        digest: The document's digest, hexadecimal.
+        blobs: Where each blob's pieces lie.
+        digests: Each blob's digest.
+    """
+
+    state: memoryview
+    digest: str
+    blobs: list[list[Piece]]
+    digests: list[bytes]
+
+
+def read_head(source: Source) -> Head:
+    """Read header and tree, and check them and the document's size.
+
+    Raises:
+        CorruptDataError: They are not what was written.
+    """
+    header = bytes(read_range(source, 0, min(_HEADER.size, source.nbytes)))
+    if not header.startswith(_HEADER_START):
+        raise CorruptDataError(source.name, "it is no tune_ckpt document", 0)
+    if len(header) < _HEADER.size:
+        raise CorruptDataError(source.name, "its header is cut short", len(header))
+    _, _, version, uint64, tree_nbytes, bin8, size, digest = _HEADER.unpack(header)
+    if version != VERSION:
+        raise CorruptDataError(source.name, f"its format version {version} is not known here", 11)
+    if (uint64, bin8, size) != (0xCF, 0xC4, 16):
+        raise CorruptDataError(source.name, "its header is damaged", 12)
+    tree = memoryview(read_range(source, _HEADER.size, tree_nbytes))
+    if _digest(tree) != digest:
+        raise CorruptDataError(source.name, "its tree does not match its digest", _HEADER.size)
+    return _parse_tree(source, tree, digest)
+
+
+def _parse_tree(source: Source, tree: memoryview, digest: bytes) -> Head:
+    unpacker = msgpack.Unpacker(max_buffer_size=0)
+    unpacker.feed(tree)
+    try:
+        table = unpacker.unpack()
+        state = tree[unpacker.tell() :]
+        unpacker.skip()  # costs little, and shows every length to be true before it is believed
+        end = unpacker.tell()
+        sizes, digests = _checked_table(table)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        where = _HEADER.size + unpacker.tell()
+        raise CorruptDataError(source.name, f"its tree is no msgpack: {error}", where) from error
+    blobs = list(place_blobs(_HEADER.size + tree.nbytes, sizes))
+    last = blobs[-1][-1] if blobs else Piece(_HEADER.size + tree.nbytes, 0, b"")
+    nbytes = last.offset + last.nbytes
+    if end != tree.nbytes or nbytes != source.nbytes:
+        reason = f"it has {source.nbytes} bytes instead of {nbytes}"
+        raise CorruptDataError(source.name, reason, min(nbytes, source.nbytes))
+    return Head(state, digest.hex(), blobs, digests)
+
+
+def _checked_table(table: Any) -> tuple[list[int], list[bytes]]:
+    sizes, digests = [size for size, _ in table], [digest for _, digest in table]
+    if any(type(size) is not int or size <= 0 for size in sizes):
+        raise ValueError("a blob's size is not a positive number")
+    if any(type(digest) is not bytes or len(digest) != 16 for digest in digests):
+        raise ValueError("a blob's digest is not 16 bytes")
+    return sizes, digests
+
+
+def read_blob(source: Source, head: Head, number: int, target: memoryview) -> None:
+    """Read a blob into ``target``, which has its size, and check its digest.
+
+    Raises:
+        CorruptDataError: The bytes are not what was written.
+    """
+    start = 0
+
+    def take(nbytes: int) -> memoryview:
+        nonlocal start
+        start += nbytes
+        return target[start - nbytes : start]
+
+    _read_pieces(source, head, number, take)
+
+
+def check_blob(source: Source, head: Head, number: int) -> None:
+    """Check a blob's digest with one chunk of memory.
+
+    Raises:
+        CorruptDataError: The bytes are not what was written.
+    """
+    chunk = memoryview(bytearray(source.chunk_nbytes))
+    _read_pieces(source, head, number, lambda nbytes: chunk[:nbytes])
+
+
+def _read_pieces(
+    source: Source, head: Head, number: int, take: Callable[[int], memoryview]
+) -> None:
+    digest = xxhash.xxh3_128()
+    for piece in head.blobs[number]:
+        prefix = bytearray(len(piece.prefix))
+        # The first request brings the prefix along: a request has its price.
+        before: tuple[memoryview, ...] = (memoryview(prefix),)
+        for start in range(0, piece.nbytes, source.chunk_nbytes):
+            chunk = take(min(source.chunk_nbytes, piece.nbytes - start))
+            source.read_into(piece.offset + start - len(prefix) * len(before), *before, chunk)
+            digest.update(chunk)
+            before = ()
+        if prefix != piece.prefix:
+            where = piece.offset - len(prefix)
+            raise CorruptDataError(source.name, f"what precedes blob {number} is altered", where)
+    if digest.digest() != head.digests[number]:
+        where = head.blobs[number][0].offset
+        raise CorruptDataError(source.name, f"blob {number} does not match its digest", where)

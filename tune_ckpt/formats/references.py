@@ -1,0 +1,101 @@
+"""Things that a document names but never brings along: classes, functions, enum members.
+
+They are read back as inert values. Only `Reference.resolve` imports, and only what its caller
+lists.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from tune_ckpt.errors import UntrustedReferenceError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A class or function by its import name, not imported.
+
+    Attributes:
+        name: ``module:qualified.name``.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        """Refuse anything but a name."""
+        if type(self.name) is not str or self.name.count(":") != 1:
+            raise ValueError(f"{self.name!r} is not of the form module:name")
+
+    def resolve(self, trusted: Collection[Any]) -> Any:
+        """Import and return the real thing.
+
+        Args:
+            trusted: What may be imported: names (``module:qualified.name``), or the classes and
+                functions themselves.
+
+        Raises:
+            UntrustedReferenceError: The name is not among them, or leads to nothing.
+        """
+        for candidate in trusted:
+            if candidate == self.name:
+                return self._import()
+            if not isinstance(candidate, str) and _dotted(candidate) == self.name:
+                return candidate
+        raise UntrustedReferenceError(self.name, "it is not in the list of trusted names")
+
+    def _import(self) -> Any:
+        module, _, qualname = self.name.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in qualname.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            raise UntrustedReferenceError(self.name, str(error)) from error
+        return found
+
+
+@dataclass(frozen=True)
+class EnumValue:
+    """An enum member whose class is not loaded in this process, or no longer has that member."""
+
+    cls: Reference
+    name: str | None
+    value: Any
+
+
+@dataclass(frozen=True)
+class NamedTupleValue:
+    """A namedtuple whose class is not loaded in this process, or has other fields now."""
+
+    cls: Reference
+    fields: tuple[str, ...]
+    values: list[Any]
+
+
+def _dotted(value: Any) -> str:
+    return f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', None)}"
+
+
+def name_of(value: Any) -> str | None:
+    """Return a class's or function's import name, or None where it cannot be imported by name."""
+    name = _dotted(value)
+    return name if _lookup(name) is value else None
+
+
+def loaded_class(name: str) -> type | None:
+    """Return the class of that name if its module is loaded already; never imports anything."""
+    found = _lookup(name)
+    return found if isinstance(found, type) else None
+
+
+def _lookup(name: str) -> Any:
+    # Only dictionaries are read: a module's __getattr__ or a class's descriptors could run code.
+    module, _, qualname = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, "__dict__", {}).get(part)
+    return found

@@ -1,0 +1,1 @@
+"""Floor 4: Ray Tune. The Trainable mixin, the callback, resuming and retention."""
