@@ -1,1 +1,74 @@
-"""Portable, whole and exact checkpoints for Ray Tune and Ray Train."""
+"""Portable, whole and exact checkpoints for Ray Tune and Ray Train.
+
+Public names are resolved when they are first used: ``import tune_ckpt`` alone loads neither Ray nor
+torch, so a checkpoint can be read where neither is installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tune_ckpt.version import __version__
+
+if TYPE_CHECKING:
+    from tune_ckpt.adapters import register_adapter
+    from tune_ckpt.checkpointable import Checkpointable
+    from tune_ckpt.convert import convert_to_msgpack_checkpoint
+    from tune_ckpt.errors import TuneCkptError
+    from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
+    from tune_ckpt.formats.msgpack import check
+    from tune_ckpt.formats.references import Reference
+    from tune_ckpt.states import load_state, restore, restore_object, save, save_state
+    from tune_ckpt.tree.verify import verify
+    from tune_ckpt.tune.callback import CheckpointCallback
+    from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
+
+_HOMES = {
+    "adapters": ["register_adapter"],
+    "checkpointable": ["Checkpointable"],
+    "convert": ["convert_to_msgpack_checkpoint"],
+    "errors": ["TuneCkptError"],
+    "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
+    "formats.msgpack": ["check"],
+    "formats.references": ["Reference"],
+    "states": ["load_state", "restore", "restore_object", "save", "save_state"],
+    "tree.verify": ["verify"],
+    "tune.callback": ["CheckpointCallback"],
+    "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "CheckpointCallback",
+    "CheckpointRecord",
+    "Checkpointable",
+    "CheckpointableMixin",
+    "CheckpointableTrainable",
+    "Reference",
+    "TuneCkptError",
+    "__version__",
+    "best_checkpoint",
+    "check",
+    "convert_to_msgpack_checkpoint",
+    "load_state",
+    "rank_checkpoints",
+    "register_adapter",
+    "restore",
+    "restore_object",
+    "save",
+    "save_state",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -161,8 +161,8 @@ class PickleReadError(TuneCkptError):
 
     def __str__(self) -> str:
         return (
-            f"{self.file} cannot be unpickled here: {self.reason}. Pickles that hold code open only "
-            "in the Python that wrote them: open it there and convert it to msgpack."
+            f"{self.file} cannot be unpickled here: {self.reason}. Pickles that hold code open "
+            "only in the Python that wrote them: open it there and convert it to msgpack."
         )
 
 
@@ -223,7 +223,7 @@ class StorageError(TuneCkptError):
 
 @dataclass(eq=False)
 class UnknownMetricError(TuneCkptError):
-    """No result of the sweep reports that metric; ``available`` lists those there are, nearest first."""
+    """No result of the sweep reports that metric; ``available`` lists others, nearest first."""
 
     metric: str
     available: tuple[str, ...]
@@ -285,4 +285,18 @@ class UntrustedReferenceError(TuneCkptError):
     def __str__(self) -> str:
         return (
             f"{self.name} was not imported: {self.reason}. Pass resolve(trusted=[{self.name!r}])."
+        )
+
+
+@dataclass(eq=False)
+class UnsupportedComponentError(TuneCkptError):
+    """An object was listed as a component, but nothing tells how to take its state."""
+
+    class_name: str
+
+    def __str__(self) -> str:
+        return (
+            f"Objects of {self.class_name} cannot be components: they are no Checkpointable and "
+            "have no state_dict()/load_state_dict(). Tell how their state is taken and given with "
+            "tune_ckpt.register_adapter(type, get_state, set_state)."
         )

@@ -120,12 +120,15 @@ def _write_set(value: Any, packing: Packing) -> list[Any]:
     return sorted(value, key=packing.key_bytes)
 
 
-def _write_ordered(value: OrderedDict[Any, Any], _: Packing) -> list[Any]:
-    return [dict(value)]
+def _write_ordered(value: OrderedDict[Any, Any], packing: Packing) -> list[Any]:
+    attributes = vars(value)  # torch's state_dict() carries the modules' versions so
+    return [dict(value), *packing.guard([attributes] if attributes else [])]
 
 
-def _read_ordered(_: Unpacking, items: Any) -> OrderedDict[Any, Any]:
-    return OrderedDict(_expect(dict, items))
+def _read_ordered(_: Unpacking, items: Any, attributes: Any = None) -> OrderedDict[Any, Any]:
+    ordered = OrderedDict(_expect(dict, items))
+    vars(ordered).update(attributes or {})
+    return ordered
 
 
 def _read_counter(_: Unpacking, items: Any) -> Counter[Any]:

@@ -1,0 +1,99 @@
+"""A pickle checkpoint to msgpack, on the files alone: no object of the user's is constructed."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tune_ckpt.classes import read_ctor
+from tune_ckpt.errors import UntrustedPickleError
+from tune_ckpt.tree.component import (
+    Component,
+    OpenComponent,
+    ReadOptions,
+    open_tree,
+    write_tree,
+)
+from tune_ckpt.tree.layout import CTOR, STATE, FileNames, Format
+from tune_ckpt.tree.store import open_store
+
+CONVERTED_FROM = "converted_from"  # the metadata field with the source's content digest
+
+
+def convert_to_msgpack_checkpoint(
+    src: Any,
+    dst: str | os.PathLike[str] | None = None,
+    *,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+) -> str:
+    """Write a checkpoint again, all of it as msgpack.
+
+    Converting what is msgpack already changes nothing.
+
+    Args:
+        src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        dst: The new checkpoint's path; None to convert in place, where the new tree takes the old
+            one's place in one step. Only for checkpoints at rest: Tune deletes and rewrites those
+            of a running sweep.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
+        allow_pickle: Let the pickles import and call what they name, where they name more than
+            harmless things. Only for checkpoints whose writer you trust.
+
+    Returns:
+        The new checkpoint's path.
+
+    Raises:
+        UnsupportedStateError: msgpack cannot bring back some values; all are listed.
+        UntrustedPickleError: A pickle names more than harmless things.
+        CorruptDataError: A file of the source is not what was written.
+    """
+    source = open_store(src, filesystem)
+    opened = open_tree(source)
+    if dst is None and opened.metadata.format == "msgpack":
+        return source.location
+    target = source if dst is None else open_store(dst, filesystem)
+    component = read_component(opened, ReadOptions(allow_pickle))
+    if opened.metadata.format == "pickle":
+        component.extra = {**component.extra, CONVERTED_FROM: opened.metadata.digest}
+    write_tree(target, component, "msgpack")
+    return target.location
+
+
+def read_component(opened: OpenComponent, options: ReadOptions) -> Component:
+    """Return a checkpoint's tree, its files read, so that it can be written again."""
+    metadata = opened.metadata
+    return Component(
+        metadata.cls,
+        _state(opened, options),
+        _ctor(opened, options) if CTOR in metadata.files else None,
+        {name: read_component(child, options) for name, child in opened.children()},
+        metadata.extra,
+        _names(opened),
+    )
+
+
+def _state(opened: OpenComponent, options: ReadOptions) -> Any:
+    try:
+        return opened.state(ReadOptions())
+    except UntrustedPickleError:
+        if not options.allow_pickle:
+            raise
+        return opened.state(options)
+
+
+def _ctor(opened: OpenComponent, options: ReadOptions) -> Any:
+    arguments = read_ctor(opened, options)
+
+    def ctor(_: Format) -> dict[str, Any]:
+        return {"class": opened.metadata.cls, "ctor_args_and_kwargs": arguments}
+
+    return ctor
+
+
+def _names(opened: OpenComponent) -> FileNames:
+    files = opened.metadata.files
+    names = FileNames(opened.metadata_file, state=files[STATE].name.rpartition(".")[0])
+    if CTOR not in files:
+        return names
+    return FileNames(names.metadata, files[CTOR].name.rpartition(".")[0] + ".pkl", names.state)

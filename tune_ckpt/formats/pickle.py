@@ -1,0 +1,155 @@
+"""The pickle format: written by cloudpickle; read in full, restricted to plain data, or inertly.
+
+=================  ============================  ==============================================
+reader             what a pickle may make        for
+=================  ============================  ==============================================
+`loads`            anything: it may run code     checkpoints of one's own sweep, or trusted ones
+`loads_restricted` plain data, arrays, tensors,  everybody else's (the default)
+                   and classes that are listed
+`loads_inert`      plain data and arrays, and    pickles of another Python, of libraries that are
+                   `Opaque` records of the rest  not installed, or of a whole sweep
+=================  ============================  ==============================================
+
+The last two never import, call or touch what a pickle names; they do not guard against one that is
+made to fill the memory.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Collection
+
+import cloudpickle
+
+from tune_ckpt.errors import (
+    CorruptDataError,
+    Fault,
+    PickleReadError,
+    UnsupportedStateError,
+    UntrustedPickleError,
+)
+from tune_ckpt.formats import pickle_torch
+from tune_ckpt.formats.pickle_build import Builder, Tables
+from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
+from tune_ckpt.formats.pickle_nodes import Opaque, Parser, holds_opaque
+
+__all__ = [
+    "Opaque",
+    "dumps",
+    "holds_opaque",
+    "list_globals",
+    "loads",
+    "loads_inert",
+    "loads_restricted",
+]
+
+
+def dumps(value: object) -> bytes:
+    """Return the pickle of a value, with classes and functions of ``__main__`` by value.
+
+    Raises:
+        UnsupportedStateError: Something in it cannot be pickled.
+    """
+    try:
+        return bytes(cloudpickle.dumps(value, protocol=5))
+    except Exception as error:  # whatever the value's own code raises
+        reason = f"it cannot be pickled ({type(error).__name__}: {error})"
+        raise UnsupportedStateError((Fault("", reason),)) from error
+
+
+def loads(data: bytes | memoryview, *, file: str) -> object:
+    """Return what a trusted pickle holds; this may import anything and run any code.
+
+    Args:
+        data: The pickle.
+        file: What to call it in messages.
+
+    Raises:
+        CorruptDataError: The bytes are not a whole pickle.
+        PickleReadError: The pickle is whole, but what it names cannot be made here.
+    """
+    try:
+        return pickle.loads(data)
+    except (EOFError, pickle.UnpicklingError, UnicodeDecodeError) as error:
+        raise CorruptDataError(file, f"the pickle cannot be parsed ({error})") from error
+    except Exception as error:  # whatever the pickle's own code raises
+        raise PickleReadError(file, f"{type(error).__name__}: {error}") from error
+
+
+def loads_restricted(
+    data: bytes | memoryview, *, file: str, allowed: Collection[type] = ()
+) -> object:
+    """Return what a pickle of plain data holds, without running anything that it names.
+
+    Args:
+        data: The pickle.
+        file: What to call it in messages.
+        allowed: Classes that it may hold and make instances of, besides plain containers and
+            values, NumPy arrays and generators, and torch tensors (which come to the CPU).
+
+    Raises:
+        UntrustedPickleError: It names anything else; all of it is listed, and nothing was made.
+        CorruptDataError: The bytes are damaged.
+        PickleReadError: An allowed class refuses its state, or the nesting is too deep.
+        MissingDependencyError: It holds tensors, and torch is not installed.
+    """
+    names: dict[str, None] = {}
+    tree = Parser(io.BytesIO(data), file, names).parse()
+    tables = Tables(
+        pickle_torch.VALUES_WITH_TORCH,
+        pickle_torch.CALLS_WITH_TORCH,
+        {f"{cls.__module__}:{cls.__qualname__}": cls for cls in allowed},
+    )
+    offending = tuple(name for name in names if not tables.know(name))
+    if offending:
+        raise UntrustedPickleError(file, offending)
+    return Builder(tables, file, strict=True).build(tree)
+
+
+def loads_inert(data: bytes | memoryview, *, file: str) -> object:
+    """Return what a pickle holds, with inert records (`Opaque`) of whatever is not plain data.
+
+    Tensors come as NumPy arrays; torch is not imported. Files of ``torch.save`` are read as well.
+
+    Args:
+        data: The pickle.
+        file: What to call it in messages.
+
+    Raises:
+        CorruptDataError: The bytes are damaged.
+        UntrustedPickleError: It uses codes of ``copyreg``'s registry of extensions.
+        PickleReadError: It is nested too deeply.
+    """
+    return _read_inertly(data, file, {})
+
+
+def list_globals(data: bytes | memoryview, *, file: str) -> tuple[str, ...]:
+    """Return every ``module:name`` that a pickle would import, in order, without doing so.
+
+    A persistent id, which would call the reader's own hook, is listed as
+    ``pickle:persistent_load``. The pickles inside torch's storages are included.
+
+    Args:
+        data: The pickle.
+        file: What to call it in messages.
+
+    Raises:
+        CorruptDataError: The bytes are damaged.
+    """
+    names: dict[str, None] = {}
+    try:
+        _read_inertly(data, file, names)
+    except UntrustedPickleError as refusal:
+        return (*names, *refusal.names)
+    return tuple(names)
+
+
+def _read_inertly(data: bytes | memoryview, file: str, names: dict[str, None]) -> object:
+    if pickle_torch.is_torch_file(data):
+        return pickle_torch.read_file(data, file, names)
+    tree = Parser(io.BytesIO(data), file, names).parse()
+    if not names:
+        return tree  # plain containers all the way down
+    tables = Tables(VALUES, CALLS | pickle_torch.calls_for_arrays(file, names))
+    return Builder(tables, file, strict=False).build(tree)

@@ -1,0 +1,209 @@
+"""torch tensors in pickles: made as arrays without torch, or as tensors by its safe loader.
+
+A pickled tensor names a function that rebuilds it, and holds its storage as bytes of
+``torch.save``, which are pickles in turn. Those have two layouts: a zip archive, and the older
+sequence of pickles with the storages' bytes behind them. `read_file` reads both, also as files of
+their own (``.pt``).
+"""
+
+from __future__ import annotations
+
+import collections
+import importlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tune_ckpt.errors import CorruptDataError, MissingDependencyError
+from tune_ckpt.formats.pickle_build import Builder, Late, Make, Tables, UnknownVariantError
+from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
+from tune_ckpt.formats.pickle_nodes import PERSISTENT, Node, Opaque, Parser
+
+Names = dict[str, None]  # a set that keeps its order
+
+_ZIP = b"PK\x03\x04"
+_MAGIC_PICKLE = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+_STORAGES = {
+    "BoolStorage": "bool",
+    "ByteStorage": "uint8",
+    "CharStorage": "int8",
+    "ShortStorage": "int16",
+    "IntStorage": "int32",
+    "LongStorage": "int64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "UntypedStorage": "uint8",
+}
+_NUMPY_DTYPES = {*_STORAGES.values(), "uint16", "uint32", "uint64"} - {"bfloat16"}
+_ML_DTYPES = {
+    *("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
+    "float8_e8m0fnu",
+}
+
+# ------------------------------------------------------------------------------- without torch
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The memory behind tensors: its bytes, and the name of its torch dtype."""
+
+    raw: bytes
+    dtype: str
+
+
+def is_torch_file(data: bytes | memoryview) -> bool:
+    """Say whether ``torch.save`` wrote these bytes."""
+    return bytes(data[:4]) == _ZIP or bytes(data[: len(_MAGIC_PICKLE)]) == _MAGIC_PICKLE
+
+
+def read_file(data: bytes | memoryview, file: str, names: Names) -> object:
+    """Return what ``torch.save`` wrote, with arrays for its tensors; nothing is imported.
+
+    Args:
+        data: The bytes.
+        file: What to call them in messages.
+        names: Filled with every global that the pickles in them name.
+
+    Raises:
+        CorruptDataError: The bytes are damaged.
+    """
+    read = _read_archive if bytes(data[:4]) == _ZIP else _read_sequence
+    tree, raws = read(io.BytesIO(data), file, names)
+
+    def storage(node: Node) -> Storage:
+        _, kind, key, *_ = node.args[0]
+        if not isinstance(kind, Opaque) or kind.name not in _STORAGES:
+            raise UnknownVariantError
+        return Storage(raws[key], _STORAGES[kind.name])
+
+    calls = CALLS | calls_for_arrays(file, names) | {PERSISTENT: storage}
+    return Builder(Tables(VALUES, calls), file, strict=False).build(tree)
+
+
+def _read_archive(
+    stream: io.BytesIO, file: str, names: Names
+) -> tuple[object, Mapping[str, bytes]]:
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    except Exception as error:  # a damaged archive fails in many ways
+        raise CorruptDataError(file, f"the archive cannot be read ({error})") from error
+    if "data.pkl" not in parts or parts.get("byteorder", b"little") != b"little":
+        raise CorruptDataError(file, "the archive is not one of torch with little-endian data")
+    tree = Parser(io.BytesIO(parts["data.pkl"]), file, names).parse()
+    return tree, {name.removeprefix("data/"): raw for name, raw in parts.items()}
+
+
+def _read_sequence(
+    stream: io.BytesIO, file: str, names: Names
+) -> tuple[object, Mapping[str, bytes]]:
+    parsers = [Parser(stream, file, names) for _ in range(5)]
+    *_, tree, keys = (parser.parse() for parser in parsers)
+    kinds = {pid[2]: pid[1].name for pid in parsers[3].persistent_ids}
+    raws = {}
+    for key in keys if isinstance(keys, list) else ():
+        count = int.from_bytes(stream.read(8), "little")
+        nbytes = count * _itemsize(_STORAGES.get(kinds.get(key, ""), "uint8"))
+        raws[key] = stream.read(nbytes)
+        if len(raws[key]) != nbytes:
+            raise CorruptDataError(file, "the data of a tensor is cut short")
+    return tree, raws
+
+
+def _itemsize(dtype: str) -> int:
+    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+
+
+def calls_for_arrays(file: str, names: Names) -> dict[str, Make]:
+    """Return the rows that make NumPy arrays of tensors, without torch.
+
+    bfloat16 and float8 come as ``ml_dtypes`` has them. Where that is not installed, bfloat16 is
+    widened to float32, which has all of its values, and a float8 tensor stays an `Opaque`.
+    """
+    return {
+        "torch.storage:_load_from_bytes": lambda node: read_file(node.args[0], file, names),
+        "torch._utils:_rebuild_tensor": _array,
+        "torch._utils:_rebuild_tensor_v2": _array,
+        "torch._utils:_rebuild_tensor_v3": _array,
+        "torch._utils:_rebuild_parameter": lambda node: node.args[0],
+        "torch:Size": lambda node: tuple(*node.args),
+    }
+
+
+def _array(node: Node) -> npt.NDArray[Any]:
+    storage, offset, size, stride, *rest = node.args
+    if not isinstance(storage, Storage):
+        raise UnknownVariantError
+    name = rest[2].name if node.name.endswith("_v3") else storage.dtype
+    dtype, raw = _dtype(name), storage.raw
+    if dtype is None and name == "bfloat16":
+        dtype, raw = np.dtype("f4"), _widened(raw)
+    if dtype is None:
+        raise UnknownVariantError
+    strides = [step * dtype.itemsize for step in stride]
+    # NumPy refuses what would reach beyond the buffer.
+    return np.ndarray(size, dtype, raw, offset * dtype.itemsize, strides).copy()
+
+
+def _dtype(name: str) -> np.dtype[Any] | None:
+    if name in _NUMPY_DTYPES:
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError:
+        return None
+    return np.dtype(getattr(ml_dtypes, name)) if name in _ML_DTYPES else None
+
+
+def _widened(raw: bytes) -> bytes:
+    return (np.frombuffer(raw, "<u2").astype("<u4") << 16).tobytes()
+
+
+# --------------------------------------------------------------------------------- with torch
+
+
+def _torch(module: str = "torch") -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError("torch", "Reading a pickled tensor as a tensor") from error
+
+
+def _storage(node: Node) -> Any:
+    return _torch().load(io.BytesIO(node.args[0]), map_location="cpu", weights_only=True)
+
+
+def _tensor(node: Node) -> Any:
+    rebuild = getattr(_torch("torch._utils"), node.name)
+    storage, offset, size, stride, *rest = node.args
+    if len(rest) > 1:
+        rest[1] = collections.OrderedDict()  # hooks are code
+    return rebuild(storage, offset, size, stride, *rest)
+
+
+def _parameter(node: Node) -> Any:
+    return _torch().nn.Parameter(node.args[0], requires_grad=node.args[1])
+
+
+VALUES_WITH_TORCH: dict[str, object] = VALUES | {
+    f"torch:{name}": Late("torch", name)
+    for name in (*_NUMPY_DTYPES, *_ML_DTYPES, "complex32", "Size", "device", "dtype")
+}
+CALLS_WITH_TORCH: dict[str, Make] = CALLS | {
+    "torch.storage:_load_from_bytes": _storage,
+    "torch._utils:_rebuild_tensor_v2": _tensor,
+    "torch._utils:_rebuild_tensor_v3": _tensor,
+    "torch._utils:_rebuild_parameter": _parameter,
+    "torch:Size": lambda node: _torch().Size(*node.args),
+    "torch:device": lambda node: _torch().device(*node.args),
+}

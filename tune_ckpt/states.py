@@ -1,0 +1,173 @@
+"""Checkpoints without a class: plain states, and dicts of objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tune_ckpt.adapters import adapter_of
+from tune_ckpt.checkpointable import Checkpointable, component_of, restore_into
+from tune_ckpt.errors import Fault, RestoreError
+from tune_ckpt.formats.msgpack import Tensors
+from tune_ckpt.tree.component import Component, OpenComponent, ReadOptions, open_tree, write_tree
+from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.store import open_store
+
+_CLASS = "builtins:dict"
+
+
+def save_state(
+    state: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    format: Format = "msgpack",
+    filesystem: Any = None,
+) -> None:
+    """Save a state as a checkpoint of one component, which replaces whatever checkpoint is there.
+
+    Args:
+        state: Nested dicts of plain values and arrays.
+        path: A local path or a URI.
+        format: ``"msgpack"`` or ``"pickle"``.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+
+    Raises:
+        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        StorageError: The storage refuses; an older checkpoint there is untouched.
+    """
+    write_tree(open_store(path, filesystem), Component(_CLASS, dict(state)), format)
+
+
+def load_state(
+    path: Any,
+    component: str | None = None,
+    *,
+    mmap: bool = False,
+    tensors: Tensors | None = None,
+    allow_pickle: bool = False,
+    filesystem: Any = None,
+) -> Any:
+    """Return the state in a checkpoint, its subcomponents' states under their names.
+
+    No class is imported or constructed. Every byte that is read is verified.
+
+    Args:
+        path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        component: Only this subcomponent, ``/`` between levels.
+        mmap: Map arrays instead of reading them (msgpack on local disk): at once, whatever their
+            size; writing to them does not change the file. Mapped arrays are not verified.
+        tensors: ``"torch"`` or ``"numpy"``: how torch tensors come back. By default as tensors
+            where torch is installed.
+        allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
+            you trust.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+
+    Raises:
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
+        ComponentNotFoundError: It has no such component.
+        CorruptDataError: A file is not what was written.
+        UntrustedPickleError: A pickle names more than harmless things.
+    """
+    opened = open_tree(open_store(path, filesystem))
+    if component:
+        opened = opened.child(component)
+    return _nested(opened, ReadOptions(allow_pickle, mmap=mmap, tensors=tensors))
+
+
+def _nested(opened: OpenComponent, options: ReadOptions) -> Any:
+    state = opened.state(options)
+    children = {name: _nested(child, options) for name, child in opened.children()}
+    return {**state, **children} if children else state
+
+
+def _is_component(value: Any) -> bool:
+    return hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None
+
+
+def save(
+    parts: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    format: Format = "msgpack",
+    filesystem: Any = None,
+) -> None:
+    """Save several objects and values as one checkpoint.
+
+    >>> save({"model": model, "optimizer": optimizer, "step": 3}, path)  # doctest: +SKIP
+
+    Args:
+        parts: Objects that can be components (see `Checkpointable.get_checkpointable_components`)
+            and plain values.
+        path: A local path or a URI.
+        format: ``"msgpack"`` or ``"pickle"``.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+
+    Raises:
+        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        StorageError: The storage refuses; an older checkpoint there is untouched.
+    """
+    plain = {name: value for name, value in parts.items() if not _is_component(value)}
+    children = {name: component_of(part) for name, part in parts.items() if name not in plain}
+    component = Component(_CLASS, plain, components=children)
+    write_tree(open_store(path, filesystem), component, format)
+
+
+def restore(
+    parts: Mapping[str, Any],
+    path: Any,
+    *,
+    allow_pickle: bool = False,
+    filesystem: Any = None,
+) -> dict[str, Any]:
+    """Restore the objects of a checkpoint that `save` made, and return its plain values.
+
+    Args:
+        parts: The objects by name, as they were saved; values that are no components are ignored.
+        path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
+            you trust.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+
+    Raises:
+        RestoreError: The checkpoint has other components; nothing was touched.
+    """
+    opened = open_tree(open_store(path, filesystem))
+    objects = {name: part for name, part in parts.items() if _is_component(part)}
+    _check_same(opened, objects)
+    options = ReadOptions(allow_pickle)
+    plain = opened.state(options)
+    for name, part in objects.items():
+        restore_into(part, opened.child(name), options)
+    return dict(plain)
+
+
+def _check_same(opened: OpenComponent, objects: Mapping[str, Any]) -> None:
+    stored = opened.metadata.components
+    missing = [Fault(name, "not in the checkpoint") for name in objects if name not in stored]
+    extra = [Fault(name, "in the checkpoint only") for name in stored if name not in objects]
+    if missing or extra:
+        raise RestoreError(opened.store.location, (*missing, *extra))
+
+
+def restore_object(
+    path: Any,
+    cls: type[Checkpointable] | None = None,
+    *,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+) -> Any:
+    """Return the object that a checkpoint was saved from.
+
+    Args:
+        path: The checkpoint: a local path or a URI.
+        cls: Its class; by default any `Checkpointable` of the stored name that is imported already.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+        allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
+            you trust.
+
+    Raises:
+        ClassNotFoundError: No such class is imported.
+    """
+    kind: Any = Checkpointable if cls is None else cls
+    return kind.from_checkpoint(path, filesystem=filesystem, allow_pickle=allow_pickle)

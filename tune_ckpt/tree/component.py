@@ -1,0 +1,342 @@
+"""Writing one component tree and reading it again.
+
+What is written is a `Component`: plain values, no user objects. What is read is an `OpenComponent`,
+which reads no file before it is asked to.
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import xxhash
+
+from tune_ckpt.errors import (
+    ComponentNotFoundError,
+    CorruptDataError,
+    Fault,
+    IncompleteCheckpointError,
+    NotACheckpointError,
+    UnsupportedStateError,
+)
+from tune_ckpt.formats import msgpack, pickle
+from tune_ckpt.formats.io import Sink
+from tune_ckpt.tree.commit import replacing, settled
+from tune_ckpt.tree.layout import (
+    CTOR,
+    KNOWN_METADATA,
+    STATE,
+    ComponentRecord,
+    FileNames,
+    FileRecord,
+    Format,
+    Metadata,
+    check_names,
+    safe_folder,
+)
+from tune_ckpt.tree.store import Store
+from tune_ckpt.version import __version__
+
+
+@dataclass
+class Component:
+    """One node of a tree, ready to be written.
+
+    Attributes:
+        cls: Its class, ``module:QualName``.
+        state: Its state, without the subcomponents'.
+        ctor: What its class-and-constructor file shall hold, by format; None for no such file.
+        components: Its subcomponents by name.
+        extra: What ``metadata.json`` shall say besides.
+        names: Its file names.
+    """
+
+    cls: str
+    state: Any
+    ctor: Callable[[Format], Any] | None = None
+    components: dict[str, Component] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    names: FileNames = field(default_factory=FileNames)
+
+
+class Packed(Protocol):
+    """A value as bytes-to-be of known size."""
+
+    nbytes: int
+
+    def write(self, sink: Sink) -> str:
+        """Write it and return its digest."""
+
+
+class _Pickled:
+    def __init__(self, value: Any) -> None:
+        self._data = pickle.dumps(value)
+        self.nbytes = len(self._data)
+
+    def write(self, sink: Sink) -> str:
+        sink.write_at(0, self._data)
+        return xxhash.xxh3_128_hexdigest(self._data)
+
+
+_PACK: dict[Format, Callable[[Any], Packed]] = {"pickle": _Pickled, "msgpack": msgpack.pack}
+
+
+# ------------------------------------------------------------------------------------- writing
+
+
+def write_tree(store: Store, component: Component, format: Format) -> Metadata:
+    """Write a component tree so that it replaces whatever checkpoint is at ``store``, as a whole.
+
+    Raises:
+        UnsupportedStateError: The format cannot bring back some values; all of the whole tree are
+            listed, and nothing is written.
+        InvalidNameError: A component's name cannot be a folder.
+        StorageError: The storage refuses; what was there is untouched.
+    """
+    faults: list[Fault] = []
+    packed = _pack(component, format, (), faults)
+    if faults:
+        raise UnsupportedStateError(tuple(faults))
+    with replacing(store, owned_names) as staging:
+        return _write(staging, component, packed, format)
+
+
+@dataclass
+class _PackedComponent:
+    files: dict[str, Packed]
+    components: dict[str, _PackedComponent]
+
+
+def _pack(
+    component: Component, format: Format, path: tuple[str, ...], faults: list[Fault]
+) -> _PackedComponent:
+    check_names(component.components, component.names)
+    values = {} if component.ctor is None else {CTOR: component.ctor(format)}
+    values[STATE] = component.state
+    files = {}
+    for role, value in values.items():
+        try:
+            files[role] = _PACK[format](value)
+        except UnsupportedStateError as error:
+            place = path if role == STATE else (*path, component.names.file(role, format))
+            faults += [Fault("/".join((*place, f.path)), f.reason) for f in error.faults]
+    children = {
+        name: _pack(child, format, (*path, name), faults)
+        for name, child in component.components.items()
+    }
+    return _PackedComponent(files, children)
+
+
+def _write(
+    store: Store, component: Component, packed: _PackedComponent, format: Format
+) -> Metadata:
+    store.make()
+    metadata = Metadata(component.cls, format, facts=_facts(), extra=component.extra)
+    for role, value in packed.files.items():
+        name = component.names.file(role, format)
+        with store.create(name, value.nbytes) as sink:
+            digest = value.write(sink)
+        metadata.files[role] = FileRecord(name, value.nbytes, digest)
+    for name, child in component.components.items():
+        written = _write(store.child(name), child, packed.components[name], format)
+        metadata.components[name] = ComponentRecord(name, child.names.metadata, written.digest)
+    store.write_bytes(component.names.metadata, metadata.to_json())
+    return metadata
+
+
+def _facts() -> dict[str, Any]:
+    return {
+        "tune_ckpt_version": __version__,
+        "python_version": platform.python_version(),
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def owned_names(store: Store) -> Collection[str]:
+    """Return the names in a folder that belong to the checkpoint in it."""
+    try:
+        opened = open_tree(store)
+    except (NotACheckpointError, IncompleteCheckpointError, CorruptDataError):
+        names = FileNames()  # nothing says what is whose: the names of our files are ours
+        return {names.file(role, f) for role in (STATE, CTOR) for f in _PACK} | {names.metadata}
+    record = opened.metadata
+    files = {file.name for file in record.files.values()}
+    return files | {c.folder for c in record.components.values()} | {opened.metadata_file}
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a checkpoint's files are read.
+
+    Attributes:
+        allow_pickle: Whether pickles may import and call what they name.
+        allowed: Classes that a pickle may name all the same.
+        mmap: Map arrays instead of reading them, where that is possible.
+        tensors: How torch tensors come back; see `tune_ckpt.formats.msgpack.load`.
+    """
+
+    allow_pickle: bool = False
+    allowed: tuple[type, ...] = ()
+    mmap: bool = False
+    tensors: msgpack.Tensors | None = None
+
+
+@dataclass(frozen=True)
+class OpenComponent:
+    """One component of a checkpoint on storage.
+
+    Attributes:
+        store: Its folder.
+        metadata: What its metadata file says.
+        metadata_file: That file's name.
+    """
+
+    store: Store
+    metadata: Metadata
+    metadata_file: str
+
+    def state(self, options: ReadOptions) -> Any:
+        """Return the state, after a check of the component's other files too.
+
+        Raises:
+            CorruptDataError: The file is not what was written.
+            UntrustedPickleError: It is a pickle that names more than harmless things.
+        """
+        for role, file in self.metadata.files.items():
+            if role != STATE:
+                check_file(self.store, file, self.metadata.format)
+        return self.read(STATE, options)
+
+    def read(self, role: str, options: ReadOptions) -> Any:
+        """Return what the file of that role (`STATE` or `CTOR`) holds, verified."""
+        file = self.metadata.files[role]
+        return _READ[self.metadata.format](self.store, file, options)
+
+    def child(self, name: str) -> OpenComponent:
+        """Return the subcomponent of that name, ``/`` between levels.
+
+        Raises:
+            ComponentNotFoundError: There is none.
+            CorruptDataError: It is not the one that this component was saved with.
+        """
+        first, _, rest = name.partition("/")
+        record = self.metadata.components.get(first)
+        if record is None:
+            names = tuple(self.metadata.components)
+            raise ComponentNotFoundError(self.store.location, first, names)
+        if not safe_folder(record.folder):
+            file = self.store.path(self.metadata_file)
+            raise CorruptDataError(file, f"{record.folder!r} is no folder of a component")
+        folder = self.store.child(record.folder)
+        file = folder.path(record.metadata)
+        if not folder.exists(record.metadata):
+            raise CorruptDataError(file, "it is missing")
+        child = _open(folder, (record.metadata,))
+        if child.metadata.digest != record.digest:
+            raise CorruptDataError(file, "it belongs to another checkpoint")
+        return child.child(rest) if rest else child
+
+    def children(self) -> Iterator[tuple[str, OpenComponent]]:
+        """Yield the subcomponents with their names."""
+        for name in self.metadata.components:
+            yield name, self.child(name)
+
+
+def open_tree(store: Store) -> OpenComponent:
+    """Open the checkpoint in a folder.
+
+    Raises:
+        NotACheckpointError: There is none.
+        IncompleteCheckpointError: There is the beginning of one.
+        CorruptDataError: Its metadata is not what was written.
+    """
+    store = settled(store)
+    entries = [entry.name for entry in store.list() if not entry.is_dir]
+    others = [name for name in entries if name.endswith(".json") and name not in KNOWN_METADATA]
+    candidates = [name for name in (*KNOWN_METADATA, *others) if name in entries]
+    return _open(store, tuple(candidates))
+
+
+def _open(store: Store, candidates: tuple[str, ...]) -> OpenComponent:
+    for name in candidates:
+        if store.exists(name):
+            metadata = Metadata.from_json(store.read_bytes(name), store.path(name))
+            if metadata is not None:
+                return OpenComponent(store, metadata, name)
+    raise _nothing_there(store, candidates)
+
+
+def _nothing_there(store: Store, candidates: tuple[str, ...]) -> Exception:
+    entries = store.list()
+    if not entries:
+        return NotACheckpointError(store.location, "nothing is there")
+    if any(store.exists(name) for name in candidates):
+        return NotACheckpointError(store.location, "another library wrote its metadata")
+    names = FileNames()
+    ours = {names.file(role, format) for role in (STATE, CTOR) for format in _PACK}
+    if any(entry.name in ours or "tune_ckpt-" in entry.name for entry in entries):
+        return IncompleteCheckpointError(store.location)
+    found = ", ".join(entry.name for entry in entries[:5])
+    return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json")
+
+
+def _read_msgpack(store: Store, file: FileRecord, options: ReadOptions) -> Any:
+    _check_size(store, file)
+    with store.open(file.name) as source:
+        return msgpack.load(source, mmap=options.mmap, tensors=options.tensors, digest=file.digest)
+
+
+def _read_pickle(store: Store, file: FileRecord, options: ReadOptions) -> Any:
+    data, path = read_verified(store, file), store.path(file.name)
+    if options.allow_pickle:
+        return pickle.loads(data, file=path)
+    return pickle.loads_restricted(data, file=path, allowed=options.allowed)
+
+
+_READ: dict[Format, Callable[[Store, FileRecord, ReadOptions], Any]] = {
+    "pickle": _read_pickle,
+    "msgpack": _read_msgpack,
+}
+
+
+def read_verified(store: Store, file: FileRecord) -> bytes:
+    """Return a pickle's bytes.
+
+    Raises:
+        CorruptDataError: They are not what was written.
+    """
+    _check_size(store, file)
+    data = store.read_bytes(file.name)
+    if xxhash.xxh3_128_hexdigest(data) != file.digest:
+        raise CorruptDataError(store.path(file.name), "it does not match its digest")
+    return data
+
+
+def _check_size(store: Store, file: FileRecord) -> None:
+    path = store.path(file.name)
+    entry = store.stat(file.name)
+    if entry is None or entry.is_dir:
+        raise CorruptDataError(path, "it is missing")
+    if entry.nbytes != file.nbytes:
+        raise CorruptDataError(path, f"it has {entry.nbytes} bytes instead of {file.nbytes}")
+
+
+def check_file(store: Store, file: FileRecord, format: Format) -> None:
+    """Check every byte of a component's file, without keeping it.
+
+    Raises:
+        CorruptDataError: They are not what was written.
+    """
+    if format == "pickle":
+        read_verified(store, file)
+        return
+    _check_size(store, file)
+    with store.open(file.name) as source:
+        if msgpack.verify(source) != file.digest:
+            raise CorruptDataError(source.name, "it is not the document that was committed")
