@@ -28,6 +28,12 @@ class CheckpointableMixin(Checkpointable):
     checkpoint_format: Format = "pickle"
     config: dict[str, Any]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Trainable's own get_state knows no components: ours must come first.
+        if cls.get_state is tune.Trainable.get_state:
+            raise TypeError(f"{cls.__name__}: name CheckpointableMixin before the Trainable")
+
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the Tune config, of which a Trainable is constructed."""
         return (self.config,), {}

@@ -1,0 +1,174 @@
+"""A sweep is killed midway, resumes, and hands back its best checkpoint, which is used without Ray.
+
+Run it:  python examples/digits_sweep.py
+
+Eight trials train a small network on scikit-learn's digits under ASHA. The process that drives the
+sweep is killed with SIGKILL and another resumes it. Then the best checkpoint of all trials is found
+in the sweep's folder, verified, and exported as msgpack; a process in which Ray is never imported
+loads it and measures its accuracy again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+from digits_model import Momentum, Network, accuracy, digits, gradients
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from rich.console import Console
+from rich.table import Table
+
+import tune_ckpt as tc
+
+CONFIG = Path(__file__).parents[1] / "configs" / "digits_sweep.yaml"
+NAME = "digits"
+
+
+class Digits(tc.CheckpointableTrainable):
+    """One trial: its network and optimizer are components, its generator is state."""
+
+    def setup(self, config):
+        self.network = Network(config["hidden"], config["seed"])
+        self.optimizer = Momentum(self.network, config["learning_rate"], config["momentum"])
+        self.rng = np.random.default_rng(config["seed"])
+        self.data = digits()
+
+    def step(self):
+        images, labels, held_out, held_out_labels = self.data
+        for _ in range(self.config["epochs"]):
+            order = self.rng.permutation(len(images))
+            for batch in np.array_split(order, len(order) // self.config["batch_size"]):
+                self.optimizer.step(gradients(self.network.weights, images[batch], labels[batch]))
+        return {"eval": {"accuracy": accuracy(self.network.weights, held_out, held_out_labels)}}
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {"rng": self.rng}
+
+    def set_state(self, state):
+        self.rng = state["rng"]
+
+    def get_checkpointable_components(self):
+        return [("network", self.network), ("optimizer", self.optimizer)]
+
+
+def new_tuner(config: dict, storage: Path) -> tune.Tuner:
+    """Return the sweep that the YAML file describes."""
+    search = config["search"]
+    space = {
+        "learning_rate": tune.loguniform(*search["learning_rate"]),
+        "momentum": tune.uniform(*search["momentum"]),
+        "hidden": tune.choice(search["hidden"]),
+        "batch_size": tune.choice(search["batch_size"]),
+        "epochs": config["epochs_per_iteration"],
+        "seed": config["seed"],
+    }
+    metric, mode = config["metric"], config["mode"]
+    return tune.Tuner(
+        Digits,
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            metric=metric,
+            mode=mode,
+            num_samples=config["trials"],
+            scheduler=ASHAScheduler(max_t=config["iterations"], **config["asha"]),
+            search_alg=tune.search.BasicVariantGenerator(random_state=config["seed"]),
+        ),
+        run_config=tune.RunConfig(
+            name=NAME,
+            storage_path=str(storage),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+            callbacks=[tc.CheckpointCallback(convert="best", metric=metric, mode=mode)],
+        ),
+    )
+
+
+def drive(config: dict, storage: Path, *, resume: bool) -> None:
+    """Run the sweep in this process: anew, or on from where another process was killed."""
+    if resume:
+        tuner = tune.Tuner.restore(str(storage / NAME), Digits)
+    else:
+        tuner = new_tuner(config, storage)
+    tuner.fit()
+
+
+def start_driver(storage: Path, *options: str) -> subprocess.Popen:
+    """Start a process that drives the sweep."""
+    # Ray notes the sweep's state every 10 s; this sweep is too short to wait for that.
+    environment = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "1", "RAY_DEDUP_LOGS": "0"}
+    command = [sys.executable, __file__, "--drive", str(storage), *options]
+    log = (storage / "driver.log").open("a")
+    return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def checkpoints(storage: Path) -> int:
+    """Return how many checkpoints the trials have written."""
+    return len(list((storage / NAME).glob("*/checkpoint_*/metadata.json")))
+
+
+def kill_midway(driver: subprocess.Popen, storage: Path, after: int) -> int:
+    """Kill the driver once it has written some checkpoints; return how many."""
+    while checkpoints(storage) < after:
+        if driver.poll() is not None:
+            sys.exit((storage / "driver.log").read_text())
+        time.sleep(0.2)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    return checkpoints(storage)
+
+
+def used_without_ray(checkpoint: Path) -> float:
+    """Return the accuracy that a fresh process measures, in which Ray is never imported."""
+    command = [sys.executable, str(Path(__file__).with_name("digits_serve.py")), str(checkpoint)]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
+def main(config: dict, storage: Path) -> None:
+    """Run the whole story and print what happened."""
+    console = Console()
+    console.print("Sweeping; the driver will be killed midway ...")
+    killed_at = kill_midway(start_driver(storage), storage, config["kill_after_checkpoints"])
+    console.print(f"Killed the driver (SIGKILL) after {killed_at} checkpoints. Resuming ...")
+    if start_driver(storage, "--resume").wait() != 0:
+        sys.exit((storage / "driver.log").read_text())
+
+    best = tc.best_checkpoint(storage / NAME, metric=config["metric"], mode=config["mode"])
+    verified = tc.verify(best.path)
+    exported = storage / "best"
+    best.export(exported)
+    again = used_without_ray(exported)
+
+    table = Table(title="Best checkpoint of the sweep", show_header=False)
+    table.add_row("trial, iteration", f"{best.trial_id}, {best.iteration}")
+    table.add_row("of checkpoints", str(checkpoints(storage)))
+    table.add_row("verified", f"{'yes' if verified.ok else 'NO'}, {verified.nbytes:,} bytes")
+    table.add_row("hyperparameters", ", ".join(f"{k} {v:.4g}" for k, v in best.config.items()))
+    table.add_row("accuracy, as reported", repr(best.value))
+    table.add_row("accuracy, without Ray", repr(again))
+    table.add_row("runner-up", f"{best.runner_up.value!r}" if best.runner_up else "none")
+    table.add_row("exported as msgpack", str(exported))
+    console.print(table)
+    if again != best.value or not verified.ok:
+        sys.exit("The exported checkpoint is not the one that was reported.")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--config", type=Path, default=CONFIG, help="the sweep's YAML file")
+    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--resume", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    settings = yaml.safe_load(options.config.read_text())
+    if options.drive:
+        drive(settings, options.drive, resume=options.resume)
+    else:
+        main(settings, Path(tempfile.mkdtemp(prefix="digits_sweep_")))

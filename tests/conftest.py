@@ -1,0 +1,30 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+CORPUS = REPO.parent / "shared" / "corpus"
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """One Ray for all tests: starting it takes seconds."""
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # else it warns of a future change
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    """The folder of real checkpoints by many Ray versions."""
+    if not CORPUS.is_dir():
+        pytest.skip("the corpus of real checkpoints is not beside this checkout")
+    return CORPUS

@@ -1,0 +1,111 @@
+"""The house's rules: imports go down only, and the package itself is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tune_ckpt
+
+PACKAGE = Path(tune_ckpt.__file__).parent
+
+FLOORS = {
+    "errors": 0,
+    "version": 0,
+    "formats": 1,
+    "tree": 2,
+    "adapters": 3,
+    "checkpointable": 3,
+    "classes": 3,
+    "convert": 3,
+    "experiment": 3,
+    "states": 3,
+    "tune": 4,
+    "cli": 5,
+}
+# Modules of one floor may import each other, but never in a circle.
+
+
+def _modules():
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+def _name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def _runtime_imports(path):
+    """Our own modules that a module imports, but for what only type checkers see."""
+    tree = ast.parse(path.read_text())
+    hidden = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in hidden and node.module:
+            package, _, name = node.module.partition(".")
+            if package == "tune_ckpt":
+                yield from [name] if name else [alias.name for alias in node.names]
+
+
+def _floor(module):
+    return FLOORS[module.partition(".")[0]]
+
+
+@pytest.mark.parametrize("path", _modules(), ids=_name)
+def test_a_module_imports_only_from_its_floor_and_below(path):
+    above = [name for name in _runtime_imports(path) if _floor(name) > _floor(_name(path))]
+    assert not above
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    def is_package(name):
+        return (PACKAGE / name.replace(".", "/")).is_dir()
+
+    graph = {
+        _name(path): {name for name in _runtime_imports(path) if not is_package(name)}
+        for path in _modules()
+    }
+    while graph:
+        leaves = {name for name, below in graph.items() if not below & graph.keys() - {name}}
+        assert leaves, f"a circle among {sorted(graph)}"
+        for name in leaves:
+            del graph[name]
+
+
+def _loaded_by(statement):
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich", "typer"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import tune_ckpt",
+        "from tune_ckpt import load_state, save_state, verify, check, Checkpointable",
+        "from tune_ckpt import best_checkpoint, rank_checkpoints",
+    ],
+)
+def test_reading_needs_no_heavy_package(statement):
+    assert not HEAVY & _loaded_by(statement)
+
+
+def test_every_public_name_resolves():
+    for name in tune_ckpt.__all__:
+        assert getattr(tune_ckpt, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        tune_ckpt.nonsense  # noqa: B018
+
+
+def test_public_names_and_their_homes_agree():
+    listed = {name for names in tune_ckpt._HOMES.values() for name in names}
+    assert listed | {"__version__"} == set(tune_ckpt.__all__)

@@ -1,0 +1,122 @@
+"""One-step replacement: a reader finds the old checkpoint or the new one, whatever happens."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tune_ckpt as tc
+from tests.agents import Agent, trained
+from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
+from tune_ckpt.tree import commit
+from tune_ckpt.tree.store import LocalStore
+
+
+def test_nothing_is_left_beside_a_saved_checkpoint(tmp_path):
+    for step in (1, 2):
+        trained(step=step).save_to_path(tmp_path / "c")
+    assert os.listdir(tmp_path) == ["c"]
+
+
+def test_an_existing_empty_folder_is_used_and_keeps_its_mode(tmp_path):
+    (tmp_path / "c").mkdir(mode=0o700)
+    trained().save_to_path(tmp_path / "c")
+    assert (tmp_path / "c").stat().st_mode & 0o777 == 0o700
+    assert Agent.from_checkpoint(tmp_path / "c").step == 7
+
+
+def test_a_failing_save_leaves_the_old_checkpoint_and_no_leftover(tmp_path, monkeypatch):
+    trained(step=1).save_to_path(tmp_path / "c")
+    monkeypatch.setattr(LocalStore, "write_bytes", _no_space)
+    with pytest.raises(StorageError, match="No space left"):
+        trained(step=2).save_to_path(tmp_path / "c")
+    assert Agent.from_checkpoint(tmp_path / "c").step == 1
+    assert os.listdir(tmp_path) == ["c"]
+
+
+def _no_space(self, name, data):
+    raise StorageError(self.path(name), "write", "No space left on device")
+
+
+def test_without_an_exchange_two_renames_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(commit, "_exchange", lambda *_: False)
+    trained(step=1).save_to_path(tmp_path / "c")
+    trained(step=2).save_to_path(tmp_path / "c")
+    assert os.listdir(tmp_path) == ["c"]
+    assert Agent.from_checkpoint(tmp_path / "c").step == 2
+
+
+def test_between_the_two_renames_readers_find_the_old_one_and_the_next_save_mends(tmp_path):
+    trained(step=1).save_to_path(tmp_path / "c")
+    os.rename(tmp_path / "c", commit._sibling(tmp_path / "c", "old"))
+    assert Agent.from_checkpoint(tmp_path / "c").step == 1
+    trained(step=2).save_to_path(tmp_path / "c")
+    assert Agent.from_checkpoint(tmp_path / "c").step == 2
+    assert os.listdir(tmp_path) == ["c"]
+
+
+# Kills itself at the n-th call that changes the disk; ends with 0 when there is no n-th.
+VICTIM = """
+import os, signal, sys
+import tune_ckpt as tc
+from tests.agents import trained
+from tune_ckpt.tree import commit
+
+def deadly(function):
+    def call(*args, **kwargs):
+        deadly.left -= 1
+        if deadly.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return call
+
+path, what, deadly.left = sys.argv[1], sys.argv[2], int(sys.argv[3])
+for name in ("mkdir", "rename", "replace", "pwrite", "open", "unlink", "rmdir", "link"):
+    setattr(os, name, deadly(getattr(os, name)))
+commit._exchange = deadly(commit._exchange)
+if what == "convert":
+    tc.convert_to_msgpack_checkpoint(path)
+else:
+    trained(step=2, size=500).save_to_path(path, use_msgpack=what == "msgpack")
+"""
+
+
+def _kill_at(n, path, what):
+    command = [sys.executable, "-c", VICTIM, str(path), what, str(n)]
+    return subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["pickle", "msgpack", "convert"])
+def test_killed_at_every_operation_a_reader_finds_old_or_new(tmp_path, what):
+    steps = set()
+    for n in range(1, 1000):
+        path = tmp_path / str(n) / "c"
+        trained(step=1).save_to_path(path, use_msgpack=False)
+        code = _kill_at(n, path, what)
+        steps.add(Agent.from_checkpoint(path).step)
+        assert tc.verify(path).ok
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        trained(step=3).save_to_path(path)
+        assert os.listdir(path.parent) == ["c"]  # the next save removes what was left
+    assert n > 20
+    assert steps == ({1} if what == "convert" else {1, 2})
+
+
+@pytest.mark.slow
+def test_killed_at_every_operation_of_a_first_save_there_is_all_or_an_error(tmp_path):
+    for n in range(1, 1000):
+        path = tmp_path / str(n) / "c"
+        code = _kill_at(n, path, "msgpack")
+        try:
+            assert Agent.from_checkpoint(path).step == 2
+        except (IncompleteCheckpointError, NotACheckpointError):
+            assert code == -signal.SIGKILL
+        if code == 0:
+            break
+    assert n > 20

@@ -1,0 +1,82 @@
+"""Storage: the local disk, and any pyarrow filesystem."""
+
+import numpy as np
+import pytest
+from pyarrow import fs
+
+import tune_ckpt as tc
+from tests.agents import Agent, same_agents, trained
+from tune_ckpt.errors import CorruptDataError, StorageError
+from tune_ckpt.tree.store import LocalStore, open_store
+
+
+@pytest.fixture
+def remote(tmp_path):
+    """A filesystem that is no local one to us."""
+    (tmp_path / "bucket").mkdir()
+    return fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem())
+
+
+@pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])
+def test_a_tree_on_another_filesystem_comes_back(remote, use_msgpack):
+    agent = trained(size=5000)
+    agent.save_to_path("runs/c", filesystem=remote, use_msgpack=use_msgpack)
+    assert same_agents(Agent.from_checkpoint("runs/c", remote), agent)
+    assert tc.verify("runs/c", filesystem=remote).ok
+    assert tc.load_state("runs/c", "model", filesystem=remote)["w"][3] == 10
+
+
+def test_conversion_on_another_filesystem(remote):
+    trained().save_to_path("c", filesystem=remote)
+    tc.convert_to_msgpack_checkpoint("c", "d", filesystem=remote)
+    assert Agent.from_checkpoint("d", remote).step == 7
+
+
+def test_a_file_uri_is_a_local_path(tmp_path):
+    trained().save_to_path(f"file://{tmp_path}/with space")
+    assert Agent.from_checkpoint(tmp_path / "with space").step == 7
+    assert isinstance(open_store(f"file://{tmp_path}/with%20space"), LocalStore)
+
+
+def test_an_unknown_scheme_is_an_error_that_names_it():
+    with pytest.raises(StorageError, match="nowhere://bucket"):
+        tc.load_state("nowhere://bucket/c")
+
+
+def test_a_ray_checkpoint_is_a_path(tmp_path):
+    from ray.tune import Checkpoint
+
+    trained().save_to_path(tmp_path / "c")
+    assert tc.load_state(Checkpoint(str(tmp_path / "c")))["step"] == 7
+
+
+def test_a_relative_path_needs_no_filesystem(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained().save_to_path("c")
+    assert Agent.from_checkpoint("c").step == 7
+
+
+def test_mapped_arrays_are_writable_and_leave_the_file_alone(tmp_path):
+    trained().save_to_path(tmp_path / "c", use_msgpack=True)
+    for _ in range(2):
+        w = tc.load_state(tmp_path / "c", "model", mmap=True)["w"]
+        assert w[0] == 7
+        w[0] = -1
+        assert w[0] == -1
+
+
+def test_damage_on_another_filesystem_is_noticed(remote, tmp_path):
+    trained().save_to_path("c", filesystem=remote, use_msgpack=True)
+    file = tmp_path / "bucket" / "c" / "model" / "state.msgpack"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CorruptDataError, match="model/state.msgpack"):
+        tc.load_state("c", filesystem=remote)
+
+
+def test_large_arrays_are_written_and_read_by_several_threads(tmp_path):
+    arrays = {str(i): np.random.default_rng(i).random(2**18) for i in range(8)}
+    tc.save_state(arrays, tmp_path / "c")
+    loaded = tc.load_state(tmp_path / "c")
+    assert all(np.array_equal(arrays[name], loaded[name]) for name in arrays)

@@ -1,0 +1,96 @@
+"""The mixin: a Trainable's checkpoints through the tree, inside Tune and outside."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ray import tune
+
+import tune_ckpt as tc
+from tests.tune.trainables import MsgpackWalker, Walker
+
+FORMATS = pytest.mark.parametrize("cls", [Walker, MsgpackWalker], ids=["pickle", "msgpack"])
+
+
+def _run(cls, tmp_path, **options):
+    run_config = tune.RunConfig(
+        name="run",
+        storage_path=str(tmp_path),
+        verbose=0,
+        stop={"training_iteration": 4},
+        checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+        **options,
+    )
+    return tune.Tuner(cls, param_space={"seed": 5}, run_config=run_config).fit()
+
+
+def _uninterrupted(steps):
+    walker = Walker({"seed": 5})
+    return [walker.train()["walk"]["at"] for _ in range(steps)]
+
+
+@FORMATS
+def test_outside_tune_a_checkpoint_continues_at_the_next_iteration(tmp_path, ray_session, cls):
+    walker = cls({"seed": 5})
+    for _ in range(3):
+        walker.train()
+    walker.save_to_path(tmp_path / "c", use_msgpack=cls is MsgpackWalker)
+    again = cls.from_checkpoint(tmp_path / "c")
+    assert again.config == {"seed": 5}
+    result = again.train()
+    assert result["training_iteration"] == 4
+    assert result["time_total_s"] > walker._time_total
+    assert [*walker.path, result["walk"]["at"]] == _uninterrupted(4)
+
+
+@FORMATS
+def test_in_a_sweep_each_checkpoint_is_a_verified_tree_with_its_metrics(tmp_path, ray_session, cls):
+    results = _run(cls, tmp_path)
+    paths = sorted(Path(results[0].path).glob("checkpoint_*"))
+    assert len(paths) == 4
+    for iteration, path in enumerate(paths, start=1):
+        assert tc.verify(path).ok
+        metadata = json.loads((path / "metadata.json").read_text())
+        assert metadata["trial"]["iteration"] == iteration
+        assert metadata["metrics"]["walk"]["at"] == _uninterrupted(iteration)[-1]
+        assert metadata["tune_ckpt"]["format"] == cls.checkpoint_format
+        again = cls.from_checkpoint(path)
+        assert again.train()["training_iteration"] == iteration + 1
+
+
+class Crasher(Walker):
+    """Dies once, after its third iteration."""
+
+    def step(self):
+        result = super().step()
+        marker = Path(self.config["marker"])
+        if len(self.path) == 4 and not marker.exists():
+            marker.touch()
+            raise RuntimeError("planned")
+        return result
+
+
+def test_after_a_crash_a_trial_goes_on_bit_by_bit(tmp_path, ray_session):
+    results = tune.Tuner(
+        Crasher,
+        param_space={"seed": 5, "marker": str(tmp_path / "crashed")},
+        run_config=tune.RunConfig(
+            name="run",
+            storage_path=str(tmp_path),
+            verbose=0,
+            stop={"training_iteration": 6},
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    ).fit()
+    assert (tmp_path / "crashed").exists()
+    rows = [json.loads(line) for line in (Path(results[0].path) / "result.json").open()]
+    assert [row["walk"]["at"] for row in rows] == _uninterrupted(6)
+    assert [row["training_iteration"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_wrong_order_of_bases_is_told(ray_session):
+    with pytest.raises(TypeError, match="before"):
+
+        class Wrong(tune.Trainable, tc.CheckpointableMixin):
+            pass
