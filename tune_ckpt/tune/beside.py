@@ -5,15 +5,20 @@ These functions run in Ray tasks. They return an `Outcome` and raise nothing tha
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from tune_ckpt.convert import CONVERTED_FROM, convert_to_msgpack_checkpoint
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
+from tune_ckpt.experiment import best_checkpoint
+from tune_ckpt.metrics import Metric
 from tune_ckpt.tree.component import open_tree
-from tune_ckpt.tree.store import Store, open_store
+from tune_ckpt.tree.store import TEMPORARY, Store, open_store
 
 FOLDER = "msgpack"
 Status = Literal["converted", "up to date", "skipped", "failed"]
@@ -42,23 +47,102 @@ def split(checkpoint: str) -> tuple[str, str]:
     return trial, name
 
 
-def convert_beside(checkpoint: str, filesystem: Any = None) -> Outcome:
+def snapshot(checkpoint: str, filesystem: Any = None) -> str | None:
+    """Keep a checkpoint's files from being deleted before they are converted.
+
+    On the local disk these are hard links, which cost next to nothing; elsewhere there is no such
+    thing, and Tune may be faster.
+
+    Returns:
+        The snapshot's path, or None.
+    """
+    if filesystem is not None:
+        return None
+    trial, name = split(checkpoint)
+    target = Path(trial, FOLDER, f".{name}{TEMPORARY}source")
+    shutil.rmtree(target, ignore_errors=True)  # a killed driver's
+    try:
+        shutil.copytree(checkpoint, target, copy_function=os.link)
+    except OSError:  # shutil.Error is one: a disk without hard links
+        shutil.rmtree(target, ignore_errors=True)
+        return None
+    return str(target)
+
+
+def convert_one(
+    checkpoint: str, filesystem: Any = None, source: str | None = None
+) -> list[Outcome]:
     """Convert one checkpoint of a running sweep, unless that is done already.
 
     Args:
         checkpoint: Its path, ``<trial>/checkpoint_N``.
         filesystem: The pyarrow filesystem it lies on; None for the local disk.
+        source: Its snapshot, which is deleted afterwards.
     """
+    try:
+        return [_outcome(checkpoint, filesystem, source)]
+    finally:
+        if source:
+            shutil.rmtree(source, ignore_errors=True)
+
+
+def convert_last(checkpoint: str, filesystem: Any = None) -> list[Outcome]:
+    """Convert a trial's last checkpoint, and drop copies of its earlier ones."""
+    outcome = _outcome(checkpoint, filesystem)
+    trial, name = split(checkpoint)
+    _keep_only(open_store(trial, filesystem), {name})
+    return [outcome]
+
+
+def convert_all(trial: str, filesystem: Any = None) -> list[Outcome]:
+    """Convert what is left of a trial's checkpoints, and drop copies of those that are gone.
+
+    Args:
+        trial: The trial's folder.
+        filesystem: The pyarrow filesystem it lies on; None for the local disk.
+    """
+    store = open_store(trial, filesystem)
+    names = _checkpoints(store)
+    outcomes = [_outcome(f"{trial}/{name}", filesystem) for name in names]
+    _keep_only(store, set(names))
+    return outcomes
+
+
+def convert_best(
+    experiment: str, metric: Metric, known: tuple[float, str] | None, filesystem: Any = None
+) -> list[Outcome]:
+    """Convert a sweep's best checkpoint, and drop the copies of all others.
+
+    Args:
+        experiment: The sweep's folder.
+        metric: What is best.
+        known: The best value so far and its checkpoint, whose copy may be all that is left of it.
+        filesystem: The pyarrow filesystem it lies on; None for the local disk.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        best = best_checkpoint(experiment, metric.name, metric.mode, filesystem=filesystem)
+        if known is None or not metric.better(known[0], best.value):
+            known = (best.value, best.path)
+            outcomes.append(_outcome(best.path, filesystem))
+    except TuneCkptError as error:
+        outcomes.append(Outcome(experiment, "skipped", str(error)))
+    if known:
+        _keep_only_in(open_store(experiment, filesystem), known[1])
+    return outcomes
+
+
+def _outcome(checkpoint: str, filesystem: Any, source: str | None = None) -> Outcome:
     start = time.monotonic()
     try:
-        status, detail = _convert(checkpoint, filesystem)
+        status, detail = _convert(checkpoint, filesystem, source or checkpoint)
     except TuneCkptError as error:
         status, detail = _explain(checkpoint, filesystem, error)
     return Outcome(checkpoint, status, detail, time.monotonic() - start)
 
 
-def _convert(checkpoint: str, filesystem: Any) -> tuple[Status, str]:
-    opened = open_tree(open_store(checkpoint, filesystem))
+def _convert(checkpoint: str, filesystem: Any, source: str) -> tuple[Status, str]:
+    opened = open_tree(open_store(source, filesystem))
     if opened.metadata.format == "msgpack":
         return "skipped", "it is msgpack already"
     trial, name = split(checkpoint)
@@ -67,7 +151,7 @@ def _convert(checkpoint: str, filesystem: Any) -> tuple[Status, str]:
     if _source_of(open_store(target, filesystem)) == opened.metadata.digest:
         return "up to date", target
     # The sweep wrote its own pickles, so they are as trusted as the sweep.
-    convert_to_msgpack_checkpoint(checkpoint, target, filesystem=filesystem, allow_pickle=True)
+    convert_to_msgpack_checkpoint(source, target, filesystem=filesystem, allow_pickle=True)
     return "converted", target
 
 
@@ -87,22 +171,16 @@ def _explain(checkpoint: str, filesystem: Any, error: TuneCkptError) -> tuple[St
     return "failed", str(error)
 
 
-def convert_all(trial: str, filesystem: Any = None) -> list[Outcome]:
-    """Convert what is left of a trial's checkpoints, and drop copies of those that are gone.
-
-    Args:
-        trial: The trial's folder.
-        filesystem: The pyarrow filesystem it lies on; None for the local disk.
-    """
-    names = _checkpoints(open_store(trial, filesystem))
-    outcomes = [convert_beside(f"{trial}/{name}", filesystem) for name in names]
-    keep_only(trial, names, filesystem)
-    return [outcome for outcome in outcomes if outcome.status != "up to date"]
+def _keep_only_in(experiment: Store, checkpoint: str) -> None:
+    trial, name = split(checkpoint)
+    for entry in experiment.list():
+        if entry.is_dir:
+            kept = {name} if trial.endswith(entry.name) else set()
+            _keep_only(experiment.child(entry.name), kept)
 
 
-def keep_only(trial: str, names: Collection[str], filesystem: Any = None) -> None:
-    """Delete a trial's converted copies but those of the named checkpoints."""
-    folder = open_store(trial, filesystem).child(FOLDER)
+def _keep_only(trial: Store, names: Collection[str]) -> None:
+    folder = trial.child(FOLDER)
     for name in _checkpoints(folder):
         if name not in names:
             folder.delete(name)

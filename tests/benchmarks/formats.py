@@ -1,0 +1,175 @@
+"""Save and load of large and of many small values, beside the peers, in one run.
+
+Run it:  python -m tests.benchmarks.formats [--gib 0.5] [--rounds 5]
+
+Every figure is a median of several rounds, in which the candidates take turns, forwards and
+backwards. Files go to the folder for temporary files and are removed before each save, outside of
+the measured time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import msgpack_numpy
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tune_ckpt.formats import msgpack as ours
+from tune_ckpt.tree.store import LocalStore
+
+
+def save_ours(state: Any, path: Path) -> None:
+    document = ours.pack(state)
+    with LocalStore(path.parent).create(path.name, document.nbytes) as sink:
+        document.write(sink)
+
+
+def load_ours(path: Path, **options: Any) -> Any:
+    with LocalStore(path.parent).open(path.name) as source:
+        return ours.load(source, **options)
+
+
+def save_pickle(state: Any, path: Path) -> None:
+    with path.open("wb") as file:
+        pickle.dump(state, file, protocol=5)
+
+
+def load_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        return pickle.load(file)
+
+
+def save_msgpack_numpy(state: Any, path: Path) -> None:
+    with path.open("wb") as file:
+        msgpack.pack(state, file, default=msgpack_numpy.encode)
+
+
+def load_msgpack_numpy(path: Path) -> Any:
+    with path.open("rb") as file:
+        return msgpack.unpack(file, object_hook=msgpack_numpy.decode, strict_map_key=False)
+
+
+Save = Callable[[Any, Path], None]
+Load = Callable[[Path], Any]
+
+
+def peers() -> dict[str, tuple[Save, Load]]:
+    """Return who is measured: always the same state, saved to a file and loaded from it."""
+    found: dict[str, tuple[Save, Load]] = {
+        "tune_ckpt": (save_ours, load_ours),
+        "pickle 5": (save_pickle, load_pickle),
+        "msgpack_numpy": (save_msgpack_numpy, load_msgpack_numpy),
+    }
+    return found | _torch() | _safetensors()
+
+
+def _torch() -> dict[str, tuple[Save, Load]]:
+    try:
+        import torch
+    except ImportError:
+        return {}
+
+    def save(state: Any, path: Path) -> None:
+        torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
+
+    return {"torch.save": (save, torch.load)}
+
+
+def _safetensors() -> dict[str, tuple[Save, Load]]:
+    try:
+        from safetensors.numpy import load_file, save_file
+    except ImportError:
+        return {}
+    return {"safetensors": (save_file, load_file)}
+
+
+def rounds_of(work: dict[str, Callable[[], Any]], before: Callable[[str], None], rounds: int):
+    """Return each candidate's median time in seconds; they take turns in both orders."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for number in range(rounds):
+        for name in list(work)[:: 1 if number % 2 == 0 else -1]:
+            before(name)
+            start = time.perf_counter()
+            work[name]()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def measure(state: Any, who: dict[str, tuple[Save, Load]], rounds: int, folder: Path):
+    """Return the medians of saving and of loading a state."""
+    paths = {name: folder / name.replace(" ", "_") for name in who}
+
+    def remove(name: str) -> None:
+        paths[name].unlink(missing_ok=True)
+
+    saving = {name: (lambda n=name: who[n][0](state, paths[n])) for name in who}
+    loading = {name: (lambda n=name: who[n][1](paths[n])) for name in who}
+    if "tune_ckpt" in who and len(who) > 3:
+        loading["tune_ckpt, mapped"] = lambda: load_ours(paths["tune_ckpt"], mmap=True)
+    saved = rounds_of(saving, remove, rounds)
+    return saved, rounds_of(loading, lambda name: None, rounds)
+
+
+def states(gib: float) -> dict[str, Any]:
+    """Return what is saved, by its description."""
+    rng = np.random.default_rng(0)
+    count = int(gib * 2**30 / 64 / 8)
+    replay = [
+        {"obs": [i * 0.5, i * 0.25], "action": i % 4, "reward": i / 7, "done": False}
+        for i in range(100_000)
+    ]
+    return {
+        f"{gib} GiB in 64 arrays": {str(i): rng.random(count) for i in range(64)},
+        "100,000 small dicts": replay,
+        "10,000 arrays of 1 KiB": {str(i): rng.random(128) for i in range(10_000)},
+    }
+
+
+def report(console: Console, title: str, saved: dict[str, float], loaded: dict[str, float]) -> None:
+    """Print one table: milliseconds, and how many times faster ours is."""
+    table = Table(title=title)
+    for column in ("", "save, ms", "ours is faster by", "load, ms", "ours is faster by"):
+        table.add_column(column, justify="right" if column else "left")
+    for name in {**saved, **loaded}:
+        cells = [name]
+        for times in (saved, loaded):
+            taken = times.get(name)
+            cells.append(f"{taken * 1e3:.1f}" if taken else "")
+            cells.append(f"{taken / times['tune_ckpt']:.2f}x" if taken else "")
+        table.add_row(*cells)
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--gib", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    console = Console(width=100)
+    console.print(f"Python {platform.python_version()}, {platform.machine()}, {sys.platform}")
+    for title, state in states(options.gib).items():
+        who = peers()
+        if not isinstance(next(iter(state)), str):  # only flat dicts of arrays suit all peers
+            who = {name: who[name] for name in ("tune_ckpt", "pickle 5", "msgpack_numpy")}
+        folder = Path(tempfile.mkdtemp())
+        try:
+            report(console, title, *measure(state, who, options.rounds, folder))
+        finally:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What one Python saves, another loads, with nothing but msgpack, numpy and xxhash installed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tune_ckpt as tc
+from tests.portable_values import values
+
+REPO = Path(__file__).parents[1]
+
+
+def _interpreter(version):
+    """Return an interpreter that pyenv has, or one on PATH; None where there is none."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = sorted(root.glob(f"{version}.*/bin/python"))
+    return str(found[-1]) if found else shutil.which(f"python{version}")
+
+
+def _bare_environment(interpreter, folder):
+    subprocess.run([interpreter, "-m", "venv", str(folder)], check=True)
+    python = str(folder / "bin" / "python")
+    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*install, "msgpack", "numpy", "xxhash"], check=True)
+    return python
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+def test_a_state_is_equal_in_another_python_without_ray(tmp_path, version):
+    interpreter = _interpreter(version)
+    if interpreter is None:
+        pytest.skip(f"there is no Python {version} here")
+    python = _bare_environment(interpreter, tmp_path / "venv")
+    tc.save_state(values(), tmp_path / "c")
+    script = [python, "-W", "error", str(REPO / "tests" / "portable_values.py")]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    run = subprocess.run(
+        [*script, str(tmp_path / "c")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (run.stdout, run.stderr) == ("equal\n", "")
+
+
+def test_the_state_is_equal_in_this_python(tmp_path):
+    tc.save_state(values(), tmp_path / "c")
+    script = [sys.executable, str(REPO / "tests" / "portable_values.py"), str(tmp_path / "c")]
+    run = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert run.stdout == "equal\n", run.stderr

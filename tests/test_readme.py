@@ -1,0 +1,37 @@
+"""What the README shows is what runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def _blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_ci_runs_the_readmes_test_command():
+    _, test_command = (block.strip() for block in _blocks("sh"))
+    ci = (Path(__file__).parents[1] / ".ci" / "run").read_text()
+    assert test_command in ci
+
+
+def test_the_quick_start_runs(tmp_path, monkeypatch, ray_session, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_AIR_LOCAL_CACHE_DIR", str(tmp_path / "results"))
+    (code,) = _blocks("python")
+    assert len(code.strip().splitlines()) <= 30
+    scope = {"__name__": "__main__"}
+    exec(compile(code, "README.md", "exec"), scope)
+    assert scope["best"].config["lr"] == 0.5
+    assert scope["best"].iteration == 3
+    assert scope["model"].train()["training_iteration"] == 4
+    assert scope["arrays"]["x"].tolist() == scope["best"].load()["x"].tolist()
+    assert not [p for p in Path("served").rglob("*") if p.suffix == ".pkl"]
+
+
+@pytest.mark.parametrize("path", ["examples/digits_sweep.py", "LICENSE", "CHANGELOG.md"])
+def test_files_that_are_promised_exist(path):
+    assert (Path(__file__).parents[1] / path).exists()
