@@ -300,3 +300,45 @@ class UnsupportedComponentError(TuneCkptError):
             "have no state_dict()/load_state_dict(). Tell how their state is taken and given with "
             "tune_ckpt.register_adapter(type, get_state, set_state)."
         )
+
+
+@dataclass(eq=False)
+class PartNotFoundError(TuneCkptError):
+    """A document has no part of that path.
+
+    Attributes:
+        file: The document.
+        part: What was asked for, or what remains of it beyond ``found``.
+        found: How far the path leads.
+        available: What there is.
+    """
+
+    file: str
+    part: str
+    found: str
+    available: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = ", ".join(self.available[:50]) or "nothing"
+        more = f", and {len(self.available) - 50} more" if len(self.available) > 50 else ""
+        where = f"{self.file}, at {self.found}," if self.found else self.file
+        return f"{where} has no part {self.part!r}; there: {names}{more}."
+
+
+@dataclass(eq=False)
+class InvalidArgumentError(TuneCkptError):
+    """An argument has a value that it cannot have.
+
+    Attributes:
+        argument: The argument's name.
+        value: What was given.
+        expected: What it may be.
+    """
+
+    argument: str
+    value: Any
+    expected: Sequence[Any]
+
+    def __str__(self) -> str:
+        choices = ", ".join(map(str, self.expected))
+        return f"{self.argument}={self.value!r} is not possible; it may be: {choices}."

@@ -84,7 +84,8 @@ def test_after_a_crash_a_trial_goes_on_bit_by_bit(tmp_path, ray_session):
         ),
     ).fit()
     assert (tmp_path / "crashed").exists()
-    rows = [json.loads(line) for line in (Path(results[0].path) / "result.json").open()]
+    lines = (Path(results[0].path) / "result.json").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     assert [row["walk"]["at"] for row in rows] == _uninterrupted(6)
     assert [row["training_iteration"] for row in rows] == [1, 2, 3, 4, 5, 6]
 

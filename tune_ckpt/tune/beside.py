@@ -108,27 +108,29 @@ def convert_all(trial: str, filesystem: Any = None) -> list[Outcome]:
     return outcomes
 
 
-def convert_best(
-    experiment: str, metric: Metric, known: tuple[float, str] | None, filesystem: Any = None
-) -> list[Outcome]:
+def convert_best(experiment: str, metric: Metric, filesystem: Any = None) -> list[Outcome]:
     """Convert a sweep's best checkpoint, and drop the copies of all others.
 
     Args:
         experiment: The sweep's folder.
         metric: What is best.
-        known: The best value so far and its checkpoint, whose copy may be all that is left of it.
         filesystem: The pyarrow filesystem it lies on; None for the local disk.
     """
-    outcomes: list[Outcome] = []
     try:
         best = best_checkpoint(experiment, metric.name, metric.mode, filesystem=filesystem)
-        if known is None or not metric.better(known[0], best.value):
-            known = (best.value, best.path)
-            outcomes.append(_outcome(best.path, filesystem))
     except TuneCkptError as error:
-        outcomes.append(Outcome(experiment, "skipped", str(error)))
-    if known:
-        _keep_only_in(open_store(experiment, filesystem), known[1])
+        return [Outcome(experiment, "skipped", str(error))]
+    trial, name = split(best.path)
+    outcomes = []
+    if split(trial)[1] == FOLDER:  # the copy is all that is left of it
+        trial = split(trial)[0]
+    else:
+        outcomes.append(_outcome(best.path, filesystem))
+    store = open_store(experiment, filesystem)
+    for entry in store.list():
+        if entry.is_dir:
+            kept = {name} if entry.name == split(trial)[1] else set()
+            _keep_only(store.child(entry.name), kept)
     return outcomes
 
 
@@ -169,14 +171,6 @@ def _explain(checkpoint: str, filesystem: Any, error: TuneCkptError) -> tuple[St
     if isinstance(error, NotACheckpointError):
         return "skipped", f"it is no component tree ({error.found})"
     return "failed", str(error)
-
-
-def _keep_only_in(experiment: Store, checkpoint: str) -> None:
-    trial, name = split(checkpoint)
-    for entry in experiment.list():
-        if entry.is_dir:
-            kept = {name} if trial.endswith(entry.name) else set()
-            _keep_only(experiment.child(entry.name), kept)
 
 
 def _keep_only(trial: Store, names: Collection[str]) -> None:

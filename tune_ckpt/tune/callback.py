@@ -173,7 +173,7 @@ class CheckpointCallback(Callback):
         trials = list(trials)
         if self.convert == "best":
             folder, filesystem = experiment_folder(trials[0])
-            self._add(trials[0], convert_best, folder, self.metric, self._best, filesystem)
+            self._add(trials[0], convert_best, folder, self.metric, filesystem)
             return
         for trial in trials:
             if self.convert == "all":

@@ -66,15 +66,15 @@ class TaskQueue:
 
     def _start(self) -> None:
         busy = set(self._running.values())
-        for _ in range(len(self._waiting)):
-            if len(self._running) >= self._limit:
-                return
+        later = []
+        while self._waiting and len(self._running) < self._limit:
             key, job, args = self._waiting.popleft()
             if key in busy:
-                self._waiting.append((key, job, args))
+                later.append((key, job, args))
                 continue
             busy.add(key)
             self._running[self._call.remote(job, *args)] = key
+        self._waiting.extendleft(reversed(later))
 
     def _result(self, reference: Any) -> Any:
         key = self._running.pop(reference)
