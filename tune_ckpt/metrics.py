@@ -93,10 +93,11 @@ def number(value: Any) -> float | None:
         value = value[()]
     if not isinstance(value, numbers.Real | np.bool_):
         return None
+    real: Any = value
     try:
-        result = float(value)
+        result = float(real)
     except OverflowError:  # an int beyond all floats
-        result = math.copysign(math.inf, value)
+        result = math.inf if real > 0 else -math.inf
     return None if math.isnan(result) else result
 
 

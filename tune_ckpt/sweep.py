@@ -78,7 +78,8 @@ class Sweep:
         Raises:
             InvalidArgumentError: It means none.
         """
-        if hasattr(source, "experiment_path"):  # a ResultGrid, known without importing Ray
+        # A ResultGrid, known without importing Ray.
+        if hasattr(source, "experiment_path") and hasattr(source, "filesystem"):
             sweep = cls.open(source.experiment_path, source.filesystem)
             sweep.in_memory = _in_memory(source)
             return sweep
@@ -170,6 +171,8 @@ def _moved(experiment: str, recorded: str) -> list[str]:
 def _in_memory(results: Any) -> dict[str, Pairs]:
     by_trial: dict[str, Pairs] = {}
     for result in results:
+        if result.path is None:  # a trial that never started
+            continue
         trial = _last(result.path)
         pairs = by_trial.setdefault(trial, {})
         for checkpoint, metrics in result.best_checkpoints or ():

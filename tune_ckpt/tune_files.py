@@ -99,7 +99,7 @@ def _trial_folder(experiment: Store, name: str) -> TrialFolder | None:
 
 def config(folder: TrialFolder, notes: Notes) -> dict[str, Any]:
     """Return a trial's config as ``params.json`` has it: plain values, and text for the rest."""
-    found = _json(folder.store, PARAMETERS, notes)
+    found = _json(folder.store, PARAMETERS, notes) if folder.store.exists(PARAMETERS) else None
     return found if isinstance(found, dict) else {}
 
 
