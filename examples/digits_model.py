@@ -1,4 +1,4 @@
-"""A small network for scikit-learn's digits, in NumPy; shared by the sweep and by those who serve it.
+"""A small network for scikit-learn's digits, in NumPy; for the sweep and for those who serve it.
 
 Imports no Ray, so that a checkpoint can be used where Ray is not installed.
 """

@@ -23,7 +23,6 @@ FLOORS = {
     "experiment": 3,
     "metrics": 3,
     "ranking": 3,
-    "ranking": 3,
     "sweep": 3,
     "tune_files": 3,
     "states": 3,

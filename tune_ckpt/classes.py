@@ -1,4 +1,4 @@
-"""From the class that a checkpoint names to the class that is called; nothing is imported for it."""
+"""From the class that a checkpoint names to the one that is called; nothing is imported for it."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_damage_on_another_filesystem_is_noticed(remote, tmp_path):
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    with pytest.raises(CorruptDataError, match="model/state.msgpack"):
+    with pytest.raises(CorruptDataError, match=r"model/state\.msgpack"):
         tc.load_state("c", filesystem=remote)
 
 

@@ -102,7 +102,7 @@ class CheckpointCallback(Callback):
     # ------------------------------------------------------------------------- Tune's hooks
 
     @_harmless
-    def setup(self, **info: Any) -> None:
+    def setup(self, *args: Any, **info: Any) -> None:
         """Make what cannot be pickled."""
         self._queue = TaskQueue(self.max_concurrent, _lost)
 

@@ -31,7 +31,7 @@ class CheckpointableMixin(Checkpointable):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Trainable's own get_state knows no components: ours must come first.
-        if cls.get_state is tune.Trainable.get_state:
+        if getattr(cls, "get_state", None) is tune.Trainable.get_state:
             raise TypeError(f"{cls.__name__}: name CheckpointableMixin before the Trainable")
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
