@@ -14,6 +14,8 @@ from tune_ckpt.errors import (
     TuneCkptError,
 )
 
+from tune_ckpt.tree.layout import ComponentRecord, FileRecord, Metadata, _sealed
+
 
 @pytest.fixture(params=["pickle", "msgpack"])
 def saved(request, tmp_path):
@@ -104,23 +106,43 @@ def test_nothing_there_is_a_fault(tmp_path):
     assert not tc.verify(tmp_path / "none").ok
 
 
-def test_what_another_library_wrote_is_unverified(tmp_path):
-    (tmp_path / "metadata.json").write_text(json.dumps({"state_file": "state"}))
+@pytest.mark.parametrize("document", [{"state_file": "state"}, ["a", "list"], None])
+def test_what_another_library_wrote_is_unverified(tmp_path, document):
+    (tmp_path / "metadata.json").write_text(json.dumps(document))
     report = tc.verify(tmp_path)
     assert report.ok
     assert report.unverified
 
 
-def test_a_folder_name_that_leaves_the_checkpoint_is_refused(tmp_path):
-    from tune_ckpt.tree.layout import ComponentRecord, Metadata
+@pytest.mark.parametrize(
+    ("files", "components"),
+    [
+        ({}, {"x": ComponentRecord("../outside", "metadata.json", "0" * 32)}),
+        ({}, {"x": ComponentRecord("x", "../../metadata.json", "0" * 32)}),
+        ({"state": FileRecord("/etc/passwd", 1, "0" * 32)}, {}),
+        ({"state": FileRecord(None, 1, "0" * 32)}, {}),
+        ({}, {"x": ComponentRecord(7, "metadata.json", "0" * 32)}),
+    ],
+)
+def test_metadata_that_leads_outside_of_its_folder_is_refused(tmp_path, files, components):
+    forged = Metadata("builtins:dict", "msgpack", files, components)
+    (tmp_path / "metadata.json").write_bytes(forged.to_json())
+    with pytest.raises(CorruptDataError, match="says what no writer says"):
+        tc.load_state(tmp_path)
 
-    trained().model.head.save_to_path(tmp_path / "outside")
-    metadata = Metadata("builtins:dict", "msgpack")
-    metadata.components["x"] = ComponentRecord("../outside", "metadata.json", "0" * 32)
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "metadata.json").write_bytes(metadata.to_json())
-    with pytest.raises(CorruptDataError, match="no folder of a component"):
-        tc.load_state(tmp_path / "c", "x")
+
+@pytest.mark.parametrize("field", ["layout", "format", "files", "components", "class"])
+@pytest.mark.parametrize("value", [None, 9, "x", {}, {"a": 1}, ["a"]])
+def test_forged_fields_of_the_metadata_are_refused(saved, field, value):
+    path = saved / "metadata.json"
+    document = json.loads(path.read_text())
+    document["tune_ckpt"][field] = value
+    document["metadata_digest"] = "0" * 32
+    path.write_bytes(_sealed(json.dumps(document).encode()))
+    with pytest.raises(TuneCkptError):
+        Agent.from_checkpoint(saved)
+    if (field, value) != ("class", "x"):  # any text may be a class's name
+        assert not tc.verify(saved).ok
 
 
 def test_equal_state_has_the_equal_digest(tmp_path):

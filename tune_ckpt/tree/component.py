@@ -35,7 +35,6 @@ from tune_ckpt.tree.layout import (
     Format,
     Metadata,
     check_names,
-    safe_folder,
 )
 from tune_ckpt.tree.store import Store
 from tune_ckpt.version import __version__
@@ -230,9 +229,6 @@ class OpenComponent:
         if record is None:
             names = tuple(self.metadata.components)
             raise ComponentNotFoundError(self.store.location, first, names)
-        if not safe_folder(record.folder):
-            file = self.store.path(self.metadata_file)
-            raise CorruptDataError(file, f"{record.folder!r} is no folder of a component")
         folder = self.store.child(record.folder)
         file = folder.path(record.metadata)
         if not folder.exists(record.metadata):

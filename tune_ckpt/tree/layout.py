@@ -145,26 +145,29 @@ class Metadata:
         """
         try:
             document = json.loads(data)
-            ours = document.pop("tune_ckpt", None)
-            seal = document.pop(_DIGEST_KEY, None)
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise CorruptDataError(file, f"it is no JSON object ({error})") from error
-        if ours is None and seal is None:
+        except (ValueError, RecursionError) as error:
+            raise CorruptDataError(file, f"it is no JSON ({error})") from error
+        if not isinstance(document, dict) or not document.keys() & {"tune_ckpt", _DIGEST_KEY}:
             return None
+        ours, seal = document.pop("tune_ckpt", None), document.pop(_DIGEST_KEY, None)
         if (
             type(seal) is not str
             or _sealed(data.replace(seal.encode(), _NO_DIGEST.encode())) != data
         ):
             raise CorruptDataError(file, "it does not match its own digest")
-        if ours.pop("layout") != LAYOUT:
-            raise CorruptDataError(file, "a newer tune_ckpt wrote it; update this one")
-        return cls._from_fields(ours, document)
+        try:
+            return cls._from_fields(ours, document)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = f"it says what no writer says ({error!r}); a newer tune_ckpt may have"
+            raise CorruptDataError(file, reason) from error
 
     @classmethod
     def _from_fields(cls, ours: dict[str, Any], extra: dict[str, Any]) -> Metadata:
+        if ours.pop("layout") != LAYOUT or ours["format"] not in SUFFIXES:
+            raise ValueError("its layout is not known here")
         ours.pop("digest")  # computed again from what it covers
         ours.pop("dialect")
-        return cls(
+        metadata = cls(
             cls=ours.pop("class"),
             format=ours.pop("format"),
             files={role: FileRecord(**file) for role, file in ours.pop("files").items()},
@@ -172,6 +175,19 @@ class Metadata:
             facts=ours,
             extra=extra,
         )
+        metadata._check()
+        return metadata
+
+    def _check(self) -> None:
+        """Check that all is there, and that nothing named lies outside of the component's folder."""
+        if not isinstance(self.cls, str) or self.files.keys() - {CTOR} != {STATE}:
+            raise ValueError("its class or state is not named")
+        names = [file.name for file in self.files.values()]
+        for record in self.components.values():
+            names += [record.folder, record.metadata]
+        for name in names:
+            if _objection(name) is not None:
+                raise ValueError(f"{name!r} is outside of its folder")
 
 
 def _canonical(content: Mapping[str, Any]) -> bytes:
@@ -212,8 +228,3 @@ def _objection(name: object) -> str | None:
     if len(name.encode("utf-8", "replace")) > 200:
         return "it is longer than 200 bytes"
     return None
-
-
-def safe_folder(name: object) -> bool:
-    """Say whether a folder name out of a metadata file stays inside its checkpoint."""
-    return _objection(name) is None
