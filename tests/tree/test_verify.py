@@ -141,7 +141,7 @@ def test_forged_fields_of_the_metadata_are_refused(saved, field, value):
     path.write_bytes(_sealed(json.dumps(document).encode()))
     with pytest.raises(TuneCkptError):
         Agent.from_checkpoint(saved)
-    if (field, value) != ("class", "x"):  # any text may be a class's name
+    if (field, value) not in [("class", "x"), ("components", {})]:  # possible, though not ours
         assert not tc.verify(saved).ok
 
 
