@@ -21,11 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import msgpack
 import xxhash
+from msgpack import UnpackException
 
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.io import Sink, Source, read_range
+from tune_ckpt.formats.wire import Unpacker, packb
 
 MAGIC = "tune_ckpt"
 VERSION = 1
@@ -78,7 +79,8 @@ class Document:
         self._state = state
         self._blobs = blobs
         sizes = [blob.nbytes for blob in blobs]
-        head_nbytes = len(self._head([b"\0" * 16] * len(blobs))[0])
+        table_nbytes = len(self._table([b"\0" * 16] * len(blobs)))
+        head_nbytes = _HEADER.size + table_nbytes + len(state)
         self._places = list(place_blobs(head_nbytes, sizes))
         last = self._places[-1][-1] if blobs else Piece(head_nbytes, 0, b"")
         self.nbytes = last.offset + last.nbytes
@@ -87,31 +89,40 @@ class Document:
         """Write the document to a sink of `nbytes` bytes and return its digest (hexadecimal)."""
         if sink.random_access:
             digests = self._each_blob(lambda number: self._write_blob(sink, number))
-            head, digest = self._head(digests)
-            sink.write_at(0, head)
-            return digest.hex()
-        head, digest = self._head(self._each_blob(lambda number: _digest(self._blobs[number])))
-        sink.write_at(0, head)
+            return self._write_head(sink, digests)
+        digest = self._write_head(sink, self._each_blob(lambda i: _digest(self._blobs[i])))
         for number in range(len(self._blobs)):
             self._write_blob(sink, number)
-        return digest.hex()
+        return digest
 
-    def _head(self, digests: Sequence[bytes]) -> tuple[bytes, bytes]:
-        table = [[blob.nbytes, digest] for blob, digest in zip(self._blobs, digests, strict=True)]
-        tree = msgpack.packb(table) + self._state
-        digest = _digest(tree)
-        start = _HEADER_START + bytes([VERSION, 0xCF]) + len(tree).to_bytes(8, "big")
-        return start + b"\xc4\x10" + digest + tree, digest
+    def _table(self, digests: Sequence[bytes]) -> bytes:
+        sizes = (blob.nbytes for blob in self._blobs)
+        return packb([*map(list, zip(sizes, digests, strict=True))])
+
+    def _write_head(self, sink: Sink, digests: Sequence[bytes]) -> str:
+        table = self._table(digests)
+        digest = xxhash.xxh3_128(table)
+        digest.update(self._state)
+        tree_nbytes = (len(table) + len(self._state)).to_bytes(8, "big")
+        header = _HEADER_START + bytes([VERSION, 0xCF]) + tree_nbytes + b"\xc4\x10"
+        start = header + digest.digest() + table
+        sink.write_at(0, start)
+        sink.write_at(len(start), self._state)
+        return digest.hexdigest()
 
     def _write_blob(self, sink: Sink, number: int) -> bytes:
         blob = self._blobs[number]
         digest = xxhash.xxh3_128()
         for piece in self._places[number]:
             sink.write_at(piece.offset - len(piece.prefix), piece.prefix)
-            for start in range(0, piece.nbytes, _CHUNK_NBYTES):
-                chunk = blob[start : min(start + _CHUNK_NBYTES, piece.nbytes)]
+            start = 0
+            while start < piece.nbytes:
+                # Chunks end at the file's pages: half a page costs the system as much as a whole.
+                end = start + _CHUNK_NBYTES - (piece.offset + start) % _CHUNK_NBYTES
+                chunk = blob[start : min(end, piece.nbytes)]
                 digest.update(chunk)
                 sink.write_at(piece.offset + start, chunk)
+                start = end
             blob = blob[piece.nbytes :]
         return digest.digest()
 
@@ -174,15 +185,15 @@ def read_head(source: Source) -> Head:
 
 
 def _parse_tree(source: Source, tree: memoryview, digest: bytes) -> Head:
-    unpacker = msgpack.Unpacker(max_buffer_size=0)
+    unpacker = Unpacker(max_buffer_size=max(tree.nbytes, 1))
     unpacker.feed(tree)
     try:
         table = unpacker.unpack()
         state = tree[unpacker.tell() :]
         unpacker.skip()  # costs little, and shows every length to be true before it is believed
         end = unpacker.tell()
-        sizes, digests = _checked_table(table)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        sizes, digests = _checked_table(table, source.nbytes)
+    except (ValueError, TypeError, UnpackException) as error:
         where = _HEADER.size + unpacker.tell()
         raise CorruptDataError(source.name, f"its tree is no msgpack: {error}", where) from error
     blobs = list(place_blobs(_HEADER.size + tree.nbytes, sizes))
@@ -194,10 +205,12 @@ def _parse_tree(source: Source, tree: memoryview, digest: bytes) -> Head:
     return Head(state, digest.hex(), blobs, digests)
 
 
-def _checked_table(table: Any) -> tuple[list[int], list[bytes]]:
+def _checked_table(table: Any, limit: int) -> tuple[list[int], list[bytes]]:
     sizes, digests = [size for size, _ in table], [digest for _, digest in table]
     if any(type(size) is not int or size <= 0 for size in sizes):
         raise ValueError("a blob's size is not a positive number")
+    if sum(sizes) > limit:
+        raise ValueError("its blobs are larger than the file")
     if any(type(digest) is not bytes or len(digest) != 16 for digest in digests):
         raise ValueError("a blob's digest is not 16 bytes")
     return sizes, digests

@@ -16,11 +16,8 @@ made to fill the memory.
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Collection
-
-import cloudpickle
 
 from tune_ckpt.errors import (
     CorruptDataError,
@@ -32,7 +29,8 @@ from tune_ckpt.errors import (
 from tune_ckpt.formats import pickle_torch
 from tune_ckpt.formats.pickle_build import Builder, Tables
 from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
-from tune_ckpt.formats.pickle_nodes import Opaque, Parser, holds_opaque
+from tune_ckpt.formats.pickle_nodes import parse
+from tune_ckpt.formats.pickle_opaque import Opaque, holds_opaque
 
 __all__ = [
     "Opaque",
@@ -51,6 +49,8 @@ def dumps(value: object) -> bytes:
     Raises:
         UnsupportedStateError: Something in it cannot be pickled.
     """
+    import cloudpickle  # reading needs no more than Python's own pickle
+
     try:
         return bytes(cloudpickle.dumps(value, protocol=5))
     except Exception as error:  # whatever the value's own code raises
@@ -94,17 +94,16 @@ def loads_restricted(
         PickleReadError: An allowed class refuses its state, or the nesting is too deep.
         MissingDependencyError: It holds tensors, and torch is not installed.
     """
-    names: dict[str, None] = {}
-    tree = Parser(io.BytesIO(data), file, names).parse()
+    parsed = parse(data, file)
     tables = Tables(
         pickle_torch.VALUES_WITH_TORCH,
-        pickle_torch.CALLS_WITH_TORCH,
+        CALLS | pickle_torch.calls_for_tensors(file),
         {f"{cls.__module__}:{cls.__qualname__}": cls for cls in allowed},
     )
-    offending = tuple(name for name in names if not tables.know(name))
+    offending = tuple(name for name in parsed.names if not tables.know(name))
     if offending:
         raise UntrustedPickleError(file, offending)
-    return Builder(tables, file, strict=True).build(tree)
+    return Builder(tables, file, strict=True).build(parsed.tree)
 
 
 def loads_inert(data: bytes | memoryview, *, file: str) -> object:
@@ -148,8 +147,9 @@ def list_globals(data: bytes | memoryview, *, file: str) -> tuple[str, ...]:
 def _read_inertly(data: bytes | memoryview, file: str, names: dict[str, None]) -> object:
     if pickle_torch.is_torch_file(data):
         return pickle_torch.read_file(data, file, names)
-    tree = Parser(io.BytesIO(data), file, names).parse()
-    if not names:
-        return tree  # plain containers all the way down
+    parsed = parse(data, file)
+    names.update(dict.fromkeys(parsed.names))
+    if not parsed.names:
+        return parsed.tree  # plain containers all the way down
     tables = Tables(VALUES, CALLS | pickle_torch.calls_for_arrays(file, names))
-    return Builder(tables, file, strict=False).build(tree)
+    return Builder(tables, file, strict=False).build(parsed.tree)

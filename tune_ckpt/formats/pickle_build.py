@@ -19,9 +19,10 @@ from tune_ckpt.errors import (
     TuneCkptError,
     UntrustedPickleError,
 )
-from tune_ckpt.formats.pickle_nodes import Node, Opaque, canonical
+from tune_ckpt.formats.pickle_nodes import ClassNode, Node, canonical
+from tune_ckpt.formats.pickle_opaque import Opaque, holds_opaque
 
-Make = Callable[[Node], object]
+Make = Callable[[Any], object]  # gets a Node or a ClassNode
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ _LEAVES = frozenset({type(None), bool, int, float, str, bytes, bytearray})
 
 
 class Builder:
-    """Walks what a `Parser` returned and makes values of it, shared and cyclic ones included.
+    """Walks what was parsed and makes values of it, shared and cyclic ones included.
 
     Args:
         tables: What is made.
@@ -133,7 +134,7 @@ class Builder:
             return self._done[id(value)][1]
         return self._keep(value, type(value)(items))
 
-    def _global(self, cls: type[Node]) -> Any:
+    def _global(self, cls: type[Node] | ClassNode) -> Any:
         value = self._tables.allowed.get(cls.key, self._tables.values.get(cls.key))
         if isinstance(value, Late):
             value = self._import(value)
@@ -147,7 +148,10 @@ class Builder:
                 raise MissingDependencyError(late.module, f"Reading {self._file}") from error
             return None
 
-    def _node(self, node: Node) -> Any:
+    def _class_node(self, node: ClassNode) -> Any:
+        return self._global(node) if node.args is None else self._node(node)
+
+    def _node(self, node: Node | ClassNode) -> Any:
         if node.key in self._tables.allowed:
             return self._instance(node, self._tables.allowed[node.key])
         make = self._tables.calls.get(node.key)
@@ -159,26 +163,30 @@ class Builder:
             made = make(node)
         except UnknownVariantError:
             return self._opaque(node)
+        except Exception:
+            if not self._strict and holds_opaque([node.args, node.kwargs, node.state]):
+                return self._opaque(node)  # what is made of something unknown is unknown too
+            raise
         return self._filled(self._keep(node, made), node)
 
-    def _filled(self, made: Any, node: Node) -> Any:
+    def _filled(self, made: Any, node: Node | ClassNode) -> Any:
         if node.items:
             made.extend(self._list(node.items))
         for key, value in node.pairs:
             made[self._value(key)] = self._value(value)
         return made
 
-    def _opaque(self, node: Node | type[Node]) -> Any:
+    def _opaque(self, node: Node | ClassNode | type[Node]) -> Any:
         if self._strict:
             raise UntrustedPickleError(self._file, (f"{node.module}:{node.name}",))
         opaque = self._keep(node, Opaque(node.module, node.name))
-        if isinstance(node, Node):
+        if isinstance(node, Node) or (isinstance(node, ClassNode) and node.args is not None):
             opaque.args, opaque.kwargs = self._value(node.args), self._value(node.kwargs)
             opaque.state = self._value(node.state)
             opaque.items, opaque.pairs = self._value(node.items), self._value(node.pairs)
         return opaque
 
-    def _instance(self, node: Node, cls: type) -> Any:
+    def _instance(self, node: Node | ClassNode, cls: type) -> Any:
         make: Callable[..., Any] = cls if node.called else functools.partial(cls.__new__, cls)
         args, kwargs = self._value(node.args), self._value(node.kwargs)
         try:
@@ -199,6 +207,7 @@ _STEPS: dict[type, Callable[[Builder, Any], Any]] = {
     tuple: Builder._fixed,
     frozenset: Builder._fixed,
     type: Builder._global,
+    ClassNode: Builder._class_node,
 }
 
 
@@ -210,6 +219,7 @@ def _set_state(value: Any, state: Any) -> None:
         value.__setstate__(state)
         return
     attributes, slots = state if isinstance(state, tuple) else (state, None)
-    vars(value).update(attributes or {})
+    if attributes:
+        vars(value).update(attributes)
     for name, item in (slots or {}).items():
         setattr(value, name, item)

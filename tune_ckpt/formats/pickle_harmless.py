@@ -15,7 +15,6 @@ import pathlib
 import random
 import types
 import uuid
-import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +83,5 @@ CALLS: dict[str, Make] = {
     "_codecs:encode": _encode,
     "random:Random": _random,
     "uuid:UUID": lambda node: uuid.UUID(int=node.state["int"]),
-    "zoneinfo:ZoneInfo._unpickle": lambda node: zoneinfo.ZoneInfo(node.args[0]),
     **pickle_numpy.CALLS,
 }

@@ -9,103 +9,28 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import io
 import pickle
-import pickletools
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, cast
 
-import numpy as np
-
 from tune_ckpt.errors import CorruptDataError, UntrustedPickleError
+from tune_ckpt.formats.pickle_scan import scan
 
 PERSISTENT = "pickle:persistent_load"  # how a persistent id is listed
 
 
-@dataclass(eq=False)
-class Opaque:
-    """Something that a pickle names and that was left alone, with everything done to it.
+class _Recording:
+    """What a pickle may do with an object, recorded."""
 
-    Attributes:
-        module: The module that the pickle names.
-        name: The (dotted) name in it. The result of calling another result is named after that
-            one with ``()`` at the end, and has it as its first argument.
-        args: What it was made with; None for the class or function itself, not called.
-        kwargs: Likewise, by name.
-        state: What its ``__setstate__`` or ``__dict__`` would have received; None without.
-        items: What was appended or added to it.
-        pairs: The ``(key, value)`` that were set in it.
-    """
-
-    module: str
-    name: str
-    args: tuple[Any, ...] | None = None
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    state: Any = None
-    items: list[Any] = field(default_factory=list)
-    pairs: list[tuple[Any, Any]] = field(default_factory=list)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Opaque:
-        """Record one more call, so that this may stand where a callable is expected."""
-        return Opaque(self.module, f"{self.name}()", (self, *args), kwargs)
-
-    def __repr__(self) -> str:
-        return f"<opaque {self.module}:{self.name}>"
-
-
-def holds_opaque(value: object) -> bool:
-    """Say whether there is an `Opaque` in nested containers."""
-    seen, waiting = set(), [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, Opaque):
-            return True
-        if id(part) not in seen:
-            seen.add(id(part))
-            waiting += _parts(part)
-    return False
-
-
-def _parts(value: object) -> list[object]:
-    if isinstance(value, Mapping):
-        return [*value.keys(), *value.values()]
-    if isinstance(value, list | tuple | set | frozenset | deque):
-        return list(value)
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        return list(value.ravel().tolist())
-    return []
-
-
-class Node:
-    """One global of a pickle while it is parsed; each global has a subclass of its own."""
-
-    __slots__ = ("args", "called", "items", "kwargs", "pairs", "state")
-    module: ClassVar[str]
-    name: ClassVar[str]
-    key: ClassVar[str]
-
-    args: tuple[Any, ...]
+    args: Any  # a tuple; None in a ClassNode that stands for a global
     kwargs: dict[str, Any]
     state: Any
     items: list[Any]
     pairs: list[tuple[Any, Any]]
     called: bool
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Node:
-        """Record an allocation."""
-        node = object.__new__(cls)
-        node.args, node.kwargs = args, kwargs
-        node.state, node.items, node.pairs, node.called = None, [], [], False
-        return node
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        # Reached when the class is called; the opcodes that only allocate stop at __new__.
-        self.called = True
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Node:
-        """Record a call of what another call returned."""
-        return node_class(self.module, f"{self.name}()")(self, *args, **kwargs)
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -124,12 +49,71 @@ class Node:
         self.pairs.append((key, value))
 
 
-_RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg", "pathlib._local": "pathlib"}
+class Node(_Recording):
+    """What a pickle makes of a global; for each global there is a subclass, which stands for it."""
+
+    __slots__ = ("args", "called", "items", "kwargs", "pairs", "state")
+    module: ClassVar[str]
+    name: ClassVar[str]
+    key: ClassVar[str]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Node:
+        """Record an allocation."""
+        node = object.__new__(cls)
+        node.args, node.kwargs = args, kwargs
+        node.state, node.items, node.pairs, node.called = None, [], [], False
+        return node
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        # Reached when the class is called; the opcodes that only allocate stop at __new__.
+        self.called = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Node:
+        """Record a call of what another call returned."""
+        return node_class(self.module, f"{self.name}()")(self, *args, **kwargs)
+
+
+class ClassNode(_Recording, type):
+    """A node that is a type itself, since some pickles make a class and then instances of it.
+
+    It stands for a global (``args`` is None) as well as for what is made of one. Nodes of this
+    kind are slow to make, so they are used for pickles that need them.
+    """
+
+    module: str
+    name: str
+    key: str
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> ClassNode:
+        """Record a call."""
+        made = _allocated(cls, *args, **kwargs)
+        made.called = True
+        return made
+
+
+def _allocated(cls: ClassNode, *args: Any, **kwargs: Any) -> ClassNode:
+    # A call of a global keeps its name; one of what another call returned has that as argument.
+    if cls.args is None:
+        return _class_node(cls.module, cls.name, args, kwargs)
+    return _class_node(cls.module, f"{cls.name}()", (cls, *args), kwargs)
+
+
+def _class_node(
+    module: str, name: str, args: tuple[Any, ...] | None = None, kwargs: Any = None
+) -> ClassNode:
+    node = type.__new__(ClassNode, "Node", (), {"__new__": _allocated})
+    node.module, node.name, node.key = module, name, canonical(module, name)
+    node.args, node.kwargs, node.called = args, kwargs or {}, False
+    node.state, node.items, node.pairs = None, [], []
+    return node
 
 
 def canonical(module: str, name: str) -> str:
     """Return the one ``module:name`` for a global that moved between versions."""
-    module = _RENAMED.get(module, module)
+    # Pickles up to protocol 2 use the names of Python 2.
+    moved = IMPORT_MAPPING.get(module, module), name
+    module, name = NAME_MAPPING.get((module, name), moved)
+    module = module.replace("pathlib._local", "pathlib")
     if module.startswith("numpy.core."):
         module = module.replace("numpy.core.", "numpy._core.", 1)
     return f"{module}:{name}"
@@ -142,61 +126,82 @@ def node_class(module: str, name: str) -> type[Node]:
     return cast("type[Node]", type("Node", (Node,), body))
 
 
-class Parser(pickle.Unpickler):
-    """Reads one pickle from a stream into plain containers and nodes.
-
-    Args:
-        stream: Where it begins; afterwards the stream stands behind it.
-        file: What to call it in messages.
-        names: Filled with every global that the pickle names, as ``module:name``, in order.
-
-    Attributes:
-        persistent_ids: Every persistent id that it holds, in order.
-    """
-
-    def __init__(self, stream: BinaryIO, file: str, names: dict[str, None]) -> None:
+class _Parser(pickle.Unpickler):
+    def __init__(self, stream: BinaryIO, kind: Callable[[str, str], Any]) -> None:
         super().__init__(stream)
-        self._stream, self._file, self._names = stream, file, names
+        self._kind = kind
+        self.names: dict[str, None] = {}  # a set that keeps its order
         self.persistent_ids: list[Any] = []
 
-    def find_class(self, module: str, name: str) -> type[Node]:
-        """Hand out a class that records."""
-        self._names[f"{module}:{name}"] = None
-        return node_class(module, name)
+    def find_class(self, module: str, name: str) -> Any:
+        self.names[f"{module}:{name}"] = None
+        return self._kind(module, name)
 
-    def persistent_load(self, pid: Any) -> Node:
-        """Record a persistent id."""
-        self._names[PERSISTENT] = None
+    def persistent_load(self, pid: Any) -> Any:
+        self.names[PERSISTENT] = None
         self.persistent_ids.append(pid)
-        return node_class("pickle", "persistent_load")(pid)
+        return self._kind("pickle", "persistent_load")(pid)
 
-    def parse(self) -> object:
-        """Return what the pickle describes.
 
-        Raises:
-            CorruptDataError: The bytes are not a whole pickle.
-            UntrustedPickleError: It uses codes of ``copyreg``'s registry of extensions.
-        """
-        try:
-            self._refuse_extensions()
-            return self.load()
-        except UntrustedPickleError:
-            raise
-        except Exception as error:  # damaged bytes fail in any way; nothing foreign ran
-            reason = f"the pickle cannot be parsed ({type(error).__name__}: {error})"
-            raise CorruptDataError(self._file, reason) from error
+@dataclass(frozen=True)
+class Parsed:
+    """A pickle in plain containers and nodes.
 
-    def _refuse_extensions(self) -> None:
-        # For a code that this process has used before, the unpickler does not ask find_class.
+    Attributes:
+        tree: What it describes.
+        names: Every global that it names, as ``module:name``, in order, each once.
+        persistent_ids: Every persistent id that it holds, in order.
+        end: The offset behind it.
+    """
+
+    tree: object
+    names: tuple[str, ...]
+    persistent_ids: list[Any]
+    end: int
+
+
+def parse(data: bytes | memoryview, file: str, start: int = 0) -> Parsed:
+    """Read one pickle.
+
+    Args:
+        data: The bytes that hold it.
+        file: What to call them in messages.
+        start: Where it begins.
+
+    Raises:
+        CorruptDataError: The bytes are not a whole pickle.
+        UntrustedPickleError: It uses codes of ``copyreg``'s registry of extensions.
+    """
+    whole = bytes(data)  # no copy of bytes
+    try:
+        found = scan(whole, start)
+        _refuse_extensions(found.extensions, file)
+        parser, tree = _load(whole, start)
+    except UntrustedPickleError:
+        raise
+    except Exception as error:  # damaged bytes fail in any way; nothing foreign ran
+        reason = f"the pickle cannot be parsed ({type(error).__name__}: {error})"
+        raise CorruptDataError(file, reason) from error
+    return Parsed(tree, tuple(parser.names), parser.persistent_ids, found.end)
+
+
+def _load(data: bytes, start: int) -> tuple[_Parser, object]:
+    try:
+        return _load_as(node_class, data, start)
+    except pickle.UnpicklingError:  # perhaps for want of a type
+        return _load_as(_class_node, data, start)
+
+
+def _load_as(kind: Callable[[str, str], Any], data: bytes, start: int) -> tuple[_Parser, object]:
+    stream = io.BytesIO(data)
+    stream.seek(start)
+    parser = _Parser(stream, kind)
+    return parser, parser.load()
+
+
+def _refuse_extensions(codes: tuple[int, ...], file: str) -> None:
+    # For a code that this process has used before, the unpickler does not ask find_class.
+    if codes:
         registry = vars(copyreg)["_inverted_registry"]
-        if not registry:
-            return
-        start = self._stream.tell()
-        operations = pickletools.genops(self._stream)
-        codes = {arg: None for op, arg, _ in operations if op.name.startswith("EXT")}
-        self._stream.seek(start)
-        if codes:
-            names = (
-                ":".join(registry.get(code, ("copyreg", f"extension {code}"))) for code in codes
-            )
-            raise UntrustedPickleError(self._file, tuple(names))
+        names = (":".join(registry.get(code, ("copyreg", f"extension {code}"))) for code in codes)
+        raise UntrustedPickleError(file, tuple(names))

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_ckpt.formats.pickle_build import Late, Make, UnknownVariantError
-from tune_ckpt.formats.pickle_nodes import Node, Opaque
+from tune_ckpt.formats.pickle_nodes import Node
+from tune_ckpt.formats.pickle_opaque import Opaque
 
 Array = npt.NDArray[Any]
 
@@ -90,11 +91,10 @@ def _array_of_objects(items: Any, dtype: Any, shape: Any, order: Any) -> Array:
         raise UnknownVariantError
     if len(items) != math.prod(shape):
         raise ValueError(f"{len(items)} objects for shape {shape}")
-    array: Array = np.empty(shape, dtype, order=order)
-    flat = array.reshape(-1, order=order)
+    flat: Array = np.empty(len(items), dtype)
     for number, item in enumerate(items):
         flat[number] = item
-    return array
+    return flat.reshape(shape).copy(order=order)
 
 
 def _buffer(node: Node) -> Array:

@@ -8,8 +8,6 @@ their own (``.pt``).
 
 from __future__ import annotations
 
-import collections
-import importlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +20,8 @@ import numpy.typing as npt
 from tune_ckpt.errors import CorruptDataError, MissingDependencyError
 from tune_ckpt.formats.pickle_build import Builder, Late, Make, Tables, UnknownVariantError
 from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
-from tune_ckpt.formats.pickle_nodes import PERSISTENT, Node, Opaque, Parser
+from tune_ckpt.formats.pickle_nodes import PERSISTENT, Node, parse
+from tune_ckpt.formats.pickle_opaque import Opaque
 
 Names = dict[str, None]  # a set that keeps its order
 
@@ -78,7 +77,7 @@ def read_file(data: bytes | memoryview, file: str, names: Names) -> object:
         CorruptDataError: The bytes are damaged.
     """
     read = _read_archive if bytes(data[:4]) == _ZIP else _read_sequence
-    tree, raws = read(io.BytesIO(data), file, names)
+    tree, raws = read(bytes(data), file, names)
 
     def storage(node: Node) -> Storage:
         _, kind, key, *_ = node.args[0]
@@ -90,34 +89,36 @@ def read_file(data: bytes | memoryview, file: str, names: Names) -> object:
     return Builder(Tables(VALUES, calls), file, strict=False).build(tree)
 
 
-def _read_archive(
-    stream: io.BytesIO, file: str, names: Names
-) -> tuple[object, Mapping[str, bytes]]:
+def _read_archive(data: bytes, file: str, names: Names) -> tuple[object, Mapping[str, bytes]]:
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
     except Exception as error:  # a damaged archive fails in many ways
         raise CorruptDataError(file, f"the archive cannot be read ({error})") from error
     if "data.pkl" not in parts or parts.get("byteorder", b"little") != b"little":
         raise CorruptDataError(file, "the archive is not one of torch with little-endian data")
-    tree = Parser(io.BytesIO(parts["data.pkl"]), file, names).parse()
-    return tree, {name.removeprefix("data/"): raw for name, raw in parts.items()}
+    parsed = parse(parts["data.pkl"], file)
+    names.update(dict.fromkeys(parsed.names))
+    return parsed.tree, {name.removeprefix("data/"): raw for name, raw in parts.items()}
 
 
-def _read_sequence(
-    stream: io.BytesIO, file: str, names: Names
-) -> tuple[object, Mapping[str, bytes]]:
-    parsers = [Parser(stream, file, names) for _ in range(5)]
-    *_, tree, keys = (parser.parse() for parser in parsers)
-    kinds = {pid[2]: pid[1].name for pid in parsers[3].persistent_ids}
+def _read_sequence(data: bytes, file: str, names: Names) -> tuple[object, Mapping[str, bytes]]:
+    # Magic number, protocol version, the writer's type sizes; then what was saved, and its keys.
+    pickles = [parse(data, file)]
+    while len(pickles) < 5:
+        pickles.append(parse(data, file, pickles[-1].end))
+    *_, saved, keys = pickles
+    names.update(dict.fromkeys(saved.names))
+    kinds = {pid[2]: pid[1].name for pid in saved.persistent_ids}
+    stream = io.BytesIO(data[keys.end :])
     raws = {}
-    for key in keys if isinstance(keys, list) else ():
+    for key in keys.tree if isinstance(keys.tree, list) else ():
         count = int.from_bytes(stream.read(8), "little")
         nbytes = count * _itemsize(_STORAGES.get(kinds.get(key, ""), "uint8"))
         raws[key] = stream.read(nbytes)
         if len(raws[key]) != nbytes:
             raise CorruptDataError(file, "the data of a tensor is cut short")
-    return tree, raws
+    return saved.tree, raws
 
 
 def _itemsize(dtype: str) -> int:
@@ -131,13 +132,20 @@ def calls_for_arrays(file: str, names: Names) -> dict[str, Make]:
     widened to float32, which has all of its values, and a float8 tensor stays an `Opaque`.
     """
     return {
-        "torch.storage:_load_from_bytes": lambda node: read_file(node.args[0], file, names),
+        "torch.storage:_load_from_bytes": lambda node: _storage(node, file, names),
         "torch._utils:_rebuild_tensor": _array,
         "torch._utils:_rebuild_tensor_v2": _array,
         "torch._utils:_rebuild_tensor_v3": _array,
         "torch._utils:_rebuild_parameter": lambda node: node.args[0],
         "torch:Size": lambda node: tuple(*node.args),
     }
+
+
+def _storage(node: Node, file: str, names: Names) -> Storage:
+    storage = read_file(node.args[0], file, names)
+    if not isinstance(storage, Storage):
+        raise UnknownVariantError
+    return storage
 
 
 def _array(node: Node) -> npt.NDArray[Any]:
@@ -172,38 +180,45 @@ def _widened(raw: bytes) -> bytes:
 # --------------------------------------------------------------------------------- with torch
 
 
-def _torch(module: str = "torch") -> Any:
+def calls_for_tensors(file: str) -> dict[str, Make]:
+    """Return the rows that make tensors, all of them in host memory."""
+    return {
+        **calls_for_arrays(file, {}),  # storages are read as above: without torch's own unpickler
+        "torch._utils:_rebuild_tensor": _tensor,
+        "torch._utils:_rebuild_tensor_v2": _tensor,
+        "torch._utils:_rebuild_tensor_v3": _tensor,
+        "torch._utils:_rebuild_parameter": _parameter,
+        "torch:Size": lambda node: _torch().Size(*node.args),
+        "torch:device": lambda node: _torch().device(*node.args),
+    }
+
+
+def _torch() -> Any:
     try:
-        return importlib.import_module(module)
+        import torch
     except ImportError as error:
         raise MissingDependencyError("torch", "Reading a pickled tensor as a tensor") from error
-
-
-def _storage(node: Node) -> Any:
-    return _torch().load(io.BytesIO(node.args[0]), map_location="cpu", weights_only=True)
+    return torch
 
 
 def _tensor(node: Node) -> Any:
-    rebuild = getattr(_torch("torch._utils"), node.name)
+    torch = _torch()
     storage, offset, size, stride, *rest = node.args
-    if len(rest) > 1:
-        rest[1] = collections.OrderedDict()  # hooks are code
-    return rebuild(storage, offset, size, stride, *rest)
+    if not isinstance(storage, Storage):
+        raise UnknownVariantError
+    dtype = rest[2] if node.name.endswith("_v3") else getattr(torch, storage.dtype)
+    memory = torch.frombuffer(bytearray(storage.raw or b"\0" * 16), dtype=torch.uint8).view(dtype)
+    # torch refuses what would reach beyond the memory.
+    tensor = memory.as_strided(size, stride, offset)
+    return tensor.requires_grad_() if rest and rest[0] else tensor
 
 
 def _parameter(node: Node) -> Any:
-    return _torch().nn.Parameter(node.args[0], requires_grad=node.args[1])
+    tensor, requires_grad, *_ = node.args
+    return _torch().nn.Parameter(tensor, requires_grad=requires_grad)
 
 
 VALUES_WITH_TORCH: dict[str, object] = VALUES | {
     f"torch:{name}": Late("torch", name)
     for name in (*_NUMPY_DTYPES, *_ML_DTYPES, "complex32", "Size", "device", "dtype")
-}
-CALLS_WITH_TORCH: dict[str, Make] = CALLS | {
-    "torch.storage:_load_from_bytes": _storage,
-    "torch._utils:_rebuild_tensor_v2": _tensor,
-    "torch._utils:_rebuild_tensor_v3": _tensor,
-    "torch._utils:_rebuild_parameter": _parameter,
-    "torch:Size": lambda node: _torch().Size(*node.args),
-    "torch:device": lambda node: _torch().device(*node.args),
 }

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tune_ckpt.formats.extensions import Refused, Row, register
+from tune_ckpt.formats.extensions import Refused, Row, expect, register
 
 if TYPE_CHECKING:
-    from tune_ckpt.formats.msgpack import Packing, Unpacking
+    from tune_ckpt.formats.packing import Packing
+    from tune_ckpt.formats.unpacking import Unpacking
 
 _BIT_GENERATORS = {
     kind.__name__: kind
@@ -26,71 +27,117 @@ _BIT_GENERATORS = {
         np.random.SFC64,
     )
 }
+_ENTROPY_BITS = 2**16
 
 
 def _write_python(value: random.Random, _: Packing) -> list[Any]:
+    if vars(value).keys() - {"gauss_next"}:
+        raise Refused("this Random has attributes of its own")
     return [value.getstate()]
 
 
 def _read_python(_: Unpacking, state: Any) -> random.Random:
-    generator = random.Random()
-    generator.setstate(state)
+    generator = random.Random(0)
+    generator.setstate(expect(tuple, state))
     return generator
 
 
 def _write_bits(value: Any, _: Packing) -> list[Any]:
-    return [type(value).__name__, value.state, value.seed_seq]
+    seed = value.seed_seq if hasattr(value, "seed_seq") else value._seed_seq  # before NumPy 1.25
+    return [type(value).__name__, value.state, seed]
 
 
-def _read_bits(_: Unpacking, name: Any, state: Any, seed: Any) -> Any:
-    bits = _BIT_GENERATORS[name](seed)
+def _read_bits(unpacking: Unpacking, name: Any, state: Any, seed: Any) -> Any:
+    if not (seed is None or type(seed) is np.random.SeedSequence):
+        raise TypeError("a generator whose seed is none")
+    unpacking.settle()  # the state is about to be copied
+    _check_position(expect(dict, state))
+    bits: Any = _BIT_GENERATORS[name](0 if seed is None else seed)
     bits.state = state
+    if seed is None and isinstance(bits.__reduce__()[2], tuple):
+        bits.__setstate__((state, None))
     return bits
 
 
-def _write_seed(value: Any, _: Packing) -> list[Any]:
+def _check_position(state: dict[str, Any]) -> None:
+    # NumPy believes these, and would read beyond its buffer.
+    place, end = state["state"].get("pos", 0), state.get("buffer_pos", 0)
+    if not (0 <= expect(int, place) <= 624 and 0 <= expect(int, end) <= 4):
+        raise ValueError("a position beyond the buffer of a generator")
+    if not all(map(_is_unsigned, [*state["state"].values(), *state.values()])):
+        raise TypeError("a generator's state that is not made of unsigned integers")
+
+
+def _is_unsigned(value: Any) -> bool:
+    if type(value) is np.ndarray:
+        return value.dtype.kind == "u"
+    return type(value) in (str, dict) or (type(value) is int and value >= 0)
+
+
+def _write_seed(value: Any, packing: Packing) -> list[Any]:
     if type(value) is not np.random.SeedSequence:
         raise Refused(f"a seed sequence of type {type(value).__name__} is not known")
-    return [value.entropy, value.spawn_key, value.pool_size, value.n_children_spawned]
+    _check_entropy(value.entropy, value.spawn_key)
+    parts = packing.guard([value.entropy, value.spawn_key])
+    return [*parts, value.pool_size, value.n_children_spawned]
 
 
 def _read_seed(
-    _: Unpacking, entropy: Any, spawn_key: Any, pool_size: Any, spawned: Any
+    unpacking: Unpacking, entropy: Any, spawn_key: Any, pool_size: Any, spawned: Any
 ) -> np.random.SeedSequence:
-    if not 4 <= pool_size <= 1024:  # it is allocated
+    unpacking.settle()
+    if not 4 <= expect(int, pool_size) <= 1024:  # it is allocated
         raise ValueError(f"a seed sequence's pool of {pool_size} words")
+    _check_entropy(entropy, expect(tuple, spawn_key))
     return np.random.SeedSequence(
-        entropy, spawn_key=spawn_key, pool_size=pool_size, n_children_spawned=spawned
+        entropy, spawn_key=spawn_key, pool_size=pool_size, n_children_spawned=expect(int, spawned)
     )
+
+
+def _check_entropy(*parts: Any) -> None:
+    # Mixing it in takes time that grows with the square.
+    if sum(map(_bits, parts)) > _ENTROPY_BITS:
+        raise Refused(f"a seed sequence of more than {_ENTROPY_BITS} bits of entropy")
+
+
+def _bits(entropy: Any) -> int:
+    if isinstance(entropy, list | tuple | np.ndarray):
+        return sum(map(_bits, entropy)) if len(entropy) <= _ENTROPY_BITS // 32 else 2**32
+    if not isinstance(entropy, int | np.integer | None):
+        raise Refused(f"a seed of type {type(entropy).__name__}")
+    return max(32, int(entropy or 0).bit_length())
 
 
 def _read_generator(_: Unpacking, bits: Any) -> np.random.Generator:
+    if type(bits) not in _BIT_GENERATORS.values():
+        raise TypeError("a generator without its bits")
     return np.random.Generator(bits)
 
 
-def _write_legacy(value: np.random.RandomState, _: Packing) -> list[Any]:
-    return [value.get_state(legacy=False)]
+def _write_legacy(value: Any, _: Packing) -> list[Any]:
+    state = value.get_state(legacy=False)
+    return [value._bit_generator, state["has_gauss"], state["gauss"]]
 
 
-def _read_legacy(_: Unpacking, state: Any) -> np.random.RandomState:
-    generator = np.random.RandomState(_BIT_GENERATORS[state["bit_generator"]](0))
-    generator.set_state(state)
+def _read_legacy(_: Unpacking, bits: Any, has_gauss: Any, gauss: Any) -> np.random.RandomState:
+    if type(bits) not in _BIT_GENERATORS.values():
+        raise TypeError("a generator without its bits")
+    generator = np.random.RandomState(bits)
+    parts = {"has_gauss": expect(int, has_gauss), "gauss": expect(float, gauss)}
+    generator.set_state({**bits.state, **parts})
     return generator
 
 
-def _register() -> None:
-    seed = Row(73, "SeedSequence", _write_seed, _read_seed, identity=id)
-    bits = Row(74, "NumPy bit generator", _write_bits, _read_bits, identity=id)
-    generator = Row(
-        71, "Generator", lambda value, _: [value.bit_generator], _read_generator, identity=id
-    )
-    register(Row(70, "Random", _write_python, _read_python, identity=id), random.Random)
-    register(seed, np.random.SeedSequence)
-    register(bits, *_BIT_GENERATORS.values())
-    register(generator, np.random.Generator)
-    register(
-        Row(72, "RandomState", _write_legacy, _read_legacy, identity=id), np.random.RandomState
-    )
+def _write_generator(value: np.random.Generator, _: Packing) -> list[Any]:
+    return [value.bit_generator]
 
 
-_register()
+_ROWS: dict[Row, tuple[type, ...]] = {
+    Row(70, "Random", _write_python, _read_python, identity=id): (random.Random,),
+    Row(71, "Generator", _write_generator, _read_generator, identity=id): (np.random.Generator,),
+    Row(72, "RandomState", _write_legacy, _read_legacy, identity=id): (np.random.RandomState,),
+    Row(73, "SeedSequence", _write_seed, _read_seed, identity=id): (np.random.SeedSequence,),
+    Row(74, "bit generator", _write_bits, _read_bits, identity=id): (*_BIT_GENERATORS.values(),),
+}
+for _row, _types in _ROWS.items():
+    register(_row, *_types)

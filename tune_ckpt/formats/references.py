@@ -7,12 +7,15 @@ lists.
 from __future__ import annotations
 
 import importlib
+import reprlib
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from tune_ckpt.errors import UntrustedReferenceError
+from tune_ckpt.formats.extensions import Refused
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class Reference:
 
     def __post_init__(self) -> None:
         """Refuse anything but a name."""
-        if type(self.name) is not str or self.name.count(":") != 1:
-            raise ValueError(f"{self.name!r} is not of the form module:name")
+        parts = self.name.split(":") if type(self.name) is str else []
+        if len(parts) != 2 or not all(parts):
+            raise ValueError(f"{reprlib.repr(self.name)} is not of the form module:name")
 
     def resolve(self, trusted: Collection[Any]) -> Any:
         """Import and return the real thing.
@@ -53,7 +57,7 @@ class Reference:
             found: Any = importlib.import_module(module)
             for part in qualname.split("."):
                 found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError) as error:
             raise UntrustedReferenceError(self.name, str(error)) from error
         return found
 
@@ -66,6 +70,10 @@ class EnumValue:
     name: str | None
     value: Any
 
+    def __hash__(self) -> int:
+        """Hash by name, as enum members do: the value may be anything."""
+        return hash((self.cls, self.name))
+
 
 @dataclass(frozen=True)
 class NamedTupleValue:
@@ -73,17 +81,24 @@ class NamedTupleValue:
 
     cls: Reference
     fields: tuple[str, ...]
-    values: list[Any]
+    values: tuple[Any, ...]
 
 
 def _dotted(value: Any) -> str:
     return f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', None)}"
 
 
-def name_of(value: Any) -> str | None:
-    """Return a class's or function's import name, or None where it cannot be imported by name."""
+def name_of(value: Any) -> str:
+    """Return a class's or function's import name.
+
+    Raises:
+        Refused: It cannot be imported by that name.
+    """
     name = _dotted(value)
-    return name if _lookup(name) is value else None
+    if name.count(":") == 1 and _lookup(name) is value:
+        return name
+    kind = "class" if isinstance(value, type) else "function"
+    raise Refused(f"{kind} {name.replace(':', '.')} cannot be imported by its name")
 
 
 def loaded_class(name: str) -> type | None:
@@ -93,9 +108,16 @@ def loaded_class(name: str) -> type | None:
 
 
 def _lookup(name: str) -> Any:
-    # Only dictionaries are read: a module's __getattr__ or a class's descriptors could run code.
     module, _, qualname = name.partition(":")
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
-        found = getattr(found, "__dict__", {}).get(part)
+        found = _namespace(found).get(part)
     return found
+
+
+def _namespace(owner: Any) -> Any:
+    # Read past every hook: a module's __getattr__ or a class's descriptors could run code.
+    kind = type(owner)
+    if issubclass(kind, ModuleType):
+        return object.__getattribute__(owner, "__dict__")
+    return type.__getattribute__(owner, "__dict__") if issubclass(kind, type) else {}
