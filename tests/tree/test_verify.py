@@ -13,7 +13,6 @@ from tune_ckpt.errors import (
     IncompleteCheckpointError,
     TuneCkptError,
 )
-
 from tune_ckpt.tree.layout import ComponentRecord, FileRecord, Metadata, _sealed
 
 

@@ -70,7 +70,7 @@ def _check_position(state: dict[str, Any]) -> None:
 
 def _is_unsigned(value: Any) -> bool:
     if type(value) is np.ndarray:
-        return value.dtype.kind == "u"
+        return bool(value.dtype.kind == "u")
     return type(value) in (str, dict) or (type(value) is int and value >= 0)
 
 

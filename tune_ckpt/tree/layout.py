@@ -179,7 +179,7 @@ class Metadata:
         return metadata
 
     def _check(self) -> None:
-        """Check that all is there, and that nothing named lies outside of the component's folder."""
+        """Check that all is there, and that no name leads outside of the component's folder."""
         if not isinstance(self.cls, str) or self.files.keys() - {CTOR} != {STATE}:
             raise ValueError("its class or state is not named")
         names = [file.name for file in self.files.values()]
