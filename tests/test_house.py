@@ -18,6 +18,7 @@ FLOORS = {
     "tree": 2,
     "adapters": 3,
     "checkpointable": 3,
+    "components": 3,
     "classes": 3,
     "convert": 3,
     "experiment": 3,

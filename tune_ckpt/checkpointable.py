@@ -12,28 +12,19 @@ import abc
 import inspect
 import tempfile
 import uuid
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.adapters import adapter_of
-from tune_ckpt.classes import family, find_class, name_of_class, read_ctor
-from tune_ckpt.errors import Fault, RestoreError, UnsupportedComponentError
-from tune_ckpt.tree.component import (
-    Component,
-    OpenComponent,
-    ReadOptions,
-    open_tree,
-    write_tree,
-)
-from tune_ckpt.tree.layout import CHECKPOINT_VERSION, FileNames, Format
+from tune_ckpt.classes import family, find_class, read_ctor
+from tune_ckpt.components import StateDict, component_of, descend, restore_into
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION, Format
+from tune_ckpt.tree.reading import ReadOptions, open_tree
 from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.writing import write_tree
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-StateDict = dict[str, Any]
 
 
 class Checkpointable(abc.ABC):
@@ -143,7 +134,7 @@ class Checkpointable(abc.ABC):
             CorruptDataError: A file is not what was written.
             UntrustedPickleError: A pickle names more than harmless things.
         """
-        target = _descend(self, component) if component else self
+        target = descend(self, component) if component else self
         opened = open_tree(open_store(path, filesystem))
         restore_into(target, opened, ReadOptions(allow_pickle, tuple(family(type(self)))))
 
@@ -210,127 +201,3 @@ def _with_overrides(
     mine = {name: value for name, value in given.items() if name in signature.parameters}
     bound.arguments.update(mine)
     return bound, {name: value for name, value in given.items() if name not in mine}
-
-
-# -------------------------------------------------------------------------------- object -> tree
-
-
-def component_of(value: Any, state: Any = None) -> Component:
-    """Return an object's tree, ready to be written.
-
-    Args:
-        value: A `Checkpointable` (ours or RLlib's), or what an adapter is registered for.
-        state: Its state, where the caller has it already.
-
-    Raises:
-        UnsupportedComponentError: The object is of no such kind.
-    """
-    if hasattr(value, "get_checkpointable_components"):
-        return _checkpointable_component(value, state)
-    adapter = adapter_of(value)
-    if adapter is None:
-        raise UnsupportedComponentError(name_of_class(type(value)))
-    state = adapter.get_state(value) if state is None else state
-    return Component(name_of_class(type(value)), state)
-
-
-def _checkpointable_component(value: Any, state: StateDict | None) -> Component:
-    whole = getattr(value, "_whole_state", value.get_state)() if state is None else state
-    own = dict(whole)  # a copy: the caller's dict is not ours to change
-    components = {}
-    for name, child in value.get_checkpointable_components():
-        if state is None or name in own:
-            components[name] = component_of(child, own.pop(name, None))
-    return Component(
-        name_of_class(type(value)),
-        own,
-        lambda format: _ctor(value, format),
-        components,
-        value.get_metadata(),
-        FileNames(
-            value.METADATA_FILE_NAME, value.CLASS_AND_CTOR_ARGS_FILE_NAME, value.STATE_FILE_NAME
-        ),
-    )
-
-
-def _ctor(value: Any, format: Format) -> dict[str, Any]:
-    cls = name_of_class(type(value)) if format == "msgpack" else type(value)
-    return {"class": cls, "ctor_args_and_kwargs": value.get_ctor_args_and_kwargs()}
-
-
-# -------------------------------------------------------------------------------- tree -> object
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """A checkpoint's states, read and verified."""
-
-    state: Any
-    components: dict[str, _Loaded]
-
-
-def restore_into(value: Any, opened: OpenComponent, options: ReadOptions) -> None:
-    """Restore an object from a checkpoint; nothing is touched before all of it is read.
-
-    Raises:
-        RestoreError: Components are missing or unexpected; all are listed.
-    """
-    missing = list(_missing(value, opened, ""))
-    if missing:
-        raise RestoreError(opened.store.location, tuple(missing))
-    loaded = _load(opened, options)
-    unexpected = list(_apply(value, loaded, ""))
-    if unexpected:
-        raise RestoreError(opened.store.location, tuple(unexpected))
-
-
-def _components(value: Any) -> dict[str, Any]:
-    return dict(getattr(value, "get_checkpointable_components", list[Any])())
-
-
-def _missing(value: Any, opened: OpenComponent, path: str) -> Iterator[Fault]:
-    for name, child in _components(value).items():
-        if name not in opened.metadata.components:
-            yield Fault(path + name, "the object has this component, the checkpoint does not")
-        else:
-            yield from _missing(child, opened.child(name), f"{path}{name}/")
-
-
-def _load(opened: OpenComponent, options: ReadOptions) -> _Loaded:
-    children = {name: _load(child, options) for name, child in opened.children()}
-    return _Loaded(opened.state(options), children)
-
-
-def _apply(value: Any, loaded: _Loaded, path: str) -> Iterator[Fault]:
-    """Give the states to the objects; yield the components for which there was no object."""
-    before = _components(value)
-    for name, child in before.items():
-        yield from _apply(child, loaded.components[name], f"{path}{name}/")
-    _set_state(value, loaded.state)
-    # Some components only appear when their owner has its state.
-    after = _components(value)
-    for name, part in loaded.components.items():
-        if name not in after:
-            yield Fault(path + name, "the checkpoint has this component, the object does not")
-        elif name not in before:
-            yield from _apply(after[name], part, f"{path}{name}/")
-
-
-def _set_state(value: Any, state: Any) -> None:
-    adapter = adapter_of(value)
-    if hasattr(value, "set_state"):
-        getattr(value, "_set_own_state", value.set_state)(state)
-    elif adapter is not None:
-        adapter.set_state(value, state)
-    else:
-        raise UnsupportedComponentError(name_of_class(type(value)))
-
-
-def _descend(value: Any, component: str) -> Any:
-    for name in component.split("/"):
-        components = _components(value)
-        if name not in components:
-            known = ", ".join(components) or "none"
-            raise RestoreError(component, (Fault(name, f"no such component; there are: {known}"),))
-        value = components[name]
-    return value

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from tune_ckpt.errors import ClassNotFoundError, UntrustedPickleError
 from tune_ckpt.formats import pickle
-from tune_ckpt.tree.component import OpenComponent, ReadOptions, read_verified
 from tune_ckpt.tree.layout import CTOR
+from tune_ckpt.tree.reading import OpenComponent, ReadOptions, read_verified
 
 T = TypeVar("T")
 

@@ -7,15 +7,10 @@ from typing import Any
 
 from tune_ckpt.classes import read_ctor
 from tune_ckpt.errors import UntrustedPickleError
-from tune_ckpt.tree.component import (
-    Component,
-    OpenComponent,
-    ReadOptions,
-    open_tree,
-    write_tree,
-)
 from tune_ckpt.tree.layout import CTOR, STATE, FileNames, Format
+from tune_ckpt.tree.reading import OpenComponent, ReadOptions, open_tree
 from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.writing import Component, write_tree
 
 CONVERTED_FROM = "converted_from"  # the metadata field with the source's content digest
 

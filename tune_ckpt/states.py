@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tune_ckpt.adapters import adapter_of
-from tune_ckpt.checkpointable import Checkpointable, component_of, restore_into
+from tune_ckpt.checkpointable import Checkpointable
+from tune_ckpt.components import component_of, restore_into
 from tune_ckpt.errors import Fault, RestoreError
 from tune_ckpt.formats.msgpack import Tensors
-from tune_ckpt.tree.component import Component, OpenComponent, ReadOptions, open_tree, write_tree
 from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.reading import OpenComponent, ReadOptions, open_tree
 from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.writing import Component, write_tree
 
 _CLASS = "builtins:dict"
 

@@ -11,7 +11,7 @@ from tune_ckpt.errors import (
     NotACheckpointError,
     TuneCkptError,
 )
-from tune_ckpt.tree.component import OpenComponent, check_file, open_tree, owned_names
+from tune_ckpt.tree.reading import OpenComponent, check_file, open_tree, owned_names
 from tune_ckpt.tree.store import Store, open_store
 
 

@@ -17,7 +17,7 @@ from tune_ckpt.convert import CONVERTED_FROM, convert_to_msgpack_checkpoint
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
 from tune_ckpt.metrics import Metric
-from tune_ckpt.tree.component import open_tree
+from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import TEMPORARY, Store, open_store
 
 FOLDER = "msgpack"

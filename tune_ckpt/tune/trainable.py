@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from tune_ckpt.checkpointable import Checkpointable, StateDict
+from tune_ckpt.checkpointable import Checkpointable
+from tune_ckpt.components import StateDict
 from tune_ckpt.tree.layout import Format
 
 COUNTERS = "__trainable__"  # the key of the state under which the Trainable's own counters stand

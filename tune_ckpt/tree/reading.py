@@ -1,172 +1,32 @@
-"""Writing one component tree and reading it again.
-
-What is written is a `Component`: plain values, no user objects. What is read is an `OpenComponent`,
-which reads no file before it is asked to.
-"""
+"""Reading a component tree: no file before it is asked for, and none without being verified."""
 
 from __future__ import annotations
 
-import datetime
-import platform
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import xxhash
 
 from tune_ckpt.errors import (
     ComponentNotFoundError,
     CorruptDataError,
-    Fault,
     IncompleteCheckpointError,
     NotACheckpointError,
-    UnsupportedStateError,
 )
 from tune_ckpt.formats import msgpack, pickle
-from tune_ckpt.formats.io import Sink
-from tune_ckpt.tree.commit import replacing, settled
+from tune_ckpt.tree.commit import settled
+from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import (
     CTOR,
     KNOWN_METADATA,
     STATE,
-    ComponentRecord,
+    SUFFIXES,
     FileNames,
     FileRecord,
     Format,
     Metadata,
-    check_names,
 )
-from tune_ckpt.tree.store import Store
-from tune_ckpt.version import __version__
-
-
-@dataclass
-class Component:
-    """One node of a tree, ready to be written.
-
-    Attributes:
-        cls: Its class, ``module:QualName``.
-        state: Its state, without the subcomponents'.
-        ctor: What its class-and-constructor file shall hold, by format; None for no such file.
-        components: Its subcomponents by name.
-        extra: What ``metadata.json`` shall say besides.
-        names: Its file names.
-    """
-
-    cls: str
-    state: Any
-    ctor: Callable[[Format], Any] | None = None
-    components: dict[str, Component] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
-    names: FileNames = field(default_factory=FileNames)
-
-
-class Packed(Protocol):
-    """A value as bytes-to-be of known size."""
-
-    nbytes: int
-
-    def write(self, sink: Sink) -> str:
-        """Write it and return its digest."""
-
-
-class _Pickled:
-    def __init__(self, value: Any) -> None:
-        self._data = pickle.dumps(value)
-        self.nbytes = len(self._data)
-
-    def write(self, sink: Sink) -> str:
-        sink.write_at(0, self._data)
-        return xxhash.xxh3_128_hexdigest(self._data)
-
-
-_PACK: dict[Format, Callable[[Any], Packed]] = {"pickle": _Pickled, "msgpack": msgpack.pack}
-
-
-# ------------------------------------------------------------------------------------- writing
-
-
-def write_tree(store: Store, component: Component, format: Format) -> Metadata:
-    """Write a component tree so that it replaces whatever checkpoint is at ``store``, as a whole.
-
-    Raises:
-        UnsupportedStateError: The format cannot bring back some values; all of the whole tree are
-            listed, and nothing is written.
-        InvalidNameError: A component's name cannot be a folder.
-        StorageError: The storage refuses; what was there is untouched.
-    """
-    faults: list[Fault] = []
-    packed = _pack(component, format, (), faults)
-    if faults:
-        raise UnsupportedStateError(tuple(faults))
-    with replacing(store, owned_names) as staging:
-        return _write(staging, component, packed, format)
-
-
-@dataclass
-class _PackedComponent:
-    files: dict[str, Packed]
-    components: dict[str, _PackedComponent]
-
-
-def _pack(
-    component: Component, format: Format, path: tuple[str, ...], faults: list[Fault]
-) -> _PackedComponent:
-    check_names(component.components, component.names)
-    values = {} if component.ctor is None else {CTOR: component.ctor(format)}
-    values[STATE] = component.state
-    files = {}
-    for role, value in values.items():
-        try:
-            files[role] = _PACK[format](value)
-        except UnsupportedStateError as error:
-            place = path if role == STATE else (*path, component.names.file(role, format))
-            faults += [Fault("/".join((*place, f.path)), f.reason) for f in error.faults]
-    children = {
-        name: _pack(child, format, (*path, name), faults)
-        for name, child in component.components.items()
-    }
-    return _PackedComponent(files, children)
-
-
-def _write(
-    store: Store, component: Component, packed: _PackedComponent, format: Format
-) -> Metadata:
-    store.make()
-    metadata = Metadata(component.cls, format, facts=_facts(), extra=component.extra)
-    for role, value in packed.files.items():
-        name = component.names.file(role, format)
-        with store.create(name, value.nbytes) as sink:
-            digest = value.write(sink)
-        metadata.files[role] = FileRecord(name, value.nbytes, digest)
-    for name, child in component.components.items():
-        written = _write(store.child(name), child, packed.components[name], format)
-        metadata.components[name] = ComponentRecord(name, child.names.metadata, written.digest)
-    store.write_bytes(component.names.metadata, metadata.to_json())
-    return metadata
-
-
-def _facts() -> dict[str, Any]:
-    return {
-        "tune_ckpt_version": __version__,
-        "python_version": platform.python_version(),
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
-def owned_names(store: Store) -> Collection[str]:
-    """Return the names in a folder that belong to the checkpoint in it."""
-    try:
-        opened = open_tree(store)
-    except (NotACheckpointError, IncompleteCheckpointError, CorruptDataError):
-        names = FileNames()  # nothing says what is whose: the names of our files are ours
-        return {names.file(role, f) for role in (STATE, CTOR) for f in _PACK} | {names.metadata}
-    record = opened.metadata
-    files = {file.name for file in record.files.values()}
-    return files | {c.folder for c in record.components.values()} | {opened.metadata_file}
-
-
-# ------------------------------------------------------------------------------------- reading
 
 
 @dataclass(frozen=True)
@@ -275,7 +135,7 @@ def _nothing_there(store: Store, candidates: tuple[str, ...]) -> Exception:
     if any(store.exists(name) for name in candidates):
         return NotACheckpointError(store.location, "another library wrote its metadata")
     names = FileNames()
-    ours = {names.file(role, format) for role in (STATE, CTOR) for format in _PACK}
+    ours = {names.file(role, format) for role in (STATE, CTOR) for format in SUFFIXES}
     if any(entry.name in ours or "tune_ckpt-" in entry.name for entry in entries):
         return IncompleteCheckpointError(store.location)
     found = ", ".join(entry.name for entry in entries[:5])
@@ -336,3 +196,15 @@ def check_file(store: Store, file: FileRecord, format: Format) -> None:
     with store.open(file.name) as source:
         if msgpack.verify(source) != file.digest:
             raise CorruptDataError(source.name, "it is not the document that was committed")
+
+
+def owned_names(store: Store) -> Collection[str]:
+    """Return the names in a folder that belong to the checkpoint in it."""
+    try:
+        opened = open_tree(store)
+    except (NotACheckpointError, IncompleteCheckpointError, CorruptDataError):
+        names = FileNames()  # nothing says what is whose: the names of our files are ours
+        return {names.file(role, f) for role in (STATE, CTOR) for f in SUFFIXES} | {names.metadata}
+    record = opened.metadata
+    files = {file.name for file in record.files.values()}
+    return files | {c.folder for c in record.components.values()} | {opened.metadata_file}

@@ -1,0 +1,149 @@
+"""User objects to component trees and back, whoever wrote their classes.
+
+An object is a component if it has RLlib's ``Checkpointable`` methods, ours or RLlib's own, or if an
+adapter knows its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tune_ckpt.adapters import adapter_of
+from tune_ckpt.classes import name_of_class
+from tune_ckpt.errors import Fault, RestoreError, UnsupportedComponentError
+from tune_ckpt.tree.layout import FileNames, Format
+from tune_ckpt.tree.reading import OpenComponent, ReadOptions
+from tune_ckpt.tree.writing import Component
+
+StateDict = dict[str, Any]
+
+
+# -------------------------------------------------------------------------------- object -> tree
+
+
+def component_of(value: Any, state: Any = None) -> Component:
+    """Return an object's tree, ready to be written.
+
+    Args:
+        value: A `Checkpointable` (ours or RLlib's), or what an adapter is registered for.
+        state: Its state, where the caller has it already.
+
+    Raises:
+        UnsupportedComponentError: The object is of no such kind.
+    """
+    if hasattr(value, "get_checkpointable_components"):
+        return _checkpointable_component(value, state)
+    adapter = adapter_of(value)
+    if adapter is None:
+        raise UnsupportedComponentError(name_of_class(type(value)))
+    state = adapter.get_state(value) if state is None else state
+    return Component(name_of_class(type(value)), state)
+
+
+def _checkpointable_component(value: Any, state: StateDict | None) -> Component:
+    whole = getattr(value, "_whole_state", value.get_state)() if state is None else state
+    own = dict(whole)  # a copy: the caller's dict is not ours to change
+    components = {}
+    for name, child in value.get_checkpointable_components():
+        if state is None or name in own:
+            components[name] = component_of(child, own.pop(name, None))
+    return Component(
+        name_of_class(type(value)),
+        own,
+        lambda format: _ctor(value, format),
+        components,
+        value.get_metadata(),
+        FileNames(
+            value.METADATA_FILE_NAME, value.CLASS_AND_CTOR_ARGS_FILE_NAME, value.STATE_FILE_NAME
+        ),
+    )
+
+
+def _ctor(value: Any, format: Format) -> dict[str, Any]:
+    cls = name_of_class(type(value)) if format == "msgpack" else type(value)
+    return {"class": cls, "ctor_args_and_kwargs": value.get_ctor_args_and_kwargs()}
+
+
+# -------------------------------------------------------------------------------- tree -> object
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A checkpoint's states, read and verified."""
+
+    state: Any
+    components: dict[str, _Loaded]
+
+
+def restore_into(value: Any, opened: OpenComponent, options: ReadOptions) -> None:
+    """Restore an object from a checkpoint; nothing is touched before all of it is read.
+
+    Raises:
+        RestoreError: Components are missing or unexpected; all are listed.
+    """
+    missing = list(_missing(value, opened, ""))
+    if missing:
+        raise RestoreError(opened.store.location, tuple(missing))
+    loaded = _load(opened, options)
+    unexpected = list(_apply(value, loaded, ""))
+    if unexpected:
+        raise RestoreError(opened.store.location, tuple(unexpected))
+
+
+def _components(value: Any) -> dict[str, Any]:
+    return dict(getattr(value, "get_checkpointable_components", list[Any])())
+
+
+def _missing(value: Any, opened: OpenComponent, path: str) -> Iterator[Fault]:
+    for name, child in _components(value).items():
+        if name not in opened.metadata.components:
+            yield Fault(path + name, "the object has this component, the checkpoint does not")
+        else:
+            yield from _missing(child, opened.child(name), f"{path}{name}/")
+
+
+def _load(opened: OpenComponent, options: ReadOptions) -> _Loaded:
+    children = {name: _load(child, options) for name, child in opened.children()}
+    return _Loaded(opened.state(options), children)
+
+
+def _apply(value: Any, loaded: _Loaded, path: str) -> Iterator[Fault]:
+    """Give the states to the objects; yield the components for which there was no object."""
+    before = _components(value)
+    for name, child in before.items():
+        yield from _apply(child, loaded.components[name], f"{path}{name}/")
+    _set_state(value, loaded.state)
+    # Some components only appear when their owner has its state.
+    after = _components(value)
+    for name, part in loaded.components.items():
+        if name not in after:
+            yield Fault(path + name, "the checkpoint has this component, the object does not")
+        elif name not in before:
+            yield from _apply(after[name], part, f"{path}{name}/")
+
+
+def _set_state(value: Any, state: Any) -> None:
+    adapter = adapter_of(value)
+    if hasattr(value, "set_state"):
+        getattr(value, "_set_own_state", value.set_state)(state)
+    elif adapter is not None:
+        adapter.set_state(value, state)
+    else:
+        raise UnsupportedComponentError(name_of_class(type(value)))
+
+
+def descend(value: Any, component: str) -> Any:
+    """Return an object's subcomponent by name, ``/`` between levels.
+
+    Raises:
+        RestoreError: There is none; those there are, are listed.
+    """
+    for name in component.split("/"):
+        components = _components(value)
+        if name not in components:
+            known = ", ".join(components) or "none"
+            raise RestoreError(component, (Fault(name, f"no such component; there are: {known}"),))
+        value = components[name]
+    return value
