@@ -122,11 +122,12 @@ MAPPED = "tune_ckpt, mapped"
 def measure(state: Any, names: list[str], rounds: int, folder: Path):
     """Return the medians of saving and of loading a state."""
     paths = {name: folder / name.replace(" ", "_") for name in names}
+    savers = {name: save for name, (save, _) in peers().items()}
 
     def save(name: str) -> float:
         paths[name].unlink(missing_ok=True)
         os.sync()
-        return timed(lambda: peers()[name][0](state, paths[name]))
+        return timed(lambda: savers[name](state, paths[name]))
 
     def load(name: str) -> float:
         path = paths["tune_ckpt" if name == MAPPED else name]
@@ -139,10 +140,9 @@ def measure(state: Any, names: list[str], rounds: int, folder: Path):
 
 def load_once(name: str, path: Path) -> None:
     """Print the seconds that one load takes in this process."""
-    if name == MAPPED:
-        print(timed(lambda: load_ours(path, mmap=True)))
-    else:
-        print(timed(lambda: peers()[name][1](path)))
+    loaders = {who: load for who, (_, load) in peers().items()}  # imports what they need
+    loaders[MAPPED] = lambda path: load_ours(path, mmap=True)
+    print(timed(lambda: loaders[name](path)))
 
 
 def states(gib: float) -> dict[str, Any]:
