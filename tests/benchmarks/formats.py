@@ -3,7 +3,7 @@
 Run it:  python -m tests.benchmarks.formats [--gib 0.5] [--rounds 7]
 
 Every figure is a median of several rounds, in which the candidates take turns, forwards and
-backwards. Before each save the old file is removed and the disk is at rest; each load is the first
+backwards. Before each save the old file is removed; the disk is at rest; each load is the first
 thing that a fresh process does, as when a trial resumes. Neither is part of the measured time.
 """
 
@@ -130,6 +130,7 @@ def measure(state: Any, names: list[str], rounds: int, folder: Path):
         return timed(lambda: savers[name](state, paths[name]))
 
     def load(name: str) -> float:
+        os.sync()
         path = paths["tune_ckpt" if name == MAPPED else name]
         command = [sys.executable, "-m", "tests.benchmarks.formats", "--load", name, str(path)]
         return float(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
