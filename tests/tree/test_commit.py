@@ -58,6 +58,34 @@ def test_between_the_two_renames_readers_find_the_old_one_and_the_next_save_mend
     assert os.listdir(tmp_path) == ["c"]
 
 
+def test_a_folder_in_use_is_no_leftover_and_one_left_behind_is(tmp_path):
+    in_use, left = (commit._sibling(tmp_path / "c", name) for name in ("a", "b"))
+    left.mkdir()
+    with commit._held(in_use):
+        assert commit.remove_leftovers(tmp_path / "c") == [left]
+        assert in_use.exists()
+
+
+def test_a_folder_removed_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+    staging = commit._sibling(tmp_path / "c", "a")
+    removals = iter([staging.rmdir])
+    lock = commit.fcntl.flock
+
+    def late(fd, operation):
+        next(removals, lambda: None)()
+        lock(fd, operation)
+
+    monkeypatch.setattr(commit.fcntl, "flock", late)
+    with commit._held(staging):
+        assert staging.exists()
+
+
+def test_a_parent_that_cannot_be_made_is_an_error_of_ours(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="create the folder"):
+        trained().save_to_path(tmp_path / "file" / "sub" / "c")
+
+
 # Kills itself at the n-th call that changes the disk; ends with 0 when there is no n-th.
 VICTIM = """
 import os, signal, sys

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tune_ckpt.errors import StorageError
+from tune_ckpt.tree.folder import reported
 from tune_ckpt.tree.store import TEMPORARY, LocalStore, Store
 
 
@@ -60,37 +61,45 @@ def _sibling(root: Path, suffix: str) -> Path:
 def _can_stage(root: Path) -> bool:
     # A mount point cannot be exchanged, and some parents cannot be written: then files are
     # written in place, each by a rename, metadata.json last.
-    root.parent.mkdir(parents=True, exist_ok=True)
+    with reported("create the folder", root.parent):
+        root.parent.mkdir(parents=True, exist_ok=True)
     return os.access(root.parent, os.W_OK | os.X_OK) and not os.path.ismount(root)
 
 
 @contextmanager
 def _held(staging: Path) -> Iterator[None]:
     # A lock that dies with its process tells a folder in use from one that was left behind.
-    staging.mkdir()
-    fd = os.open(staging, os.O_RDONLY)
+    fd = _locked_folder(staging)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)
 
 
+def _locked_folder(path: Path) -> int:
+    with reported("create the folder", path):
+        while True:
+            path.mkdir(exist_ok=True)
+            fd = os.open(path, os.O_RDONLY)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            # Before it was locked, another writer may have removed it as a leftover.
+            if os.fstat(fd).st_nlink:
+                return fd
+            os.close(fd)
+
+
 def remove_leftovers(root: Path) -> list[Path]:
     """Delete what killed writers left beside ``root``, and return it."""
-    removed = []
-    for path in root.parent.glob(f".{_escaped(root.name)}{TEMPORARY}*"):
-        if path != _sibling(root, "old") and path.is_dir() and _abandoned(path):
-            shutil.rmtree(path, ignore_errors=True)
-            removed.append(path)
-    return removed
+    found = root.parent.glob(f".{_escaped(root.name)}{TEMPORARY}*")
+    kept = _sibling(root, "old")
+    return [path for path in found if path != kept and path.is_dir() and _remove_abandoned(path)]
 
 
 def _escaped(name: str) -> str:
     return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
-def _abandoned(path: Path) -> bool:
+def _remove_abandoned(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_RDONLY)
     except OSError:
@@ -98,9 +107,10 @@ def _abandoned(path: Path) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return False
-    finally:
         os.close(fd)
+        return False  # its writer lives
+    shutil.rmtree(path, ignore_errors=True)  # while locked, or its writer might just begin
+    os.close(fd)
     return True
 
 
