@@ -46,6 +46,12 @@ def tagged(code: int, *parts: Any) -> list[Any]:
     return [msgpack.ExtType(code, b""), *parts]
 
 
+def short(code: int, dtype: Any, shape: Any, data: bytes) -> Any:
+    """Return what stands in a tree for a small array."""
+    description = msgpack.packb([dtype, shape])
+    return msgpack.ExtType(code, bytes([len(description)]) + description + data)
+
+
 def forge_value(value: Any, blobs: list[bytes] | tuple[()] = ()) -> bytes:
     """Return a document of a tree made by hand."""
     return forge(msgpack.packb(value), blobs)
@@ -107,7 +113,17 @@ def interesting(chance: random.Random) -> Any:
     if kind < 0.7:
         return chance.choice(_VALUES)
     code = chance.choice([*ROWS, 60, 61, 62, 63, 64, 100, 126])
+    if kind < 0.78:
+        dtype, shape = (chance.choice([value, interesting(chance)]) for value in ("<f8", [1]))
+        return _short_or_not(chance.choice([40, 47, 60, code]), dtype, shape)
     return tagged(code, *(interesting(chance) for _ in range(chance.randint(0, 5))))
+
+
+def _short_or_not(code: int, dtype: Any, shape: Any) -> Any:
+    try:
+        return short(code, dtype, shape, b"\0" * 8)
+    except ValueError:  # its description is too long
+        return tagged(code, dtype, shape, b"\0" * 8)
 
 
 def mutate_bytes(data: bytes, chance: random.Random, other: bytes) -> bytes:

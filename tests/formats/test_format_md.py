@@ -44,9 +44,11 @@ def unpack(data: bytes, at: int):
     if code in _NUMBERS:
         form = _NUMBERS[code]
         return struct.unpack_from(form, data, at)[0], at + struct.calcsize(form)
-    if code in (0xD4, 0xC7):
-        assert data[at] == 0  # ext 8, empty
-        return ("tag", data[at + 1]), at + 2
+    if code in _EXTS or code in _FIXED_EXTS:
+        width = _EXTS.get(code, 0)
+        size = _FIXED_EXTS.get(code) or int.from_bytes(data[at : at + width], "big")
+        at += width + 1
+        return ("ext", data[at - 1], data[at : at + size]), at + size
     kind, size, at = _lengths(data, code, at)
     if kind in ("str", "bin"):
         raw = data[at : at + size]
@@ -60,6 +62,7 @@ def unpack(data: bytes, at: int):
 
 _NUMBERS = {0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q"}
 _NUMBERS |= {0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q"}
+_EXTS, _FIXED_EXTS = {0xC7: 1, 0xC8: 2, 0xC9: 4}, {0xD4 + i: 2**i for i in range(5)}
 _SIZED = {0xC4: ("bin", 1), 0xC5: ("bin", 2), 0xC6: ("bin", 4), 0xD9: ("str", 1), 0xDA: ("str", 2)}
 _SIZED |= {0xDB: ("str", 4), 0xDC: ("array", 2), 0xDD: ("array", 4), 0xDE: ("map", 2)}
 _SIZED |= {0xDF: ("map", 4)}
@@ -90,10 +93,14 @@ def read_arrays(data: bytes):
     found, stack = [], [state]
     while stack:
         node = stack.pop()
-        if isinstance(node, list) and node and node[0] == ("tag", 40):
+        if isinstance(node, list) and node and node[0] == ("ext", 40, b""):
             _, dtype, shape, raw, *rest = node
             raw = blobs[raw] if isinstance(raw, int) else raw
             found.append((dtype, tuple(shape), rest[0] if rest else None, raw))
+        elif isinstance(node, tuple) and node[:2] == ("ext", 40):
+            end = 1 + node[2][0]
+            (dtype, shape), _ = unpack(node[2][1:end], 0)
+            found.append((dtype, tuple(shape), None, node[2][end:]))
         elif isinstance(node, list | tuple):
             stack += reversed(node)
     return found

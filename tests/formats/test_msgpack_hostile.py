@@ -20,12 +20,13 @@ from tests.formats.forging import (
     list_nodes,
     pack_nodes,
     parts_of,
+    short,
     tagged,
 )
 from tests.formats.golden_values import VALUES
 from tests.formats.make_golden import path_of
 from tune_ckpt.errors import CorruptDataError, TuneCkptError
-from tune_ckpt.formats import msgpack
+from tune_ckpt.formats import arrays, msgpack
 from tune_ckpt.formats.io import BytesSource
 from tune_ckpt.formats.references import EnumValue, NamedTupleValue, Reference
 
@@ -208,6 +209,37 @@ def test_tags_in_wrong_places():
         refused(value)
     with pytest.raises(CorruptDataError):
         msgpack.loads(forge(b"\x91\xc7\x00\xfb"))  # a negative code
+
+
+def test_short_forms_that_lie():
+    double = b"\0" * 8
+    assert msgpack.loads(forge_value([short(40, "<f8", [1], double)]))[0].tolist() == [0.0]
+    for dtype, shape, data in [
+        ("<f8", [2], double),
+        ("<f8", [1], double + b"\0"),
+        ("<f8", [-1], double),
+        ("<f8", [2**61], double),
+        ("<f8", [2**62, 0], b""),
+        ("<f8", 1, double),
+        ("O", [1], double),
+        ("|V0", [2**62], b""),
+        (["struct", 8, False, [["a", "O", 0, None]]], [1], double),
+        ("os", [1], double),
+        (None, [1], double),
+    ]:
+        for code in (40, 47, 60):
+            refused([short(code, dtype, shape, data)])
+    for code in (1, 26, 41, 45, 100):  # values of these rows have no short form
+        refused([short(code, "<f8", [1], double)])
+    for payload in (b"\0", b"\1", b"\xff<f8", b"\1\xc0", b"\3\x93\xc0\xc0" + double):
+        refused([plain_msgpack.ExtType(40, payload)])
+
+
+def test_many_kinds_of_short_forms_are_not_all_remembered():
+    shapes = [[1, 0, n] for n in range(5000)]
+    value = msgpack.loads(forge_value([short(40, "<f8", shape, b"") for shape in shapes]))
+    assert [list(array.shape) for array in value] == shapes
+    assert len(arrays._KINDS) <= 1000
 
 
 def test_references_to_nothing_and_to_themselves():

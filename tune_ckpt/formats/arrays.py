@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tune_ckpt.formats.dtypes import decode_dtype
 from tune_ckpt.formats.extensions import ADVICE, Row, expect, register
+from tune_ckpt.formats.short_form import described
 
 if TYPE_CHECKING:
     from tune_ckpt.formats.packing import Packing
@@ -87,26 +88,58 @@ def read_array(
     read_only: bool = False,
 ) -> Array:
     """Return the array of these parts."""
-    dtype = decode_dtype(code)
-    if type(data) is bytes and order is None and not dtype.hasobject:
-        array = array_of_bytes(dtype, shape, data)  # in a few calls: there may be very many
-    else:
-        array = unpacking.array(dtype, shape, data, order)
+    array = unpacking.array(decode_dtype(code), shape, data, order)
     if read_only:
         array.flags.writeable = False
     return array
 
 
-def array_of_bytes(dtype: np.dtype[Any], shape: Any, data: bytes) -> Array:
-    """Return a new array in C order that holds ``data``.
+class _Kinds(dict[bytes, tuple[np.dtype[Any], tuple[int, ...], int]]):
+    """Dtype, shape and size of the arrays with a description, by that description.
+
+    A dict with a way to fill itself: the quickest look-up that Python has.
+    """
+
+    def __missing__(self, description: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+        code, shape = described(description)
+        dtype = decode_dtype(expect(str, code))
+        if dtype.hasobject:
+            raise ValueError("an array of objects in the short form")
+        if len(self) == _MOST_KINDS:
+            self.clear()
+        found = self[description] = dtype, checked_shape(shape), nbytes_of(shape, dtype)
+        return found
+
+
+_MOST_KINDS = 1000
+_KINDS = _Kinds()
+
+
+def read_short(payload: bytes) -> Array:
+    """Return the array of a short form's payload, in few calls: there may be very many.
 
     Raises:
-        ValueError, TypeError: ``shape`` is none, or not one for so many bytes.
+        ValueError: It is none.
     """
-    array: Array = np.ndarray(shape, dtype, data)
-    if array.nbytes != len(data) or type(shape) is not list or array.dtype is not dtype:
+    start = 1 + payload[0]
+    dtype, shape, nbytes = _KINDS[payload[:start]]
+    if len(payload) != start + nbytes:
+        raise ValueError(f"{len(payload) - start} bytes instead of {nbytes} for an array")
+    array: Array = np.ndarray(shape, dtype, payload, start)
+    return array.copy() if nbytes else np.empty(shape, dtype)
+
+
+def array_of_bytes(dtype: np.dtype[Any], shape: Any, data: bytes, order: Any = None) -> Array:
+    """Return a new array that holds ``data``.
+
+    Raises:
+        ValueError: ``shape`` or ``order`` are not what a writer writes, or not for so many bytes.
+    """
+    if len(data) != nbytes_of(shape, dtype):
         raise ValueError(f"{len(data)} bytes for an array of shape {shape} and dtype {dtype}")
-    return array.copy() if data else np.empty(shape, dtype)
+    array, straight = empty_array(dtype, shape, order)
+    raw_bytes(straight)[:] = data
+    return array
 
 
 def array_of_objects(dtype: np.dtype[Any], shape: Any, items: list[Any], order: Any) -> Array:
@@ -189,4 +222,7 @@ def nbytes_of(shape: Any, dtype: np.dtype[Any]) -> int:
 
 
 ADVICE[np.ndarray] = "numpy.array(value), or value.copy() for a memory map"
-register(Row(40, "ndarray", write_array, read_array, identity=id, is_array=True), np.ndarray)
+register(
+    Row(40, "ndarray", write_array, read_array, id, is_array=True, read_short=read_short),
+    np.ndarray,
+)

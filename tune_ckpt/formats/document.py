@@ -26,7 +26,7 @@ from msgpack import UnpackException
 
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.io import Sink, Source, read_range
-from tune_ckpt.formats.wire import Unpacker, packb
+from tune_ckpt.formats.wire import packb, streamed
 
 MAGIC = "tune_ckpt"
 VERSION = 1
@@ -178,15 +178,14 @@ def read_head(source: Source) -> Head:
         raise CorruptDataError(source.name, f"its format version {version} is not known here", 11)
     if (uint64, bin8, size) != (0xCF, 0xC4, 16):
         raise CorruptDataError(source.name, "its header is damaged", 12)
-    tree = memoryview(read_range(source, _HEADER.size, tree_nbytes))
+    tree = read_range(source, _HEADER.size, tree_nbytes)
     if _digest(tree) != digest:
         raise CorruptDataError(source.name, "its tree does not match its digest", _HEADER.size)
     return _parse_tree(source, tree, digest)
 
 
 def _parse_tree(source: Source, tree: memoryview, digest: bytes) -> Head:
-    unpacker = Unpacker(max_buffer_size=max(tree.nbytes, 1))
-    unpacker.feed(tree)
+    unpacker = streamed(tree)
     try:
         table = unpacker.unpack()
         state = tree[unpacker.tell() :]

@@ -39,7 +39,9 @@ class Row:
             may raise any ordinary error.
         identity: For types of which one object under two names stays one object: what tells two
             such objects apart. None for the rest.
-        is_array: Whether the parts are ``[dtype, shape, data, ...]``.
+        is_array: Whether the parts are ``[dtype, shape, data, ...]``: a small one has a short form.
+        read_short: The value again, from a short form's payload, where there is a quicker way than
+            by the parts.
         tag: The array element that announces this row.
     """
 
@@ -49,6 +51,7 @@ class Row:
     read: Read
     identity: Callable[[Any], Hashable] | None = None
     is_array: bool = False
+    read_short: Callable[[bytes], Any] | None = None
     tag: ExtType = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

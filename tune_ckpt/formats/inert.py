@@ -18,7 +18,7 @@ from tune_ckpt.formats.document import Head, read_head
 from tune_ckpt.formats.dtypes import decode_dtype
 from tune_ckpt.formats.extensions import Row
 from tune_ckpt.formats.io import Source
-from tune_ckpt.formats.unpacking import MALFORMED, SHARED_ROW, find_row, unpack_with
+from tune_ckpt.formats.unpacking import MALFORMED, SHARED_ROW, find_row, short_parts, unpack_with
 from tune_ckpt.formats.walking import label
 
 
@@ -110,10 +110,12 @@ class Tree:
         reason = f"its tree holds what no writer writes, at {path} ({_text(error)})"
         return CorruptDataError(self.source.name, reason)
 
-    def _tag(self, code: int, payload: bytes) -> Row:
+    def _tag(self, code: int, payload: bytes) -> Row | Node:
         row = SHARED_ROW if code == SHARED_ROW.code else find_row(code)
         if payload:
-            raise ValueError(f"ext code {code} with a payload")
+            node = Node(row, [*short_parts(row, payload)], len(self._numbered))
+            self._numbered.append(node)
+            return node
         self._open.append(-1 if row.identity is None else len(self._numbered))
         if row.identity is not None:
             self._numbered.append(None)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from tune_ckpt.errors import CorruptDataError
 
 
@@ -78,7 +80,7 @@ class BytesSink:
         self.buffer[offset : offset + len(buffer)] = buffer
 
 
-def read_range(source: Source, offset: int, nbytes: int) -> bytearray:
+def read_range(source: Source, offset: int, nbytes: int) -> memoryview:
     """Return ``nbytes`` bytes from ``offset``.
 
     Raises:
@@ -87,6 +89,6 @@ def read_range(source: Source, offset: int, nbytes: int) -> bytearray:
     if offset + nbytes > source.nbytes:
         reason = f"it ends at byte {source.nbytes}, but {nbytes} bytes are due"
         raise CorruptDataError(source.name, reason, offset)
-    buffer = bytearray(nbytes)
-    source.read_into(offset, memoryview(buffer))
+    buffer = np.empty(nbytes, np.uint8).data  # unlike a bytearray, not filled with zeros first
+    source.read_into(offset, buffer)
     return buffer

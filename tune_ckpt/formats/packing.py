@@ -6,18 +6,17 @@ another type unnoticed, the slow walk of `tune_ckpt.formats.walking` does the sa
 
 from __future__ import annotations
 
-import gc
-from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Hashable, Iterable
-from itertools import compress
 from typing import Any
 
-import msgpack
 import numpy as np
+from msgpack import ExtType
 
 from tune_ckpt.formats import array_kinds, arrays, containers, names, random_states, scalars
+from tune_ckpt.formats.disguised import holds_disguised, may_hold_disguised
 from tune_ckpt.formats.dtypes import encode_dtype, unused_bytes
-from tune_ckpt.formats.extensions import Refused, row_of, why_refused
+from tune_ckpt.formats.extensions import Refused, Row, row_of, why_refused
+from tune_ckpt.formats.short_form import shortened
 from tune_ckpt.formats.wire import packb
 
 INLINE_NBYTES = 1024  # arrays up to this size stand in the tree itself
@@ -34,10 +33,7 @@ UNWRITABLE = (
     TypeError,
     ValueError,
 )
-_SHARED_TAG = msgpack.ExtType(SHARED, b"")
-# The packer writes these as something else without asking the hook.
-_DISGUISED = {bytearray, memoryview, msgpack.ExtType, msgpack.Timestamp}
-_CONTAINERS = {dict, list, tuple, set, frozenset, OrderedDict, defaultdict, Counter, deque}
+_SHARED_TAG = ExtType(SHARED, b"")
 
 
 class Packing:
@@ -51,12 +47,14 @@ class Packing:
         blobs: The memory of the larger arrays, in order.
         guarded: The lists of values that rows took out of their objects.
         steps: What to call the items of a list in messages, by the list's id.
+        asked: Whether the packer asked the hook at all.
     """
 
     def __init__(self, *, slow: bool = False, for_key: bool = False) -> None:
         self.blobs: list[memoryview] = []
         self.guarded: list[list[Any]] = []
         self.steps: dict[int, Iterable[str]] = {}
+        self.asked = False
         self._slow = slow
         self._for_key = for_key
         self._dtypes: dict[int, tuple[Any, Any, np.dtype[Any]]] = {}
@@ -64,20 +62,26 @@ class Packing:
         self._members: dict[int, list[Any]] = {}
         self._kept: list[Any] = []  # an identity is only good while its owner lives
 
-    def default(self, value: Any) -> list[Any]:
-        """Return the tagged parts of a value that msgpack lacks: the packer's hook."""
+    def default(self, value: Any) -> list[Any] | ExtType:
+        """Return what stands for a value that msgpack lacks: the packer's hook."""
+        self.asked = True
         row = row_of(type(value))
         if row is None:
             raise Refused(why_refused(type(value)))
         if row.identity is None:
-            return [row.tag, *row.write(value, self)]
+            return self._written(row, value)
         number = self._numbers.setdefault((row.code, row.identity(value)), len(self._kept))
         if number < len(self._kept):
             return self._again(value, number)
         self._kept.append(value)
         if self._for_key:
             raise Refused(f"a set with a {row.name} in it has no order")
-        return [row.tag, *row.write(value, self)]
+        return self._written(row, value)
+
+    def _written(self, row: Row, value: Any) -> list[Any] | ExtType:
+        parts = row.write(value, self)
+        short = shortened(row.code, parts) if row.is_array else None
+        return [row.tag, *parts] if short is None else short
 
     def _again(self, value: Any, number: int) -> list[Any]:
         if not self._slow and getattr(getattr(value, "dtype", None), "hasobject", False):
@@ -135,7 +139,11 @@ def pack_fast(state: Any) -> tuple[bytes, list[memoryview]] | None:
         packed = _pack(state, packing)
     except UNWRITABLE:
         return None
-    if _may_hold_disguised(packed) and _holds_disguised([state, *packing.guarded]):
+    if packing.asked:
+        disguised = holds_disguised([state, *packing.guarded])
+    else:
+        disguised = may_hold_disguised(packed) and holds_disguised([state])
+    if disguised:
         return None
     return packed, packing.blobs
 
@@ -143,22 +151,3 @@ def pack_fast(state: Any) -> tuple[bytes, list[memoryview]] | None:
 def same_bytes(first: Any, second: Any) -> bool:
     """Return whether two values are written alike, down to every type and bit."""
     return _pack(first, Packing()) == _pack(second, Packing())
-
-
-_BIN_AND_EXT = [bytes([code]) for code in (*range(0xC4, 0xCA), *range(0xD4, 0xD9))]
-
-
-def _may_hold_disguised(packed: bytes) -> bool:
-    # They are written as bin and ext objects: without such a byte there are none.
-    return any(code in packed for code in _BIN_AND_EXT)
-
-
-def _holds_disguised(level: list[Any]) -> bool:
-    while True:  # ends, since the packer came to an end
-        types = list(map(type, level))
-        kinds = set(types)
-        if not _DISGUISED.isdisjoint(kinds):
-            return True
-        if _CONTAINERS.isdisjoint(kinds):
-            return False
-        level = gc.get_referents(*compress(level, map(_CONTAINERS.__contains__, types)))

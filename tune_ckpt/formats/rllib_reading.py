@@ -15,7 +15,7 @@ from tune_ckpt.formats.extensions import expect
 from tune_ckpt.formats.io import Source, read_range
 from tune_ckpt.formats.unpacking import MALFORMED
 from tune_ckpt.formats.walking import label
-from tune_ckpt.formats.wire import Unpacker, unpackb
+from tune_ckpt.formats.wire import streamed, unpackb
 
 
 def load(source: Source, digest: str | None = None) -> Any:
@@ -39,10 +39,9 @@ def load(source: Source, digest: str | None = None) -> Any:
         raise CorruptDataError(source.name, _where(source.name, data, error)) from error
 
 
-def _check_lengths(file: str, data: bytearray) -> None:
+def _check_lengths(file: str, data: memoryview) -> None:
     # Before any of them is believed.
-    unpacker = Unpacker(max_buffer_size=max(len(data), 1))
-    unpacker.feed(data)
+    unpacker = streamed(data)
     try:
         unpacker.skip()
     except (ValueError, UnpackException) as error:
@@ -108,7 +107,7 @@ def _shape(*shape: Any) -> list[tuple[int, ...]]:
     return [tuple(expect(int, size) for size in sizes) for sizes in shape]
 
 
-def _where(file: str, data: bytearray, error: Exception) -> str:
+def _where(file: str, data: memoryview, error: Exception) -> str:
     """Say where the value is of which an array or a number could not be made."""
     bad = object()
 

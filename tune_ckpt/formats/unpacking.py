@@ -17,6 +17,7 @@ from tune_ckpt.formats.document import Head, in_threads, read_blob
 from tune_ckpt.formats.extensions import Refused, Row, expect, row_with
 from tune_ckpt.formats.io import Source
 from tune_ckpt.formats.packing import SHARED, TABLE, same_bytes
+from tune_ckpt.formats.short_form import parts_of
 from tune_ckpt.formats.wire import unpackb
 
 __all__ = ["MALFORMED", "TABLE", "Tensors", "Unpacking"]
@@ -70,10 +71,13 @@ class Unpacking:
         self.settle()
         return state
 
-    def _ext_hook(self, code: int, payload: bytes) -> Row:
+    def _ext_hook(self, code: int, payload: bytes) -> Any:
         row = _ROW_WITH.get(code) or find_row(code)
         if payload:
-            raise ValueError(f"ext code {code} with a payload")
+            read = row.read_short
+            value = read(payload) if read else row.read(self, *short_parts(row, payload))
+            self._shared.append(value)
+            return value
         if row.identity is None:
             self._open.append(-1)
         else:
@@ -126,20 +130,13 @@ class Unpacking:
         Raises:
             ValueError: The data's size does not fit.
         """
-        kind = type(data)
         if dtype.subdtype is not None:
             raise ValueError("an array whose dtype is itself an array")
         if dtype.hasobject:
             return arrays.array_of_objects(dtype, shape, expect(list, data), order)
-        if kind is bytes and order is None:
-            return arrays.array_of_bytes(dtype, shape, data)
-        if kind is int:
+        if type(data) is int:
             return self._blob_array(dtype, shape, data, order)
-        if len(expect(bytes, data)) != arrays.nbytes_of(shape, dtype):
-            raise ValueError(f"{len(data)} bytes for an array of shape {shape} and dtype {dtype}")
-        array, straight = arrays.empty_array(dtype, shape, order)
-        arrays.raw_bytes(straight)[:] = data
-        return array
+        return arrays.array_of_bytes(dtype, shape, expect(bytes, data), order)
 
     def _blob_array(self, dtype: Any, shape: Any, number: int, order: Any) -> arrays.Array:
         pieces = self._claim(number)
@@ -187,6 +184,17 @@ def find_row(code: int) -> Row:
     if row is None:
         raise ValueError(f"ext code {code} is not known here")
     return _ROW_WITH.setdefault(code, row)
+
+
+def short_parts(row: Row, payload: bytes) -> tuple[Any, Any, bytes]:
+    """Return the parts of an array in the short form.
+
+    Raises:
+        ValueError: Values of this row have none, or the payload does not begin as it should.
+    """
+    if not row.is_array:
+        raise ValueError(f"ext code {row.code} with a payload")
+    return parts_of(payload)
 
 
 def unpack_with(data: memoryview, ext_hook: Any, list_hook: Any) -> Any:

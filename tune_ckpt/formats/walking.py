@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, count, repeat
 from typing import Any, NamedTuple
 
+from msgpack import ExtType
+
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.packing import UNWRITABLE, Packing
 from tune_ckpt.formats.wire import Packer
@@ -97,12 +99,16 @@ class Walk:
             self._packer.pack_array_header(len(value))
             return zip(self._steps(value), value, strict=False)
         try:
-            tag, *parts = self._packing.default(value)
+            written = self._packing.default(value)
         except UNWRITABLE as error:
             self._fault(step, str(error) or type(error).__name__)
             return None
+        if isinstance(written, ExtType):
+            self._packer.pack_ext_type(*written)
+            return None
+        tag, *parts = written
         self._packer.pack_array_header(1 + len(parts))
-        self._packer.pack_ext_type(tag.code, tag.data)
+        self._packer.pack_ext_type(*tag)
         return zip(count() if kind in _NUMBERED else repeat(None), parts, strict=False)
 
     def _steps(self, items: list[Any]) -> Iterable[Any]:

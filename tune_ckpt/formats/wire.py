@@ -13,10 +13,30 @@ try:
 except ImportError:  # msgpack was installed without its C part
     from msgpack.fallback import Packer, Unpacker, unpackb
 
-__all__ = ["Packer", "Unpacker", "packb", "unpackb"]
+__all__ = ["Packer", "Unpacker", "packb", "streamed", "unpackb"]
+
+_CHUNK_NBYTES = 2**18
 
 
 def packb(value: Any, **options: Any) -> bytes:
     """Return a value as msgpack bytes."""
     packed: bytes = Packer(**options).pack(value)
     return packed
+
+
+def streamed(data: bytes | bytearray | memoryview) -> Any:
+    """Return an unpacker of bytes that are there, which it copies a chunk at a time.
+
+    ``feed`` copies them all, which takes longer than to skip through them.
+    """
+    limit = max(len(data), _CHUNK_NBYTES)
+    return Unpacker(_Reader(memoryview(data)), read_size=_CHUNK_NBYTES, max_buffer_size=limit)
+
+
+class _Reader:
+    def __init__(self, data: memoryview) -> None:
+        self._rest = data
+
+    def read(self, nbytes: int) -> bytes:
+        taken, self._rest = self._rest[:nbytes], self._rest[nbytes:]
+        return bytes(taken)
