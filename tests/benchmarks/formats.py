@@ -3,8 +3,8 @@
 Run it:  python -m tests.benchmarks.formats [--gib 0.5] [--rounds 7]
 
 Every figure is a median of several rounds, in which the candidates take turns, forwards and
-backwards. Before each save the old file is removed; the disk is at rest; each load is the first
-thing that a fresh process does, as when a trial resumes. Neither is part of the measured time.
+backwards. Before each save the old file is removed, and the disk comes to rest; each load is done
+by a fresh process, as when a trial resumes, once it has imported what it needs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import os
 import pickle
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tune_ckpt.formats import msgpack as ours
+from tune_ckpt.formats import rllib_dialect, rllib_reading
 from tune_ckpt.tree.store import LocalStore
 
 
@@ -64,21 +67,47 @@ def load_msgpack_numpy(path: Path) -> Any:
         return msgpack.unpack(file, object_hook=msgpack_numpy.decode, strict_map_key=False)
 
 
-Save = Callable[[Any, Path], None]
-Load = Callable[[Path], Any]
+def save_ours_for_rllib(state: Any, path: Path) -> None:
+    stream = rllib_dialect.pack(state)
+    with LocalStore(path.parent).create(path.name, stream.nbytes) as sink:
+        stream.write(sink)
 
 
-def peers() -> dict[str, tuple[Save, Load]]:
-    """Return who is measured: always the same state, saved to a file and loaded from it."""
-    found: dict[str, tuple[Save, Load]] = {
-        "tune_ckpt": (save_ours, load_ours),
-        "pickle 5": (save_pickle, load_pickle),
-        "msgpack_numpy": (save_msgpack_numpy, load_msgpack_numpy),
+def load_ours_for_rllib(path: Path) -> Any:
+    with LocalStore(path.parent).open(path.name) as source:
+        return rllib_reading.load(source)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Who is measured: saves a state to a file, and loads it from its own file or another's."""
+
+    load: Callable[[Path], Any]
+    save: Callable[[Any, Path], None] | None = None
+    file_of: str = ""
+
+
+OURS = "tune_ckpt"
+
+
+def candidates() -> dict[str, Candidate]:
+    """Return everybody who can be measured here; imports what they need."""
+    return {
+        OURS: Candidate(load_ours, save_ours),
+        "tune_ckpt, mapped": Candidate(lambda path: load_ours(path, mmap=True), file_of=OURS),
+        "tune_ckpt, 1 of 64": Candidate(lambda path: load_ours(path, at="17"), file_of=OURS),
+        "tune_ckpt, rllib dialect": Candidate(load_ours_for_rllib, save_ours_for_rllib),
+        "pickle 5": Candidate(load_pickle, save_pickle),
+        "msgpack_numpy": Candidate(load_msgpack_numpy, save_msgpack_numpy),
+        **_torch(),
+        **_safetensors(),
     }
-    return found | _torch() | _safetensors()
 
 
-def _torch() -> dict[str, tuple[Save, Load]]:
+FOR_ANY_STATE = [OURS, "tune_ckpt, rllib dialect", "pickle 5", "msgpack_numpy"]
+
+
+def _torch() -> dict[str, Candidate]:
     try:
         import torch
     except ImportError:
@@ -87,15 +116,16 @@ def _torch() -> dict[str, tuple[Save, Load]]:
     def save(state: Any, path: Path) -> None:
         torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
 
-    return {"torch.save": (save, torch.load)}
+    mapped = Candidate(lambda path: torch.load(path, mmap=True), file_of="torch.save")
+    return {"torch.save": Candidate(torch.load, save), "torch, mapped": mapped}
 
 
-def _safetensors() -> dict[str, tuple[Save, Load]]:
+def _safetensors() -> dict[str, Candidate]:
     try:
         from safetensors.numpy import load_file, save_file
     except ImportError:
         return {}
-    return {"safetensors": (save_file, load_file)}
+    return {"safetensors": Candidate(load_file, save_file)}
 
 
 def rounds_of(names: list[str], measure: Callable[[str], float], rounds: int) -> dict[str, float]:
@@ -116,27 +146,29 @@ def timed(work: Callable[[], Any]) -> float:
     return taken
 
 
-MAPPED = "tune_ckpt, mapped"
-
-
-def measure(state: Any, names: list[str], rounds: int, folder: Path):
+def measure(state: Any, names: list[str], rounds: int, folder: Path) -> list[dict[str, float]]:
     """Return the medians of saving and of loading a state."""
-    paths = {name: folder / name.replace(" ", "_") for name in names}
-    savers = {name: save for name, (save, _) in peers().items()}
+    everybody = candidates()
+    files = {name: folder / (everybody[name].file_of or name).replace(" ", "_") for name in names}
+    savers = {name: save for name in names if (save := everybody[name].save)}
+    nbytes = 0
 
     def save(name: str) -> float:
-        paths[name].unlink(missing_ok=True)
+        files[name].unlink(missing_ok=True)
+        touch_memory(nbytes)
         os.sync()
-        return timed(lambda: savers[name](state, paths[name]))
+        return timed(lambda: savers[name](state, files[name]))
 
     def load(name: str) -> float:
-        os.sync()
-        path = paths["tune_ckpt" if name == MAPPED else name]
-        command = [sys.executable, "-m", "tests.benchmarks.formats", "--load", name, str(path)]
-        return float(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        command = [sys.executable, "-m", "tests.benchmarks.formats", "--load", name]
+        run = subprocess.run([*command, str(files[name])], stdout=subprocess.PIPE, check=True)
+        return float(run.stdout)
 
-    saved = rounds_of(names, save, rounds)
-    return saved, rounds_of([*names, MAPPED], load, rounds)
+    save(OURS)
+    nbytes = files[OURS].stat().st_size
+    saved = rounds_of([*savers], save, rounds)
+    os.sync()
+    return [saved, rounds_of(names, load, rounds)]
 
 
 def touch_memory(nbytes: int) -> None:
@@ -150,10 +182,9 @@ def touch_memory(nbytes: int) -> None:
 
 def load_once(name: str, path: Path) -> None:
     """Print the seconds that one load takes in this process."""
+    load = candidates()[name].load
     touch_memory(2 * path.stat().st_size + 2**26)
-    loaders = {who: load for who, (_, load) in peers().items()}  # imports what they need
-    loaders[MAPPED] = lambda path: load_ours(path, mmap=True)
-    print(timed(lambda: loaders[name](path)))
+    print(timed(lambda: load(path)))
 
 
 def states(gib: float) -> dict[str, Any]:
@@ -181,9 +212,14 @@ def report(console: Console, title: str, saved: dict[str, float], loaded: dict[s
         for times in (saved, loaded):
             taken = times.get(name)
             cells.append(f"{taken * 1e3:.1f}" if taken else "")
-            cells.append(f"{taken / times['tune_ckpt']:.2f}x" if taken else "")
+            cells.append(f"{taken / times[OURS]:.2f}x" if taken else "")
         table.add_row(*cells)
     console.print(table)
+
+
+def _processor() -> str:
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found.group(1) if found else platform.machine()
 
 
 def main() -> None:
@@ -196,11 +232,10 @@ def main() -> None:
         load_once(options.load[0], Path(options.load[1]))
         return
     console = Console(width=100)
-    console.print(f"Python {platform.python_version()}, {platform.machine()}, {sys.platform}")
+    console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {_processor()}")
     for title, state in states(options.gib).items():
-        who = list(peers())
-        if not isinstance(state, dict):  # the others want flat dicts of arrays
-            who = ["tune_ckpt", "pickle 5", "msgpack_numpy"]
+        # The others want flat dicts of arrays.
+        who = list(candidates()) if isinstance(state, dict) else FOR_ANY_STATE
         folder = Path(tempfile.mkdtemp())
         try:
             report(console, title, *measure(state, who, options.rounds, folder))
