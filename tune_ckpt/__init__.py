@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
     from tune_ckpt.states import load_state, restore, restore_object, save, save_state
+    from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tune.callback import CheckpointCallback
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
@@ -33,6 +34,7 @@ _HOMES = {
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
     "states": ["load_state", "restore", "restore_object", "save", "save_state"],
+    "tree.archive": ["archive", "extract"],
     "tree.verify": ["verify"],
     "tune.callback": ["CheckpointCallback"],
     "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
@@ -48,9 +50,11 @@ __all__ = [
     "Reference",
     "TuneCkptError",
     "__version__",
+    "archive",
     "best_checkpoint",
     "check",
     "convert_to_msgpack_checkpoint",
+    "extract",
     "load_state",
     "rank_checkpoints",
     "register_adapter",

@@ -82,6 +82,20 @@ class CorruptDataError(TuneCkptError):
 
 
 @dataclass(eq=False)
+class ForeignArchiveError(TuneCkptError):
+    """A zip file is not one that `tune_ckpt.archive` made, or it was altered since."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file} is a zip file, but none that tune_ckpt.archive made: {self.reason}. If "
+            "there is a checkpoint in it, unpack it with another tool and use the folder."
+        )
+
+
+@dataclass(eq=False)
 class CorruptCheckpointError(TuneCkptError):
     """A checkpoint failed verification; ``faults`` names every file at fault."""
 

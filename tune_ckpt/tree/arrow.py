@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tune_ckpt.errors import StorageError
@@ -29,7 +29,7 @@ class _ArrowSource:
             buffer[:] = data[: buffer.nbytes]
             data = data[buffer.nbytes :]
 
-    def mapped(self) -> memoryview | None:
+    def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None:
         return None
 
 
@@ -82,6 +82,8 @@ class ArrowStore(Store):
 
     def make(self) -> None:
         """Create the folder and its parents (object stores have none and ignore it)."""
+        if not self._root:
+            return
         with reported("create the folder", self.location):
             self.filesystem.create_dir(self._root, recursive=True)
 
@@ -101,9 +103,12 @@ class ArrowStore(Store):
         try:
             yield _ArrowSink(stream, self.path(name))
         except BaseException:
-            # Closing would publish a file cut short; what storage does with an abandoned stream
-            # is its own business, and metadata.json is not there yet.
-            del stream
+            # pyarrow cannot abandon a stream: unclosed, it would publish a file cut short later,
+            # when it is collected.
+            with suppress(OSError):
+                stream.close()
+            with suppress(OSError):
+                self.filesystem.delete_file(f"{self._root}/{name}")
             raise
         with reported("write", self.path(name)):
             stream.close()

@@ -37,10 +37,18 @@ class _LocalSource:
             buffer = buffer[count:]
             offset += count
 
-    def mapped(self) -> memoryview | None:
-        if not self.nbytes:
+    def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None:
+        nbytes = self.nbytes - offset if nbytes is None else nbytes
+        if not nbytes:
             return memoryview(bytearray())
-        return memoryview(mmap.mmap(self._fd, 0, access=mmap.ACCESS_COPY))
+        skipped = offset % mmap.ALLOCATIONGRANULARITY
+        try:
+            pages = mmap.mmap(
+                self._fd, skipped + nbytes, access=mmap.ACCESS_COPY, offset=offset - skipped
+            )
+        except (OSError, ValueError) as error:  # ValueError: the file has become shorter
+            raise StorageError(self.name, "map", str(error)) from error
+        return memoryview(pages)[skipped:]
 
 
 class _LocalSink:

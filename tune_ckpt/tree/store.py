@@ -11,26 +11,48 @@ from tune_ckpt.errors import StorageError
 from tune_ckpt.tree.arrow import ArrowStore
 from tune_ckpt.tree.folder import TEMPORARY, Entry, Store
 from tune_ckpt.tree.local import LocalStore
+from tune_ckpt.tree.zip_store import SUFFIX, ZipStore
 
-__all__ = ["TEMPORARY", "ArrowStore", "Entry", "LocalStore", "Store", "open_store"]
+__all__ = ["TEMPORARY", "ArrowStore", "Entry", "LocalStore", "Store", "open_parent", "open_store"]
 
 
 def open_store(path: Any, filesystem: Any = None) -> Store:
-    """Return the folder at ``path``, which need not exist.
+    """Return the folder at ``path``, which need not exist; a file ``*.zip`` is opened like one.
 
     Args:
         path: A local path, a URI (``file://``, ``s3://``, ``gs://``...), or an object that has
             ``path`` and ``filesystem`` (``ray.tune.Checkpoint``, ``ray.train.Checkpoint``).
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
     """
+    text, filesystem = _looked_up(path, filesystem)
+    if text.lower().endswith(SUFFIX):  # only then: each look costs a request
+        parent, name = open_parent(text, filesystem)
+        entry = parent.stat(name)
+        if entry is not None and not entry.is_dir:
+            return ZipStore.open_file(parent, name)
+    return _folder(text, filesystem)
+
+
+def open_parent(path: Any, filesystem: Any = None) -> tuple[Store, str]:
+    """Return the folder in which ``path`` is, and its name there; see `open_store`."""
+    text, filesystem = _looked_up(path, filesystem)
+    parent, name = os.path.split(text.rstrip("/"))
+    return _folder(parent, filesystem), name
+
+
+def _looked_up(path: Any, filesystem: Any) -> tuple[str, Any]:
     if hasattr(path, "filesystem") and hasattr(path, "path"):
         path, filesystem = path.path, path.filesystem
     text = os.fspath(path)
     if filesystem is None and "://" in text:
         filesystem, text = _from_uri(text)
+    return text, filesystem
+
+
+def _folder(path: str, filesystem: Any) -> Store:
     if filesystem is None or getattr(filesystem, "type_name", "") == "local":
-        return LocalStore(Path(text).absolute())
-    return ArrowStore(filesystem, text)
+        return LocalStore(Path(path).absolute())
+    return ArrowStore(filesystem, path)
 
 
 def _from_uri(uri: str) -> tuple[Any, str]:

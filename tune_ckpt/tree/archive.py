@@ -1,0 +1,124 @@
+"""A checkpoint as one file, and back to a folder.
+
+An archive is a zip file whose entries are stored as they are, aligned for mapping; what it looks
+like in detail is told in `tune_ckpt.tree.zip_format`. Every reader of this package opens a path
+that ends in ``.zip`` and is a file like a folder (`tune_ckpt.tree.store.open_store`).
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.formats.io import Sink
+from tune_ckpt.tree.commit import replacing
+from tune_ckpt.tree.copying import TreeFile, copy_tree, tree_files
+from tune_ckpt.tree.reading import open_tree, owned_names
+from tune_ckpt.tree.store import open_parent, open_store
+from tune_ckpt.tree.zip_format import Member, check_paths, directory, local_header, order, place
+from tune_ckpt.tree.zip_store import SUFFIX
+
+
+def archive(path: Any, file: str | os.PathLike[str], *, filesystem: Any = None) -> str:
+    """Make a single-file checkpoint: a zip file that is read in place, without being unpacked.
+
+    >>> archive("checkpoint", "model.zip")  # doctest: +SKIP
+    >>> load_state("model.zip", mmap=True)  # doctest: +SKIP
+
+    The file takes its name when it is whole. Equal checkpoints give equal bytes, but for what their
+    metadata tells of when and where they were saved. Files in the folder that do not belong to the
+    checkpoint are left out.
+
+    Args:
+        path: The checkpoint: a local path, a URI, or a Ray Checkpoint. It is verified while it is
+            copied (towards remote storage it is read twice, first to verify it).
+        file: The archive's path or URI, which ends in ``.zip``. An older file there is replaced.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
+
+    Returns:
+        The archive's path.
+
+    Raises:
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
+        CorruptDataError: A file of the checkpoint is not what was written.
+        InvalidArgumentError: The archive's name does not end in ``.zip``.
+        InvalidNameError: A component's path cannot be in an archive.
+        StorageError: The storage refuses.
+    """
+    folder, name = open_parent(file, filesystem)
+    if not name.lower().endswith(SUFFIX):
+        raise InvalidArgumentError("file", os.fspath(file), [f"a name that ends in {SUFFIX}"])
+    files = list(tree_files(open_tree(open_store(path, filesystem))))
+    check_paths(file.path for file in files)
+    files.sort(key=lambda file: order(file.path))
+    # A stream takes a header, and so the CRC in it, before the data.
+    crcs = [0 if folder.filesystem is None else _copied(file, None) for file in files]
+    members = place((file.path, file.nbytes, crc) for file, crc in zip(files, crcs, strict=True))
+    folder.make()
+    with folder.create(name, members[-1].end + len(directory(members))) as sink:
+        _write(sink, members, files)
+    return folder.path(name)
+
+
+def extract(path: Any, folder: str | os.PathLike[str], *, filesystem: Any = None) -> str:
+    """Copy a checkpoint, file by file, into a folder: the way back from an archive.
+
+    Args:
+        path: The checkpoint, verified while it is copied: an archive or another folder.
+        folder: The new checkpoint's path or URI; it replaces whatever checkpoint is there, in one
+            step.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
+
+    Returns:
+        The new checkpoint's path.
+
+    Raises:
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
+        CorruptDataError: A file is not what was written; an older checkpoint is untouched.
+        ForeignArchiveError: It is a zip file that another tool made.
+        StorageError: The storage refuses.
+    """
+    opened = open_tree(open_store(path, filesystem))
+    target = open_store(folder, filesystem)
+    with replacing(target, owned_names) as staging:
+        copy_tree(opened, staging)
+    return target.location
+
+
+class _Data:
+    """Takes the bytes of one file, in order, to their place in the archive (None: nowhere)."""
+
+    random_access = False
+
+    def __init__(self, sink: Sink | None, start: int = 0) -> None:
+        self._sink = sink
+        self._start = start
+        self.crc = 0
+
+    def write_at(self, offset: int, buffer: bytes | memoryview) -> None:
+        self.crc = zlib.crc32(buffer, self.crc)
+        if self._sink is not None:
+            self._sink.write_at(self._start + offset, buffer)
+
+
+def _copied(file: TreeFile, sink: Sink | None, start: int = 0) -> int:
+    """Copy a file to ``start`` of a sink and return its CRC."""
+    data = _Data(sink, start)
+    file.copy(data)
+    return data.crc
+
+
+def _write(sink: Sink, members: Sequence[Member], files: Sequence[TreeFile]) -> None:
+    written = []
+    for member, file in zip(members, files, strict=True):
+        if not sink.random_access:
+            sink.write_at(member.offset, local_header(member))
+        member = replace(member, crc=_copied(file, sink, member.data_offset))
+        if sink.random_access:
+            sink.write_at(member.offset, local_header(member))
+        written.append(member)
+    sink.write_at(written[-1].end, directory(written))

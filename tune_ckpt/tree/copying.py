@@ -1,0 +1,150 @@
+"""A tree's files, one by one, each verified while it is copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import xxhash
+
+from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.formats.document import check_blob, read_head
+from tune_ckpt.formats.io import Sink, Source
+from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.layout import FileRecord, Format, Metadata
+from tune_ckpt.tree.reading import OpenComponent
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """One file of a tree.
+
+    Attributes:
+        folder: The component's folder, from the root.
+        name: The file's name.
+        nbytes: Its size.
+        copy: Puts its bytes into a sink, in order, and raises `CorruptDataError` where they are
+            not what was written.
+    """
+
+    folder: tuple[str, ...]
+    name: str
+    nbytes: int
+    copy: Callable[[Sink], None]
+
+    @property
+    def path(self) -> str:
+        """Its path from the root, ``/`` between levels."""
+        return "/".join((*self.folder, self.name))
+
+
+def tree_files(opened: OpenComponent, folder: tuple[str, ...] = ()) -> Iterator[TreeFile]:
+    """Yield the files of a tree, a folder's metadata after all else in it.
+
+    Files that do not belong to the tree are left out.
+
+    Raises:
+        CorruptDataError: A subcomponent is not the one that was saved.
+    """
+    store, metadata = opened.store, opened.metadata
+    for file in metadata.files.values():
+        copy = partial(_copy, store, file, metadata.format)
+        yield TreeFile(folder, file.name, file.nbytes, copy)
+    for name, child in opened.children():
+        yield from tree_files(child, (*folder, metadata.components[name].folder))
+    data = _metadata_bytes(opened)
+    yield TreeFile(folder, opened.metadata_file, len(data), partial(_put, data))
+
+
+def copy_tree(opened: OpenComponent, target: Store) -> None:
+    """Copy a tree into a folder, verified.
+
+    Raises:
+        CorruptDataError: A file is not what was written.
+        StorageError: The storage refuses.
+    """
+    for file in tree_files(opened):
+        store = target
+        for name in file.folder:
+            store = store.child(name)
+        store.make()
+        with store.create(file.name, file.nbytes) as sink:
+            file.copy(sink)
+
+
+def _metadata_bytes(opened: OpenComponent) -> bytes:
+    path = opened.store.path(opened.metadata_file)
+    data = opened.store.read_bytes(opened.metadata_file)
+    if Metadata.from_json(data, path) != opened.metadata:
+        raise CorruptDataError(path, "it changed while it was read")
+    return data
+
+
+def _put(data: bytes, sink: Sink) -> None:
+    sink.write_at(0, data)
+
+
+class _Tee:
+    """A source that puts what is read of it into a sink: once, in order, and wholly."""
+
+    def __init__(self, source: Source, sink: Sink) -> None:
+        self._source = source
+        self._sink = sink
+        self._position = 0
+        self.name = source.name
+        self.nbytes = source.nbytes
+        self.chunk_nbytes = source.chunk_nbytes
+
+    def read_into(self, offset: int, *buffers: memoryview) -> None:
+        if offset > self._position:
+            self.pass_on(offset)
+        self._source.read_into(offset, *buffers)
+        for buffer in buffers:
+            fresh = buffer[self._position - offset :]
+            if fresh.nbytes:
+                self._sink.write_at(self._position, fresh)
+                self._position += fresh.nbytes
+            offset += buffer.nbytes
+
+    def pass_on(self, end: int) -> None:
+        """Copy what was not read up to ``end``."""
+        while self._position < end:
+            nbytes = min(self.chunk_nbytes, end - self._position)
+            self.read_into(self._position, memoryview(bytearray(nbytes)))
+
+    def mapped(self) -> memoryview | None:
+        return None
+
+
+def _copy(store: Store, file: FileRecord, format: Format, sink: Sink) -> None:
+    with store.open(file.name) as source:
+        if source.nbytes != file.nbytes:
+            reason = f"it has {source.nbytes} bytes instead of {file.nbytes}"
+            raise CorruptDataError(source.name, reason)
+        tee = _Tee(source, sink)
+        if _DIGEST[format](tee) != file.digest:
+            raise CorruptDataError(source.name, "it does not match its digest")
+        tee.pass_on(file.nbytes)
+
+
+def _pickle_digest(source: Source) -> str:
+    digest = xxhash.xxh3_128()
+    for start in range(0, source.nbytes, source.chunk_nbytes):
+        chunk = bytearray(min(source.chunk_nbytes, source.nbytes - start))
+        source.read_into(start, memoryview(chunk))
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _document_digest(source: Source) -> str:
+    head = read_head(source)
+    for number in range(len(head.blobs)):  # one after the other: the sink wants its bytes in order
+        check_blob(source, head, number)
+    return head.digest
+
+
+_DIGEST: dict[Format, Callable[[Source], str]] = {
+    "pickle": _pickle_digest,
+    "msgpack": _document_digest,
+}
