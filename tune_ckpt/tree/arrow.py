@@ -103,11 +103,10 @@ class ArrowStore(Store):
         try:
             yield _ArrowSink(stream, self.path(name))
         except BaseException:
-            # pyarrow cannot abandon a stream: unclosed, it would publish a file cut short later,
-            # when it is collected.
+            # pyarrow cannot abandon a stream: it would publish a file cut short when it is
+            # collected. Where closing fails, an object store still shows the older file, if any.
             with suppress(OSError):
                 stream.close()
-            with suppress(OSError):
                 self.filesystem.delete_file(f"{self._root}/{name}")
             raise
         with reported("write", self.path(name)):
