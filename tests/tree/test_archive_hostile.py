@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tune_ckpt as tc
 from tests.agents import trained
 from tests.tree.forging_zip import each, told, zipped
-from tune_ckpt.errors import CorruptDataError, ForeignArchiveError, TuneCkptError
+from tune_ckpt.errors import CorruptDataError, ForeignArchiveError, StorageError, TuneCkptError
 from tune_ckpt.formats.io import BytesSource
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.zip_format import END, END64, LOCATOR, end_records
@@ -119,6 +119,28 @@ def test_every_byte_of_a_local_header_counts(tmp_path):
         (tmp_path / "x.zip").write_bytes(altered)
         with pytest.raises(CorruptDataError, match="local header of 'a'"):
             open_store(tmp_path / "x.zip").read_bytes("a")
+
+
+@pytest.mark.parametrize(
+    "use", [lambda source: source.mapped(), lambda source: source.read_into(2, memoryview(b""))]
+)
+def test_a_local_header_is_checked_whatever_is_read_first(tmp_path, use):
+    data = zipped([("a", b"one")], alter_local=lambda member: replace(member, crc=0))
+    (tmp_path / "x.zip").write_bytes(data)
+    with (
+        open_store(tmp_path / "x.zip").open("a") as source,
+        pytest.raises(CorruptDataError, match="local header of 'a'"),
+    ):
+        use(source)
+
+
+def test_nothing_beyond_a_file_is_read(tmp_path):
+    (tmp_path / "x.zip").write_bytes(_GOOD)
+    with (
+        open_store(tmp_path / "x.zip").open("a") as source,
+        pytest.raises(StorageError, match=r"x\.zip/a: it ends at byte 3"),
+    ):
+        source.read_into(2, memoryview(bytearray(2)))
 
 
 # ---------------------------------------------------------------------------- other tools' files

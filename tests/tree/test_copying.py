@@ -45,7 +45,7 @@ def test_metadata_that_changes_meanwhile_is_refused(opened, tmp_path):
     files = tree_files(opened)
     next(files)
     trained(step=8).save_to_path(tmp_path / "c")
-    with pytest.raises(CorruptDataError, match="changed while|another checkpoint|missing"):
+    with pytest.raises(CorruptDataError, match=r"changed while|another checkpoint|missing"):
         list(files)
 
 

@@ -58,14 +58,13 @@ def read_members(source: Source) -> list[Member]:
     return members
 
 
-def read_header(source: Source, member: Member) -> None:
-    """Check a file's local header: another tool might believe it and not the directory.
+def check_header(source: Source, member: Member, found: bytes | bytearray) -> None:
+    """Check what precedes a file's data: another tool might believe it, and not the directory.
 
     Raises:
         CorruptDataError: It differs from what the directory says.
     """
-    expected = local_header(member)
-    if read_range(source, member.offset, len(expected)) != expected:
+    if found != local_header(member):
         reason = f"the local header of {member.path!r} is not the one that its directory tells of"
         raise CorruptDataError(source.name, reason, member.offset)
 

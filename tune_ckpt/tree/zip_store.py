@@ -16,7 +16,7 @@ from tune_ckpt.errors import StorageError
 from tune_ckpt.formats.io import Source
 from tune_ckpt.tree.folder import Entry, Store
 from tune_ckpt.tree.zip_format import Member, order
-from tune_ckpt.tree.zip_reading import read_header, read_members
+from tune_ckpt.tree.zip_reading import check_header, read_members
 
 SUFFIX = ".zip"  # what an archive's name ends in, in small letters or capitals
 
@@ -57,11 +57,12 @@ class _Archive:
 
 
 class _Part:
-    """One file within the zip file."""
+    """One file within the zip file; what precedes its data there is checked at the first use."""
 
     def __init__(self, file: _File, member: Member, name: str) -> None:
         self._file = file
-        self._start = member.data_offset
+        self._member = member
+        self._checked = False
         self.name = name
         self.nbytes = member.nbytes
         self.chunk_nbytes = file.chunk_nbytes
@@ -69,10 +70,24 @@ class _Part:
     def read_into(self, offset: int, *buffers: memoryview) -> None:
         if offset + sum(buffer.nbytes for buffer in buffers) > self.nbytes:
             raise StorageError(self.name, "read", f"it ends at byte {self.nbytes}")
-        self._file.read_into(self._start + offset, *buffers)
+        if offset == 0 and not self._checked:
+            self._check(*buffers)
+            return
+        if not self._checked:
+            self._check()
+        self._file.read_into(self._member.data_offset + offset, *buffers)
 
     def mapped(self) -> memoryview | None:
-        return self._file.mapped(self._start, self.nbytes)
+        if not self._checked:
+            self._check()
+        return self._file.mapped(self._member.data_offset, self.nbytes)
+
+    def _check(self, *buffers: memoryview) -> None:
+        """Check the header; the request for it brings the data's beginning along."""
+        header = bytearray(self._member.data_offset - self._member.offset)
+        self._file.read_into(self._member.offset, memoryview(header), *buffers)
+        check_header(self._file, self._member, header)
+        self._checked = True
 
 
 class ZipStore(Store):
@@ -117,7 +132,6 @@ class ZipStore(Store):
         member = self._archive.members.get(self._folder + name)
         if member is None:
             raise StorageError(self.path(name), "open", "there is no such file in the archive")
-        read_header(self._archive.file, member)
         yield _Part(self._archive.file, member, self.path(name))
 
     def make(self) -> None:
