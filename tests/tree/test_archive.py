@@ -63,6 +63,14 @@ def test_a_zip_tool_finds_the_files_of_the_folder(saved, archived):
         assert {name: file.read(name) for name in file.namelist()} == _content(saved)
 
 
+def test_what_another_tool_unpacks_is_a_checkpoint(archived, tmp_path):
+    with zipfile.ZipFile(archived) as file:
+        file.extractall(tmp_path / "d")
+    report = tc.verify(tmp_path / "d")
+    assert (report.ok, report.warnings) == (True, [])
+    assert Agent.from_checkpoint(tmp_path / "d").step == 7
+
+
 @pytest.mark.parametrize("tool", [[sys.executable, "-m", "zipfile", "-t"], ["unzip", "-tqq"]])
 def test_zip_tools_find_no_fault(archived, tool):
     if shutil.which(tool[0]) is None:
@@ -329,7 +337,7 @@ def test_an_archive_is_not_written_into(archived):
     for write in (
         lambda: trained(step=8).save_to_path(archived),
         lambda: tc.save_state({"a": 1}, archived),
-        lambda: tc.extract(archived, archived),
+        lambda: tc.extract(archived.parent / "c", archived),
         lambda: open_store(archived).delete("metadata.json"),
         lambda: open_store(archived).write_bytes("x", b""),
     ):
@@ -341,6 +349,15 @@ def test_an_archive_is_not_written_into(archived):
 def test_the_name_must_tell_that_it_is_an_archive(saved, tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"a name that ends in \.zip"):
         tc.archive(saved, tmp_path / "model.ckpt")
+
+
+def test_a_checkpoint_is_not_copied_over_itself(saved, archived):
+    before = archived.read_bytes()
+    for copy, path in ((tc.archive, archived), (tc.extract, archived), (tc.extract, saved)):
+        with pytest.raises(InvalidArgumentError, match="another path than the checkpoint's own"):
+            copy(path, path)
+    assert archived.read_bytes() == before
+    assert tc.verify(saved).ok
 
 
 def test_a_path_that_zip_tools_cannot_take_is_refused(tmp_path):

@@ -17,7 +17,7 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.formats.io import Sink
 from tune_ckpt.tree.commit import replacing
 from tune_ckpt.tree.copying import TreeFile, copy_tree, tree_files
-from tune_ckpt.tree.reading import open_tree, owned_names
+from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
 from tune_ckpt.tree.store import open_parent, open_store
 from tune_ckpt.tree.zip_format import Member, check_paths, directory, local_header, order, place
 from tune_ckpt.tree.zip_store import SUFFIX
@@ -45,14 +45,17 @@ def archive(path: Any, file: str | os.PathLike[str], *, filesystem: Any = None) 
     Raises:
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         CorruptDataError: A file of the checkpoint is not what was written.
-        InvalidArgumentError: The archive's name does not end in ``.zip``.
+        InvalidArgumentError: The archive's name does not end in ``.zip``, or it is the checkpoint.
         InvalidNameError: A component's path cannot be in an archive.
-        StorageError: The storage refuses.
+        StorageError: The storage refuses. An older file is untouched on local disk; a remote one
+            may be lost, for pyarrow cannot abandon what it has begun to write.
     """
     folder, name = open_parent(file, filesystem)
     if not name.lower().endswith(SUFFIX):
         raise InvalidArgumentError("file", os.fspath(file), [f"a name that ends in {SUFFIX}"])
-    files = list(tree_files(open_tree(open_store(path, filesystem))))
+    opened = open_tree(open_store(path, filesystem))
+    _check_apart("file", folder.path(name), opened)
+    files = list(tree_files(opened))
     check_paths(file.path for file in files)
     files.sort(key=lambda file: order(file.path))
     # A stream takes a header, and so the CRC in it, before the data.
@@ -80,13 +83,21 @@ def extract(path: Any, folder: str | os.PathLike[str], *, filesystem: Any = None
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         CorruptDataError: A file is not what was written; an older checkpoint is untouched.
         ForeignArchiveError: It is a zip file that another tool made.
+        InvalidArgumentError: The folder is the checkpoint.
         StorageError: The storage refuses.
     """
     opened = open_tree(open_store(path, filesystem))
     target = open_store(folder, filesystem)
+    _check_apart("folder", target.location, opened)
     with replacing(target, owned_names) as staging:
         copy_tree(opened, staging)
     return target.location
+
+
+def _check_apart(argument: str, target: str, opened: OpenComponent) -> None:
+    # What is overwritten while it is read would be lost.
+    if target == opened.store.location:
+        raise InvalidArgumentError(argument, target, ["another path than the checkpoint's own"])
 
 
 class _Data:
