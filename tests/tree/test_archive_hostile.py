@@ -256,6 +256,15 @@ def test_a_lie_costs_no_memory():
     assert peak < 2**20
 
 
+def test_very_many_entries_cost_a_few_times_the_size_of_the_file():
+    data = zipped([(f"{number:05}", b"") for number in range(20_000)])
+    tracemalloc.start()
+    assert len(_members(data)) == 20_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * len(data)
+
+
 # -------------------------------------------------------------------------- damage, anywhere
 
 
