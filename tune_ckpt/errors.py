@@ -214,13 +214,13 @@ class RestoreError(TuneCkptError):
 
 @dataclass(eq=False)
 class InvalidNameError(TuneCkptError):
-    """A component's name cannot be a folder's name."""
+    """The name of a component, or of one of its files, cannot be a folder's or file's name."""
 
     name: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.name!r} cannot name a component: {self.reason}. Give it another name."
+        return f"{self.name!r} cannot name a component or its file: {self.reason}. Choose another."
 
 
 @dataclass(eq=False)

@@ -2,35 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
-from tune_ckpt.errors import StorageError
+from tune_ckpt.errors import CorruptDataError, StorageError, TuneCkptError
 from tune_ckpt.formats.io import Sink, Source
-from tune_ckpt.tree.folder import Entry, Store, reported
+from tune_ckpt.tree import retrying
+from tune_ckpt.tree.folder import TEMPORARY, Entry, Store
+
+_REQUEST_NBYTES = 2**23
+_REQUESTS = 4  # at a time, for one range
+_BUFFERED_NBYTES = 2**26
+# They have no folders, and a file appears when its upload is complete.
+_OBJECT_STORES = {"s3", "gcs", "abfs"}
+
+_log = logging.getLogger(__name__)
 
 
 class _ArrowSource:
-    chunk_nbytes = 2**23
+    chunk_nbytes = _REQUESTS * _REQUEST_NBYTES
 
-    def __init__(self, file: Any, name: str) -> None:
-        self._file = file
+    def __init__(self, open_file: Callable[[], Any], name: str) -> None:
+        self._open = open_file
         self.name = name
-        self.nbytes: int = file.size()
+        with _reported("open", name):
+            self._file = retrying.RETRY.call(open_file)
+            self.nbytes: int = self._file.size()
 
     def read_into(self, offset: int, *buffers: memoryview) -> None:
         wanted = sum(buffer.nbytes for buffer in buffers)
-        with reported("read", self.name):
-            data = memoryview(self._file.read_at(wanted, offset))  # one request; thread-safe
-        if data.nbytes != wanted:
-            raise StorageError(self.name, "read", f"it ended at byte {offset + data.nbytes}")
-        for buffer in buffers:
-            buffer[:] = data[: buffer.nbytes]
-            data = data[buffer.nbytes :]
+
+        def fetch(start: int) -> None:
+            nbytes = min(_REQUEST_NBYTES, wanted - start)
+            _scatter(self._fetch(offset + start, nbytes), start, buffers)
+
+        starts = range(0, wanted, _REQUEST_NBYTES)
+        if len(starts) == 1:
+            fetch(0)
+        else:
+            with ThreadPoolExecutor(_REQUESTS) as pool:
+                list(pool.map(fetch, starts))
+
+    def _fetch(self, offset: int, nbytes: int) -> bytes:
+        first = iter([self._file])
+
+        def attempt() -> bytes:
+            file = next(first, None) or self._reopened()
+            data: bytes = file.read_at(nbytes, offset)  # one request; thread-safe
+            if len(data) < nbytes:
+                raise ConnectionError(f"it ended at byte {offset + len(data)}")
+            return data
+
+        with _reported("read", self.name):
+            return retrying.RETRY.call(attempt)
+
+    def _reopened(self) -> Any:
+        file = self._open()
+        if file.size() != self.nbytes:
+            raise CorruptDataError(self.name, "it was replaced while it was being read")
+        return file
 
     def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None:
         return None
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _scatter(data: bytes, start: int, buffers: tuple[memoryview, ...]) -> None:
+    """Copy data to where it belongs, ``start`` bytes behind the beginning of the first buffer."""
+    view, base = memoryview(data), 0
+    for buffer in buffers:
+        low, high = max(start, base), min(start + len(data), base + buffer.nbytes)
+        if low < high:
+            buffer[low - base : high - base] = view[low - start : high - start]
+        base += buffer.nbytes
 
 
 class _ArrowSink:
@@ -39,10 +89,16 @@ class _ArrowSink:
     def __init__(self, stream: Any, name: str) -> None:
         self._stream = stream
         self._name = name
+        self._buffered = 0
 
     def write_at(self, offset: int, buffer: bytes | memoryview) -> None:
-        with reported("write", self._name):
+        with _reported("write", self._name):
             self._stream.write(buffer)
+            self._buffered += len(buffer)
+            if self._buffered >= _BUFFERED_NBYTES:
+                # Uploads go on in the background, however slow: wait, or memory would fill up.
+                self._stream.flush()
+                self._buffered = 0
 
 
 class ArrowStore(Store):
@@ -51,6 +107,7 @@ class ArrowStore(Store):
     def __init__(self, filesystem: Any, root: str) -> None:
         self.filesystem = filesystem
         self._root = root.rstrip("/")
+        self._is_object_store = filesystem.type_name in _OBJECT_STORES
         self.location = f"{filesystem.type_name}://{self._root}"
 
     @property
@@ -67,50 +124,83 @@ class ArrowStore(Store):
         from pyarrow import fs
 
         selector = fs.FileSelector(self._root, allow_not_found=True)
-        with reported("list", self.location):
-            infos = self.filesystem.get_file_info(selector)
-        entries = [_entry(info) for info in infos]
-        return sorted(entries, key=lambda entry: entry.name)
+        with _reported("list", self.location):
+            infos = retrying.RETRY.call(lambda: self.filesystem.get_file_info(selector))
+        return sorted(map(_entry, infos), key=lambda entry: entry.name)
 
     def stat(self, name: str) -> Entry | None:
         """Return the entry ``name``, or None."""
         from pyarrow import fs
 
-        with reported("look at", self.path(name)):
-            info = self.filesystem.get_file_info(f"{self._root}/{name}")
+        path = f"{self._root}/{name}"
+        with _reported("look at", self.path(name)):
+            info = retrying.RETRY.call(lambda: self.filesystem.get_file_info(path))
         return None if info.type == fs.FileType.NotFound else _entry(info)
 
     def make(self) -> None:
-        """Create the folder and its parents (object stores have none and ignore it)."""
-        if not self._root:
-            return
-        with reported("create the folder", self.location):
-            self.filesystem.create_dir(self._root, recursive=True)
+        """Create the folder and its parents, where there are folders."""
+        if self._root and not self._is_object_store:
+            with _reported("create the folder", self.location):
+                self.filesystem.create_dir(self._root, recursive=True)
 
     @contextmanager
     def open(self, name: str) -> Iterator[Source]:
         """Yield the file ``name``, read by ranges."""
-        with reported("open", self.path(name)):
-            file = self.filesystem.open_input_file(f"{self._root}/{name}")
-        with file:
-            yield _ArrowSource(file, self.path(name))
+        path = f"{self._root}/{name}"
+        source = _ArrowSource(lambda: self.filesystem.open_input_file(path), self.path(name))
+        try:
+            yield source
+        finally:
+            source.close()
 
     @contextmanager
     def create(self, name: str, nbytes: int) -> Iterator[Sink]:
         """Yield a sink that streams; object stores show the file when it is whole."""
-        with reported("create", self.path(name)):
-            stream = self.filesystem.open_output_stream(f"{self._root}/{name}")
+        path = f"{self._root}/{name}"
+        with _reported("create", self.path(name)):
+            stream = retrying.RETRY.call(lambda: self.filesystem.open_output_stream(path))
         try:
             yield _ArrowSink(stream, self.path(name))
-        except BaseException:
-            # pyarrow cannot abandon a stream: it would publish a file cut short when it is
-            # collected. Where closing fails, an object store still shows the older file, if any.
-            with suppress(OSError):
+            with _reported("write", self.path(name)):
                 stream.close()
-                self.filesystem.delete_file(f"{self._root}/{name}")
+        except BaseException:
+            self._discard(stream, name)
             raise
-        with reported("write", self.path(name)):
+
+    def _discard(self, stream: Any, name: str) -> None:
+        # A stream cannot be abandoned, https://github.com/apache/arrow/issues/40502: its end
+        # publishes a file cut short, which must go again.
+        try:
+            with _reported("discard", self.path(name)):
+                stream.close()
+        except StorageError as error:
+            _log.debug("%s", error)
+        try:
+            self.delete(name)
+        except StorageError as error:
+            _log.warning("An unfinished file stays behind: %s", error)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write the file ``name`` in one step: readers find the old one or the new one."""
+        if not self._is_object_store:
+            return self._write_and_move(name, data)
+        # In a thread that no KeyboardInterrupt can reach between the beginning and the end.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(self._put, name, data).result()
+
+    def _put(self, name: str, data: bytes) -> None:
+        path = f"{self._root}/{name}"
+        with _reported("write", self.path(name)):
+            stream = retrying.RETRY.call(lambda: self.filesystem.open_output_stream(path))
+            stream.write(data)
             stream.close()
+
+    def _write_and_move(self, name: str, data: bytes) -> None:
+        temporary = f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}"
+        with self.create(temporary, len(data)) as sink:
+            sink.write_at(0, data)
+        with _reported("write", self.path(name)):
+            self.filesystem.move(f"{self._root}/{temporary}", f"{self._root}/{name}")
 
     def delete(self, name: str) -> None:
         """Delete the file or folder ``name`` where it exists."""
@@ -118,9 +208,29 @@ class ArrowStore(Store):
         if entry is None:
             return
         remove = self.filesystem.delete_dir if entry.is_dir else self.filesystem.delete_file
-        with reported("delete", self.path(name)):
-            remove(f"{self._root}/{name}")
+
+        def attempt() -> None:
+            try:
+                remove(f"{self._root}/{name}")
+            except FileNotFoundError:
+                pass  # another one deleted it, or the attempt before this one
+
+        with _reported("delete", self.path(name)):
+            retrying.RETRY.call(attempt)
 
 
 def _entry(info: Any) -> Entry:
-    return Entry(info.base_name, not info.is_file, info.size or 0)
+    mtime = None if info.mtime_ns is None else info.mtime_ns / 1e9
+    return Entry(info.base_name, not info.is_file, info.size or 0, mtime)
+
+
+@contextmanager
+def _reported(operation: str, path: str) -> Iterator[None]:
+    # Filesystems written in Python raise whatever their libraries do, not only OSError.
+    try:
+        yield
+    except TuneCkptError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise StorageError(path, operation, reason) from error

@@ -1,8 +1,8 @@
 """Replacing a checkpoint in one step, so that a reader finds the old one or the new one.
 
-Local disk: the new tree is written in a hidden folder beside the old one and takes its place by one
-rename or exchange. Other storage has no such step: there ``metadata.json``, written last, is the
-commit.
+Here is how it is done on the local disk: the new tree is written in a hidden folder beside the old
+one and takes its place by one rename or exchange. Where there is no such step, it is done as told
+in `tune_ckpt.tree.generations`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tune_ckpt.errors import StorageError
@@ -22,8 +23,49 @@ from tune_ckpt.tree.folder import reported
 from tune_ckpt.tree.store import TEMPORARY, LocalStore, Store
 
 
+_LONGEST_NAME_NBYTES = 255
+
+
+@dataclass
+class Place:
+    """Where a tree is written that shall take another's place.
+
+    Attributes:
+        store: The folder.
+        save: What the files' names must have in them (see `FileNames.of_save`); None for nothing.
+        written: The files written so far; whoever writes them lists them here.
+    """
+
+    store: Store
+    save: str | None = None
+    written: list[tuple[Store, str]] = field(default_factory=list)
+
+    def commit(self, metadata_file: str, data: bytes) -> None:
+        """Write the root's metadata, after all else: the tree is whole."""
+        self.store.write_bytes(metadata_file, data)
+
+
+def can_stage(store: Store) -> bool:
+    """Say whether a folder beside ``store`` can take its place."""
+    if not isinstance(store, LocalStore):
+        return False
+    root = _real(store)
+    with reported("create the folder", root.parent):
+        root.parent.mkdir(parents=True, exist_ok=True)
+    # A mount point cannot be exchanged, some parents cannot be written, and some names are so long
+    # that nothing can be added.
+    name_nbytes = len(os.fsencode(_sibling(root, "0" * 8).name))
+    writable = os.access(root.parent, os.W_OK | os.X_OK)
+    return writable and not os.path.ismount(root) and name_nbytes <= _LONGEST_NAME_NBYTES
+
+
+def _real(store: LocalStore) -> Path:
+    # A link to a checkpoint stays, and what it leads to is replaced.
+    return Path(os.path.realpath(store.root))
+
+
 @contextmanager
-def replacing(store: Store, owned: Callable[[Store], Collection[str]]) -> Iterator[Store]:
+def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Iterator[Place]:
     """Yield a folder to write a tree into; it takes the place of ``store`` when the context ends.
 
     If the context ends by an error, or never, whatever was at ``store`` stays as it was.
@@ -36,34 +78,23 @@ def replacing(store: Store, owned: Callable[[Store], Collection[str]]) -> Iterat
     Raises:
         StorageError: The storage refuses.
     """
-    if not isinstance(store, LocalStore) or not _can_stage(store.root):
-        store.make()
-        yield store
-        return
-    _undo_interrupted_swap(store.root)
-    remove_leftovers(store.root)
-    staging = _sibling(store.root, uuid.uuid4().hex[:8])
-    with _held(staging):
+    root = _real(store)
+    _undo_interrupted_swap(root)
+    remove_leftovers(root)
+    folder = _sibling(root, uuid.uuid4().hex[:8])
+    with _held(folder):
         try:
-            yield LocalStore(staging)
-            _carry_over(store, staging, owned)
-            _swap(staging, store.root)
+            yield Place(LocalStore(folder))
+            _carry_over(LocalStore(root), folder, owned)
+            _swap(folder, root)
         except OSError as error:
-            raise StorageError(str(store.root), "replace", error.strerror or str(error)) from error
+            raise StorageError(str(root), "replace", error.strerror or str(error)) from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sibling(root: Path, suffix: str) -> Path:
     return root.parent / f".{root.name}{TEMPORARY}{suffix}"
-
-
-def _can_stage(root: Path) -> bool:
-    # A mount point cannot be exchanged, and some parents cannot be written: then files are
-    # written in place, each by a rename, metadata.json last.
-    with reported("create the folder", root.parent):
-        root.parent.mkdir(parents=True, exist_ok=True)
-    return os.access(root.parent, os.W_OK | os.X_OK) and not os.path.ismount(root)
 
 
 @contextmanager
@@ -178,7 +209,7 @@ def _two_renames(staging: Path, root: Path) -> None:
 def settled(store: Store) -> Store:
     """Return where the checkpoint of ``store`` is: elsewhere only in the middle of a swap."""
     if isinstance(store, LocalStore) and not store.root.exists():
-        old = _sibling(store.root, "old")
+        old = _sibling(_real(store), "old")
         if old.exists():
             return LocalStore(old)
     return store

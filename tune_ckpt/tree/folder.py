@@ -21,11 +21,19 @@ TEMPORARY = ".tune_ckpt-"  # what the names of our temporary files and folders h
 
 @dataclass(frozen=True)
 class Entry:
-    """One name in a folder; ``nbytes`` is 0 for a folder."""
+    """One name in a folder.
+
+    Attributes:
+        name: The name.
+        is_dir: Whether it is a folder.
+        nbytes: The file's size; 0 for a folder.
+        mtime: When it was written, by the storage's clock; None where that is not known.
+    """
 
     name: str
     is_dir: bool
     nbytes: int
+    mtime: float | None = None
 
 
 class Store(ABC):
@@ -42,6 +50,10 @@ class Store(ABC):
     @abstractmethod
     def child(self, name: str) -> Store:
         """Return the folder ``name`` below this one, which need not exist."""
+
+    def confined(self) -> Store:
+        """Return this folder such that nothing outside of it is reached by links within it."""
+        return self  # most storage has no links
 
     @abstractmethod
     def list(self) -> list[Entry]:
@@ -90,7 +102,7 @@ class Store(ABC):
         return bytes(buffer)
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Write the file ``name`` in one piece."""
+        """Write the file ``name`` in one step: readers find the old one or the new one."""
         with self.create(name, len(data)) as sink:
             sink.write_at(0, data)
 

@@ -7,11 +7,19 @@ This is the one place that knows file names. The layout is RLlib's Checkpointabl
     class_and_ctor_args.msgpack   or .pkl
     state.msgpack                 or .pkl
     <subcomponent>/ ...
+
+Where no folder can be exchanged for another in one step (object stores, mount points), a save over
+an older checkpoint must not write over its files: a reader would find parts of both. There the
+save's id stands in the names of its files, like ``state.1f00ba42.msgpack``; only the root's
+``metadata.json`` keeps its name, and its replacement is the commit. Readers take every name from
+the metadata above it, so they need not know which save a name is of.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -19,6 +27,7 @@ from typing import Any, Literal
 import xxhash
 
 from tune_ckpt.errors import CorruptDataError, InvalidNameError
+from tune_ckpt.tree.naming import check_side_by_side, objection
 
 CHECKPOINT_VERSION = "2.1"  # RLlib's number for this layout
 LAYOUT = 1  # ours, for what stands under "tune_ckpt"
@@ -51,7 +60,39 @@ class FileNames:
         stem = self.state if role == STATE else self.ctor.removesuffix(".pkl")
         return stem + SUFFIXES[format]
 
+    def all(self) -> set[str]:
+        """Return every name that a component's files have, whatever their format."""
+        return {self.metadata} | {self.file(r, f) for r in (STATE, CTOR) for f in SUFFIXES}
 
+    def of_save(self, save: str) -> FileNames:
+        """Return the names with a save's id in them, which no other save's files have."""
+        stem, _, suffix = self.metadata.rpartition(".")
+        ctor = self.ctor.removesuffix(".pkl")
+        return FileNames(f"{stem}.{save}.{suffix}", f"{ctor}.{save}.pkl", f"{self.state}.{save}")
+
+    def without(self, save: str) -> FileNames:
+        """Return the names without a save's id."""
+        names = (self.metadata, self.ctor, self.state)
+        return FileNames(*(name.replace(f".{save}", "") for name in names))
+
+
+def new_save() -> str:
+    """Return an id for a save, which no other has."""
+    return uuid.uuid4().hex[:8]
+
+
+def role_of(name: str) -> str | None:
+    """Return what the names of one file have in common in all saves and formats.
+
+    It is None for what is none of our files.
+    """
+    found = _FILE.fullmatch(name)
+    if found is None:
+        return None
+    return found["stem"] + (".json" if found["suffix"] == ".json" else "")
+
+
+_FILE = re.compile(r"(?P<stem>.+?)(\.[0-9a-f]{8})?(?P<suffix>\.json|\.msgpack|\.pkl)", re.DOTALL)
 KNOWN_METADATA = ("metadata.json", "rllib_checkpoint.json")
 
 
@@ -186,7 +227,7 @@ class Metadata:
         for record in self.components.values():
             names += [record.folder, record.metadata]
         for name in names:
-            if _objection(name) is not None:
+            if objection(name) is not None:
                 raise ValueError(f"{name!r} is outside of its folder")
 
 
@@ -199,32 +240,16 @@ def _sealed(blank: bytes) -> bytes:
     return blank.replace(_NO_DIGEST.encode(), xxhash.xxh3_128_hexdigest(blank).encode())
 
 
-def check_names(names: Iterable[str], files: FileNames) -> None:
-    """Check that component names can be folders beside a component's files, on any system.
+def check_names(components: Iterable[str], files: FileNames) -> None:
+    """Check that subcomponents' folders can stand beside a component's files, on any system.
 
     Raises:
         InvalidNameError: One cannot.
     """
-    taken = {files.metadata.lower(): "the metadata file"}
-    for role in (STATE, CTOR):
-        for format in SUFFIXES:
-            taken[files.file(role, format).lower()] = "a file of the component"
-    for name in names:
-        reason = _objection(name)
-        if reason is None and name.lower() in taken:
-            reason = f"it cannot be told from {taken[name.lower()]} on every disk"
-        if reason:
-            raise InvalidNameError(str(name), reason)
-        taken[name.lower()] = f"the component {name!r}"
-
-
-def _objection(name: object) -> str | None:
-    if not isinstance(name, str):
-        return "it is not text"
-    if not name or name.startswith(".") or name != name.strip():
-        return "it is empty, or begins with a dot or a space, or ends with a space"
-    if any(character in '/\\:*?"<>|' or ord(character) < 32 for character in name):
-        return 'it holds one of / \\ : * ? " < > | or a control character'
-    if len(name.encode("utf-8", "replace")) > 200:
-        return "it is longer than 200 bytes"
-    return None
+    check_side_by_side(
+        [(files.metadata, "the metadata file")]
+        + [(files.file(r, f), f"a {r} file") for r in (STATE, CTOR) for f in SUFFIXES]
+        + [(name, f"the component {name!r}") for name in components]
+    )
+    if not files.metadata.endswith(".json"):
+        raise InvalidNameError(files.metadata, "readers look for metadata in files named *.json")

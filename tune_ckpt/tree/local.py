@@ -5,12 +5,13 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tune_ckpt.errors import StorageError
+from tune_ckpt.errors import CorruptDataError, StorageError
 from tune_ckpt.formats.io import Sink, Source
 from tune_ckpt.tree.folder import TEMPORARY, Entry, Store, reported
 
@@ -70,46 +71,64 @@ class _LocalSink:
 class LocalStore(Store):
     """A folder on the local disk."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, top: Path | None = None) -> None:
         self.root = root
         self.location = str(root)
+        self._top = top  # no link leads out of it
 
     def child(self, name: str) -> LocalStore:
         """Return the folder ``name`` below this one."""
-        return LocalStore(self.root / name)
+        return LocalStore(self.root / name, self._top)
+
+    def confined(self) -> LocalStore:
+        """Return this folder such that links within it are not followed out of it.
+
+        The folder itself may be a link. What leads outside is a `CorruptDataError` when it is used.
+        """
+        return LocalStore(self.root, self.root)
+
+    def _leads_outside(self, path: Path) -> bool:
+        if self._top is None:
+            return False
+        top = os.path.realpath(self._top)
+        return os.path.commonpath([top, os.path.realpath(path)]) != top
+
+    def _inside(self, path: Path) -> Path:
+        if self._leads_outside(path):
+            raise CorruptDataError(str(path), "it is a link that leads out of the checkpoint")
+        return path
 
     def list(self) -> list[Entry]:
         """Return what is in the folder."""
-        with reported("list", self.root):
+        root = self._inside(self.root)
+        with reported("list", root):
             try:
-                with os.scandir(self.root) as found:
-                    entries = [
-                        Entry(e.name, e.is_dir(), 0 if e.is_dir() else e.stat().st_size)
-                        for e in found
-                    ]
+                with os.scandir(root) as found:
+                    entries = [entry for entry in map(_listed, found) if entry]
             except FileNotFoundError:
                 return []
         return sorted(entries, key=lambda entry: entry.name)
 
     def stat(self, name: str) -> Entry | None:
         """Return the entry ``name``, or None."""
-        with reported("look at", self.root / name):
+        path = self._inside(self.root / name)
+        with reported("look at", path):
             try:
-                found = (self.root / name).stat()
+                return _entry(name, path.stat())
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        is_dir = (self.root / name).is_dir()
-        return Entry(name, is_dir, 0 if is_dir else found.st_size)
 
     def make(self) -> None:
-        """Create the folder and its parents."""
+        """Create the folder and its parents; it takes the place of a link that leads outside."""
         with reported("create the folder", self.root):
+            if self._leads_outside(self.root):
+                self.root.unlink()
             self.root.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def open(self, name: str) -> Iterator[Source]:
         """Yield the file ``name``; a mapping of it outlives the context."""
-        path = self.root / name
+        path = self._inside(self.root / name)
         with reported("open", path):
             fd = os.open(path, os.O_RDONLY)
         try:
@@ -120,7 +139,7 @@ class LocalStore(Store):
     @contextmanager
     def create(self, name: str, nbytes: int) -> Iterator[Sink]:
         """Yield a sink; the file takes its name when it is whole."""
-        path = self.root / name
+        path = self._inside(self.root) / name
         temporary = self.root / f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}"
         with reported("create", path):
             fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
@@ -138,12 +157,27 @@ class LocalStore(Store):
 
     def delete(self, name: str) -> None:
         """Delete the file or folder ``name``; a symbolic link is removed, not followed."""
-        path = self.root / name
+        path = self._inside(self.root) / name
         with reported("delete", path):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _listed(found: os.DirEntry[str]) -> Entry | None:
+    """Return what a listing found, a link to nothing too; None where it is gone meanwhile."""
+    try:
+        return _entry(found.name, found.stat())
+    except OSError:
+        with suppress(FileNotFoundError):
+            return _entry(found.name, found.stat(follow_symlinks=False))
+    return None
+
+
+def _entry(name: str, found: os.stat_result) -> Entry:
+    is_dir = stat.S_ISDIR(found.st_mode)
+    return Entry(name, is_dir, 0 if is_dir else found.st_size, found.st_mtime)
 
 
 def _reserve(fd: int, nbytes: int) -> None:

@@ -1,10 +1,15 @@
-"""Reading a component tree: no file before it is asked for, and none without being verified."""
+"""Reading a component tree: no file before it is asked for, and none without being verified.
+
+A writer may replace the checkpoint at any time. Every file is checked against what the metadata
+above it says, so a reader never mixes two checkpoints: it finds that something does not fit.
+`consistently` is there to begin again then.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import xxhash
 
@@ -13,12 +18,12 @@ from tune_ckpt.errors import (
     CorruptDataError,
     IncompleteCheckpointError,
     NotACheckpointError,
+    StorageError,
 )
 from tune_ckpt.formats import msgpack, pickle
 from tune_ckpt.tree.commit import settled
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import (
-    CTOR,
     KNOWN_METADATA,
     STATE,
     SUFFIXES,
@@ -26,7 +31,10 @@ from tune_ckpt.tree.layout import (
     FileRecord,
     Format,
     Metadata,
+    role_of,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,15 +101,55 @@ class OpenComponent:
         file = folder.path(record.metadata)
         if not folder.exists(record.metadata):
             raise CorruptDataError(file, "it is missing")
-        child = _open(folder, (record.metadata,))
-        if child.metadata.digest != record.digest:
+        child = _open(folder, record.metadata)
+        if child is None or child.metadata.digest != record.digest:
             raise CorruptDataError(file, "it belongs to another checkpoint")
         return child.child(rest) if rest else child
+
+    def is_same_as(self, other: OpenComponent) -> bool:
+        """Say whether both are what one and the same writer left, at the same place."""
+        same_place = self.store.location == other.store.location
+        return same_place and self.metadata == other.metadata
 
     def children(self) -> Iterator[tuple[str, OpenComponent]]:
         """Yield the subcomponents with their names."""
         for name in self.metadata.components:
             yield name, self.child(name)
+
+
+_TRIES = 50  # each after the first because a writer replaced the checkpoint meanwhile
+_TRIES_TO_OPEN = 3
+
+
+def consistently(store: Store, read: Callable[[OpenComponent], T]) -> T:
+    """Return what ``read`` makes of a checkpoint, all of it as one writer left it.
+
+    Args:
+        store: The checkpoint's folder.
+        read: Reads all that is wanted and has no other effect: where the checkpoint is replaced
+            meanwhile, it is called again.
+
+    Raises:
+        NotACheckpointError, IncompleteCheckpointError: There is none.
+        CorruptDataError: A file is not what was written, though nobody replaced it.
+    """
+    opened = open_tree(store)
+    for _ in range(_TRIES):
+        try:
+            return read(opened)
+        except (CorruptDataError, StorageError) as error:
+            if not _may_be_torn(error):
+                raise
+            again = open_tree(store)
+            if again.is_same_as(opened):
+                raise
+            opened = again
+    return read(opened)
+
+
+def _may_be_torn(error: Exception) -> bool:
+    """Say whether a writer that replaces what is being read can be the cause."""
+    return isinstance(error, CorruptDataError) or isinstance(error.__cause__, FileNotFoundError)
 
 
 def open_tree(store: Store) -> OpenComponent:
@@ -112,31 +160,48 @@ def open_tree(store: Store) -> OpenComponent:
         IncompleteCheckpointError: There is the beginning of one.
         CorruptDataError: Its metadata is not what was written.
     """
-    store = settled(store)
+    for _ in range(_TRIES_TO_OPEN - 1):
+        try:
+            return _open_root(settled(store).confined())
+        except (CorruptDataError, StorageError) as error:
+            if not _may_be_torn(error):
+                raise
+        except NotACheckpointError:
+            if store.filesystem is not None:  # only a local folder has a moment without a name
+                raise
+    return _open_root(settled(store).confined())
+
+
+def _open_root(store: Store) -> OpenComponent:
     entries = [entry.name for entry in store.list() if not entry.is_dir]
-    others = [name for name in entries if name.endswith(".json") and name not in KNOWN_METADATA]
-    candidates = [name for name in (*KNOWN_METADATA, *others) if name in entries]
-    return _open(store, tuple(candidates))
-
-
-def _open(store: Store, candidates: tuple[str, ...]) -> OpenComponent:
+    candidates = [name for name in KNOWN_METADATA if name in entries]
     for name in candidates:
-        if store.exists(name):
-            metadata = Metadata.from_json(store.read_bytes(name), store.path(name))
-            if metadata is not None:
-                return OpenComponent(store, metadata, name)
-    raise _nothing_there(store, candidates)
+        if (opened := _open(store, name)) is not None:
+            return opened
+    others = [name for name in entries if name.endswith(".json") and name not in candidates]
+    found = [opened for name in others if (opened := _open(store, name)) is not None]
+    if len(found) == 1:
+        return found[0]
+    if found:  # a subcomponent's folder; only what is above it tells which one counts
+        names = ", ".join(opened.metadata_file for opened in found)
+        reason = f"it holds parts of several saves ({names}); open the checkpoint that it is part of"
+        raise NotACheckpointError(store.location, reason)
+    raise _nothing_there(store, bool(candidates or others))
 
 
-def _nothing_there(store: Store, candidates: tuple[str, ...]) -> Exception:
+def _open(store: Store, name: str) -> OpenComponent | None:
+    metadata = Metadata.from_json(store.read_bytes(name), store.path(name))
+    return None if metadata is None else OpenComponent(store, metadata, name)
+
+
+def _nothing_there(store: Store, has_metadata: bool) -> Exception:
     entries = store.list()
     if not entries:
         return NotACheckpointError(store.location, "nothing is there")
-    if any(store.exists(name) for name in candidates):
+    if has_metadata:
         return NotACheckpointError(store.location, "another library wrote its metadata")
-    names = FileNames()
-    ours = {names.file(role, format) for role in (STATE, CTOR) for format in SUFFIXES}
-    if any(entry.name in ours or "tune_ckpt-" in entry.name for entry in entries):
+    ours = {role_of(name) for name in FileNames().all()}
+    if any(role_of(entry.name) in ours or "tune_ckpt-" in entry.name for entry in entries):
         return IncompleteCheckpointError(store.location)
     found = ", ".join(entry.name for entry in entries[:5])
     return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json")
@@ -203,8 +268,23 @@ def owned_names(store: Store) -> Collection[str]:
     try:
         opened = open_tree(store)
     except (NotACheckpointError, IncompleteCheckpointError, CorruptDataError):
-        names = FileNames()  # nothing says what is whose: the names of our files are ours
-        return {names.file(role, f) for role in (STATE, CTOR) for f in SUFFIXES} | {names.metadata}
+        return FileNames().all()  # nothing says what is whose: the names of our files are ours
     record = opened.metadata
     files = {file.name for file in record.files.values()}
     return files | {c.folder for c in record.components.values()} | {opened.metadata_file}
+
+
+def tree_files(opened: OpenComponent) -> Iterator[tuple[Store, str]]:
+    """Yield the files of a whole tree, each with its folder, but for the root's metadata.
+
+    What lies below a subcomponent that cannot be opened is not known, and passed over.
+    """
+    for file in opened.metadata.files.values():
+        yield opened.store, file.name
+    for name in opened.metadata.components:
+        try:
+            child = opened.child(name)
+        except (CorruptDataError, NotACheckpointError):
+            continue
+        yield child.store, child.metadata_file
+        yield from tree_files(child)

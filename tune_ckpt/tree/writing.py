@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,8 +14,9 @@ import xxhash
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats import msgpack, pickle
 from tune_ckpt.formats.io import Sink
-from tune_ckpt.tree.commit import replacing
+from tune_ckpt.tree.commit import Place, can_stage, staging
 from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.generations import new_generation
 from tune_ckpt.tree.layout import (
     CTOR,
     STATE,
@@ -24,7 +26,9 @@ from tune_ckpt.tree.layout import (
     Format,
     Metadata,
     check_names,
+    new_save,
 )
+from tune_ckpt.tree.local import LocalStore
 from tune_ckpt.tree.reading import owned_names
 from tune_ckpt.version import __version__
 
@@ -85,8 +89,19 @@ def write_tree(store: Store, component: Component, format: Format) -> Metadata:
     packed = _pack(component, format, (), faults)
     if faults:
         raise UnsupportedStateError(tuple(faults))
-    with replacing(store, owned_names) as staging:
-        return _write(staging, component, packed, format)
+    save = new_save()
+    with _replacing(store, component, save) as place:
+        metadata = _Writing(place, format, save).component(place.store, component, packed)
+        place.commit(component.names.metadata, metadata.to_json())
+    return metadata
+
+
+def _replacing(
+    store: Store, component: Component, save: str
+) -> AbstractContextManager[Place]:
+    if isinstance(store, LocalStore) and can_stage(store):
+        return staging(store, owned_names)
+    return new_generation(store, {*component.names.all(), *component.components}, save)
 
 
 @dataclass
@@ -115,21 +130,42 @@ def _pack(
     return _PackedComponent(files, children)
 
 
-def _write(
-    store: Store, component: Component, packed: _PackedComponent, format: Format
-) -> Metadata:
-    store.make()
-    metadata = Metadata(component.cls, format, facts=_facts(), extra=component.extra)
-    for role, value in packed.files.items():
-        name = component.names.file(role, format)
+@dataclass
+class _Writing:
+    place: Place
+    format: Format
+    save: str
+
+    def component(self, store: Store, component: Component, packed: _PackedComponent) -> Metadata:
+        """Write all of a component but its metadata, which is returned."""
+        store.make()
+        facts = {"save": self.save, **_facts()}
+        metadata = Metadata(component.cls, self.format, facts=facts, extra=component.extra)
+        names = self._names(component)
+        for role, value in packed.files.items():
+            name = names.file(role, self.format)
+            metadata.files[role] = self._file(store, name, value)
+        for name, child in component.components.items():
+            folder = store.child(name)
+            written = self.component(folder, child, packed.components[name])
+            file = self._names(child).metadata
+            self._note(folder, file)
+            folder.write_bytes(file, written.to_json())
+            metadata.components[name] = ComponentRecord(name, file, written.digest)
+        return metadata
+
+    def _file(self, store: Store, name: str, value: Packed) -> FileRecord:
+        self._note(store, name)
         with store.create(name, value.nbytes) as sink:
             digest = value.write(sink)
-        metadata.files[role] = FileRecord(name, value.nbytes, digest)
-    for name, child in component.components.items():
-        written = _write(store.child(name), child, packed.components[name], format)
-        metadata.components[name] = ComponentRecord(name, child.names.metadata, written.digest)
-    store.write_bytes(component.names.metadata, metadata.to_json())
-    return metadata
+        return FileRecord(name, value.nbytes, digest)
+
+    def _names(self, component: Component) -> FileNames:
+        save = self.place.save
+        return component.names.of_save(save) if save else component.names
+
+    def _note(self, store: Store, name: str) -> None:
+        self.place.written.append((store, name))
 
 
 def _facts() -> dict[str, Any]:
