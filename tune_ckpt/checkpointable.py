@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.classes import family, find_class, read_ctor
-from tune_ckpt.components import StateDict, component_of, descend, restore_into
+from tune_ckpt.components import StateDict, component_of, descend, load_for
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, Format
-from tune_ckpt.tree.reading import ReadOptions, open_tree
+from tune_ckpt.tree.reading import OpenComponent, ReadOptions, check_not_replaced, consistently
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import write_tree
 
@@ -135,8 +135,9 @@ class Checkpointable(abc.ABC):
             UntrustedPickleError: A pickle names more than harmless things.
         """
         target = descend(self, component) if component else self
-        opened = open_tree(open_store(path, filesystem))
-        restore_into(target, opened, ReadOptions(allow_pickle, tuple(family(type(self)))))
+        options = ReadOptions(allow_pickle, tuple(family(type(self))))
+        store = open_store(path, filesystem)
+        consistently(store, lambda opened: load_for(target, opened, options)).give_to(target)
 
     @classmethod
     def from_checkpoint(
@@ -164,12 +165,18 @@ class Checkpointable(abc.ABC):
             ClassNotFoundError: The stored class is another one.
             RestoreError, CorruptDataError, UntrustedPickleError: As in `restore_from_path`.
         """
-        opened = open_tree(open_store(path, filesystem))
+        store = open_store(path, filesystem)
         options = ReadOptions(allow_pickle, tuple(family(cls)))
-        found = find_class(opened, cls, options)
-        args, rest = _with_overrides(found, *read_ctor(opened, options), kwargs)
-        value: Self = found(*args.args, **args.kwargs)
-        value.restore_from_path(path, filesystem=filesystem, allow_pickle=allow_pickle, **rest)
+
+        def construct(opened: OpenComponent) -> Any:
+            found = find_class(opened, cls, options)
+            args, rest = _with_overrides(found, *read_ctor(opened, options), kwargs)
+            value = found(*args.args, **args.kwargs)
+            value.restore_from_path(path, filesystem=filesystem, allow_pickle=allow_pickle, **rest)
+            check_not_replaced(store, opened)  # or the arguments would be another checkpoint's
+            return value
+
+        value: Self = consistently(store, construct)
         return value
 
     def _whole_state(self) -> StateDict:

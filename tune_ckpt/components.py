@@ -70,26 +70,40 @@ def _ctor(value: Any, format: Format) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """A checkpoint's states, read and verified."""
+class Loaded:
+    """A checkpoint's states, read and verified.
 
+    Attributes:
+        path: Where the checkpoint is, for messages.
+        state: The component's own state.
+        components: The subcomponents'.
+    """
+
+    path: str
     state: Any
-    components: dict[str, _Loaded]
+    components: dict[str, Loaded]
+
+    def give_to(self, value: Any) -> None:
+        """Give the states to an object.
+
+        Raises:
+            RestoreError: There are components that the object does not have; all are listed.
+        """
+        unexpected = list(_apply(value, self, ""))
+        if unexpected:
+            raise RestoreError(self.path, tuple(unexpected))
 
 
-def restore_into(value: Any, opened: OpenComponent, options: ReadOptions) -> None:
-    """Restore an object from a checkpoint; nothing is touched before all of it is read.
+def load_for(value: Any, opened: OpenComponent, options: ReadOptions) -> Loaded:
+    """Read all that an object will be given from a checkpoint; the object is not touched.
 
     Raises:
-        RestoreError: Components are missing or unexpected; all are listed.
+        RestoreError: Components are missing; all are listed.
     """
     missing = list(_missing(value, opened, ""))
     if missing:
         raise RestoreError(opened.store.location, tuple(missing))
-    loaded = _load(opened, options)
-    unexpected = list(_apply(value, loaded, ""))
-    if unexpected:
-        raise RestoreError(opened.store.location, tuple(unexpected))
+    return _load(opened, options)
 
 
 def _components(value: Any) -> dict[str, Any]:
@@ -104,12 +118,12 @@ def _missing(value: Any, opened: OpenComponent, path: str) -> Iterator[Fault]:
             yield from _missing(child, opened.child(name), f"{path}{name}/")
 
 
-def _load(opened: OpenComponent, options: ReadOptions) -> _Loaded:
+def _load(opened: OpenComponent, options: ReadOptions) -> Loaded:
     children = {name: _load(child, options) for name, child in opened.children()}
-    return _Loaded(opened.state(options), children)
+    return Loaded(opened.store.location, opened.state(options), children)
 
 
-def _apply(value: Any, loaded: _Loaded, path: str) -> Iterator[Fault]:
+def _apply(value: Any, loaded: Loaded, path: str) -> Iterator[Fault]:
     """Give the states to the objects; yield the components for which there was no object."""
     before = _components(value)
     for name, child in before.items():

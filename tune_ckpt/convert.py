@@ -7,8 +7,8 @@ from typing import Any
 
 from tune_ckpt.classes import read_ctor
 from tune_ckpt.errors import UntrustedPickleError
-from tune_ckpt.tree.layout import CTOR, STATE, FileNames, Format
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions, open_tree
+from tune_ckpt.tree.layout import CTOR, Format
+from tune_ckpt.tree.reading import OpenComponent, ReadOptions, consistently, open_tree
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import Component, write_tree
 
@@ -44,15 +44,20 @@ def convert_to_msgpack_checkpoint(
         CorruptDataError: A file of the source is not what was written.
     """
     source = open_store(src, filesystem)
-    opened = open_tree(source)
-    if dst is None and opened.metadata.format == "msgpack":
+    if dst is None and open_tree(source).metadata.format == "msgpack":
         return source.location
     target = source if dst is None else open_store(dst, filesystem)
-    component = read_component(opened, ReadOptions(allow_pickle))
-    if opened.metadata.format == "pickle":
-        component.extra = {**component.extra, CONVERTED_FROM: opened.metadata.digest}
+    options = ReadOptions(allow_pickle)
+    component = consistently(source, lambda opened: _to_be_converted(opened, options))
     write_tree(target, component, "msgpack")
     return target.location
+
+
+def _to_be_converted(opened: OpenComponent, options: ReadOptions) -> Component:
+    component = read_component(opened, options)
+    if opened.metadata.format == "pickle":
+        component.extra = {**component.extra, CONVERTED_FROM: opened.metadata.digest}
+    return component
 
 
 def read_component(opened: OpenComponent, options: ReadOptions) -> Component:
@@ -64,7 +69,7 @@ def read_component(opened: OpenComponent, options: ReadOptions) -> Component:
         _ctor(opened, options) if CTOR in metadata.files else None,
         {name: read_component(child, options) for name, child in opened.children()},
         metadata.extra,
-        _names(opened),
+        metadata.names(opened.metadata_file),
     )
 
 
@@ -84,11 +89,3 @@ def _ctor(opened: OpenComponent, options: ReadOptions) -> Any:
         return {"class": opened.metadata.cls, "ctor_args_and_kwargs": arguments}
 
     return ctor
-
-
-def _names(opened: OpenComponent) -> FileNames:
-    files = opened.metadata.files
-    names = FileNames(opened.metadata_file, state=files[STATE].name.rpartition(".")[0])
-    if CTOR not in files:
-        return names
-    return FileNames(names.metadata, files[CTOR].name.rpartition(".")[0] + ".pkl", names.state)

@@ -8,11 +8,11 @@ from typing import Any
 
 from tune_ckpt.adapters import adapter_of
 from tune_ckpt.checkpointable import Checkpointable
-from tune_ckpt.components import component_of, restore_into
+from tune_ckpt.components import Loaded, component_of, load_for
 from tune_ckpt.errors import Fault, RestoreError
 from tune_ckpt.formats.msgpack import Tensors
 from tune_ckpt.tree.layout import Format
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions, open_tree
+from tune_ckpt.tree.reading import OpenComponent, ReadOptions, consistently
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import Component, write_tree
 
@@ -71,10 +71,12 @@ def load_state(
         CorruptDataError: A file is not what was written.
         UntrustedPickleError: A pickle names more than harmless things.
     """
-    opened = open_tree(open_store(path, filesystem))
-    if component:
-        opened = opened.child(component)
-    return _nested(opened, ReadOptions(allow_pickle, mmap=mmap, tensors=tensors))
+    options = ReadOptions(allow_pickle, mmap=mmap, tensors=tensors)
+
+    def read(opened: OpenComponent) -> Any:
+        return _nested(opened.child(component) if component else opened, options)
+
+    return consistently(open_store(path, filesystem), read)
 
 
 def _nested(opened: OpenComponent, options: ReadOptions) -> Any:
@@ -134,13 +136,19 @@ def restore(
     Raises:
         RestoreError: The checkpoint has other components; nothing was touched.
     """
-    opened = open_tree(open_store(path, filesystem))
     objects = {name: part for name, part in parts.items() if _is_component(part)}
-    _check_same(opened, objects)
     options = ReadOptions(allow_pickle)
-    plain = opened.state(options)
+
+    def read(opened: OpenComponent) -> tuple[Any, dict[str, Loaded]]:
+        _check_same(opened, objects)
+        loaded = {
+            name: load_for(part, opened.child(name), options) for name, part in objects.items()
+        }
+        return opened.state(options), loaded
+
+    plain, loaded = consistently(open_store(path, filesystem), read)
     for name, part in objects.items():
-        restore_into(part, opened.child(name), options)
+        loaded[name].give_to(part)
     return dict(plain)
 
 

@@ -6,7 +6,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, StorageError, TuneCkptError
@@ -210,10 +210,8 @@ class ArrowStore(Store):
         remove = self.filesystem.delete_dir if entry.is_dir else self.filesystem.delete_file
 
         def attempt() -> None:
-            try:
+            with suppress(FileNotFoundError):  # another one's work, or an earlier attempt's
                 remove(f"{self._root}/{name}")
-            except FileNotFoundError:
-                pass  # another one deleted it, or the attempt before this one
 
         with _reported("delete", self.path(name)):
             retrying.RETRY.call(attempt)

@@ -22,7 +22,6 @@ from tune_ckpt.errors import StorageError
 from tune_ckpt.tree.folder import reported
 from tune_ckpt.tree.store import TEMPORARY, LocalStore, Store
 
-
 _LONGEST_NAME_NBYTES = 255
 
 

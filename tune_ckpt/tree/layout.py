@@ -157,6 +157,15 @@ class Metadata:
         }
         return xxhash.xxh3_128_hexdigest(_canonical(content))
 
+    def names(self, metadata_file: str) -> FileNames:
+        """Return the names of the component's files as its class has them, without a save's id."""
+        state = self.files[STATE].name.rpartition(".")[0]
+        names = FileNames(metadata_file, state=state)
+        if CTOR in self.files:
+            ctor = self.files[CTOR].name.rpartition(".")[0] + ".pkl"
+            names = FileNames(metadata_file, ctor, state)
+        return names.without(self.facts["save"]) if "save" in self.facts else names
+
     def to_json(self) -> bytes:
         """Return the file's bytes, which hold their own digest."""
         ours = {

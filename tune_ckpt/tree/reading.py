@@ -26,7 +26,6 @@ from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import (
     KNOWN_METADATA,
     STATE,
-    SUFFIXES,
     FileNames,
     FileRecord,
     Format,
@@ -147,6 +146,16 @@ def consistently(store: Store, read: Callable[[OpenComponent], T]) -> T:
     return read(opened)
 
 
+def check_not_replaced(store: Store, opened: OpenComponent) -> None:
+    """Check that the checkpoint at ``store`` is still the one that was opened.
+
+    Raises:
+        CorruptDataError: Another one took its place; `consistently` begins again then.
+    """
+    if not open_tree(store).is_same_as(opened):
+        raise CorruptDataError(store.location, "it was replaced while it was being read")
+
+
 def _may_be_torn(error: Exception) -> bool:
     """Say whether a writer that replaces what is being read can be the cause."""
     return isinstance(error, CorruptDataError) or isinstance(error.__cause__, FileNotFoundError)
@@ -184,7 +193,9 @@ def _open_root(store: Store) -> OpenComponent:
         return found[0]
     if found:  # a subcomponent's folder; only what is above it tells which one counts
         names = ", ".join(opened.metadata_file for opened in found)
-        reason = f"it holds parts of several saves ({names}); open the checkpoint that it is part of"
+        reason = (
+            f"it holds parts of several saves ({names}); open the checkpoint that it is part of"
+        )
         raise NotACheckpointError(store.location, reason)
     raise _nothing_there(store, bool(candidates or others))
 

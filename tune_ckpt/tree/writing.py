@@ -96,9 +96,7 @@ def write_tree(store: Store, component: Component, format: Format) -> Metadata:
     return metadata
 
 
-def _replacing(
-    store: Store, component: Component, save: str
-) -> AbstractContextManager[Place]:
+def _replacing(store: Store, component: Component, save: str) -> AbstractContextManager[Place]:
     if isinstance(store, LocalStore) and can_stage(store):
         return staging(store, owned_names)
     return new_generation(store, {*component.names.all(), *component.components}, save)
