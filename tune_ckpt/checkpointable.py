@@ -21,7 +21,7 @@ from tune_ckpt.components import StateDict, component_of, descend, load_for
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, Format
 from tune_ckpt.tree.reading import OpenComponent, ReadOptions, check_not_replaced, consistently
 from tune_ckpt.tree.store import open_store
-from tune_ckpt.tree.writing import write_tree
+from tune_ckpt.tree.writing import save_tree
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -85,6 +85,8 @@ class Checkpointable(abc.ABC):
         state: StateDict | None = None,
         filesystem: Any = None,
         use_msgpack: bool = False,
+        base: Any = None,
+        durable: bool = False,
     ) -> str:
         """Save the whole tree to ``path``, where it replaces an older checkpoint in one step.
 
@@ -92,8 +94,11 @@ class Checkpointable(abc.ABC):
             path: A local path or a URI; by default a new folder for temporary files.
             state: A state to save instead of `get_state`'s. Only the subcomponents that it names
                 are saved.
-            filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+            filesystem: A ``pyarrow.fs.FileSystem`` in which the paths are to be looked up.
             use_msgpack: Write msgpack (no pickle in any file) instead of pickle.
+            base: The path of an older checkpoint, from which components that have not changed are
+                taken over; see `tune_ckpt.save`.
+            durable: Come back only when all of it would survive a loss of power.
 
         Returns:
             The path.
@@ -106,7 +111,8 @@ class Checkpointable(abc.ABC):
         if path is None:
             path = Path(tempfile.gettempdir()) / str(uuid.uuid4())
         format: Format = "msgpack" if use_msgpack else "pickle"
-        write_tree(open_store(path, filesystem), component_of(self, state), format)
+        component = component_of(self, state)
+        save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
         return str(path)
 
     def restore_from_path(

@@ -8,9 +8,10 @@ from typing import Any
 from tune_ckpt.classes import read_ctor
 from tune_ckpt.errors import UntrustedPickleError
 from tune_ckpt.tree.layout import CTOR, Format
+from tune_ckpt.tree.packing import Component, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, ReadOptions, consistently, open_tree
 from tune_ckpt.tree.store import open_store
-from tune_ckpt.tree.writing import Component, write_tree
+from tune_ckpt.tree.writing import write_packed
 
 CONVERTED_FROM = "converted_from"  # the metadata field with the source's content digest
 
@@ -49,7 +50,7 @@ def convert_to_msgpack_checkpoint(
     target = source if dst is None else open_store(dst, filesystem)
     options = ReadOptions(allow_pickle)
     component = consistently(source, lambda opened: _to_be_converted(opened, options))
-    write_tree(target, component, "msgpack")
+    write_packed(target, pack_tree(component, "msgpack"))
     return target.location
 
 

@@ -12,9 +12,10 @@ from tune_ckpt.components import Loaded, component_of, load_for
 from tune_ckpt.errors import Fault, RestoreError
 from tune_ckpt.formats.msgpack import Tensors
 from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.packing import Component
 from tune_ckpt.tree.reading import OpenComponent, ReadOptions, consistently
 from tune_ckpt.tree.store import open_store
-from tune_ckpt.tree.writing import Component, write_tree
+from tune_ckpt.tree.writing import Saved, save_tree
 
 _CLASS = "builtins:dict"
 
@@ -25,20 +26,32 @@ def save_state(
     *,
     format: Format = "msgpack",
     filesystem: Any = None,
-) -> None:
+    base: Any = None,
+    durable: bool = False,
+) -> Saved:
     """Save a state as a checkpoint of one component, which replaces whatever checkpoint is there.
 
     Args:
         state: Nested dicts of plain values and arrays.
         path: A local path or a URI.
         format: ``"msgpack"`` or ``"pickle"``.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` and ``base`` are to be looked up.
+        base: The path of an older checkpoint on the same storage. Components that have not changed
+            since are taken over from it, without writing them again: cloned or linked on a local
+            disk, copied by the storage itself elsewhere. The base may be deleted afterwards.
+        durable: Come back only when all of it would survive a loss of power (local disks; other
+            storage sees to that itself).
+
+    Returns:
+        Where it is, its content digest, its size, and how much of it was taken over.
 
     Raises:
         UnsupportedStateError: The format cannot bring back some values; all are listed.
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
-    write_tree(open_store(path, filesystem), Component(_CLASS, dict(state)), format)
+    component = Component(_CLASS, dict(state))
+    return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
 
 
 def load_state(
@@ -95,7 +108,9 @@ def save(
     *,
     format: Format = "msgpack",
     filesystem: Any = None,
-) -> None:
+    base: Any = None,
+    durable: bool = False,
+) -> Saved:
     """Save several objects and values as one checkpoint.
 
     >>> save({"model": model, "optimizer": optimizer, "step": 3}, path)  # doctest: +SKIP
@@ -105,16 +120,25 @@ def save(
             and plain values.
         path: A local path or a URI.
         format: ``"msgpack"`` or ``"pickle"``.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` and ``base`` are to be looked up.
+        base: The path of an older checkpoint on the same storage. Components that have not changed
+            since are taken over from it, without writing them again: cloned or linked on a local
+            disk, copied by the storage itself elsewhere. The base may be deleted afterwards.
+        durable: Come back only when all of it would survive a loss of power (local disks; other
+            storage sees to that itself).
+
+    Returns:
+        Where it is, its content digest, its size, and how much of it was taken over.
 
     Raises:
         UnsupportedStateError: The format cannot bring back some values; all are listed.
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
     plain = {name: value for name, value in parts.items() if not _is_component(value)}
     children = {name: component_of(part) for name, part in parts.items() if name not in plain}
     component = Component(_CLASS, plain, components=children)
-    write_tree(open_store(path, filesystem), component, format)
+    return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
 
 
 def restore(

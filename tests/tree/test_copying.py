@@ -5,9 +5,10 @@ import pytest
 from tests.agents import trained
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.io import BytesSink, BytesSource
-from tune_ckpt.tree.copying import _Tee, copy_tree, tree_files
+from tune_ckpt.tree.copying import _Tee, to_be_copied, tree_files
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import LocalStore
+from tune_ckpt.tree.writing import write_packed
 
 
 @pytest.fixture(params=["pickle", "msgpack"])
@@ -35,10 +36,10 @@ def test_a_changed_file_is_refused(opened, tmp_path):
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     with pytest.raises(CorruptDataError, match="model/state"):
-        copy_tree(opened, LocalStore(tmp_path / "d"))
+        write_packed(LocalStore(tmp_path / "d"), to_be_copied(opened))
     file.write_bytes(b"short")
     with pytest.raises(CorruptDataError, match="it has 5 bytes instead of"):
-        copy_tree(opened, LocalStore(tmp_path / "d"))
+        write_packed(LocalStore(tmp_path / "d"), to_be_copied(opened))
 
 
 def test_metadata_that_changes_meanwhile_is_refused(opened, tmp_path):

@@ -95,20 +95,28 @@ class Document:
             self._write_blob(sink, number)
         return digest
 
+    def digest(self) -> str:
+        """Return the digest (hexadecimal) that `write` will return."""
+        return self._head(self._each_blob(lambda number: _digest(self._blobs[number])))[1]
+
     def _table(self, digests: Sequence[bytes]) -> bytes:
         sizes = (blob.nbytes for blob in self._blobs)
         return packb([*map(list, zip(sizes, digests, strict=True))])
 
-    def _write_head(self, sink: Sink, digests: Sequence[bytes]) -> str:
+    def _head(self, digests: Sequence[bytes]) -> tuple[bytes, str]:
+        """Return header and table, and the document's digest."""
         table = self._table(digests)
         digest = xxhash.xxh3_128(table)
         digest.update(self._state)
         tree_nbytes = (len(table) + len(self._state)).to_bytes(8, "big")
         header = _HEADER_START + bytes([VERSION, 0xCF]) + tree_nbytes + b"\xc4\x10"
-        start = header + digest.digest() + table
+        return header + digest.digest() + table, digest.hexdigest()
+
+    def _write_head(self, sink: Sink, digests: Sequence[bytes]) -> str:
+        start, digest = self._head(digests)
         sink.write_at(0, start)
         sink.write_at(len(start), self._state)
-        return digest.hexdigest()
+        return digest
 
     def _write_blob(self, sink: Sink, number: int) -> bytes:
         blob = self._blobs[number]

@@ -15,10 +15,10 @@ from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.formats.io import Sink
-from tune_ckpt.tree.commit import replacing
-from tune_ckpt.tree.copying import TreeFile, copy_tree, tree_files
-from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
+from tune_ckpt.tree.copying import TreeFile, to_be_copied, tree_files
+from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.store import open_parent, open_store
+from tune_ckpt.tree.writing import write_packed
 from tune_ckpt.tree.zip_format import Member, check_paths, directory, local_header, order, place
 from tune_ckpt.tree.zip_store import SUFFIX
 
@@ -89,9 +89,7 @@ def extract(path: Any, folder: str | os.PathLike[str], *, filesystem: Any = None
     opened = open_tree(open_store(path, filesystem))
     target = open_store(folder, filesystem)
     _check_apart("folder", target.location, opened)
-    with replacing(target, owned_names) as staging:
-        copy_tree(opened, staging)
-    return target.location
+    return write_packed(target, to_be_copied(opened)).path
 
 
 def _check_apart(argument: str, target: str, opened: OpenComponent) -> None:

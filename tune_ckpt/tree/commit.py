@@ -83,9 +83,12 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
     folder = _sibling(root, uuid.uuid4().hex[:8])
     with _held(folder):
         try:
-            yield Place(LocalStore(folder))
+            new = LocalStore(folder, durable=store.is_durable)
+            yield Place(new)
             _carry_over(LocalStore(root), folder, owned)
+            new.sync()
             _swap(folder, root)
+            LocalStore(root.parent, durable=store.is_durable).sync()
         except OSError as error:
             raise StorageError(str(root), "replace", error.strerror or str(error)) from error
         finally:

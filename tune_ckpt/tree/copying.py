@@ -13,6 +13,7 @@ from tune_ckpt.formats.document import check_blob, read_head
 from tune_ckpt.formats.io import Sink, Source
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import FileRecord, Format, Metadata
+from tune_ckpt.tree.packing import PackedComponent
 from tune_ckpt.tree.reading import OpenComponent
 
 
@@ -57,20 +58,36 @@ def tree_files(opened: OpenComponent, folder: tuple[str, ...] = ()) -> Iterator[
     yield TreeFile(folder, opened.metadata_file, len(data), partial(_put, data))
 
 
-def copy_tree(opened: OpenComponent, target: Store) -> None:
-    """Copy a tree into a folder, verified.
+def to_be_copied(opened: OpenComponent) -> PackedComponent:
+    """Return a tree that can be written again, its files verified while they are copied."""
+    store, metadata = opened.store, opened.metadata
+    return PackedComponent(
+        metadata.cls,
+        metadata.format,
+        {r: _Copied(store, file, metadata.format) for r, file in metadata.files.items()},
+        {name: to_be_copied(child) for name, child in opened.children()},
+        metadata.facts,
+        metadata.extra,
+        metadata.names(opened.metadata_file),
+    )
 
-    Raises:
-        CorruptDataError: A file is not what was written.
-        StorageError: The storage refuses.
-    """
-    for file in tree_files(opened):
-        store = target
-        for name in file.folder:
-            store = store.child(name)
-        store.make()
-        with store.create(file.name, file.nbytes) as sink:
-            file.copy(sink)
+
+@dataclass(frozen=True)
+class _Copied:
+    store: Store
+    file: FileRecord
+    format: Format
+
+    @property
+    def nbytes(self) -> int:
+        return self.file.nbytes
+
+    def digest(self) -> str:
+        return self.file.digest
+
+    def write(self, sink: Sink) -> str:
+        _copy(self.store, self.file, self.format, sink)
+        return self.file.digest
 
 
 def _metadata_bytes(opened: OpenComponent) -> bytes:

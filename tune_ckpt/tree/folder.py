@@ -55,6 +55,10 @@ class Store(ABC):
         """Return this folder such that nothing outside of it is reached by links within it."""
         return self  # most storage has no links
 
+    def durable(self) -> Store:
+        """Return this folder such that what is written survives a loss of power at once."""
+        return self  # most storage keeps what it has confirmed
+
     @abstractmethod
     def list(self) -> list[Entry]:
         """Return what is in the folder, sorted by name; nothing where it does not exist."""
@@ -81,6 +85,14 @@ class Store(ABC):
     @abstractmethod
     def delete(self, name: str) -> None:
         """Delete the file or folder ``name`` where it exists."""
+
+    def take(self, name: str, source: Store, source_name: str) -> bool:
+        """Make ``name`` the same file as another folder's, without moving its bytes, if possible.
+
+        Returns:
+            Whether that was possible; where not, nothing has changed.
+        """
+        return False
 
     def exists(self, name: str) -> bool:
         """Say whether there is a file or folder ``name``."""

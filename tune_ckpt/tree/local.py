@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import shutil
@@ -71,21 +72,26 @@ class _LocalSink:
 class LocalStore(Store):
     """A folder on the local disk."""
 
-    def __init__(self, root: Path, top: Path | None = None) -> None:
+    def __init__(self, root: Path, top: Path | None = None, *, durable: bool = False) -> None:
         self.root = root
         self.location = str(root)
+        self.is_durable = durable
         self._top = top  # no link leads out of it
 
     def child(self, name: str) -> LocalStore:
         """Return the folder ``name`` below this one."""
-        return LocalStore(self.root / name, self._top)
+        return LocalStore(self.root / name, self._top, durable=self.is_durable)
+
+    def durable(self) -> LocalStore:
+        """Return this folder such that what is written is on the disk when the call returns."""
+        return LocalStore(self.root, self._top, durable=True)
 
     def confined(self) -> LocalStore:
         """Return this folder such that links within it are not followed out of it.
 
         The folder itself may be a link. What leads outside is a `CorruptDataError` when it is used.
         """
-        return LocalStore(self.root, self.root)
+        return LocalStore(self.root, self.root, durable=self.is_durable)
 
     def _leads_outside(self, path: Path) -> bool:
         if self._top is None:
@@ -123,7 +129,20 @@ class LocalStore(Store):
         with reported("create the folder", self.root):
             if self._leads_outside(self.root):
                 self.root.unlink()
+            missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
             self.root.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            LocalStore(path.parent, durable=self.is_durable).sync()
+
+    def sync(self) -> None:
+        """Bring the names in the folder to the disk, where durable writing was asked for."""
+        if self.is_durable:
+            with reported("sync", self.root):
+                fd = os.open(self.root, os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
 
     @contextmanager
     def open(self, name: str) -> Iterator[Source]:
@@ -148,12 +167,25 @@ class LocalStore(Store):
                 _reserve(fd, nbytes)
             yield _LocalSink(fd, str(path))
             with reported("write", path):
+                if self.is_durable:
+                    os.fsync(fd)  # before the name: a name must not outlive what it stands for
                 os.replace(temporary, path)
+            self.sync()
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         finally:
             os.close(fd)
+
+    def take(self, name: str, source: Store, source_name: str) -> bool:
+        """Clone or link a file of another folder, which no writer of ours ever changes in place."""
+        if not isinstance(source, LocalStore):
+            return False
+        old, new = source._inside(source.root / source_name), self._inside(self.root) / name
+        if not (_clone(old, new) or _link(old, new)):
+            return False
+        self.sync()
+        return True
 
     def delete(self, name: str) -> None:
         """Delete the file or folder ``name``; a symbolic link is removed, not followed."""
@@ -184,3 +216,25 @@ def _reserve(fd: int, nbytes: int) -> None:
     # Finds a full disk before the first byte is written, and keeps the file in one piece.
     if nbytes and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(fd, 0, nbytes)
+
+
+_FICLONE = 0x40049409
+
+
+def _clone(old: Path, new: Path) -> bool:
+    """Make a copy that shares the old file's blocks on the disk, where the file system can."""
+    with old.open("rb") as source, new.open("xb") as target:
+        try:
+            fcntl.ioctl(target, _FICLONE, source.fileno())
+        except OSError:
+            new.unlink()
+            return False
+    return True
+
+
+def _link(old: Path, new: Path) -> bool:
+    try:
+        os.link(old, new, follow_symlinks=True)
+    except OSError:
+        return False
+    return True

@@ -1,166 +1,156 @@
-"""Writing a component tree, as a whole and in one step."""
+"""Writing a packed component tree, as a whole and in one step."""
 
 from __future__ import annotations
 
 import datetime
+import logging
 import platform
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
-import xxhash
-
-from tune_ckpt.errors import Fault, UnsupportedStateError
-from tune_ckpt.formats import msgpack, pickle
-from tune_ckpt.formats.io import Sink
+from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.tree.commit import Place, can_stage, staging
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.generations import new_generation
 from tune_ckpt.tree.layout import (
-    CTOR,
-    STATE,
     ComponentRecord,
     FileNames,
     FileRecord,
     Format,
     Metadata,
-    check_names,
     new_save,
 )
 from tune_ckpt.tree.local import LocalStore
-from tune_ckpt.tree.reading import owned_names
+from tune_ckpt.tree.packing import Component, Packed, PackedComponent, pack_tree
+from tune_ckpt.tree.reading import OpenComponent, check_file, open_tree, owned_names
+from tune_ckpt.tree.store import open_store
 from tune_ckpt.version import __version__
 
+_log = logging.getLogger(__name__)
 
-@dataclass
-class Component:
-    """One node of a tree, ready to be written.
+
+@dataclass(frozen=True)
+class Saved:
+    """What a save did.
 
     Attributes:
-        cls: Its class, ``module:QualName``.
-        state: Its state, without the subcomponents'.
-        ctor: What its class-and-constructor file shall hold, by format; None for no such file.
-        components: Its subcomponents by name.
-        extra: What ``metadata.json`` shall say besides.
-        names: Its file names.
+        path: Where the checkpoint is.
+        digest: Its content digest: equal states have equal ones.
+        nbytes: The size of its state and constructor files.
+        reused_nbytes: How many of them were taken over from the base instead of being written.
     """
 
-    cls: str
-    state: Any
-    ctor: Callable[[Format], Any] | None = None
-    components: dict[str, Component] = field(default_factory=dict)
-    extra: dict[str, Any] = field(default_factory=dict)
-    names: FileNames = field(default_factory=FileNames)
-
-
-class Packed(Protocol):
-    """A value as bytes-to-be of known size."""
-
+    path: str
+    digest: str
     nbytes: int
-
-    def write(self, sink: Sink) -> str:
-        """Write it and return its digest."""
+    reused_nbytes: int = 0
 
 
-class _Pickled:
-    def __init__(self, value: Any) -> None:
-        self._data = pickle.dumps(value)
-        self.nbytes = len(self._data)
+def save_tree(
+    component: Component,
+    path: Any,
+    format: Format,
+    *,
+    filesystem: Any = None,
+    base: Any = None,
+    durable: bool = False,
+) -> Saved:
+    """Save a component tree at a path, where it replaces whatever checkpoint is there.
 
-    def write(self, sink: Sink) -> str:
-        sink.write_at(0, self._data)
-        return xxhash.xxh3_128_hexdigest(self._data)
-
-
-_PACK: dict[Format, Callable[[Any], Packed]] = {"pickle": _Pickled, "msgpack": msgpack.pack}
-
-
-def write_tree(store: Store, component: Component, format: Format) -> Metadata:
-    """Write a component tree so that it replaces whatever checkpoint is at ``store``, as a whole.
+    Args:
+        component: The tree.
+        path: A local path or a URI.
+        format: How its files are packed.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` and ``base`` are to be looked up.
+        base: The path of another checkpoint, whose files are taken over where they hold just what
+            is to be written.
+        durable: Come back only when all of it would survive a loss of power.
 
     Raises:
         UnsupportedStateError: The format cannot bring back some values; all of the whole tree are
             listed, and nothing is written.
         InvalidNameError: A component's name cannot be a folder.
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
         StorageError: The storage refuses; what was there is untouched.
     """
-    faults: list[Fault] = []
-    packed = _pack(component, format, (), faults)
-    if faults:
-        raise UnsupportedStateError(tuple(faults))
+    packed = pack_tree(component, format)
+    store = open_store(path, filesystem)
+    opened = None if base is None else open_tree(open_store(base, filesystem))
+    return write_packed(store.durable() if durable else store, packed, opened)
+
+
+def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | None = None) -> Saved:
+    """Write a tree so that it replaces whatever checkpoint is at ``store``, as a whole.
+
+    Args:
+        store: The checkpoint's folder.
+        packed: The tree.
+        base: Another checkpoint, whose files are taken over where they hold just what is to be
+            written, on the same storage.
+
+    Raises:
+        StorageError: The storage refuses; what was there is untouched.
+    """
     save = new_save()
-    with _replacing(store, component, save) as place:
-        metadata = _Writing(place, format, save).component(place.store, component, packed)
-        place.commit(component.names.metadata, metadata.to_json())
-    return metadata
+    with _replacing(store, packed, save) as place:
+        writing = _Writing(place, save)
+        metadata = writing.component(place.store, packed, base)
+        if base is not None:
+            reused = {"digest": base.metadata.digest, "reused_nbytes": writing.reused_nbytes}
+            metadata.facts["base"] = reused
+        place.commit(packed.names.metadata, metadata.to_json())
+    return Saved(store.location, metadata.digest, writing.nbytes, writing.reused_nbytes)
 
 
-def _replacing(store: Store, component: Component, save: str) -> AbstractContextManager[Place]:
+def _replacing(store: Store, packed: PackedComponent, save: str) -> AbstractContextManager[Place]:
     if isinstance(store, LocalStore) and can_stage(store):
         return staging(store, owned_names)
-    return new_generation(store, {*component.names.all(), *component.components}, save)
-
-
-@dataclass
-class _PackedComponent:
-    files: dict[str, Packed]
-    components: dict[str, _PackedComponent]
-
-
-def _pack(
-    component: Component, format: Format, path: tuple[str, ...], faults: list[Fault]
-) -> _PackedComponent:
-    check_names(component.components, component.names)
-    values = {} if component.ctor is None else {CTOR: component.ctor(format)}
-    values[STATE] = component.state
-    files = {}
-    for role, value in values.items():
-        try:
-            files[role] = _PACK[format](value)
-        except UnsupportedStateError as error:
-            place = path if role == STATE else (*path, component.names.file(role, format))
-            faults += [Fault("/".join((*place, f.path)), f.reason) for f in error.faults]
-    children = {
-        name: _pack(child, format, (*path, name), faults)
-        for name, child in component.components.items()
-    }
-    return _PackedComponent(files, children)
+    return new_generation(store, {*packed.names.all(), *packed.components}, save)
 
 
 @dataclass
 class _Writing:
     place: Place
-    format: Format
     save: str
+    nbytes: int = 0
+    reused_nbytes: int = 0
 
-    def component(self, store: Store, component: Component, packed: _PackedComponent) -> Metadata:
+    def component(
+        self, store: Store, packed: PackedComponent, base: OpenComponent | None
+    ) -> Metadata:
         """Write all of a component but its metadata, which is returned."""
         store.make()
-        facts = {"save": self.save, **_facts()}
-        metadata = Metadata(component.cls, self.format, facts=facts, extra=component.extra)
-        names = self._names(component)
+        facts = {"save": self.save, **(packed.facts or _facts())}
+        if self.place.save:
+            facts["save"] = self.place.save  # it stands in the names
+        metadata = Metadata(packed.cls, packed.format, facts=facts, extra=packed.extra)
+        names = self._names(packed)
         for role, value in packed.files.items():
-            name = names.file(role, self.format)
-            metadata.files[role] = self._file(store, name, value)
-        for name, child in component.components.items():
+            name = names.file(role, packed.format)
+            metadata.files[role] = self._file(store, name, value, _File.of(base, role, packed))
+        for name, child in packed.components.items():
             folder = store.child(name)
-            written = self.component(folder, child, packed.components[name])
+            written = self.component(folder, child, _child(base, name))
             file = self._names(child).metadata
             self._note(folder, file)
             folder.write_bytes(file, written.to_json())
             metadata.components[name] = ComponentRecord(name, file, written.digest)
         return metadata
 
-    def _file(self, store: Store, name: str, value: Packed) -> FileRecord:
+    def _file(self, store: Store, name: str, value: Packed, old: _File | None) -> FileRecord:
         self._note(store, name)
+        self.nbytes += value.nbytes
+        if old and old.holds(value) and store.take(name, old.store, old.record.name):
+            self.reused_nbytes += value.nbytes
+            return FileRecord(name, value.nbytes, old.record.digest)
         with store.create(name, value.nbytes) as sink:
             digest = value.write(sink)
         return FileRecord(name, value.nbytes, digest)
 
-    def _names(self, component: Component) -> FileNames:
+    def _names(self, packed: PackedComponent) -> FileNames:
         save = self.place.save
-        return component.names.of_save(save) if save else component.names
+        return packed.names.of_save(save) if save else packed.names
 
     def _note(self, store: Store, name: str) -> None:
         self.place.written.append((store, name))
@@ -172,3 +162,49 @@ def _facts() -> dict[str, Any]:
         "python_version": platform.python_version(),
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+# ---------------------------------------------------------------------------- what is taken over
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of the base."""
+
+    store: Store
+    record: FileRecord
+    format: Format
+
+    @classmethod
+    def of(cls, base: OpenComponent | None, role: str, packed: PackedComponent) -> _File | None:
+        """Return the file with this role, where it is written in the same format."""
+        if base is None or base.metadata.format != packed.format:
+            return None
+        record = base.metadata.files.get(role)
+        return None if record is None else cls(base.store, record, packed.format)
+
+    def holds(self, value: Packed) -> bool:
+        """Say whether the file has the content that is to be written.
+
+        On the local disk every byte of it is looked at. Remote storage checks its own bytes, and
+        to fetch them would cost more than to send them.
+        """
+        if self.record.nbytes != value.nbytes or self.record.digest != value.digest():
+            return False
+        try:
+            if self.store.filesystem is None:
+                check_file(self.store, self.record, self.format)
+        except CorruptDataError as error:
+            _log.warning("It is not reused, but written again: %s", error)
+            return False
+        return True
+
+
+def _child(base: OpenComponent | None, name: str) -> OpenComponent | None:
+    if base is None or name not in base.metadata.components:
+        return None
+    try:
+        return base.child(name)
+    except CorruptDataError as error:
+        _log.warning("It is not reused, but written again: %s", error)
+        return None
