@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from tune_ckpt.formats.references import Reference
     from tune_ckpt.states import load_state, restore, restore_object, save, save_state
     from tune_ckpt.tree.archive import archive, extract
+    from tune_ckpt.tree.removing import clean, delete_checkpoint
     from tune_ckpt.tree.verify import verify
+    from tune_ckpt.tree.writing import Saved
     from tune_ckpt.tune.callback import CheckpointCallback
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
@@ -35,7 +37,9 @@ _HOMES = {
     "formats.references": ["Reference"],
     "states": ["load_state", "restore", "restore_object", "save", "save_state"],
     "tree.archive": ["archive", "extract"],
+    "tree.removing": ["clean", "delete_checkpoint"],
     "tree.verify": ["verify"],
+    "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback"],
     "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
 }
@@ -48,12 +52,15 @@ __all__ = [
     "CheckpointableMixin",
     "CheckpointableTrainable",
     "Reference",
+    "Saved",
     "TuneCkptError",
     "__version__",
     "archive",
     "best_checkpoint",
     "check",
+    "clean",
     "convert_to_msgpack_checkpoint",
+    "delete_checkpoint",
     "extract",
     "load_state",
     "rank_checkpoints",

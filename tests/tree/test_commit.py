@@ -11,7 +11,7 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import Agent, trained
 from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
-from tune_ckpt.tree import commit
+from tune_ckpt.tree import commit, leftovers
 from tune_ckpt.tree.store import LocalStore
 
 
@@ -51,7 +51,7 @@ def test_without_an_exchange_two_renames_do(tmp_path, monkeypatch):
 
 def test_between_the_two_renames_readers_find_the_old_one_and_the_next_save_mends(tmp_path):
     trained(step=1).save_to_path(tmp_path / "c")
-    os.rename(tmp_path / "c", commit._sibling(tmp_path / "c", "old"))
+    os.rename(tmp_path / "c", leftovers.sibling(tmp_path / "c", "old"))
     assert Agent.from_checkpoint(tmp_path / "c").step == 1
     trained(step=2).save_to_path(tmp_path / "c")
     assert Agent.from_checkpoint(tmp_path / "c").step == 2
@@ -59,24 +59,24 @@ def test_between_the_two_renames_readers_find_the_old_one_and_the_next_save_mend
 
 
 def test_a_folder_in_use_is_no_leftover_and_one_left_behind_is(tmp_path):
-    in_use, left = (commit._sibling(tmp_path / "c", name) for name in ("a", "b"))
+    in_use, left = (leftovers.sibling(tmp_path / "c") for _ in range(2))
     left.mkdir()
-    with commit._held(in_use):
-        assert commit.remove_leftovers(tmp_path / "c") == [left]
+    with leftovers.held(in_use):
+        assert leftovers.remove_leftovers(tmp_path / "c") == [left]
         assert in_use.exists()
 
 
 def test_a_folder_removed_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
-    staging = commit._sibling(tmp_path / "c", "a")
+    staging = leftovers.sibling(tmp_path / "c")
     removals = iter([staging.rmdir])
-    lock = commit.fcntl.flock
+    lock = leftovers.fcntl.flock
 
     def late(fd, operation):
         next(removals, lambda: None)()
         lock(fd, operation)
 
-    monkeypatch.setattr(commit.fcntl, "flock", late)
-    with commit._held(staging):
+    monkeypatch.setattr(leftovers.fcntl, "flock", late)
+    with leftovers.held(staging):
         assert staging.exists()
 
 
@@ -102,13 +102,18 @@ def deadly(function):
     return call
 
 path, what, deadly.left = sys.argv[1], sys.argv[2], int(sys.argv[3])
-for name in ("mkdir", "rename", "replace", "pwrite", "open", "unlink", "rmdir", "link"):
+for name in ("mkdir", "rename", "replace", "pwrite", "open", "unlink", "rmdir", "link", "fsync"):
     setattr(os, name, deadly(getattr(os, name)))
 commit._exchange = deadly(commit._exchange)
-if what == "convert":
-    tc.convert_to_msgpack_checkpoint(path)
-else:
-    trained(step=2, size=500).save_to_path(path, use_msgpack=what == "msgpack")
+save = trained(step=2, size=500).save_to_path
+{
+    "pickle": lambda: save(path),
+    "msgpack": lambda: save(path, use_msgpack=True),
+    "durable": lambda: save(path, use_msgpack=True, durable=True),
+    "base": lambda: save(path, base=path),
+    "convert": lambda: tc.convert_to_msgpack_checkpoint(path),
+    "delete": lambda: tc.delete_checkpoint(path),
+}[what]()
 """
 
 
@@ -118,7 +123,7 @@ def _kill_at(n, path, what):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["pickle", "msgpack", "convert"])
+@pytest.mark.parametrize("what", ["pickle", "msgpack", "durable", "base", "convert"])
 def test_killed_at_every_operation_a_reader_finds_old_or_new(tmp_path, what):
     steps = set()
     for n in range(1, 1000):
@@ -148,3 +153,24 @@ def test_killed_at_every_operation_of_a_first_save_there_is_all_or_an_error(tmp_
         if code == 0:
             break
     assert n > 20
+
+
+@pytest.mark.slow
+def test_killed_at_every_operation_of_a_deletion_there_is_all_or_nothing(tmp_path):
+    kept = 0
+    for n in range(1, 1000):
+        path = tmp_path / str(n) / "c"
+        trained(step=1).save_to_path(path)
+        code = _kill_at(n, path, "delete")
+        try:
+            assert Agent.from_checkpoint(path).step == 1
+            assert tc.verify(path).ok
+            kept += 1
+        except NotACheckpointError:
+            pass
+        tc.clean(path)
+        assert os.listdir(path.parent) in ([], ["c"])
+        if code == 0:
+            break
+    assert n > kept > 3
+    assert os.listdir(path.parent) == []

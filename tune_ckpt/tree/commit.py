@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tune_ckpt.errors import StorageError
-from tune_ckpt.tree.folder import reported
-from tune_ckpt.tree.store import TEMPORARY, LocalStore, Store
+from tune_ckpt.tree.folder import TEMPORARY, Store, reported
+from tune_ckpt.tree.leftovers import OLD, held, remove_leftovers, sibling
+from tune_ckpt.tree.local import LocalStore
 
 _LONGEST_NAME_NBYTES = 255
 
@@ -53,7 +52,7 @@ def can_stage(store: Store) -> bool:
         root.parent.mkdir(parents=True, exist_ok=True)
     # A mount point cannot be exchanged, some parents cannot be written, and some names are so long
     # that nothing can be added.
-    name_nbytes = len(os.fsencode(_sibling(root, "0" * 8).name))
+    name_nbytes = len(os.fsencode(sibling(root).name))
     writable = os.access(root.parent, os.W_OK | os.X_OK)
     return writable and not os.path.ismount(root) and name_nbytes <= _LONGEST_NAME_NBYTES
 
@@ -78,73 +77,20 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
         StorageError: The storage refuses.
     """
     root = _real(store)
-    _undo_interrupted_swap(root)
     remove_leftovers(root)
-    folder = _sibling(root, uuid.uuid4().hex[:8])
-    with _held(folder):
+    folder = sibling(root)
+    with held(folder):
         try:
-            new = LocalStore(folder, durable=store.is_durable)
+            new = store.at(folder)
             yield Place(new)
-            _carry_over(LocalStore(root), folder, owned)
+            _carry_over(store.at(root), folder, owned)
             new.sync()
             _swap(folder, root)
-            LocalStore(root.parent, durable=store.is_durable).sync()
+            store.at(root.parent).sync()
         except OSError as error:
             raise StorageError(str(root), "replace", error.strerror or str(error)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sibling(root: Path, suffix: str) -> Path:
-    return root.parent / f".{root.name}{TEMPORARY}{suffix}"
-
-
-@contextmanager
-def _held(staging: Path) -> Iterator[None]:
-    # A lock that dies with its process tells a folder in use from one that was left behind.
-    fd = _locked_folder(staging)
-    try:
-        yield
-    finally:
-        os.close(fd)
-
-
-def _locked_folder(path: Path) -> int:
-    with reported("create the folder", path):
-        while True:
-            path.mkdir(exist_ok=True)
-            fd = os.open(path, os.O_RDONLY)
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            # Before it was locked, another writer may have removed it as a leftover.
-            if os.fstat(fd).st_nlink:
-                return fd
-            os.close(fd)
-
-
-def remove_leftovers(root: Path) -> list[Path]:
-    """Delete what killed writers left beside ``root``, and return it."""
-    found = root.parent.glob(f".{_escaped(root.name)}{TEMPORARY}*")
-    kept = _sibling(root, "old")
-    return [path for path in found if path != kept and path.is_dir() and _remove_abandoned(path)]
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
-
-
-def _remove_abandoned(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False  # gone meanwhile, or not ours to touch
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        return False  # its writer lives
-    shutil.rmtree(path, ignore_errors=True)  # while locked, or its writer might just begin
-    os.close(fd)
-    return True
 
 
 def _carry_over(
@@ -201,7 +147,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _two_renames(staging: Path, root: Path) -> None:
-    old = _sibling(root, "old")
+    old = sibling(root, OLD)
     shutil.rmtree(old, ignore_errors=True)
     os.rename(root, old)  # from here to the next rename, readers look for it under this name
     os.rename(staging, root)
@@ -211,13 +157,7 @@ def _two_renames(staging: Path, root: Path) -> None:
 def settled(store: Store) -> Store:
     """Return where the checkpoint of ``store`` is: elsewhere only in the middle of a swap."""
     if isinstance(store, LocalStore) and not store.root.exists():
-        old = _sibling(_real(store), "old")
+        old = sibling(_real(store), OLD)
         if old.exists():
             return LocalStore(old)
     return store
-
-
-def _undo_interrupted_swap(root: Path) -> None:
-    old = _sibling(root, "old")
-    if old.exists() and not root.exists():
-        os.rename(old, root)

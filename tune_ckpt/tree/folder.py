@@ -17,6 +17,7 @@ from typing import Any
 from tune_ckpt.errors import StorageError
 
 TEMPORARY = ".tune_ckpt-"  # what the names of our temporary files and folders hold
+ABANDONED_AFTER = 24 * 3600.0  # seconds, more than any save takes
 
 
 @dataclass(frozen=True)

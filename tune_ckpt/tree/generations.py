@@ -18,11 +18,9 @@ from dataclasses import dataclass
 
 from tune_ckpt.errors import StorageError, TuneCkptError
 from tune_ckpt.tree.commit import Place
-from tune_ckpt.tree.folder import TEMPORARY, Store
+from tune_ckpt.tree.folder import ABANDONED_AFTER, TEMPORARY, Store
 from tune_ckpt.tree.layout import KNOWN_METADATA, FileNames, role_of
 from tune_ckpt.tree.reading import open_tree, tree_files
-
-ABANDONED_AFTER = 24 * 3600.0  # seconds, more than any save takes
 
 _log = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ import mmap
 import os
 import shutil
 import stat
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tune_ckpt.errors import CorruptDataError, StorageError
 from tune_ckpt.formats.io import Sink, Source
-from tune_ckpt.tree.folder import TEMPORARY, Entry, Store, reported
+from tune_ckpt.tree.folder import Entry, Store, reported
+from tune_ckpt.tree.leftovers import create_locked, sibling
 
 
 class _LocalSource:
@@ -80,7 +80,11 @@ class LocalStore(Store):
 
     def child(self, name: str) -> LocalStore:
         """Return the folder ``name`` below this one."""
-        return LocalStore(self.root / name, self._top, durable=self.is_durable)
+        return self.at(self.root / name, self._top)
+
+    def at(self, root: Path, top: Path | None = None) -> LocalStore:
+        """Return another folder, to be written in the same manner."""
+        return LocalStore(root, top, durable=self.is_durable)
 
     def durable(self) -> LocalStore:
         """Return this folder such that what is written is on the disk when the call returns."""
@@ -91,7 +95,7 @@ class LocalStore(Store):
 
         The folder itself may be a link. What leads outside is a `CorruptDataError` when it is used.
         """
-        return LocalStore(self.root, self.root, durable=self.is_durable)
+        return self.at(self.root, self.root)
 
     def _leads_outside(self, path: Path) -> bool:
         if self._top is None:
@@ -132,7 +136,7 @@ class LocalStore(Store):
             missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
             self.root.mkdir(parents=True, exist_ok=True)
         for path in missing:
-            LocalStore(path.parent, durable=self.is_durable).sync()
+            self.at(path.parent).sync()
 
     def sync(self) -> None:
         """Bring the names in the folder to the disk, where durable writing was asked for."""
@@ -159,9 +163,9 @@ class LocalStore(Store):
     def create(self, name: str, nbytes: int) -> Iterator[Sink]:
         """Yield a sink; the file takes its name when it is whole."""
         path = self._inside(self.root) / name
-        temporary = self.root / f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}"
+        temporary = sibling(path)
         with reported("create", path):
-            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            fd = create_locked(temporary)
         try:
             with reported("reserve space for", path):
                 _reserve(fd, nbytes)
