@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
     from tune_ckpt.states import load_state, restore, restore_object, save, save_state
+    from tune_ckpt.tree.describe import describe
+    from tune_ckpt.tree.diff import diff
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tune.callback import CheckpointCallback
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
@@ -33,6 +35,8 @@ _HOMES = {
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
     "states": ["load_state", "restore", "restore_object", "save", "save_state"],
+    "tree.describe": ["describe"],
+    "tree.diff": ["diff"],
     "tree.verify": ["verify"],
     "tune.callback": ["CheckpointCallback"],
     "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
@@ -51,6 +55,8 @@ __all__ = [
     "best_checkpoint",
     "check",
     "convert_to_msgpack_checkpoint",
+    "describe",
+    "diff",
     "load_state",
     "rank_checkpoints",
     "register_adapter",

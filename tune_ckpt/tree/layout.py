@@ -54,6 +54,16 @@ class FileNames:
 
 KNOWN_METADATA = ("metadata.json", "rllib_checkpoint.json")
 
+# What RLlib's own checkpoints have: in any generation, in the order in which it looks for them.
+RLLIB_METADATA = (*KNOWN_METADATA, "learner_state.json", "rl_module_metadata.json")
+RLLIB_SUFFIXES = (".msgpack", ".msgpck", ".pkl", ".pt")
+RLLIB_FIELDS = {STATE: "state_file", CTOR: "class_and_ctor_args_file"}
+
+
+def is_msgpack(name: str) -> bool:
+    """Say whether a file's name is that of msgpack; RLlib has two suffixes for it."""
+    return name.endswith((".msgpack", ".msgpck"))
+
 
 @dataclass(frozen=True)
 class FileRecord:
