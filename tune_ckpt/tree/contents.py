@@ -24,21 +24,9 @@ from tune_ckpt.formats.io import BytesSource, Source, read_range
 from tune_ckpt.formats.making import make
 from tune_ckpt.formats.unpacking import MALFORMED
 from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.found import UNTOLD, Array, ArrayFacts, Found, Group, Key, walk
 from tune_ckpt.tree.layout import is_msgpack
-from tune_ckpt.tree.looking import (
-    UNTOLD,
-    Array,
-    ArrayFacts,
-    Found,
-    Group,
-    Key,
-    array_digest,
-    dict_children,
-    list_children,
-    look,
-    order_of,
-    walk,
-)
+from tune_ckpt.tree.looking import array_digest, dict_children, list_children, look, order_of
 
 Walked = Iterator[tuple[Key, str, Found]]
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tune_ckpt.tree.contents import open_contents
+from tune_ckpt.tree.found import ArrayFacts
 from tune_ckpt.tree.inspecting import Inspected, inspect
-from tune_ckpt.tree.looking import ArrayFacts
 from tune_ckpt.tree.store import open_store
 
 _SHOWN_ARRAYS, _SHOWN_METRICS = 20, 12
@@ -109,7 +109,7 @@ class Description:
         }
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self, total=True))
+        return "\n".join(_lines(self, None))
 
 
 _INEXACT = re.compile(r"[<>]?(f|c|bf)")  # float32, complex64, bfloat16, >f4
@@ -165,29 +165,33 @@ def _arrays(found: Inspected) -> Iterator[ArrayFacts]:
 # ------------------------------------------------------------------------------------- as text
 
 
-def _lines(part: Description, *, total: bool = False) -> Iterator[str]:
-    size = human(part.total_nbytes if total else part.nbytes)
-    count = part.total_parameter_count if total else part.parameter_count
+def _lines(part: Description, above: Description | None) -> Iterator[str]:
+    size = human(part.nbytes if above else part.total_nbytes)
+    count = part.parameter_count if above else part.total_parameter_count
     facts = (part.cls, part.format, size, f"{count:,} parameters" if count else "")
     yield "  ".join((part.name, *filter(None, facts)))
-    for name, text in _facts(part):
+    for name, text in _facts(part, above):
         yield f"  {name:<9}{text}"
-    yield from (f"  {line}" for line in array_lines(part.arrays))
+    yield from (f"  {line}" for line in _array_lines(part.arrays))
     for component in part.components:
-        yield from (f"  {line}" for line in _lines(component))
+        yield from (f"  {line}" for line in _lines(component, part))
 
 
-def _facts(part: Description) -> Iterator[tuple[str, str]]:
-    versions = ", ".join(f"{word} {version}" for word, version in part.versions.items())
+def _facts(part: Description, above: Description | None) -> Iterator[tuple[str, str]]:
     facts = {
         "digest": part.digest,
-        "saved": " by ".join(filter(None, (part.created, versions))),
+        "saved": _saved(part) if above is None or _saved(part) != _saved(above) else "",
         "trial": _pairs(part.trial) if isinstance(part.trial, dict) else part.trial,
         "metrics": _pairs(part.metrics),
         "lineage": _pairs(part.lineage),
         "files": ", ".join(f"{name} ({human(size)})" for name, size in part.files.items()),
     }
     yield from ((name, str(text)) for name, text in facts.items() if text)
+
+
+def _saved(part: Description) -> str:
+    versions = ", ".join(f"{word} {version}" for word, version in part.versions.items())
+    return " by ".join(filter(None, (part.created, versions)))
 
 
 def _pairs(items: dict[str, Any]) -> str:
@@ -197,8 +201,8 @@ def _pairs(items: dict[str, Any]) -> str:
     return ", ".join(shown) + (f", and {more} more" if more else "")
 
 
-def array_lines(arrays: Sequence[ArrayFacts]) -> list[str]:
-    """Return arrays as aligned lines; of very many only the first ones and a count."""
+def _array_lines(arrays: Sequence[ArrayFacts]) -> list[str]:
+    # Aligned; of very many only the first ones and a count.
     shown = arrays if len(arrays) <= _SHOWN_ARRAYS + 1 else arrays[:_SHOWN_ARRAYS]
     rows = [
         (array.path or "(root)", array.kind, array.dtype, str(array.shape), human(array.nbytes))

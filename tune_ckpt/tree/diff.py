@@ -17,9 +17,9 @@ from tune_ckpt.tree.difference import (
 )
 from tune_ckpt.tree.distance import Distance, distance, same_elements
 from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.found import UNTOLD, Array, ArrayFacts, Found, Group, Key, Named, Value
 from tune_ckpt.tree.inspecting import File, Inspected, inspect
 from tune_ckpt.tree.layout import CTOR, STATE
-from tune_ckpt.tree.looking import UNTOLD, Array, ArrayFacts, Found, Group, Key, Named, Value
 from tune_ckpt.tree.store import open_store
 
 

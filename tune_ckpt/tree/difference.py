@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tune_ckpt.tree.looking import UNTOLD, ArrayFacts
+from tune_ckpt.tree.found import UNTOLD, ArrayFacts
 
 _SHOWN = 100  # of arrays and of values each
 
@@ -99,7 +100,7 @@ class Difference:
         return not (self.components_added or self.components_removed or self.arrays or self.values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values that JSON can express; other values as text."""
+        """Return it as plain values that JSON can express; other values, and infinity, as text."""
         return {
             "first": self.first,
             "second": self.second,
@@ -112,8 +113,8 @@ class Difference:
                     "change": item.change,
                     "before": _array_dict(item.before),
                     "after": _array_dict(item.after),
-                    "max_abs": item.max_abs,
-                    "max_rel": item.max_rel,
+                    "max_abs": _json_number(item.max_abs),
+                    "max_rel": _json_number(item.max_rel),
                 }
                 for item in self.arrays
             ],
@@ -155,6 +156,10 @@ def _shown_value(value: Any) -> str:
         return reprlib.repr(value)
     except ValueError:  # an int of too many digits
         return type(value).__name__
+
+
+def _json_number(number: float | None) -> float | str | None:
+    return number if number is None or math.isfinite(number) else str(number)
 
 
 def _array_dict(facts: ArrayFacts | None) -> dict[str, Any] | None:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tune_ckpt.tree.looking import Array, array_digest
+from tune_ckpt.tree.found import Array
+from tune_ckpt.tree.looking import array_digest
 
 _CHUNK = 2**16  # elements that are compared at a time
 

@@ -1,17 +1,13 @@
-"""Looking at one inert value: a container and its children, an array, or a plain value.
-
-`walk` goes through a whole state so. What a type is taken for stands in the table of `look`.
-"""
+"""What the types of inert values are taken for: containers, arrays, plain values. A table."""
 
 from __future__ import annotations
 
 import enum
-import math
+import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from functools import partial, singledispatch
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,138 +18,7 @@ from tune_ckpt.formats.dtypes import unused_bytes
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import EnumValue, NamedTupleValue, Reference
 from tune_ckpt.formats.walking import label
-
-Key = tuple[Any, ...]  # a path whose steps cannot be mistaken for each other: 1 is not "1"
-
-
-UNTOLD = "array"  # the kind of an array of which nothing tells the kind
-
-
-@dataclass(frozen=True)
-class ArrayFacts:
-    """What is known of one array without its elements.
-
-    Attributes:
-        path: Where it stands in its component's state.
-        kind: ``ndarray``, ``torch tensor``, ...; ``array`` (`UNTOLD`) from pickles and RLlib's
-            files, which are read without what would tell.
-        dtype: Its dtype: ``float32``, ``bfloat16``, ``>i4``.
-        shape: Its shape.
-        nbytes: The size of its elements; 0 where they are Python objects.
-    """
-
-    path: str
-    kind: str
-    dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
-
-
-class Child(NamedTuple):
-    """One value in a container: its step of the `Key`, what a path calls it, and itself."""
-
-    step: Any
-    label: str
-    value: Any
-
-
-@dataclass(frozen=True)
-class Group:
-    """A container, or an object that was not made.
-
-    Attributes:
-        kind: Its type.
-        owner: The container itself.
-        children: What is in it.
-    """
-
-    kind: str
-    owner: Any = field(repr=False)
-    children: Sequence[Child] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Array:
-    """An array whose elements are not Python objects.
-
-    Attributes:
-        kind: As in `ArrayFacts`.
-        dtype: Its dtype.
-        shape: Its shape.
-        order: Its axes in memory order; None for C order.
-        digest: Returns the XXH3-128 of its elements in that order.
-        read: Returns it.
-        owner: What is the same object for the same array.
-    """
-
-    kind: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    order: tuple[int, ...] | None
-    digest: Callable[[], str]
-    read: Callable[[], npt.NDArray[Any]]
-    owner: Any = field(repr=False)
-
-    def facts(self, path: str) -> ArrayFacts:
-        """Return what is known without the elements."""
-        nbytes = math.prod(self.shape) * self.dtype.itemsize
-        return ArrayFacts(path, self.kind, str(self.dtype), self.shape, nbytes)
-
-
-@dataclass(frozen=True)
-class Value:
-    """Anything else."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class Named:
-    """A class or function by its import name, or what stands for something that has no value."""
-
-    name: str
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
-
-Found = Group | Array | Value
-
-
-def walk(
-    root: Any, look: Callable[[Any], Found], *, once: bool = False
-) -> Iterator[tuple[Key, str, Found]]:
-    """Yield each value's key, its path and what was found there, in order, containers first.
-
-    Args:
-        root: The state.
-        look: Tells what a value is.
-        once: Do not enter a container a second time.
-    """
-    entered: dict[int, Any] = {}
-    stack: list[tuple[Key, str, Any, tuple[Any, ...]]] = [((), "", root, ())]
-    while stack:
-        key, path, value, above = stack.pop()
-        found = look(value)
-        if isinstance(found, Group):
-            if any(found.owner is owner for owner in above):
-                found = Value(Named("contains itself"))
-            elif not (once and id(found.owner) in entered):
-                above = (*above, found.owner)
-                stack += [
-                    ((*key, child.step), _joined(path, child.label), child.value, above)
-                    for child in reversed(found.children)
-                ]
-                if once:
-                    entered[id(found.owner)] = found.owner  # an id is good while its owner lives
-        yield key, path, found
-
-
-def _joined(path: str, step: str) -> str:
-    return f"{path}/{step}" if path else step
-
-
-# ------------------------------------------------------------------------------- the table
+from tune_ckpt.tree.found import UNTOLD, Array, Child, Found, Group, Named, Value
 
 
 @singledispatch
@@ -176,7 +41,21 @@ def list_children(items: Sequence[Any], labels: Sequence[str] = ()) -> list[Chil
 
 
 def _step(key: Any) -> Any:
-    return key if type(key) is str else (type(key).__name__, repr(key))
+    # Keys are found again in the other checkpoint by their contents, inert ones too.
+    if type(key) is str:
+        return key
+    found = look(key)
+    if isinstance(found, Group):
+        return found.kind, tuple(child.step for child in found.children), _steps_in(found)
+    plain = isinstance(key, _EXACT)
+    return type(key).__name__, key if plain else repr(key)
+
+
+def _steps_in(found: Group) -> tuple[Any, ...]:
+    return tuple(_step(child.value) for child in found.children)
+
+
+_EXACT = (bool, int, bytes, type(None))
 
 
 @look.register(dict)
@@ -197,6 +76,13 @@ def _(value: Sequence[Any]) -> Found:
 def _named_tuple(name: str, owner: Any, fields: Sequence[str], values: Sequence[Any]) -> Found:
     # A pickle does not tell the fields: the steps are numbers, to be the same there.
     return Group(name, owner, list_children(values, fields))
+
+
+@look.register(set)
+@look.register(frozenset)
+def _(value: Any) -> Found:
+    members = [Child(_step(member), label(member), member) for member in value]
+    return Group(type(value).__name__, value, sorted(members, key=lambda child: repr(child.step)))
 
 
 @look.register
@@ -270,6 +156,30 @@ def _(value: Any) -> Found:
         "fill_value": value._fill_value,  # the public attribute invents one
     }
     return Group(type(value).__name__, value, dict_children(parts))
+
+
+@look.register
+def _(value: random.Random) -> Found:
+    version, (*words, position), gauss = value.getstate()
+    state = {"version": version, "words": np.array(words, "u4"), "position": position}
+    return Group("Random", value, dict_children({**state, "gauss": gauss}))
+
+
+@look.register
+def _(value: np.random.Generator) -> Found:
+    return Group("Generator", value, dict_children({"bits": value.bit_generator}))
+
+
+@look.register
+def _(value: np.random.BitGenerator) -> Found:
+    seed = getattr(value, "seed_seq", None)  # since NumPy 1.25
+    return Group(type(value).__name__, value, dict_children({**value.state, "seed": seed}))
+
+
+@look.register
+def _(value: np.random.RandomState) -> Found:
+    # What it was seeded with once says nothing of what comes, and pickles lose it.
+    return Group("RandomState", value, dict_children(value.get_state(legacy=False)))
 
 
 def order_of(array: npt.NDArray[Any]) -> tuple[int, ...] | None:
