@@ -25,6 +25,7 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.tree import reading, verify
 from tune_ckpt.tree.layout import ComponentRecord, FileRecord, Metadata, _sealed
+from tune_ckpt.tree.store import TEMPORARY
 
 REPO = Path(__file__).parents[2]
 
@@ -165,6 +166,15 @@ def test_a_leftover_file_is_a_warning(saved):
     report = tc.verify(saved)
     assert report.ok
     assert [warning.path for warning in report.warnings] == ["model/old.pkl"]
+
+
+def test_in_the_middle_of_a_swap_faults_are_told_where_they_are(saved):
+    old = saved.parent / f".c{TEMPORARY}old"
+    saved.rename(old)
+    assert tc.verify(saved).ok
+    _flip(next((old / "model").glob("state.*")))
+    (fault,) = tc.verify(saved).faults
+    assert fault.path.startswith(f"{old}/model/state")
 
 
 def test_nothing_there_is_a_fault(tmp_path):

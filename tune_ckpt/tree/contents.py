@@ -18,6 +18,7 @@ import xxhash
 
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats import pickle, rllib_dialect
+from tune_ckpt.formats.arrays import checked_shape
 from tune_ckpt.formats.document import MAGIC, read_head
 from tune_ckpt.formats.inert import Node, Tree
 from tune_ckpt.formats.io import BytesSource, Source, read_range
@@ -156,8 +157,11 @@ class _Document:
 
     def arrays(self) -> Iterator[ArrayFacts]:
         for info in self._tree.arrays():
-            dtype = _dtype_text(info.dtype)
-            yield ArrayFacts(info.path, info.kind, dtype, info.shape, info.nbytes)
+            try:
+                dtype, shape = _dtype_text(info.dtype), checked_shape(list(info.shape))
+            except MALFORMED as error:
+                raise self._tree.fault((info.path,), error) from error
+            yield ArrayFacts(info.path, info.kind, dtype, shape, info.nbytes)
 
     def walk(self) -> Walked:
         return walk(self._tree.state, self._look)

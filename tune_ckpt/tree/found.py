@@ -105,6 +105,7 @@ class Named:
 
 
 Found = Group | Array | Value
+_LEAVES = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def walk(
@@ -121,7 +122,7 @@ def walk(
     stack: list[tuple[Key, str, Any, tuple[Any, ...]]] = [((), "", root, ())]
     while stack:
         key, path, value, above = stack.pop()
-        found = look(value)
+        found = Value(value) if type(value) in _LEAVES else look(value)
         if isinstance(found, Group):
             if any(found.owner is owner for owner in above):
                 found = Value(Named("contains itself"))

@@ -121,8 +121,12 @@ def _fault(report: Report, error: TuneCkptError) -> Fault:
     reason = getattr(error, "reason", None)
     if isinstance(error, StorageError):
         reason = f"it is unreadable (cannot {error.operation}: {error.reason})"
-    path = place.removeprefix(report.path).lstrip("/")
-    return Fault(path, str(error) if reason is None else reason)
+    return Fault(_relative(report, place), str(error) if reason is None else reason)
+
+
+def _relative(report: Report, path: str) -> str:
+    # In the middle of a swap the checkpoint is elsewhere: then the whole path is told.
+    return f"{path}/".removeprefix(f"{report.path.rstrip('/')}/").rstrip("/")
 
 
 # -------------------------------------------------------------------------------- single files
@@ -194,13 +198,12 @@ def _survey(report: Report, root: Callable[[], Opened | None], pool: Executor) -
         for part in parts:
             report.unverified |= part.unverified
             report.faults += [_fault(report, error) for error in part.errors]
-            report.warnings += [_leftover(report, path) for path in part.leftovers]
+            paths = (_relative(report, path) for path in part.leftovers)
+            report.warnings += [Fault(path, _LEFTOVER) for path in paths]
             yield from part.jobs
 
 
-def _leftover(report: Report, path: str) -> Fault:
-    relative = path.removeprefix(report.path).lstrip("/")
-    return Fault(relative, "it does not belong to the checkpoint")
+_LEFTOVER = "it does not belong to the checkpoint"
 
 
 def _part(opener: Callable[[], Opened | None]) -> _Part:
