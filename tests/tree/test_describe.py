@@ -299,7 +299,7 @@ def test_a_document_that_is_not_the_committed_one_is_refused(tmp_path):
 
 
 def test_facts_that_are_forged_are_shown_as_they_are(tmp_path):
-    facts = {"created": None, "python_version": 3}
+    facts = {"created": 2020, "python_version": 3}
     forged = Metadata("m:C", "msgpack", facts=facts, extra={"metrics": ["no dict"], "trial": 7})
     tc.save_state({}, tmp_path / "c")
     whole = Metadata.from_json((tmp_path / "c" / "metadata.json").read_bytes(), "")
@@ -308,6 +308,7 @@ def test_facts_that_are_forged_are_shown_as_they_are(tmp_path):
     found = tc.describe(tmp_path / "c")
     assert (found.metrics, found.trial, found.versions) == ({}, 7, {"Python": "3"})
     assert "trial    7" in str(found)
+    assert found.created == "2020"
 
 
 def _fits(array, name, weight):

@@ -198,14 +198,18 @@ def test_what_another_library_wrote_is_unverified(tmp_path, document):
         ({}, {"x": ComponentRecord("x", "../../metadata.json", "0" * 32)}),
         ({"state": FileRecord("/etc/passwd", 1, "0" * 32)}, {}),
         ({"state": FileRecord(None, 1, "0" * 32)}, {}),
+        ({"state": FileRecord("state.msgpack", "1", "0" * 32)}, {}),
+        ({"state": FileRecord("state.msgpack", -1, "0" * 32)}, {}),
+        ({"state": FileRecord("state.msgpack", 1, None)}, {}),
         ({}, {"x": ComponentRecord(7, "metadata.json", "0" * 32)}),
     ],
 )
-def test_metadata_that_leads_outside_of_its_folder_is_refused(tmp_path, files, components):
+def test_metadata_that_says_what_no_writer_says_is_refused(tmp_path, files, components):
     forged = Metadata("builtins:dict", "msgpack", files, components)
     (tmp_path / "metadata.json").write_bytes(forged.to_json())
     with pytest.raises(CorruptDataError, match="says what no writer says"):
         tc.load_state(tmp_path)
+    assert "says what no writer says" in str(tc.verify(tmp_path))
 
 
 @pytest.mark.parametrize("field", ["layout", "format", "files", "components", "class"])

@@ -151,7 +151,7 @@ def _describe(name: str, found: Inspected) -> Description:
         facts.get("trial"),
         {key: facts[key] for key in _LINEAGE if key in facts},
         {word: str(facts[key]) for word, key in _VERSIONS.items() if facts.get(key)},
-        facts.get("created"),
+        str(facts["created"]) if facts.get("created") else None,
         tuple(_describe(name, child) for name, child in found.children()),
     )
 

@@ -192,6 +192,9 @@ class Metadata:
         """Check that all is there, and that no name leads outside of the component's folder."""
         if not isinstance(self.cls, str) or self.files.keys() - {CTOR} != {STATE}:
             raise ValueError("its class or state is not named")
+        for file in self.files.values():
+            if type(file.nbytes) is not int or file.nbytes < 0 or type(file.digest) is not str:
+                raise ValueError(f"{file.name!r} has no size or digest")
         names = [file.name for file in self.files.values()]
         for record in self.components.values():
             names += [record.folder, record.metadata]
