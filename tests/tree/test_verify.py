@@ -400,6 +400,17 @@ def test_nothing_that_a_pickle_of_rllibs_names_is_called(foreign, tmp_path):
     assert not (tmp_path / "called").exists()
 
 
+def test_links_to_folders_in_a_tree_of_rllibs_are_not_followed(foreign):
+    for name in ("a", "b"):
+        (foreign / "learner" / name).symlink_to("..")  # followed, they would lead round for ever
+    report = tc.verify(foreign)
+    assert report.ok
+    assert [warning.path for warning in report.warnings] == ["learner/a", "learner/b"]
+    assert [part.name for part in tc.describe(foreign, component="learner").components] == [
+        "module"
+    ]
+
+
 def test_one_of_ours_inside_of_rllibs_is_verified(foreign):
     trained().save_to_path(foreign / "agent", use_msgpack=True)
     assert tc.verify(foreign).ok

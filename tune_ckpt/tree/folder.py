@@ -21,11 +21,12 @@ TEMPORARY = ".tune_ckpt-"  # what the names of our temporary files and folders h
 
 @dataclass(frozen=True)
 class Entry:
-    """One name in a folder; ``nbytes`` is 0 for a folder."""
+    """One name in a folder; ``nbytes`` is 0 for a folder, and a link is what it leads to."""
 
     name: str
     is_dir: bool
     nbytes: int
+    is_link: bool = False
 
 
 class Store(ABC):

@@ -91,10 +91,15 @@ class ForeignComponent:
         return str(self.metadata.get("type") or self.metadata.get("learner_class") or module or "")
 
     def children(self) -> Iterator[tuple[str, Store]]:
-        """Yield the folders below, with their names."""
+        """Yield the folders below, with their names; links are not followed."""
         for entry in self.entries:
-            if entry.is_dir and TEMPORARY not in entry.name:
+            if entry.is_dir and not entry.is_link and TEMPORARY not in entry.name:
                 yield entry.name, self.store.child(entry.name)
+
+    @property
+    def links(self) -> list[str]:
+        """The names of links to other folders: nothing tells where they end."""
+        return [entry.name for entry in self.entries if entry.is_dir and entry.is_link]
 
 
 def _suffix(name: str) -> str:

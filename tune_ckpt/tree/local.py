@@ -15,6 +15,11 @@ from tune_ckpt.formats.io import Sink, Source
 from tune_ckpt.tree.folder import TEMPORARY, Entry, Store, reported
 
 
+def _entry(found: os.DirEntry[str]) -> Entry:
+    is_dir = found.is_dir()
+    return Entry(found.name, is_dir, 0 if is_dir else found.stat().st_size, found.is_symlink())
+
+
 class _LocalSource:
     chunk_nbytes = 2**18  # hashed while it is in the processor's cache
 
@@ -75,10 +80,7 @@ class LocalStore(Store):
         with reported("list", self.root):
             try:
                 with os.scandir(self.root) as found:
-                    entries = [
-                        Entry(e.name, e.is_dir(), 0 if e.is_dir() else e.stat().st_size)
-                        for e in found
-                    ]
+                    entries = [_entry(one) for one in found]
             except FileNotFoundError:
                 return []
         return sorted(entries, key=lambda entry: entry.name)

@@ -186,7 +186,7 @@ class _Part:
     jobs: list[_Job] = field(default_factory=list)
     below: list[Callable[[], Opened | None]] = field(default_factory=list)
     errors: list[TuneCkptError] = field(default_factory=list)
-    leftovers: list[str] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
     unverified: bool = False
 
 
@@ -198,12 +198,10 @@ def _survey(report: Report, root: Callable[[], Opened | None], pool: Executor) -
         for part in parts:
             report.unverified |= part.unverified
             report.faults += [_fault(report, error) for error in part.errors]
-            paths = (_relative(report, path) for path in part.leftovers)
-            report.warnings += [Fault(path, _LEFTOVER) for path in paths]
+            report.warnings += [
+                Fault(_relative(report, warning.path), warning.reason) for warning in part.warnings
+            ]
             yield from part.jobs
-
-
-_LEFTOVER = "it does not belong to the checkpoint"
 
 
 def _part(opener: Callable[[], Opened | None]) -> _Part:
@@ -225,8 +223,9 @@ def _add_ours(part: _Part, opened: OpenComponent) -> None:
     for file in metadata.files.values():
         part.jobs.append(_Job(file.nbytes, partial(check_file, store, file, metadata.format)))
     part.below += [partial(opened.child, name) for name in metadata.components]
-    names = (entry.name for entry in store.list())
-    part.leftovers += [store.path(name) for name in names if name not in opened.owned_names]
+    left = [entry.name for entry in store.list() if entry.name not in opened.owned_names]
+    reason = "it does not belong to the checkpoint"
+    part.warnings += [Fault(store.path(name), reason) for name in left]
 
 
 def _add_foreign(part: _Part, opened: ForeignComponent) -> None:
@@ -235,6 +234,8 @@ def _add_foreign(part: _Part, opened: ForeignComponent) -> None:
     for file in opened.files:
         part.jobs.append(_Job(file.nbytes, partial(_check_parsable, store, file.name)))
     part.below += [partial(_open_below, child) for _, child in opened.children()]
+    reason = "it is a link to another folder, and was not followed"
+    part.warnings += [Fault(store.path(name), reason) for name in opened.links]
 
 
 def _open_root(store: Store) -> Opened | None:
