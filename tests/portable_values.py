@@ -1,7 +1,8 @@
 """A state of many types, the same in every Python; and a strict comparison.
 
-Run as a script with the path of a checkpoint, it loads the state and compares it: that is how
-`tests.test_other_pythons` asks interpreters in which Ray is not installed.
+Run as a script with the path of a checkpoint, it loads the state and compares it, and with another
+path, it saves the state there: that is how `tests.test_other_pythons` asks interpreters in which
+Ray is not installed.
 """
 
 from __future__ import annotations
@@ -98,4 +99,6 @@ if __name__ == "__main__":
     assert not different, different
     assert loaded.keys() == expected.keys()
     assert not {"ray", "torch", "pyarrow", "cloudpickle"} & sys.modules.keys()
+    for path in sys.argv[2:]:
+        tune_ckpt.save_state(expected, path)
     print("equal")

@@ -40,9 +40,14 @@ def test_a_state_is_equal_in_another_python_without_ray(tmp_path, version):
     script = [python, "-W", "error", str(REPO / "tests" / "portable_values.py")]
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
     run = subprocess.run(
-        [*script, str(tmp_path / "c")], env=environment, capture_output=True, text=True, check=False
+        [*script, str(tmp_path / "c"), str(tmp_path / "there")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (run.stdout, run.stderr) == ("equal\n", "")
+    assert tc.describe(tmp_path / "there").digest == tc.describe(tmp_path / "c").digest
 
 
 def test_the_state_is_equal_in_this_python(tmp_path):

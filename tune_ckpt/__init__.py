@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tune_ckpt.formats.references import Reference
     from tune_ckpt.states import load_state, restore, restore_object, save, save_state
     from tune_ckpt.tree.archive import archive, extract
+    from tune_ckpt.tree.describe import describe
+    from tune_ckpt.tree.diff import diff
     from tune_ckpt.tree.removing import clean, delete_checkpoint
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
@@ -38,6 +40,8 @@ _HOMES = {
     "states": ["load_state", "restore", "restore_object", "save", "save_state"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
+    "tree.describe": ["describe"],
+    "tree.diff": ["diff"],
     "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback"],
@@ -61,6 +65,8 @@ __all__ = [
     "clean",
     "convert_to_msgpack_checkpoint",
     "delete_checkpoint",
+    "describe",
+    "diff",
     "extract",
     "load_state",
     "rank_checkpoints",

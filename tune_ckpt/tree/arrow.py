@@ -233,7 +233,7 @@ class ArrowStore(Store):
 
 def _entry(info: Any) -> Entry:
     mtime = None if info.mtime_ns is None else info.mtime_ns / 1e9
-    return Entry(info.base_name, not info.is_file, info.size or 0, mtime)
+    return Entry(info.base_name, not info.is_file, info.size or 0, mtime=mtime)
 
 
 @contextmanager

@@ -28,12 +28,14 @@ class Entry:
         name: The name.
         is_dir: Whether it is a folder.
         nbytes: The file's size; 0 for a folder.
+        is_link: Whether it is a link; the rest tells of what it leads to.
         mtime: When it was written, by the storage's clock; None where that is not known.
     """
 
     name: str
     is_dir: bool
     nbytes: int
+    is_link: bool = False
     mtime: float | None = None
 
 

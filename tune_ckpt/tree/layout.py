@@ -95,6 +95,16 @@ def role_of(name: str) -> str | None:
 _FILE = re.compile(r"(?P<stem>.+?)(\.[0-9a-f]{8})?(?P<suffix>\.json|\.msgpack|\.pkl)", re.DOTALL)
 KNOWN_METADATA = ("metadata.json", "rllib_checkpoint.json")
 
+# What RLlib's own checkpoints have: in any generation, in the order in which it looks for them.
+RLLIB_METADATA = (*KNOWN_METADATA, "learner_state.json", "rl_module_metadata.json")
+RLLIB_SUFFIXES = (".msgpack", ".msgpck", ".pkl", ".pt")
+RLLIB_FIELDS = {STATE: "state_file", CTOR: "class_and_ctor_args_file"}
+
+
+def is_msgpack(name: str) -> bool:
+    """Say whether a file's name is that of msgpack; RLlib has two suffixes for it."""
+    return name.endswith((".msgpack", ".msgpck"))
+
 
 @dataclass(frozen=True)
 class FileRecord:
@@ -232,6 +242,9 @@ class Metadata:
         """Check that all is there, and that no name leads outside of the component's folder."""
         if not isinstance(self.cls, str) or self.files.keys() - {CTOR} != {STATE}:
             raise ValueError("its class or state is not named")
+        for file in self.files.values():
+            if type(file.nbytes) is not int or file.nbytes < 0 or type(file.digest) is not str:
+                raise ValueError(f"{file.name!r} has no size or digest")
         names = [file.name for file in self.files.values()]
         for record in self.components.values():
             names += [record.folder, record.metadata]

@@ -203,17 +203,18 @@ class LocalStore(Store):
 
 def _listed(found: os.DirEntry[str]) -> Entry | None:
     """Return what a listing found, a link to nothing too; None where it is gone meanwhile."""
+    is_link = found.is_symlink()
     try:
-        return _entry(found.name, found.stat())
+        return _entry(found.name, found.stat(), is_link)
     except OSError:
         with suppress(FileNotFoundError):
-            return _entry(found.name, found.stat(follow_symlinks=False))
+            return _entry(found.name, found.stat(follow_symlinks=False), is_link)
     return None
 
 
-def _entry(name: str, found: os.stat_result) -> Entry:
+def _entry(name: str, found: os.stat_result, is_link: bool = False) -> Entry:
     is_dir = stat.S_ISDIR(found.st_mode)
-    return Entry(name, is_dir, 0 if is_dir else found.st_size, found.st_mtime)
+    return Entry(name, is_dir, 0 if is_dir else found.st_size, is_link, found.st_mtime)
 
 
 def _reserve(fd: int, nbytes: int) -> None:

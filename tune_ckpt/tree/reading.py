@@ -21,6 +21,7 @@ from tune_ckpt.errors import (
     StorageError,
 )
 from tune_ckpt.formats import msgpack, pickle
+from tune_ckpt.formats.io import Source
 from tune_ckpt.tree.commit import settled
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import (
@@ -66,6 +67,13 @@ class OpenComponent:
     store: Store
     metadata: Metadata
     metadata_file: str
+
+    @property
+    def owned_names(self) -> set[str]:
+        """The names in its folder that belong to it."""
+        files = {file.name for file in self.metadata.files.values()}
+        folders = {record.folder for record in self.metadata.components.values()}
+        return {*files, *folders, self.metadata_file}
 
     def state(self, options: ReadOptions) -> Any:
         """Return the state, after a check of the component's other files too.
@@ -259,19 +267,48 @@ def _check_size(store: Store, file: FileRecord) -> None:
         raise CorruptDataError(path, f"it has {entry.nbytes} bytes instead of {file.nbytes}")
 
 
-def check_file(store: Store, file: FileRecord, format: Format) -> None:
+def check_file(
+    store: Store,
+    file: FileRecord,
+    format: Format,
+    watch: Callable[[Source], Source] = lambda source: source,
+) -> None:
     """Check every byte of a component's file, without keeping it.
 
+    Args:
+        store: Its folder.
+        file: What was committed.
+        format: How it is written.
+        watch: Returns what to read instead of the file's source, to see what is read.
+
     Raises:
-        CorruptDataError: They are not what was written.
+        CorruptDataError: The bytes are not what was written.
+        StorageError: They cannot be read.
     """
-    if format == "pickle":
-        read_verified(store, file)
-        return
     _check_size(store, file)
     with store.open(file.name) as source:
-        if msgpack.verify(source) != file.digest:
-            raise CorruptDataError(source.name, "it is not the document that was committed")
+        if _DIGEST[format](watch(source)) != file.digest:
+            raise CorruptDataError(source.name, _ALTERED[format])
+
+
+def _digest_of_bytes(source: Source) -> str:
+    digest = xxhash.xxh3_128()
+    chunk = memoryview(bytearray(min(source.chunk_nbytes, source.nbytes)))
+    for offset in range(0, source.nbytes, source.chunk_nbytes):
+        part = chunk[: source.nbytes - offset]
+        source.read_into(offset, part)
+        digest.update(part)
+    return digest.hexdigest()
+
+
+_DIGEST: dict[Format, Callable[[Source], str]] = {
+    "pickle": _digest_of_bytes,
+    "msgpack": msgpack.verify,
+}
+_ALTERED: dict[Format, str] = {
+    "pickle": "it does not match its digest",
+    "msgpack": "it is not the document that was committed",
+}
 
 
 def owned_names(store: Store) -> Collection[str]:
@@ -280,9 +317,7 @@ def owned_names(store: Store) -> Collection[str]:
         opened = open_tree(store)
     except (NotACheckpointError, IncompleteCheckpointError, CorruptDataError):
         return FileNames().all()  # nothing says what is whose: the names of our files are ours
-    record = opened.metadata
-    files = {file.name for file in record.files.values()}
-    return files | {c.folder for c in record.components.values()} | {opened.metadata_file}
+    return opened.owned_names
 
 
 def tree_files(opened: OpenComponent) -> Iterator[tuple[Store, str]]:

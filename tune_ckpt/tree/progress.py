@@ -1,0 +1,63 @@
+"""A progress bar for bytes, and the source that moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+from tune_ckpt.formats.io import Source
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def bytes_bar(what: str, nbytes: int, *, shown: bool) -> Iterator[Advance]:
+    """Yield what to call with each number of bytes that are done, from any thread.
+
+    Args:
+        what: What is done.
+        nbytes: How many bytes there are.
+        shown: Whether there is a bar (on stderr), with the rate and the time that is left.
+    """
+    if not shown:
+        yield lambda _: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        *(progress.TextColumn("{task.description}"), progress.BarColumn()),
+        *(progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn()),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=nbytes)
+        yield lambda done: bar.advance(task, done)
+
+
+class Watched:
+    """A source that tells how much of it is read.
+
+    Attributes:
+        done_nbytes: How many bytes were read.
+    """
+
+    def __init__(self, source: Source, advance: Advance) -> None:
+        self.name, self.nbytes, self.chunk_nbytes = source.name, source.nbytes, source.chunk_nbytes
+        self.done_nbytes = 0
+        self._source = source
+        self._advance = advance
+        self._lock = Lock()
+
+    def read_into(self, offset: int, *buffers: memoryview) -> None:
+        """Fill the buffers, and count."""
+        self._source.read_into(offset, *buffers)
+        nbytes = sum(buffer.nbytes for buffer in buffers)
+        with self._lock:
+            self.done_nbytes += nbytes
+        self._advance(nbytes)
+
+    def mapped(self) -> memoryview | None:
+        """Return what the source returns; nobody can tell what is read of it."""
+        return self._source.mapped()
