@@ -93,6 +93,13 @@ def test_shared_generators_stay_shared():
     assert c.random() == numpy.random()
 
 
+def test_a_fill_value_that_numpy_invented_comes_back():
+    array = np.ma.MaskedArray(np.ones(1, ">f8"), [True])
+    assert array.fill_value == 1e20  # in the machine's own byte order, from now on
+    assert array._fill_value.dtype == "<f8"
+    assert_same(array, round_trip(array))
+
+
 def test_an_array_that_contains_itself_is_refused():
     array = np.empty(1, object)
     array[0] = [array]

@@ -39,6 +39,11 @@ def _is_mask(mask: Any, data: Array) -> bool:
     return bool(mask.dtype == np.ma.make_mask_descr(data.dtype))
 
 
+def _same_but_for_byte_order(first: Array, second: Array) -> bool:
+    """Return whether two dtypes differ in their byte order at most."""
+    return bool(first.dtype.newbyteorder("=") == second.dtype.newbyteorder("="))
+
+
 def _read_masked(unpacking: Unpacking, data: Any, mask: Any, fill: Any, hard: Any) -> Any:
     if type(data) is not np.ndarray:
         raise TypeError("a masked array without its data")
@@ -48,7 +53,7 @@ def _read_masked(unpacking: Unpacking, data: Any, mask: Any, fill: Any, hard: An
     mask = np.ma.nomask if mask is None else mask
     array: Any = np.ma.MaskedArray(data, mask, hard_mask=expect(bool, hard), copy=False)
     if fill is not None:
-        if type(fill) is not np.ndarray or fill.shape or fill.dtype != data.dtype:
+        if type(fill) is not np.ndarray or fill.shape or not _same_but_for_byte_order(fill, data):
             raise TypeError("a masked array whose fill value is none of its elements")
         array._fill_value = fill
     return array
