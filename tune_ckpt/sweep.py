@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote, unquote
 
 from tune_ckpt import tune_files
 from tune_ckpt.errors import InvalidArgumentError
@@ -155,17 +156,24 @@ def _below(base: str, *names: str) -> str:
     if "://" not in base:
         return "/".join((base.rstrip("/"), *names))
     head, mark, options = base.partition("?")
-    return "/".join((head.rstrip("/"), *names)) + mark + options
+    return "/".join((head.rstrip("/"), *map(_quoted, names))) + mark + options
+
+
+def _quoted(path: str) -> str:
+    return quote(path, safe="/=,:@+")
 
 
 def _moved(experiment: str, recorded: str) -> list[str]:
     # A whole path was recorded: look within the sweep's folder, beside it, and where it was.
-    scheme, mark, _ = experiment.rpartition("://")
-    parent, _, name = experiment.partition("?")[0].rstrip("/").rpartition("/")
-    within = recorded.partition(f"/{name}/")[2]
+    is_uri = "://" in experiment
+    head, mark, options = experiment.partition("?") if is_uri else (experiment, "", "")
+    scheme = head.partition("://")[0]
+    parent, _, name = head.rstrip("/").rpartition("/")
+    within = recorded.partition(f"/{unquote(name) if is_uri else name}/")[2]
     beside = "/".join(recorded.rstrip("/").split("/")[-2:])
+    there = f"{scheme}://{_quoted(recorded)}" if is_uri else recorded
     paths = [_below(experiment, within)] if within else []
-    return [*paths, f"{parent}/{beside}", f"{scheme}{mark}{recorded}"]
+    return [*paths, _below(parent + mark + options, beside), there + mark + options]
 
 
 def _in_memory(results: Any) -> dict[str, Pairs]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +21,8 @@ _REQUESTS = 4  # at a time, for one range
 _BUFFERED_NBYTES = 2**26
 # They have no folders, and a file appears when its upload is complete.
 _OBJECT_STORES = {"s3", "gcs", "abfs"}
+
+_DELETED = re.compile("AWS Error NO_SUCH_KEY|NOT_FOUND")
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +56,7 @@ class _ArrowSource:
 
         def attempt() -> bytes:
             file = next(first, None) or self._reopened()
-            data: bytes = file.read_at(nbytes, offset)  # one request; thread-safe
+            data = _read(file, nbytes, offset)
             if len(data) < nbytes:
                 raise ConnectionError(f"it ended at byte {offset + len(data)}")
             return data
@@ -70,7 +74,18 @@ class _ArrowSource:
         return None
 
     def close(self) -> None:
-        self._file.close()
+        with _reported("close", self.name):
+            self._file.close()
+
+
+def _read(file: Any, nbytes: int, offset: int) -> bytes:
+    try:
+        data: bytes = file.read_at(nbytes, offset)  # one request; thread-safe
+    except OSError as error:
+        if _DELETED.search(str(error)) is None:
+            raise
+        raise FileNotFoundError(errno.ENOENT, "it was deleted since it was opened") from error
+    return data
 
 
 def _scatter(data: bytes, start: int, buffers: tuple[memoryview, ...]) -> None:

@@ -1,15 +1,15 @@
 """Reading a component tree: no file before it is asked for, and none without being verified.
 
 A writer may replace the checkpoint at any time. Every file is checked against what the metadata
-above it says, so a reader never mixes two checkpoints: it finds that something does not fit.
-`consistently` is there to begin again then.
+above it says, so a reader never mixes two checkpoints: it finds that something does not fit, and
+`tune_ckpt.tree.consistency` begins again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import xxhash
 
@@ -33,8 +33,6 @@ from tune_ckpt.tree.layout import (
     Metadata,
     role_of,
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -124,47 +122,10 @@ class OpenComponent:
             yield name, self.child(name)
 
 
-_TRIES = 50  # each after the first because a writer replaced the checkpoint meanwhile
 _TRIES_TO_OPEN = 3
 
 
-def consistently(store: Store, read: Callable[[OpenComponent], T]) -> T:
-    """Return what ``read`` makes of a checkpoint, all of it as one writer left it.
-
-    Args:
-        store: The checkpoint's folder.
-        read: Reads all that is wanted and has no other effect: where the checkpoint is replaced
-            meanwhile, it is called again.
-
-    Raises:
-        NotACheckpointError, IncompleteCheckpointError: There is none.
-        CorruptDataError: A file is not what was written, though nobody replaced it.
-    """
-    opened = open_tree(store)
-    for _ in range(_TRIES):
-        try:
-            return read(opened)
-        except (CorruptDataError, StorageError) as error:
-            if not _may_be_torn(error):
-                raise
-            again = open_tree(store)
-            if again.is_same_as(opened):
-                raise
-            opened = again
-    return read(opened)
-
-
-def check_not_replaced(store: Store, opened: OpenComponent) -> None:
-    """Check that the checkpoint at ``store`` is still the one that was opened.
-
-    Raises:
-        CorruptDataError: Another one took its place; `consistently` begins again then.
-    """
-    if not open_tree(store).is_same_as(opened):
-        raise CorruptDataError(store.location, "it was replaced while it was being read")
-
-
-def _may_be_torn(error: Exception) -> bool:
+def may_be_torn(error: Exception) -> bool:
     """Say whether a writer that replaces what is being read can be the cause."""
     return isinstance(error, CorruptDataError) or isinstance(error.__cause__, FileNotFoundError)
 
@@ -181,21 +142,21 @@ def open_tree(store: Store) -> OpenComponent:
         try:
             return _open_root(settled(store).confined())
         except (CorruptDataError, StorageError) as error:
-            if not _may_be_torn(error):
+            if not may_be_torn(error):
                 raise
-        except NotACheckpointError:
+        except (NotACheckpointError, IncompleteCheckpointError):
             if store.filesystem is not None:  # only a local folder has a moment without a name
                 raise
     return _open_root(settled(store).confined())
 
 
 def _open_root(store: Store) -> OpenComponent:
-    entries = [entry.name for entry in store.list() if not entry.is_dir]
-    candidates = [name for name in KNOWN_METADATA if name in entries]
-    for name in candidates:
-        if (opened := _open(store, name)) is not None:
+    for name in KNOWN_METADATA:
+        entry = store.stat(name)
+        if entry and not entry.is_dir and (opened := _open(store, name)) is not None:
             return opened
-    others = [name for name in entries if name.endswith(".json") and name not in candidates]
+    entries = [entry.name for entry in store.list() if not entry.is_dir]
+    others = [name for name in entries if name.endswith(".json") and name not in KNOWN_METADATA]
     found = [opened for name in others if (opened := _open(store, name)) is not None]
     if len(found) == 1:
         return found[0]
@@ -205,7 +166,7 @@ def _open_root(store: Store) -> OpenComponent:
             f"it holds parts of several saves ({names}); open the checkpoint that it is part of"
         )
         raise NotACheckpointError(store.location, reason)
-    raise _nothing_there(store, bool(candidates or others))
+    raise _nothing_there(store, any(name.endswith(".json") for name in entries))
 
 
 def _open(store: Store, name: str) -> OpenComponent | None:
@@ -330,7 +291,11 @@ def tree_files(opened: OpenComponent) -> Iterator[tuple[Store, str]]:
     for name in opened.metadata.components:
         try:
             child = opened.child(name)
-        except (CorruptDataError, NotACheckpointError):
+        except NotACheckpointError:
             continue
+        except (CorruptDataError, StorageError) as error:
+            if not may_be_torn(error):
+                raise
+            continue  # damaged, or gone meanwhile
         yield child.store, child.metadata_file
         yield from tree_files(child)

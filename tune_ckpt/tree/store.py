@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,7 +23,8 @@ def open_store(path: Any, filesystem: Any = None) -> Store:
     Args:
         path: A local path, a URI (``file://``, ``s3://``, ``gs://``...), or an object that has
             ``path`` and ``filesystem`` (``ray.tune.Checkpoint``, ``ray.train.Checkpoint``).
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+        filesystem: A ``pyarrow.fs.FileSystem`` or an fsspec filesystem in which ``path`` is to be
+            looked up.
     """
     text, filesystem = _looked_up(path, filesystem)
     if text.lower().endswith(SUFFIX):  # only then: each look costs a request
@@ -50,9 +52,23 @@ def _looked_up(path: Any, filesystem: Any) -> tuple[str, Any]:
 
 
 def _folder(path: str, filesystem: Any) -> Store:
-    if filesystem is None or getattr(filesystem, "type_name", "") == "local":
+    if filesystem is None or _is_local(filesystem):
         return LocalStore(Path(path).absolute())
-    return ArrowStore(filesystem, path)
+    return ArrowStore(_as_arrow(filesystem), path)
+
+
+def _is_local(filesystem: Any) -> bool:
+    protocols = getattr(filesystem, "protocol", ())  # fsspec's: one or several
+    return getattr(filesystem, "type_name", "") == "local" or "file" in (protocols, *protocols)
+
+
+def _as_arrow(filesystem: Any) -> Any:
+    fsspec = sys.modules.get("fsspec")  # whoever has such a filesystem has imported it
+    if fsspec is None or not isinstance(filesystem, fsspec.AbstractFileSystem):
+        return filesystem
+    from pyarrow import fs
+
+    return fs.PyFileSystem(fs.FSSpecHandler(filesystem))
 
 
 def _from_uri(uri: str) -> tuple[Any, str]:
