@@ -15,7 +15,7 @@ from tests.agents import Agent, trained
 from tests.tree.faults import Failing, FaultyStore, refusal_of
 from tune_ckpt.components import component_of
 from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
-from tune_ckpt.tree import commit, removing
+from tune_ckpt.tree import commit, removing, verify
 from tune_ckpt.tree.packing import pack_tree
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import LocalStore
@@ -101,6 +101,26 @@ def test_a_slow_disk_shows_a_reader_one_whole_checkpoint_at_every_moment(tmp_pat
     reader.join()
     assert not failures
     assert seen == {(1, 1.0, 1.0), (2, 2.0, 2.0)}
+
+
+def test_a_checkpoint_replaced_while_it_is_verified_is_verified_again(tmp_path, monkeypatch):
+    path = tmp_path / "c"
+    for n in range(1, 100):
+        trained(step=1).save_to_path(path, use_msgpack=True)
+        left = [n]
+
+        def replace(_, left=left):
+            left[0] -= 1
+            if left[0] == 0:
+                trained(step=2).save_to_path(path)
+
+        monkeypatch.setattr(verify, "open_store", lambda *_, do=replace: FaultyStore(path, do))
+        report = tc.verify(path)
+        assert report.ok, report
+        assert not report.warnings
+        if left[0] > 0:
+            break
+    assert n > 20
 
 
 def test_durable_writing_syncs_each_file_before_its_name_and_folders_before_the_swap(

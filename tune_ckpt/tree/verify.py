@@ -23,6 +23,7 @@ from tune_ckpt.errors import (
 from tune_ckpt.formats.io import Source, read_range
 from tune_ckpt.tree.contents import loads
 from tune_ckpt.tree.foreign import ForeignComponent, open_folder, open_foreign
+from tune_ckpt.tree.layout import Metadata
 from tune_ckpt.tree.progress import Advance, Watched, bytes_bar
 from tune_ckpt.tree.reading import OpenComponent, check_file, open_tree
 from tune_ckpt.tree.store import Store, open_store
@@ -94,6 +95,26 @@ def verify(path: Any, *, progress: bool = False, filesystem: Any = None) -> Repo
         A report; it never raises for what is wrong with the checkpoint itself.
     """
     store = open_store(path, filesystem)
+    for _ in range(_TRIES):
+        before = _metadata(store)
+        report = _looked_through(store, progress)
+        whole = report.ok and not report.warnings
+        if whole or _metadata(store) == before:  # else it may be parts of two checkpoints
+            break
+    return report
+
+
+_TRIES = 10  # each after the first because a writer replaced the checkpoint meanwhile
+
+
+def _metadata(store: Store) -> Metadata | None:
+    try:
+        return open_tree(store).metadata
+    except TuneCkptError:
+        return None
+
+
+def _looked_through(store: Store, progress: bool) -> Report:
     report = Report(store.location)
     with _threads() as pool:
         jobs = list(_survey(report, partial(_open_root, store), pool))
