@@ -261,3 +261,57 @@ def test_the_best_of_a_sweep_on_s3(s3, bucket, as_uri, tmp_path):
     best = tc.best_checkpoint(source, "acc", filesystem=filesystem)
     assert best.value == 0.95
     assert len(tc.rank_checkpoints(source, "acc", filesystem=filesystem)) == 4
+
+
+# ------------------------------------------------------------- looking, reusing, deleting, cleaning
+
+
+def test_describing_reads_headers_and_trees_only(s3, bucket):
+    tc.save_state({"a": np.zeros(2**22), "b": [1]}, f"{bucket}/c", filesystem=s3.filesystem())
+    s3.quiet()
+    found = tc.describe(f"{bucket}/c", filesystem=s3.filesystem())
+    assert [array.shape for array in found.arrays] == [(2**22,)]
+    assert sum(request.nbytes for request in s3.log) < 2**14
+
+
+def test_what_has_not_changed_is_copied_by_the_server(s3, bucket):
+    filesystem, body, head = s3.filesystem(), trained(1).model, trained(2).model.head
+    tc.save({"body": body, "head": head}, f"{bucket}/1", filesystem=filesystem)
+    head.w = head.w + 1
+    s3.quiet()
+    parts = {"body": body, "head": head}
+    saved = tc.save(parts, f"{bucket}/2", base=f"{bucket}/1", filesystem=filesystem)
+    assert saved.reused_nbytes > 4000
+    assert not [r for r in s3.requests("GET", "body/state") if "list-type" not in r.query]
+    assert not s3.requests("POST", "2/body/state")  # no upload of it began
+    assert len(s3.requests("PUT", "2/body/state")) == 1
+    tc.delete_checkpoint(f"{bucket}/1", filesystem=filesystem)
+    assert tc.verify(f"{bucket}/2", filesystem=filesystem).ok
+    assert tc.load_state(f"{bucket}/2", "head", filesystem=filesystem)["w"][0] == 3
+
+
+def test_a_deleted_checkpoint_leaves_nothing_but_what_is_not_its_own(filesystem):
+    trained(1).save_to_path("bucket/d", filesystem=filesystem)
+    trained(2).save_to_path("bucket/d", filesystem=filesystem, use_msgpack=True)
+    store = open_store("bucket/d", filesystem)
+    store.write_bytes("mine.txt", b"x")
+    tc.delete_checkpoint("bucket/d", filesystem=filesystem)
+    assert [entry.name for entry in store.list()] == ["mine.txt"]
+    with pytest.raises(NotACheckpointError):
+        tc.delete_checkpoint("bucket/d", filesystem=filesystem)
+
+
+def test_files_of_unfinished_saves_are_cleaned_once_they_are_old(filesystem):
+    trained(1).save_to_path("bucket/x/c", filesystem=filesystem)
+    store = open_store("bucket/x/c", filesystem)
+    store.write_bytes("state.0123abcd.pkl", b"half")
+    store.child("model").write_bytes("state.0123abcd.pkl", b"half")
+    store.write_bytes("notes.txt", b"mine")
+    assert tc.clean("bucket/x", filesystem=filesystem) == []
+    removed = tc.clean("bucket/x", filesystem=filesystem, older_than=0)
+    assert [path.rpartition("/c/")[2] for path in sorted(removed)] == [
+        "model/state.0123abcd.pkl",
+        "state.0123abcd.pkl",
+    ]
+    assert tc.verify("bucket/x/c", filesystem=filesystem).ok
+    assert store.exists("notes.txt")

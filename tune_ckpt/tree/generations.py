@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from tune_ckpt.errors import StorageError, TuneCkptError
 from tune_ckpt.tree.commit import Place
-from tune_ckpt.tree.folder import ABANDONED_AFTER, TEMPORARY, Store
+from tune_ckpt.tree.folder import ABANDONED_AFTER, TEMPORARY, Entry, Store
 from tune_ckpt.tree.layout import KNOWN_METADATA, FileNames, role_of
 from tune_ckpt.tree.reading import open_tree, tree_files
 
@@ -127,7 +127,7 @@ def unnamed_files(files: Files, older_than: float | None = None) -> Files:
     Args:
         files: All files of the checkpoint.
         older_than: How many seconds a file must be older than the newest one there; by default
-            `ABANDONED_AFTER`.
+            `ABANDONED_AFTER`. 0 for all of them, even where the storage tells no times.
     """
     age = ABANDONED_AFTER if older_than is None else older_than
     folders = {store.location: store for store, _ in files}
@@ -140,8 +140,12 @@ def unnamed_files(files: Files, older_than: float | None = None) -> Files:
         for store, entry in found
         if store.path(entry.name) not in named and not entry.is_dir
         if (store.location, role_of(entry.name)) in roles or TEMPORARY in entry.name
-        if entry.mtime is not None and entry.mtime <= newest - age
+        if _is_older(entry, newest - age) or age <= 0
     ]
+
+
+def _is_older(entry: Entry, time: float) -> bool:
+    return entry.mtime is not None and entry.mtime <= time
 
 
 def _delete(files: Files) -> None:

@@ -82,7 +82,8 @@ def clean(path: Any, *, filesystem: Any = None, older_than: float = ABANDONED_AF
         path: A checkpoint, a trial's folder or an experiment's: a local path or a URI.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
         older_than: Where there are no locks (object stores, some network file systems), how many
-            seconds a file must be older than the newest one beside it.
+            seconds a file must be older than the newest one beside it. With 0 all of them go, which
+            is safe only while nobody saves there.
 
     Returns:
         The paths of what was deleted.
