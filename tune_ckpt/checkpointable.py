@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from tune_ckpt.classes import family, find_class, read_ctor
 from tune_ckpt.components import StateDict, component_of, descend, load_for
 from tune_ckpt.tree.consistency import check_not_replaced, consistently
+from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, Format
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions
+from tune_ckpt.tree.reading import OpenComponent
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import save_tree
 

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from tune_ckpt.errors import ClassNotFoundError, UntrustedPickleError
 from tune_ckpt.formats import pickle
+from tune_ckpt.tree.files import ReadOptions, read_verified
 from tune_ckpt.tree.layout import CTOR
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions, read_verified
+from tune_ckpt.tree.reading import OpenComponent
 
 T = TypeVar("T")
 

@@ -13,9 +13,10 @@ from typing import Any
 from tune_ckpt.adapters import adapter_of
 from tune_ckpt.classes import name_of_class
 from tune_ckpt.errors import Fault, RestoreError, UnsupportedComponentError
+from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import FileNames, Format
 from tune_ckpt.tree.packing import Component
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions
+from tune_ckpt.tree.reading import OpenComponent
 
 StateDict = dict[str, Any]
 

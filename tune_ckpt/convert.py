@@ -8,9 +8,10 @@ from typing import Any
 from tune_ckpt.classes import read_ctor
 from tune_ckpt.errors import UntrustedPickleError
 from tune_ckpt.tree.consistency import consistently
+from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CTOR, Format
 from tune_ckpt.tree.packing import Component, pack_tree
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions, open_tree
+from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import write_packed
 

@@ -12,9 +12,10 @@ from tune_ckpt.components import Loaded, component_of, load_for
 from tune_ckpt.errors import Fault, RestoreError
 from tune_ckpt.formats.msgpack import Tensors
 from tune_ckpt.tree.consistency import consistently
+from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.packing import Component
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions
+from tune_ckpt.tree.reading import OpenComponent
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import Saved, save_tree
 

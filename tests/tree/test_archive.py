@@ -27,9 +27,10 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.tree import archive as archiving
 from tune_ckpt.tree import writing
+from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import FileNames, FileRecord, Metadata, check_names
 from tune_ckpt.tree.packing import Component, pack_tree
-from tune_ckpt.tree.reading import ReadOptions, open_tree
+from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import LocalStore, open_store
 from tune_ckpt.tree.writing import write_packed
 from tune_ckpt.tree.zip_format import ALIGNMENT

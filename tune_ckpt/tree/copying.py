@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-import xxhash
-
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.document import check_blob, read_head
 from tune_ckpt.formats.io import Sink, Source
+from tune_ckpt.tree.files import digest_of_bytes
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import FileRecord, Format, Metadata
 from tune_ckpt.tree.packing import PackedComponent
@@ -145,15 +144,6 @@ def _copy(store: Store, file: FileRecord, format: Format, sink: Sink) -> None:
         tee.pass_on(file.nbytes)
 
 
-def _pickle_digest(source: Source) -> str:
-    digest = xxhash.xxh3_128()
-    for start in range(0, source.nbytes, source.chunk_nbytes):
-        chunk = bytearray(min(source.chunk_nbytes, source.nbytes - start))
-        source.read_into(start, memoryview(chunk))
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _document_digest(source: Source) -> str:
     head = read_head(source)
     for number in range(len(head.blobs)):  # one after the other: the sink wants its bytes in order
@@ -162,6 +152,6 @@ def _document_digest(source: Source) -> str:
 
 
 _DIGEST: dict[Format, Callable[[Source], str]] = {
-    "pickle": _pickle_digest,
+    "pickle": digest_of_bytes,
     "msgpack": _document_digest,
 }

@@ -7,11 +7,9 @@ above it says, so a reader never mixes two checkpoints: it finds that something 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
-
-import xxhash
 
 from tune_ckpt.errors import (
     ComponentNotFoundError,
@@ -20,36 +18,16 @@ from tune_ckpt.errors import (
     NotACheckpointError,
     StorageError,
 )
-from tune_ckpt.formats import msgpack, pickle
-from tune_ckpt.formats.io import Source
 from tune_ckpt.tree.commit import settled
+from tune_ckpt.tree.files import ReadOptions, check_file, read_file
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import (
     KNOWN_METADATA,
     STATE,
     FileNames,
-    FileRecord,
-    Format,
     Metadata,
     role_of,
 )
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """How a checkpoint's files are read.
-
-    Attributes:
-        allow_pickle: Whether pickles may import and call what they name.
-        allowed: Classes that a pickle may name all the same.
-        mmap: Map arrays instead of reading them, where that is possible.
-        tensors: How torch tensors come back; see `tune_ckpt.formats.msgpack.load`.
-    """
-
-    allow_pickle: bool = False
-    allowed: tuple[type, ...] = ()
-    mmap: bool = False
-    tensors: msgpack.Tensors | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +66,7 @@ class OpenComponent:
     def read(self, role: str, options: ReadOptions) -> Any:
         """Return what the file of that role (`STATE` or `CTOR`) holds, verified."""
         file = self.metadata.files[role]
-        return _READ[self.metadata.format](self.store, file, options)
+        return read_file(self.store, file, self.metadata.format, options)
 
     def child(self, name: str) -> OpenComponent:
         """Return the subcomponent of that name, ``/`` between levels.
@@ -185,91 +163,6 @@ def _nothing_there(store: Store, has_metadata: bool) -> Exception:
         return IncompleteCheckpointError(store.location)
     found = ", ".join(entry.name for entry in entries[:5])
     return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json")
-
-
-def _read_msgpack(store: Store, file: FileRecord, options: ReadOptions) -> Any:
-    _check_size(store, file)
-    with store.open(file.name) as source:
-        return msgpack.load(source, mmap=options.mmap, tensors=options.tensors, digest=file.digest)
-
-
-def _read_pickle(store: Store, file: FileRecord, options: ReadOptions) -> Any:
-    data, path = read_verified(store, file), store.path(file.name)
-    if options.allow_pickle:
-        return pickle.loads(data, file=path)
-    return pickle.loads_restricted(data, file=path, allowed=options.allowed)
-
-
-_READ: dict[Format, Callable[[Store, FileRecord, ReadOptions], Any]] = {
-    "pickle": _read_pickle,
-    "msgpack": _read_msgpack,
-}
-
-
-def read_verified(store: Store, file: FileRecord) -> bytes:
-    """Return a pickle's bytes.
-
-    Raises:
-        CorruptDataError: They are not what was written.
-    """
-    _check_size(store, file)
-    data = store.read_bytes(file.name)
-    if xxhash.xxh3_128_hexdigest(data) != file.digest:
-        raise CorruptDataError(store.path(file.name), "it does not match its digest")
-    return data
-
-
-def _check_size(store: Store, file: FileRecord) -> None:
-    path = store.path(file.name)
-    entry = store.stat(file.name)
-    if entry is None or entry.is_dir:
-        raise CorruptDataError(path, "it is missing")
-    if entry.nbytes != file.nbytes:
-        raise CorruptDataError(path, f"it has {entry.nbytes} bytes instead of {file.nbytes}")
-
-
-def check_file(
-    store: Store,
-    file: FileRecord,
-    format: Format,
-    watch: Callable[[Source], Source] = lambda source: source,
-) -> None:
-    """Check every byte of a component's file, without keeping it.
-
-    Args:
-        store: Its folder.
-        file: What was committed.
-        format: How it is written.
-        watch: Returns what to read instead of the file's source, to see what is read.
-
-    Raises:
-        CorruptDataError: The bytes are not what was written.
-        StorageError: They cannot be read.
-    """
-    _check_size(store, file)
-    with store.open(file.name) as source:
-        if _DIGEST[format](watch(source)) != file.digest:
-            raise CorruptDataError(source.name, _ALTERED[format])
-
-
-def _digest_of_bytes(source: Source) -> str:
-    digest = xxhash.xxh3_128()
-    chunk = memoryview(bytearray(min(source.chunk_nbytes, source.nbytes)))
-    for offset in range(0, source.nbytes, source.chunk_nbytes):
-        part = chunk[: source.nbytes - offset]
-        source.read_into(offset, part)
-        digest.update(part)
-    return digest.hexdigest()
-
-
-_DIGEST: dict[Format, Callable[[Source], str]] = {
-    "pickle": _digest_of_bytes,
-    "msgpack": msgpack.verify,
-}
-_ALTERED: dict[Format, str] = {
-    "pickle": "it does not match its digest",
-    "msgpack": "it is not the document that was committed",
-}
 
 
 def owned_names(store: Store) -> Collection[str]:

@@ -22,10 +22,11 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.formats.io import Source, read_range
 from tune_ckpt.tree.contents import loads
+from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.foreign import ForeignComponent, open_folder, open_foreign
 from tune_ckpt.tree.layout import Metadata
 from tune_ckpt.tree.progress import Advance, Watched, bytes_bar
-from tune_ckpt.tree.reading import OpenComponent, check_file, open_tree
+from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.store import Store, open_store
 
 _THREADS = min(4, os.cpu_count() or 1)  # each document is read by several, too

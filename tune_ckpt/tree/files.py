@@ -1,0 +1,128 @@
+"""Reading and checking one file of a component: no byte is believed before it is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import xxhash
+
+from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.formats import msgpack, pickle
+from tune_ckpt.formats.io import Source
+from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.layout import FileRecord, Format
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a checkpoint's files are read.
+
+    Attributes:
+        allow_pickle: Whether pickles may import and call what they name.
+        allowed: Classes that a pickle may name all the same.
+        mmap: Map arrays instead of reading them, where that is possible.
+        tensors: How torch tensors come back; see `tune_ckpt.formats.msgpack.load`.
+    """
+
+    allow_pickle: bool = False
+    allowed: tuple[type, ...] = ()
+    mmap: bool = False
+    tensors: msgpack.Tensors | None = None
+
+
+def read_file(store: Store, file: FileRecord, format: Format, options: ReadOptions) -> Any:
+    """Return what a component's file holds.
+
+    Raises:
+        CorruptDataError: It is not what was written.
+        UntrustedPickleError: It is a pickle that names more than harmless things.
+    """
+    return _READ[format](store, file, options)
+
+
+def _read_msgpack(store: Store, file: FileRecord, options: ReadOptions) -> Any:
+    _check_size(store, file)
+    with store.open(file.name) as source:
+        return msgpack.load(source, mmap=options.mmap, tensors=options.tensors, digest=file.digest)
+
+
+def _read_pickle(store: Store, file: FileRecord, options: ReadOptions) -> Any:
+    data, path = read_verified(store, file), store.path(file.name)
+    if options.allow_pickle:
+        return pickle.loads(data, file=path)
+    return pickle.loads_restricted(data, file=path, allowed=options.allowed)
+
+
+_READ: dict[Format, Callable[[Store, FileRecord, ReadOptions], Any]] = {
+    "pickle": _read_pickle,
+    "msgpack": _read_msgpack,
+}
+
+
+def read_verified(store: Store, file: FileRecord) -> bytes:
+    """Return a pickle's bytes.
+
+    Raises:
+        CorruptDataError: They are not what was written.
+    """
+    _check_size(store, file)
+    data = store.read_bytes(file.name)
+    if xxhash.xxh3_128_hexdigest(data) != file.digest:
+        raise CorruptDataError(store.path(file.name), "it does not match its digest")
+    return data
+
+
+def _check_size(store: Store, file: FileRecord) -> None:
+    path = store.path(file.name)
+    entry = store.stat(file.name)
+    if entry is None or entry.is_dir:
+        raise CorruptDataError(path, "it is missing")
+    if entry.nbytes != file.nbytes:
+        raise CorruptDataError(path, f"it has {entry.nbytes} bytes instead of {file.nbytes}")
+
+
+def check_file(
+    store: Store,
+    file: FileRecord,
+    format: Format,
+    watch: Callable[[Source], Source] = lambda source: source,
+) -> None:
+    """Check every byte of a component's file, without keeping it.
+
+    Args:
+        store: Its folder.
+        file: What was committed.
+        format: How it is written.
+        watch: Returns what to read instead of the file's source, to see what is read.
+
+    Raises:
+        CorruptDataError: The bytes are not what was written.
+        StorageError: They cannot be read.
+    """
+    _check_size(store, file)
+    with store.open(file.name) as source:
+        if _DIGEST[format](watch(source)) != file.digest:
+            raise CorruptDataError(source.name, _ALTERED[format])
+
+
+def digest_of_bytes(source: Source) -> str:
+    """Return the digest of all bytes of a source, read in order and by chunks."""
+    digest = xxhash.xxh3_128()
+    chunk = memoryview(bytearray(min(source.chunk_nbytes, source.nbytes)))
+    for offset in range(0, source.nbytes, source.chunk_nbytes):
+        part = chunk[: source.nbytes - offset]
+        source.read_into(offset, part)
+        digest.update(part)
+    return digest.hexdigest()
+
+
+_DIGEST: dict[Format, Callable[[Source], str]] = {
+    "pickle": digest_of_bytes,
+    "msgpack": msgpack.verify,
+}
+_ALTERED: dict[Format, str] = {
+    "pickle": "it does not match its digest",
+    "msgpack": "it is not the document that was committed",
+}
