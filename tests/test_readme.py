@@ -21,7 +21,7 @@ def test_ci_runs_the_readmes_test_command():
 def test_the_quick_start_runs(tmp_path, monkeypatch, ray_session, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))  # where Tune puts a sweep that is given no path
-    (code,) = _blocks("python")
+    code = _blocks("python")[0]
     assert len(code.strip().splitlines()) <= 30
     scope = {"__name__": "__main__"}
     exec(compile(code, "README.md", "exec"), scope)
@@ -30,6 +30,16 @@ def test_the_quick_start_runs(tmp_path, monkeypatch, ray_session, capsys):
     assert scope["model"].train()["training_iteration"] == 4
     assert scope["arrays"]["x"].tolist() == scope["best"].load()["x"].tolist()
     assert not [p for p in Path("served").rglob("*") if p.suffix == ".pkl"]
+
+
+def test_the_other_example_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(_blocks("python")[1], "README.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "model/body" in told
+    assert "step: 1 -> 2" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.zip", "runs"]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["2"]
 
 
 @pytest.mark.parametrize("path", ["examples/digits_sweep.py", "LICENSE", "CHANGELOG.md"])
