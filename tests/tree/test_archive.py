@@ -298,6 +298,8 @@ def test_a_killed_writer_leaves_the_old_archive(saved, archived, tmp_path):
     assert run.returncode == -signal.SIGKILL
     assert archived.read_bytes() == before
     assert [name for name in os.listdir(tmp_path) if ".tune_ckpt-" in name]  # it had begun
+    tc.archive(saved, archived)
+    assert not [name for name in os.listdir(tmp_path) if ".tune_ckpt-" in name]
 
 
 # ------------------------------------------------------------------------------ back to a folder

@@ -16,6 +16,8 @@ from typing import Any
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.formats.io import Sink
 from tune_ckpt.tree.copying import TreeFile, to_be_copied, tree_files
+from tune_ckpt.tree.leftovers import remove_leftovers
+from tune_ckpt.tree.local import LocalStore
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.store import open_parent, open_store
 from tune_ckpt.tree.writing import write_packed
@@ -62,6 +64,8 @@ def archive(path: Any, file: str | os.PathLike[str], *, filesystem: Any = None) 
     crcs = [0 if folder.filesystem is None else _copied(file, None) for file in files]
     members = place((file.path, file.nbytes, crc) for file, crc in zip(files, crcs, strict=True))
     folder.make()
+    if isinstance(folder, LocalStore):
+        remove_leftovers(folder.root / name)
     with folder.create(name, members[-1].end + len(directory(members))) as sink:
         _write(sink, members, files)
     return folder.path(name)
