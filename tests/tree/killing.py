@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 
 from tests.agents import trained
@@ -44,6 +45,12 @@ class FaultyFilesystem:
             return FaultyFilesystem(result, self._act, self._n, self._count) if streams else result
 
         return call
+
+
+def moments(what):
+    """Yield when to kill: at each operation of the main case, at each third of the others."""
+    step = 1 if what == "msgpack" else 3
+    return range(random.randint(1, step), 1000, step)
 
 
 def die():

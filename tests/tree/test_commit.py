@@ -10,6 +10,7 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent, trained
+from tests.tree.killing import moments
 from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
 from tune_ckpt.tree import commit, leftovers
 from tune_ckpt.tree.store import LocalStore
@@ -126,7 +127,7 @@ def _kill_at(n, path, what):
 @pytest.mark.parametrize("what", ["pickle", "msgpack", "durable", "base", "convert"])
 def test_killed_at_every_operation_a_reader_finds_old_or_new(tmp_path, what):
     steps = set()
-    for n in range(1, 1000):
+    for n in moments(what):
         path = tmp_path / str(n) / "c"
         trained(step=1).save_to_path(path, use_msgpack=False)
         code = _kill_at(n, path, what)

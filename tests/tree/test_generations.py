@@ -1,6 +1,7 @@
 """Saving where no folder can be exchanged: old or new, whatever happens and whoever else saves."""
 
 import os
+import random
 import signal
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import Agent, trained
 from tests.tree import killing
+from tests.tree.killing import moments
 from tune_ckpt.errors import (
     CorruptDataError,
     IncompleteCheckpointError,
@@ -153,7 +155,7 @@ def denied(handler, forward):
 @pytest.mark.parametrize("what", ["pickle", "msgpack", "convert"])
 def test_killed_at_every_operation_on_s3_a_reader_finds_old_or_new(s3, bucket, what):
     filesystem, steps = s3.filesystem(), set()
-    for n in range(1, 1000):
+    for n in moments(what):
         path = f"{bucket}/{n}"
         trained(1).save_to_path(path, filesystem=filesystem, use_msgpack=False)
         code = killing.run(killing.save_to_s3_and_die, s3.endpoint, path, what, n)
@@ -162,7 +164,7 @@ def test_killed_at_every_operation_on_s3_a_reader_finds_old_or_new(s3, bucket, w
         if code == 0:
             break
         assert code == -signal.SIGKILL
-        if n % 5 == 0:  # what was left behind is in no later save's way
+        if random.random() < 0.2:  # what was left behind is in no later save's way
             trained(3).save_to_path(path, filesystem=filesystem)
             assert Agent.from_checkpoint(path, filesystem).step == 3
     assert n > 40
@@ -192,7 +194,7 @@ def test_killed_at_every_operation_of_a_first_save_on_s3_there_is_all_or_an_erro
 @pytest.mark.parametrize("what", ["pickle", "msgpack", "convert"])
 def test_killed_at_every_operation_in_place_a_reader_finds_old_or_new(tmp_path, what, in_place):
     steps = set()
-    for n in range(1, 1000):
+    for n in moments(what):
         path = tmp_path / str(n)
         trained(1).save_to_path(path)
         code = killing.run(killing.save_in_place_and_die, str(path), what, n)
