@@ -27,6 +27,7 @@ FLOORS = {
     "sweep": 3,
     "tune_files": 3,
     "states": 3,
+    "rllib": 4,
     "tune": 4,
     "cli": 5,
 }
