@@ -16,6 +16,11 @@ version  Ray              what an Algorithm's folder holds
 from __future__ import annotations
 
 from tune_ckpt.rllib.config import load_config
+from tune_ckpt.rllib.convert import (
+    Converted,
+    convert_to_msgpack_checkpoint,
+    convert_to_msgpack_policy_checkpoint,
+)
 from tune_ckpt.rllib.counters import load_counters
 from tune_ckpt.rllib.info import get_checkpoint_info
 from tune_ckpt.rllib.spaces import load_spaces
@@ -24,6 +29,9 @@ from tune_ckpt.rllib.weights import load_weights
 
 __all__ = [
     "CheckpointVersion",
+    "Converted",
+    "convert_to_msgpack_checkpoint",
+    "convert_to_msgpack_policy_checkpoint",
     "get_checkpoint_info",
     "load_config",
     "load_counters",

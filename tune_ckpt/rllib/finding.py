@@ -82,6 +82,13 @@ class Part:
         return self.folder.metadata
 
     @property
+    def metadata_file(self) -> str:
+        """The name of its metadata file; RLlib's usual one where there is none."""
+        return next(
+            (name for name in RLLIB_METADATA if name in self._files), "rllib_checkpoint.json"
+        )
+
+    @property
     def format(self) -> str:
         """How its state is written, by RLlib's words."""
         return "msgpack" if self.state_file and is_msgpack(self.state_file) else "cloudpickle"

@@ -128,6 +128,7 @@ _JSON: dict[str, Callable[[Any], Any]] = {
     "dtype": lambda value: str(np.dtype(value)),
     "spaces": _spaces,
     "child_space": _of_json,
+    "charset": lambda value: "".join(sorted(value)),
 }
 
 # ------------------------------------------------------------------------- the spaces' own objects

@@ -1,0 +1,195 @@
+"""A checkpoint of RLlib's to msgpack, on its files alone: no Algorithm, environment or worker.
+
+What comes out is what RLlib itself reads. ``class_and_ctor_args.pkl``, in the trees of Ray 2.31 and
+newer, is copied: RLlib reads no other form of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, StorageError
+from tune_ckpt.formats import rllib_dialect
+from tune_ckpt.rllib.finding import ALGORITHM, POLICY, Part, find, open_part
+from tune_ckpt.rllib.plain import fields
+from tune_ckpt.rllib.portable import NOT_SERIALIZABLE, Carrying
+from tune_ckpt.tree.commit import can_stage, staging
+from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
+from tune_ckpt.tree.store import LocalStore, open_store
+
+_OLD_VERSION = "1.1"  # what RLlib writes, and reads, of the old API stack
+
+
+class Converted(str):
+    """Where a converted checkpoint is; it is the path, as RLlib's own functions return it.
+
+    Attributes:
+        not_carried: What msgpack could not hold, by its path; RLlib's mark stands in its place.
+    """
+
+    not_carried: tuple[Fault, ...] = ()
+
+
+def convert_to_msgpack_checkpoint(
+    checkpoint: Any, msgpack_checkpoint_dir: Any, *, filesystem: Any = None
+) -> Converted:
+    """Write a checkpoint of RLlib's again, as msgpack that RLlib reads.
+
+    This is RLlib's function of that name, on the files alone: nothing that they name is imported,
+    and no Algorithm is built. It takes any part of a checkpoint of versions 1.0 to 2.1; the version
+    of a tree becomes 2.1, others become 1.1.
+
+    Args:
+        checkpoint: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        msgpack_checkpoint_dir: The new checkpoint's folder, which must be empty or not exist.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both are to be looked up.
+
+    Returns:
+        The new folder's path, which also tells what was not carried, such as functions.
+
+    Raises:
+        NotACheckpointError: RLlib wrote nothing like it.
+        InvalidArgumentError: It is of a version that is not converted.
+        UnsupportedStateError: It holds values that msgpack cannot hold.
+        CorruptDataError, CorruptCheckpointError: It is damaged.
+        StorageError: The new folder is not empty, or cannot be written.
+    """
+    part, target = find(checkpoint, filesystem), open_store(msgpack_checkpoint_dir, filesystem)
+    if part.is_first_generation:
+        raise InvalidArgumentError("checkpoint", part.path, ("one of version 1.0 or newer",))
+    if target.list():
+        raise StorageError(target.location, "convert into", "the folder is not empty")
+    lost: list[Fault] = []
+    folder = _converted(part, "", lost)
+    _write(target, folder)
+    converted = Converted(target.location)
+    converted.not_carried = tuple(lost)
+    return converted
+
+
+def convert_to_msgpack_policy_checkpoint(
+    policy_checkpoint: Any, msgpack_checkpoint_dir: Any, *, filesystem: Any = None
+) -> Converted:
+    """Write a Policy's checkpoint again, as msgpack that RLlib reads.
+
+    See `convert_to_msgpack_checkpoint`, of which this is the part for one policy.
+
+    Raises:
+        NotACheckpointError: It is no Policy's checkpoint.
+    """
+    part = find(policy_checkpoint, filesystem)
+    if part.type != POLICY:
+        raise NotACheckpointError(part.path, f"it is one of a {part.type}, and no Policy")
+    return convert_to_msgpack_checkpoint(
+        policy_checkpoint, msgpack_checkpoint_dir, filesystem=filesystem
+    )
+
+
+# ------------------------------------------------------------------------------------ reading
+
+
+@dataclass
+class _Folder:
+    """A folder to be written: metadata last."""
+
+    files: dict[str, bytes | rllib_dialect.Stream] = field(default_factory=dict)
+    metadata: dict[str, bytes] = field(default_factory=dict)
+    children: dict[str, _Folder] = field(default_factory=dict)
+
+
+def _converted(part: Part, path: str, lost: list[Fault]) -> _Folder:
+    folder = _Folder()
+    for entry in part.folder.entries:
+        if not entry.is_dir and entry.name not in (part.state_file, *KNOWN_METADATA):
+            folder.files[entry.name] = part.folder.store.read_bytes(entry.name)
+    if part.state_file is not None and part.home is part.folder.store:
+        _add_state(folder, part, path, lost)
+    for name, store in part.folder.children():
+        folder.children[name] = _converted(open_part(store), f"{path}{name}/", lost)
+    return folder
+
+
+def _add_state(folder: _Folder, part: Part, path: str, lost: list[Fault]) -> None:
+    is_tree = part.folder.ctor is not None
+    carrying = Carrying(part.state_path, text_keys=not is_tree)
+    state = (_carry if is_tree else _OLD.get(part.type, _carry))(part.state, carrying)
+    lost += [Fault(path + fault.path, fault.reason) for fault in carrying.lost]
+    stem = str(part.state_file).rpartition(".")[0]
+    name = stem + (".msgpack" if is_tree else ".msgpck")
+    folder.files[name] = rllib_dialect.pack(state)
+    told = {**part.metadata, "checkpoint_version": CHECKPOINT_VERSION, RLLIB_FIELDS[STATE]: stem}
+    if not is_tree:
+        told |= {"type": part.type, "checkpoint_version": _OLD_VERSION, "format": "msgpack"}
+        told |= {RLLIB_FIELDS[STATE]: name}
+    folder.metadata[part.metadata_file] = json.dumps(told).encode()
+
+
+def _carry(state: Any, carrying: Carrying) -> Any:
+    return carrying.state(state)
+
+
+# --------------------------------------------------------------------------- the old API stack
+
+
+_REPLACED = {"policy_spec", "checkpoint_version"}
+
+
+def _old_policy(state: Any, carrying: Carrying) -> dict[str, Any]:
+    spec = fields(state.get("policy_spec")) or {}
+    config = _old_config(spec.get("config"), carrying, "policy_spec", "config")
+    rest = {key: value for key, value in state.items() if key not in _REPLACED}
+    told = {**carrying.state({**spec, "config": None}, "policy_spec"), "config": config}
+    return {**carrying.state(rest), "policy_spec": told, "checkpoint_version": _OLD_VERSION}
+
+
+def _old_algorithm(state: Any, carrying: Carrying) -> dict[str, Any]:
+    worker = dict(fields(state.get("worker")) or {})
+    for name in fields(worker.get("filters")) or {}:
+        carrying.mark(("worker", "filters", name), "the filter's state")
+    if worker:  # what RLlib writes there in any case
+        functions = dict.fromkeys(("policy_mapping_fn", "is_policy_to_train"), NOT_SERIALIZABLE)
+        worker |= {"filters": {}, **functions}
+    told = {
+        "worker": carrying.state(worker, "worker"),
+        "config": _old_config(state.get("config"), carrying, "config"),
+        "checkpoint_version": _OLD_VERSION,
+    }
+    return {**carrying.state({k: v for k, v in state.items() if k not in told}), **told}
+
+
+def _old_config(config: Any, carrying: Carrying, *steps: str) -> dict[str, Any]:
+    told = dict(fields(config) or {})
+    told.pop("stats_cls_lookup", None)  # classes of RLlib's own, which it finds again
+    if "callbacks_class" in told:
+        told["callbacks"] = told.pop("callbacks_class")
+    made: dict[str, Any] = carrying.state(told, *steps)
+    return made
+
+
+_OLD: dict[str, Callable[[Any, Carrying], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}
+
+# ------------------------------------------------------------------------------------ writing
+
+
+def _write(target: Store, folder: _Folder) -> None:
+    if isinstance(target, LocalStore) and can_stage(target):
+        with staging(target, lambda _: ()) as place:
+            _write_files(place.store, folder)
+    else:
+        _write_files(target, folder)
+
+
+def _write_files(store: Store, folder: _Folder) -> None:
+    store.make()
+    for name, child in folder.children.items():
+        _write_files(store.child(name), child)
+    for name, data in (*folder.files.items(), *folder.metadata.items()):
+        if isinstance(data, bytes):
+            store.write_bytes(name, data)
+        else:
+            with store.create(name, data.nbytes) as sink:
+                data.write(sink)
