@@ -7,11 +7,18 @@ newer, is copied: RLlib reads no other form of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, StorageError
+from tune_ckpt.errors import (
+    Fault,
+    InvalidArgumentError,
+    NotACheckpointError,
+    PickleReadError,
+    StorageError,
+    UnsupportedStateError,
+)
 from tune_ckpt.formats import rllib_dialect
 from tune_ckpt.rllib.finding import ALGORITHM, POLICY, Part, find, open_part
 from tune_ckpt.rllib.plain import fields
@@ -63,11 +70,13 @@ def convert_to_msgpack_checkpoint(
         raise InvalidArgumentError("checkpoint", part.path, ("one of version 1.0 or newer",))
     if target.list():
         raise StorageError(target.location, "convert into", "the folder is not empty")
-    lost: list[Fault] = []
-    folder = _converted(part, "", lost)
+    conversion = _Conversion()
+    folder = conversion.folder(part, "")
+    if conversion.refused:
+        raise UnsupportedStateError(tuple(conversion.refused))
     _write(target, folder)
     converted = Converted(target.location)
-    converted.not_carried = tuple(lost)
+    converted.not_carried = tuple(conversion.lost)
     return converted
 
 
@@ -101,64 +110,85 @@ class _Folder:
     children: dict[str, _Folder] = field(default_factory=dict)
 
 
-def _converted(part: Part, path: str, lost: list[Fault]) -> _Folder:
-    folder = _Folder()
-    for entry in part.folder.entries:
-        if not entry.is_dir and entry.name not in (part.state_file, *KNOWN_METADATA):
-            folder.files[entry.name] = part.folder.store.read_bytes(entry.name)
-    if part.state_file is not None and part.home is part.folder.store:
-        _add_state(folder, part, path, lost)
-    for name, store in part.folder.children():
-        folder.children[name] = _converted(open_part(store), f"{path}{name}/", lost)
-    return folder
+class _Conversion:
+    """Reads a checkpoint's folders, and gathers what could not be carried or written."""
+
+    def __init__(self) -> None:
+        self.lost: list[Fault] = []
+        self.refused: list[Fault] = []
+
+    def folder(self, part: Part, path: str) -> _Folder:
+        """Return what shall be written instead of a folder."""
+        folder = _Folder()
+        for entry in part.folder.entries:
+            if not entry.is_dir and entry.name not in (part.state_file, *KNOWN_METADATA):
+                folder.files[entry.name] = part.folder.store.read_bytes(entry.name)
+        if part.state_file is not None and part.home is part.folder.store:
+            self._add_state(folder, part, path)
+        for name, store in part.folder.children():
+            folder.children[name] = self.folder(open_part(store), f"{path}{name}/")
+        return folder
+
+    def _add_state(self, folder: _Folder, part: Part, path: str) -> None:
+        is_tree = part.folder.ctor is not None
+        stem = str(part.state_file).rpartition(".")[0]
+        name = stem + (".msgpack" if is_tree else ".msgpck")
+        carrying = Carrying(part.state_path, text_keys=not is_tree)
+        carry = Carrying.state if is_tree else _OLD.get(part.type, Carrying.state)
+        try:
+            folder.files[name] = rllib_dialect.pack(carry(carrying, part.state))
+        except UnsupportedStateError as error:
+            self.refused += _below(path, error.faults)
+        except RecursionError as error:
+            reason = "it is nested too deeply, or contains itself"
+            raise PickleReadError(part.state_path, reason) from error
+        self.lost += _below(path, carrying.lost)
+        metadata = {**part.metadata, **(_tree_facts(stem) if is_tree else _old_facts(part, name))}
+        folder.metadata[part.metadata_file] = json.dumps(metadata).encode()
 
 
-def _add_state(folder: _Folder, part: Part, path: str, lost: list[Fault]) -> None:
-    is_tree = part.folder.ctor is not None
-    carrying = Carrying(part.state_path, text_keys=not is_tree)
-    state = (_carry if is_tree else _OLD.get(part.type, _carry))(part.state, carrying)
-    lost += [Fault(path + fault.path, fault.reason) for fault in carrying.lost]
-    stem = str(part.state_file).rpartition(".")[0]
-    name = stem + (".msgpack" if is_tree else ".msgpck")
-    folder.files[name] = rllib_dialect.pack(state)
-    told = {**part.metadata, "checkpoint_version": CHECKPOINT_VERSION, RLLIB_FIELDS[STATE]: stem}
-    if not is_tree:
-        told |= {"type": part.type, "checkpoint_version": _OLD_VERSION, "format": "msgpack"}
-        told |= {RLLIB_FIELDS[STATE]: name}
-    folder.metadata[part.metadata_file] = json.dumps(told).encode()
+def _below(path: str, faults: Iterable[Fault]) -> list[Fault]:
+    return [Fault(path + fault.path, fault.reason) for fault in faults]
 
 
-def _carry(state: Any, carrying: Carrying) -> Any:
-    return carrying.state(state)
+def _tree_facts(stem: str) -> dict[str, Any]:
+    return {RLLIB_FIELDS[STATE]: stem, "checkpoint_version": CHECKPOINT_VERSION}
+
+
+def _old_facts(part: Part, name: str) -> dict[str, Any]:
+    facts = {"type": part.type, "checkpoint_version": _OLD_VERSION, "format": "msgpack"}
+    return {**facts, RLLIB_FIELDS[STATE]: name}
 
 
 # --------------------------------------------------------------------------- the old API stack
 
 
-_REPLACED = {"policy_spec", "checkpoint_version"}
+_REPLACED = {"policy_spec", "worker", "config", "checkpoint_version"}
 
 
-def _old_policy(state: Any, carrying: Carrying) -> dict[str, Any]:
-    spec = fields(state.get("policy_spec")) or {}
-    config = _old_config(spec.get("config"), carrying, "policy_spec", "config")
-    rest = {key: value for key, value in state.items() if key not in _REPLACED}
-    told = {**carrying.state({**spec, "config": None}, "policy_spec"), "config": config}
-    return {**carrying.state(rest), "policy_spec": told, "checkpoint_version": _OLD_VERSION}
+def _rest(state: Any, carrying: Carrying) -> dict[str, Any]:
+    kept = {key: item for key, item in (fields(state) or {}).items() if key not in _REPLACED}
+    made: dict[str, Any] = carrying.state(kept)
+    return {**made, "checkpoint_version": _OLD_VERSION}
 
 
-def _old_algorithm(state: Any, carrying: Carrying) -> dict[str, Any]:
-    worker = dict(fields(state.get("worker")) or {})
+def _old_policy(carrying: Carrying, state: Any) -> dict[str, Any]:
+    spec = fields((fields(state) or {}).get("policy_spec")) or {}
+    told = carrying.state({**spec, "config": None}, "policy_spec")
+    told["config"] = _old_config(spec.get("config"), carrying, "policy_spec", "config")
+    return {**_rest(state, carrying), "policy_spec": told}
+
+
+def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
+    told = fields(state) or {}
+    worker = dict(fields(told.get("worker")) or {})
     for name in fields(worker.get("filters")) or {}:
         carrying.mark(("worker", "filters", name), "the filter's state")
     if worker:  # what RLlib writes there in any case
         functions = dict.fromkeys(("policy_mapping_fn", "is_policy_to_train"), NOT_SERIALIZABLE)
         worker |= {"filters": {}, **functions}
-    told = {
-        "worker": carrying.state(worker, "worker"),
-        "config": _old_config(state.get("config"), carrying, "config"),
-        "checkpoint_version": _OLD_VERSION,
-    }
-    return {**carrying.state({k: v for k, v in state.items() if k not in told}), **told}
+    config = _old_config(told.get("config"), carrying, "config")
+    return {**_rest(state, carrying), "config": config, "worker": carrying.state(worker, "worker")}
 
 
 def _old_config(config: Any, carrying: Carrying, *steps: str) -> dict[str, Any]:
@@ -170,7 +200,7 @@ def _old_config(config: Any, carrying: Carrying, *steps: str) -> dict[str, Any]:
     return made
 
 
-_OLD: dict[str, Callable[[Any, Carrying], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}
+_OLD: dict[str, Callable[[Carrying, Any], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}
 
 # ------------------------------------------------------------------------------------ writing
 
