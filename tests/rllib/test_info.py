@@ -162,6 +162,22 @@ def test_a_component_of_the_users_own_class_is_known_by_what_is_below(tmp_path, 
     assert get_checkpoint_info(file.parent)["type"] == kind
 
 
+def test_types_are_told_by_classes_where_states_have_no_names_of_their_own(tmp_path):
+    # Whatever RLlib calls the state's file.
+    case = one("ray2.40.0-py3.10-new-ppo-single")
+    shutil.copytree(case.path, tmp_path / "c")
+    module = "learner_group/learner/rl_module/default_policy"
+    for part, kind in (("", "Algorithm"), (module, "RLModule")):
+        (file,) = (tmp_path / "c" / part).glob("*_state.p*")
+        name = f"state{file.suffix}"
+        file.rename(file.parent / name)
+        (metadata,) = file.parent.glob("*.json")
+        told = {**json.loads(metadata.read_text()), "state_file": name}
+        metadata.write_text(json.dumps(told))
+        assert get_checkpoint_info(file.parent)["type"] == kind
+    assert get_checkpoint_info(tmp_path / "c")["parameters"] == {"default_policy": 141}
+
+
 class Mine:
     pass
 

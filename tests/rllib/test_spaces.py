@@ -1,6 +1,7 @@
 """Spaces of every generation, as plain data."""
 
 import pickle
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -67,6 +68,25 @@ def test_every_kind_is_the_same_from_its_object_and_from_rllibs_json(tmp_path, s
     of_object, of_json = _module(tmp_path / "m", space), _policy(tmp_path / "p", space)
     np.testing.assert_equal(of_object, of_json)
     assert of_object["space"].replace("-", "") == type(space).__name__.lower()
+
+
+class PolicySpec(NamedTuple):
+    """As Ray 1 has it."""
+
+    policy_class: object
+    observation_space: object
+    action_space: object
+    config: object
+
+
+@pytest.mark.parametrize("kind", [PolicySpec, lambda *values: values], ids=["named", "plain"])
+def test_specs_of_ray_1_are_tuples(tmp_path, kind):
+    specs = {"p": kind(None, SPACES.Discrete(3), SPACES.MultiBinary(2), {})}
+    worker = {"state": {"p": {"weights": {}}}, "policy_specs": specs}
+    (tmp_path / "checkpoint-3").write_bytes(pickle.dumps({"worker": pickle.dumps(worker)}))
+    found = load_spaces(tmp_path)
+    assert found["observation_space"] == {"space": "discrete", "n": 3, "start": 0}
+    assert found["action_space"] == {"space": "multi-binary", "n": 2}
 
 
 def test_a_space_of_the_users_own_is_told_by_its_fields(tmp_path):

@@ -34,8 +34,12 @@ _TUNE_METADATA = ".tune_metadata"
 _MODULE_METADATA, _LEARNER_METADATA = "rl_module_metadata.json", "learner_state.json"
 
 # What tells a component's type: how its class's name ends; else what is below; else its own name.
-_TYPE_OF_CLASS = ("EnvRunner", "LearnerGroup", "Learner", "Optimizer")
+_TYPE_OF_CLASS = {
+    **{name: name for name in ("EnvRunner", "LearnerGroup", "Learner")},
+    **{"MultiRLModule": MODULES, "MultiAgentRLModule": MODULES, "RLModule": MODULE},
+}
 _TYPE_OF_CHILD = {
+    "learner_group": ALGORITHM,
     "env_to_module_connector": "EnvRunner",
     "learner": "LearnerGroup",
     "rl_module": "Learner",
@@ -175,7 +179,7 @@ class Part:
         module, _, name = self.folder.cls.partition(":")
         if module.startswith("ray.rllib.connectors."):
             return "ConnectorPipelineV2" if name.endswith("Pipeline") else "ConnectorV2"
-        by_class = (known for known in _TYPE_OF_CLASS if name.endswith(known))
+        by_class = (kind for end, kind in _TYPE_OF_CLASS.items() if name.endswith(end))
         by_child = (kind for child, kind in _TYPE_OF_CHILD.items() if child in self._folders)
         by_folder = _TYPE_OF_FOLDER.get(self.name, "Checkpointable")
         return next(by_class, None) or next(by_child, None) or by_folder

@@ -12,6 +12,7 @@ from tune_ckpt.rllib.finding import ALGORITHM, MODULE, MODULES, POLICIES, POLICY
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.reading import read_nested
 
+SPEC = ("policy_class", "observation_space", "action_space", "config")
 DEFAULT = "default_policy"  # RLlib's name for the only one
 
 # The folders that lead to policies or modules, the nearest to acting first.
@@ -67,8 +68,12 @@ class Policy:
 
     @property
     def spec(self) -> dict[Any, Any]:
-        """Its PolicySpec's fields."""
-        return fields(self.state.get("policy_spec", self.told)) or {}
+        """Its PolicySpec's fields; in Ray 1 it is a tuple."""
+        spec = self.state.get("policy_spec", self.told)
+        values = getattr(spec, "args", spec)
+        if isinstance(values, tuple) and len(values) == len(SPEC):
+            return dict(zip(SPEC, values, strict=True))
+        return fields(spec) or {}
 
 
 @dataclass(frozen=True)
