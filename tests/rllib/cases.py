@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import CORPUS
@@ -44,6 +45,16 @@ class Case:
         if value == "None":
             return None
         return value.replace("<CKPT>", str(self.path)) if isinstance(value, str) else value
+
+    @property
+    def observations(self):
+        """Observations of its environment."""
+        return np.load(self.folder / "obs.npy")
+
+    @property
+    def outputs(self):
+        """What its models made of them."""
+        return np.load(self.folder / "expected_outputs.npz")
 
     @property
     def file(self):

@@ -214,12 +214,17 @@ def _arrays(state):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["ray2.40.0-py3.10-new-ppo-single_module", "ray2.43.0"])
 def test_rllib_restores_a_module(tmp_path, name):
+    import torch
     from ray.rllib.core.rl_module.rl_module import RLModule
 
     case = one(name)
     converted = convert_to_msgpack_checkpoint(case.path, tmp_path / "c")
-    state = RLModule.from_checkpoint(converted).get_state()
-    np.testing.assert_equal(_arrays(state), load_weights(case.path))
+    module = RLModule.from_checkpoint(converted)
+    np.testing.assert_equal(_arrays(module.get_state()), load_weights(case.path))
+    with torch.no_grad():
+        found = module.forward_inference({"obs": torch.from_numpy(case.observations)})
+    expected = case.outputs["__module__/inference/action_dist_inputs"]
+    np.testing.assert_allclose(found["action_dist_inputs"].numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.slow
@@ -251,6 +256,13 @@ def test_rllib_restores_a_policy_with_its_optimizer(tmp_path, ray_session):
     assert len(optimizer.state_dict()["state"]) == 12
 
 
+def _logits(policy, observations):
+    import torch
+
+    with torch.no_grad():
+        return policy.model({"obs": torch.from_numpy(observations)})[0].numpy()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_rllib_restores_a_policy_of_ray_2_3_that_it_cannot_unpickle(tmp_path, ray_session):
@@ -263,3 +275,5 @@ def test_rllib_restores_a_policy_of_ray_2_3_that_it_cannot_unpickle(tmp_path, ra
     np.testing.assert_equal(policy.get_weights(), load_weights(case.path))
     (optimizer,) = policy._optimizers
     assert len(optimizer.state_dict()["state"]) == 12
+    found, expected = _logits(policy, case.observations), case.outputs["__policy__/logits"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)

@@ -23,6 +23,7 @@ from tune_ckpt.rllib.convert import (
 )
 from tune_ckpt.rllib.counters import load_counters
 from tune_ckpt.rllib.info import get_checkpoint_info
+from tune_ckpt.rllib.msgpack import try_import_msgpack
 from tune_ckpt.rllib.spaces import load_spaces
 from tune_ckpt.rllib.versions import CheckpointVersion
 from tune_ckpt.rllib.weights import load_weights
@@ -37,4 +38,5 @@ __all__ = [
     "load_counters",
     "load_spaces",
     "load_weights",
+    "try_import_msgpack",
 ]
