@@ -86,6 +86,12 @@ def test_filters_that_are_lost_are_told(tmp_path):
     assert "worker/filters/default_policy" in {fault.path for fault in converted.not_carried}
 
 
+def test_an_algorithm_that_was_not_trained_counts_from_zero(tmp_path):
+    state = {"algorithm_class": None, "worker": {"policy_ids": []}, "counters": {}}
+    found, _ = _converted(tmp_path, state, "algorithm_state")
+    assert found["counters"]["num_env_steps_sampled"] == 0
+
+
 def test_optimizers_are_carried_with_their_numbers_as_text(tmp_path):
     case = one("ray2.10.0-py3.10-old-ppo-multi")
     convert_to_msgpack_checkpoint(case.path, tmp_path / "c")

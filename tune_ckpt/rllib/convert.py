@@ -188,7 +188,14 @@ def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
         functions = dict.fromkeys(("policy_mapping_fn", "is_policy_to_train"), NOT_SERIALIZABLE)
         worker |= {"filters": {}, **functions}
     config = _old_config(told.get("config"), carrying, "config")
-    return {**_rest(state, carrying), "config": config, "worker": carrying.state(worker, "worker")}
+    made = {**_rest(state, carrying), "config": config, "worker": carrying.state(worker, "worker")}
+    return {**made, "counters": {**_NO_COUNTS, **(made.get("counters") or {})}}
+
+
+# RLlib counts in a dict that has zero for what is missing; msgpack's dicts have not.
+_NO_COUNTS = {
+    f"num_{unit}_steps_{what}": 0 for unit in ("env", "agent") for what in ("sampled", "trained")
+}
 
 
 def _old_config(config: Any, carrying: Carrying, *steps: str) -> dict[str, Any]:
