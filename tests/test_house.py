@@ -27,6 +27,7 @@ FLOORS = {
     "sweep": 3,
     "tune_files": 3,
     "states": 3,
+    "rllib": 4,
     "tune": 4,
     "cli": 5,
 }
@@ -98,6 +99,7 @@ HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich"
         "import tune_ckpt",
         "from tune_ckpt import load_state, save_state, verify, check, Checkpointable",
         "from tune_ckpt import describe, diff",
+        "from tune_ckpt.rllib import load_weights, convert_to_msgpack_checkpoint",
         "from tune_ckpt import best_checkpoint, rank_checkpoints",
     ],
 )

@@ -14,14 +14,14 @@ from tests.portable_values import values
 REPO = Path(__file__).parents[1]
 
 
-def _interpreter(version):
+def find_interpreter(version):
     """Return an interpreter that pyenv has, or one on PATH; None where there is none."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = sorted(root.glob(f"{version}.*/bin/python"))
     return str(found[-1]) if found else shutil.which(f"python{version}")
 
 
-def _bare_environment(interpreter, folder):
+def bare_environment(interpreter, folder):
     subprocess.run([interpreter, "-m", "venv", str(folder)], check=True)
     python = str(folder / "bin" / "python")
     install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
@@ -32,10 +32,10 @@ def _bare_environment(interpreter, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
 def test_a_state_is_equal_in_another_python_without_ray(tmp_path, version):
-    interpreter = _interpreter(version)
+    interpreter = find_interpreter(version)
     if interpreter is None:
         pytest.skip(f"there is no Python {version} here")
-    python = _bare_environment(interpreter, tmp_path / "venv")
+    python = bare_environment(interpreter, tmp_path / "venv")
     tc.save_state(values(), tmp_path / "c")
     script = [python, "-W", "error", str(REPO / "tests" / "portable_values.py")]
     environment = {**os.environ, "PYTHONPATH": str(REPO)}

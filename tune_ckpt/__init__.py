@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
+    from tune_ckpt.rllib.info import get_checkpoint_info
     from tune_ckpt.states import load_state, restore, restore_object, save, save_state
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
@@ -37,6 +38,7 @@ _HOMES = {
     "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
+    "rllib.info": ["get_checkpoint_info"],
     "states": ["load_state", "restore", "restore_object", "save", "save_state"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
@@ -68,6 +70,7 @@ __all__ = [
     "describe",
     "diff",
     "extract",
+    "get_checkpoint_info",
     "load_state",
     "rank_checkpoints",
     "register_adapter",

@@ -147,6 +147,24 @@ class ComponentNotFoundError(TuneCkptError):
 
 
 @dataclass(eq=False)
+class NotInCheckpointError(TuneCkptError):
+    """A checkpoint was read, but does not hold what was asked for.
+
+    Attributes:
+        path: The checkpoint.
+        wanted: What was asked for.
+        reason: Why it is not there, or where it may be instead.
+    """
+
+    path: str
+    wanted: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} holds no {self.wanted}: {self.reason}."
+
+
+@dataclass(eq=False)
 class UntrustedPickleError(TuneCkptError):
     """A pickle names things outside the table of harmless ones, and nobody trusted it.
 

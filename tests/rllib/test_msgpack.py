@@ -1,0 +1,44 @@
+"""msgpack as RLlib's `try_import_msgpack` returns it, but without patching anything."""
+
+import io
+
+import msgpack
+import msgpack_numpy
+import numpy as np
+import pytest
+
+from tune_ckpt.errors import CorruptDataError, UnsupportedStateError, UntrustedPickleError
+from tune_ckpt.rllib import try_import_msgpack
+
+STATE = {"w": np.arange(6, dtype="f4").reshape(2, 3), 7: [1, None, "x"], "n": np.float64(0.5)}
+
+
+def test_msgpack_itself_is_left_alone():
+    before = dict(vars(msgpack))
+    ours = try_import_msgpack(error=True)
+    assert ours is not msgpack
+    ours.loads(ours.dumps(STATE))
+    assert dict(vars(msgpack)) == before
+    with pytest.raises(TypeError):
+        msgpack.packb(STATE)
+
+
+def test_files_are_those_of_rllib():
+    ours, file = try_import_msgpack(), io.BytesIO()
+    ours.dump(STATE, file)
+    theirs = msgpack.packb(STATE, default=msgpack_numpy.encode)
+    np.testing.assert_equal(ours.load(io.BytesIO(theirs), strict_map_key=False), STATE)
+    read = msgpack.unpackb(file.getvalue(), object_hook=msgpack_numpy.decode, strict_map_key=False)
+    np.testing.assert_equal(read, STATE)
+    np.testing.assert_equal(ours.unpackb(ours.packb(STATE), raw=False), STATE)
+
+
+def test_what_cannot_be_read_or_written_is_an_error_of_ours():
+    ours = try_import_msgpack()
+    with pytest.raises(UnsupportedStateError, match="f: "):
+        ours.dumps({"f": print})
+    with pytest.raises(CorruptDataError):
+        ours.loads(b"\xc1")
+    objects = msgpack.packb(np.array([print]), default=msgpack_numpy.encode)
+    with pytest.raises(UntrustedPickleError, match="print"):
+        ours.loads(objects)

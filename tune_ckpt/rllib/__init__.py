@@ -1,0 +1,42 @@
+"""RLlib's checkpoints of every generation, read without Ray: nothing in them is imported or called.
+
+=======  ===============  ========================================================================
+version  Ray              what an Algorithm's folder holds
+=======  ===============  ========================================================================
+0.1      up to 2.0        ``checkpoint-<N>``: one pickle, with the policies' states in another one
+1.0      2.1 to 2.3       ``algorithm_state.pkl``, ``policies/<id>/policy_state.pkl``
+1.1      2.4 to today     the same, or ``.msgpck``; the old API stack writes it still
+1.2      2.5 to 2.30      1.1, and ``learner/module_state/<id>/module_state_dir/module_state.pt``
+2.0      2.31 to 2.40     a tree of components, ``learner_group/learner/rl_module/<id>/...``, whose
+                          modules' states are ``module_state.pt``
+2.1      2.41 to today    the same tree, all of it ``.pkl`` or ``.msgpack``
+=======  ===============  ========================================================================
+"""
+
+from __future__ import annotations
+
+from tune_ckpt.rllib.config import load_config
+from tune_ckpt.rllib.convert import (
+    Converted,
+    convert_to_msgpack_checkpoint,
+    convert_to_msgpack_policy_checkpoint,
+)
+from tune_ckpt.rllib.counters import load_counters
+from tune_ckpt.rllib.info import get_checkpoint_info
+from tune_ckpt.rllib.msgpack import try_import_msgpack
+from tune_ckpt.rllib.spaces import load_spaces
+from tune_ckpt.rllib.versions import CheckpointVersion
+from tune_ckpt.rllib.weights import load_weights
+
+__all__ = [
+    "CheckpointVersion",
+    "Converted",
+    "convert_to_msgpack_checkpoint",
+    "convert_to_msgpack_policy_checkpoint",
+    "get_checkpoint_info",
+    "load_config",
+    "load_counters",
+    "load_spaces",
+    "load_weights",
+    "try_import_msgpack",
+]
