@@ -16,6 +16,7 @@ FLOORS = {
     "version": 0,
     "formats": 1,
     "tree": 2,
+    "actors": 3,
     "adapters": 3,
     "checkpointable": 3,
     "components": 3,
@@ -98,6 +99,7 @@ HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich"
         "import tune_ckpt",
         "from tune_ckpt import load_state, save_state, verify, check, Checkpointable",
         "from tune_ckpt import describe, diff",
+        "from tune_ckpt import ActorGroup, save, restore",
         "from tune_ckpt import best_checkpoint, rank_checkpoints",
     ],
 )

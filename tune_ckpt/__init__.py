@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tune_ckpt.version import __version__
 
 if TYPE_CHECKING:
+    from tune_ckpt.actors import ActorGroup
     from tune_ckpt.adapters import register_adapter
     from tune_ckpt.checkpointable import Checkpointable
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
 _HOMES = {
+    "actors": ["ActorGroup"],
     "adapters": ["register_adapter"],
     "checkpointable": ["Checkpointable"],
     "convert": ["convert_to_msgpack_checkpoint"],
@@ -50,6 +52,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ActorGroup",
     "CheckpointCallback",
     "CheckpointRecord",
     "Checkpointable",

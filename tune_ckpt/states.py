@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tune_ckpt.actors import actors_of
 from tune_ckpt.adapters import adapter_of
 from tune_ckpt.checkpointable import Checkpointable
 from tune_ckpt.components import Loaded, component_of, load_for
@@ -99,7 +100,8 @@ def _nested(opened: OpenComponent, options: ReadOptions) -> Any:
 
 
 def _is_component(value: Any) -> bool:
-    return hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None
+    known = hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None
+    return known or actors_of(value) is not None
 
 
 def save(

@@ -30,9 +30,19 @@ class Component:
     cls: str
     state: Any
     ctor: Callable[[Format], Any] | None = None
-    components: dict[str, Component] = field(default_factory=dict)
+    components: dict[str, Node] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     names: FileNames = field(default_factory=FileNames)
+
+
+class Elsewhere(Protocol):
+    """A node whose object lives in another process, where it is packed."""
+
+    def pack(self, format: Format) -> PackedComponent:
+        """Return it packed, or raise what `pack_tree` raises."""
+
+
+Node = Component | Elsewhere
 
 
 class Packed(Protocol):
@@ -88,7 +98,7 @@ class _Pickled:
 _PACK: dict[Format, Callable[[Any], Packed]] = {"pickle": _Pickled, "msgpack": msgpack.pack}
 
 
-def pack_tree(component: Component, format: Format) -> PackedComponent:
+def pack_tree(component: Node, format: Format) -> PackedComponent:
     """Pack a tree.
 
     Raises:
@@ -104,8 +114,10 @@ def pack_tree(component: Component, format: Format) -> PackedComponent:
 
 
 def _pack(
-    component: Component, format: Format, path: tuple[str, ...], faults: list[Fault]
+    component: Node, format: Format, path: tuple[str, ...], faults: list[Fault]
 ) -> PackedComponent:
+    if not isinstance(component, Component):
+        return _pack_elsewhere(component, format, path, faults)
     check_names(component.components, component.names)
     values = {} if component.ctor is None else {CTOR: component.ctor(format)}
     values[STATE] = component.state
@@ -122,3 +134,15 @@ def _pack(
     }
     extra, names = component.extra, component.names
     return PackedComponent(component.cls, format, files, children, None, extra, names)
+
+
+def _pack_elsewhere(
+    node: Elsewhere, format: Format, path: tuple[str, ...], faults: list[Fault]
+) -> PackedComponent:
+    try:
+        return node.pack(format)
+    except UnsupportedStateError as error:
+        faults += [Fault("/".join((*path, f.path)), f.reason) for f in error.faults]
+    return PackedComponent(
+        "", format, {}, {}, None, {}, FileNames()
+    )  # never used: there are faults

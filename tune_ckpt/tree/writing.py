@@ -22,7 +22,7 @@ from tune_ckpt.tree.layout import (
     new_save,
 )
 from tune_ckpt.tree.local import LocalStore
-from tune_ckpt.tree.packing import Component, Packed, PackedComponent, pack_tree
+from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, check_file, open_tree, owned_names
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.version import __version__
@@ -48,7 +48,7 @@ class Saved:
 
 
 def save_tree(
-    component: Component,
+    component: Node,
     path: Any,
     format: Format,
     *,
