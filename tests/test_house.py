@@ -18,6 +18,7 @@ FLOORS = {
     "tree": 2,
     "actors": 3,
     "adapters": 3,
+    "background": 3,
     "checkpointable": 3,
     "components": 3,
     "classes": 3,

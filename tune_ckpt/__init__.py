@@ -14,13 +14,14 @@ from tune_ckpt.version import __version__
 if TYPE_CHECKING:
     from tune_ckpt.actors import ActorGroup
     from tune_ckpt.adapters import register_adapter
+    from tune_ckpt.background import PendingSave
     from tune_ckpt.checkpointable import Checkpointable
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
     from tune_ckpt.errors import TuneCkptError
     from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
-    from tune_ckpt.states import load_state, restore, restore_object, save, save_state
+    from tune_ckpt.states import load_state, restore, restore_object, save, save_async, save_state
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
     from tune_ckpt.tree.diff import diff
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "actors": ["ActorGroup"],
     "adapters": ["register_adapter"],
+    "background": ["PendingSave"],
     "checkpointable": ["Checkpointable"],
     "convert": ["convert_to_msgpack_checkpoint"],
     "errors": ["TuneCkptError"],
     "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
-    "states": ["load_state", "restore", "restore_object", "save", "save_state"],
+    "states": ["load_state", "restore", "restore_object", "save", "save_async", "save_state"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],
@@ -58,6 +60,7 @@ __all__ = [
     "Checkpointable",
     "CheckpointableMixin",
     "CheckpointableTrainable",
+    "PendingSave",
     "Reference",
     "Saved",
     "TuneCkptError",
@@ -77,6 +80,7 @@ __all__ = [
     "restore",
     "restore_object",
     "save",
+    "save_async",
     "save_state",
     "verify",
 ]

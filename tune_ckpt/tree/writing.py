@@ -75,6 +75,18 @@ def save_tree(
         StorageError: The storage refuses; what was there is untouched.
     """
     packed = pack_tree(component, format)
+    return write_tree(packed, path, filesystem=filesystem, base=base, durable=durable)
+
+
+def write_tree(
+    packed: PackedComponent,
+    path: Any,
+    *,
+    filesystem: Any = None,
+    base: Any = None,
+    durable: bool = False,
+) -> Saved:
+    """Save a tree that is packed already; for the rest, see `save_tree`."""
     store = open_store(path, filesystem)
     opened = None if base is None else open_tree(open_store(base, filesystem))
     return write_packed(store.durable() if durable else store, packed, opened)
