@@ -120,7 +120,7 @@ def _spoil(value, seen):
             value.clear()
     elif isinstance(value, np.ndarray):
         if value.flags.writeable and value.dtype.kind in "biufc":
-            value[...] = np.array(~value.view(bool) if value.dtype.kind == "b" else value + 1)
+            value[...] = np.logical_not(value)
     elif isinstance(value, bytearray):
         value[:] = bytes(len(value))
     elif isinstance(value, random.Random):
