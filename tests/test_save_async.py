@@ -120,7 +120,8 @@ def _spoil(value, seen):
             value.clear()
     elif isinstance(value, np.ndarray):
         if value.flags.writeable and value.dtype.kind in "biufc":
-            value[...] = np.logical_not(value)
+            with np.errstate(all="ignore"):
+                value[...] = np.logical_not(value)
     elif isinstance(value, bytearray):
         value[:] = bytes(len(value))
     elif isinstance(value, random.Random):

@@ -18,7 +18,7 @@ from typing import Any
 
 from tune_ckpt.errors import SaveInFlightError
 from tune_ckpt.tree.layout import Format
-from tune_ckpt.tree.packing import Node, pack_tree
+from tune_ckpt.tree.packing import Node
 from tune_ckpt.tree.snapshot import Arena, snapshot
 from tune_ckpt.tree.writing import Saved, write_tree
 
@@ -105,7 +105,7 @@ class Saver:
         """
         with self._alone(wait):
             self._settle()
-            packed = snapshot(pack_tree(component(), format), self._arena)
+            packed = snapshot(component(), format, self._arena)
             self._pending = _in_background(path, lambda: write_tree(packed, path, **options))
             return self._pending
 

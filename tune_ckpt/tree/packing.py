@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -82,24 +82,43 @@ class PackedComponent:
     names: FileNames
 
 
-class _Pickled:
-    def __init__(self, value: Any) -> None:
-        self._data = pickle.dumps(value)
-        self.nbytes = len(self._data)
+class Plain:
+    """Content that is in memory of its own.
+
+    Args:
+        data: The content.
+        digest: Its digest, where that is not the digest of the bytes themselves.
+    """
+
+    def __init__(self, data: bytes | memoryview, digest: str | None = None) -> None:
+        self._data = data
+        self._digest = digest
+        self.nbytes = len(data)
 
     def digest(self) -> str:
-        return xxhash.xxh3_128_hexdigest(self._data)
+        """Return the digest."""
+        return self._digest or xxhash.xxh3_128_hexdigest(self._data)
 
     def write(self, sink: Sink) -> str:
+        """Write it and return its digest."""
         sink.write_at(0, self._data)
         return self.digest()
 
 
-_PACK: dict[Format, Callable[[Any], Packed]] = {"pickle": _Pickled, "msgpack": msgpack.pack}
+Packers = Mapping[Format, Callable[[Any], Packed]]
+PACKERS: Packers = {
+    "pickle": lambda value: Plain(pickle.dumps(value)),
+    "msgpack": msgpack.pack,
+}
 
 
-def pack_tree(component: Node, format: Format) -> PackedComponent:
+def pack_tree(component: Node, format: Format, packers: Packers = PACKERS) -> PackedComponent:
     """Pack a tree.
+
+    Args:
+        component: The tree.
+        format: How its files are to be packed.
+        packers: What packs one file, by format.
 
     Raises:
         UnsupportedStateError: The format cannot bring back some values; all of the whole tree are
@@ -107,14 +126,18 @@ def pack_tree(component: Node, format: Format) -> PackedComponent:
         InvalidNameError: A component's name cannot be a folder.
     """
     faults: list[Fault] = []
-    packed = _pack(component, format, (), faults)
+    packed = _pack(component, format, packers, (), faults)
     if faults:
         raise UnsupportedStateError(tuple(faults))
     return packed
 
 
 def _pack(
-    component: Node, format: Format, path: tuple[str, ...], faults: list[Fault]
+    component: Node,
+    format: Format,
+    packers: Packers,
+    path: tuple[str, ...],
+    faults: list[Fault],
 ) -> PackedComponent:
     if not isinstance(component, Component):
         return _pack_elsewhere(component, format, path, faults)
@@ -124,12 +147,12 @@ def _pack(
     files = {}
     for role, value in values.items():
         try:
-            files[role] = _PACK[format](value)
+            files[role] = packers[format](value)
         except UnsupportedStateError as error:
             place = path if role == STATE else (*path, component.names.file(role, format))
             faults += [Fault("/".join((*place, f.path)), f.reason) for f in error.faults]
     children = {
-        name: _pack(child, format, (*path, name), faults)
+        name: _pack(child, format, packers, (*path, name), faults)
         for name, child in component.components.items()
     }
     extra, names = component.extra, component.names

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tune_ckpt.formats.io import Sink
-from tune_ckpt.tree.packing import Packed, PackedComponent
+from tune_ckpt.tree.packing import Packed, PackedComponent, Plain
 
 
 def sendable(packed: PackedComponent) -> PackedComponent:
     """Return the same tree, with copies of what its files refer to."""
-    files: dict[str, Packed] = {role: _Bytes.of(file) for role, file in packed.files.items()}
+    files: dict[str, Packed] = {role: _Sendable.of(file) for role, file in packed.files.items()}
     components = {name: sendable(child) for name, child in packed.components.items()}
     return replace(packed, files=files, components=components)
 
 
-@dataclass(frozen=True)
-class _Bytes:
-    data: npt.NDArray[np.uint8]  # which Ray sends without copying it
-    known_digest: str
-
+class _Sendable(Plain):
     @classmethod
-    def of(cls, file: Packed) -> _Bytes:
+    def of(cls, file: Packed) -> _Sendable:
         sink = _Collecting(file.nbytes)
         digest = file.write(sink)
-        return cls(sink.data, digest)
+        return cls(sink.data.data, digest)
 
-    @property
-    def nbytes(self) -> int:
-        return self.data.nbytes
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (np.frombuffer(self._data, np.uint8), self._digest)  # Ray copies no array
 
-    def digest(self) -> str:
-        return self.known_digest
 
-    def write(self, sink: Sink) -> str:
-        sink.write_at(0, self.data.data)
-        return self.known_digest
+def _received(data: Any, digest: str) -> Plain:
+    return Plain(data.data, digest)
 
 
 class _Collecting:

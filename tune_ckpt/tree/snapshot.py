@@ -1,7 +1,7 @@
 """A packed component tree with memory of its own: what is saved later is what was packed now.
 
-A packed tree refers to the arrays that it was packed from; all else in it is bytes already. So a
-snapshot copies those arrays, and nothing else.
+A packed tree refers to the large arrays that it was packed from; all else in it is bytes already.
+So a snapshot copies those arrays, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,12 +9,26 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tune_ckpt.formats import pickle
 from tune_ckpt.formats.document import Document, in_threads
-from tune_ckpt.tree.packing import Packed, PackedComponent
+from tune_ckpt.formats.io import Sink
+from tune_ckpt.formats.pickle_lifted import Rebuild, drop, lift
+from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.packing import (
+    PACKERS,
+    Node,
+    Packed,
+    PackedComponent,
+    Packers,
+    Plain,
+    pack_tree,
+)
 
 _ALIGNMENT = 64
 _CHUNK_NBYTES = 2**24  # for each thread at a time
@@ -60,30 +74,81 @@ def _copy(targets: Sequence[Memory], sources: Sequence[Memory]) -> None:
     in_threads(lambda chunk: np.copyto(*chunk), chunks, nbytes)
 
 
-def snapshot(packed: PackedComponent, arena: Arena) -> PackedComponent:
-    """Return the same tree, independent of the objects that it was packed from.
+# ------------------------------------------------------------------------------- packed trees
+
+
+class _LatePickle:
+    """A pickle that is made when it is wanted, of what was lifted out of another."""
+
+    def __init__(
+        self, data: bytes, rebuild: Sequence[Rebuild], blobs: Sequence[memoryview]
+    ) -> None:
+        self.blobs = blobs
+        self._data = data
+        self._rebuild = rebuild
+
+    def over(self, blobs: Sequence[memoryview]) -> _LatePickle:
+        return _LatePickle(self._data, self._rebuild, blobs)
+
+    @cached_property
+    def _made(self) -> Plain:
+        parts = [make(blob) for make, blob in zip(self._rebuild, self.blobs, strict=True)]
+        return Plain(pickle.dumps(drop(self._data, parts)))
+
+    @property
+    def nbytes(self) -> int:
+        return self._made.nbytes
+
+    def digest(self) -> str:
+        return self._made.digest()
+
+    def write(self, sink: Sink) -> str:
+        return self._made.write(sink)
+
+
+def _pickle_late(value: Any) -> Packed:
+    data, lifted = lift(value)
+    if not lifted:
+        return Plain(data)
+    return _LatePickle(data, [one.rebuild for one in lifted], [one.memory for one in lifted])
+
+
+_PACKERS: Packers = {**PACKERS, "pickle": _pickle_late}
+
+
+def snapshot(component: Node, format: Format, arena: Arena) -> PackedComponent:
+    """Return a tree packed, and independent of the objects that it was made of.
 
     Args:
-        packed: The tree.
+        component: The tree.
+        format: How its files are packed.
         arena: Where the copies are made; an earlier snapshot in it is overwritten.
+
+    Raises:
+        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        InvalidNameError: A component's name cannot be a folder.
     """
-    blobs = [blob for document in _documents(packed) for blob in document.blobs]
+    packed = pack_tree(component, format, _PACKERS)
+    blobs = [blob for file in _referring(packed) for blob in file.blobs]
     return _over(packed, iter(arena.copies(blobs)))
 
 
-def _documents(packed: PackedComponent) -> Iterator[Document]:
-    for file in packed.files.values():
-        if isinstance(file, Document):
-            yield file
+_Referring = Document | _LatePickle  # the packed files that refer to memory of others
+
+
+def _referring(packed: PackedComponent) -> Iterator[_Referring]:
+    yield from (file for file in packed.files.values() if isinstance(file, _Referring))
     for child in packed.components.values():
-        yield from _documents(child)
+        yield from _referring(child)
 
 
 def _over(packed: PackedComponent, copies: Iterator[memoryview]) -> PackedComponent:
-    files: dict[str, Packed] = {
-        role: file.over([next(copies) for _ in file.blobs]) if isinstance(file, Document) else file
-        for role, file in packed.files.items()
-    }
+    def own(file: Packed) -> Packed:
+        if not isinstance(file, _Referring):
+            return file
+        return file.over([next(copies) for _ in file.blobs])
+
+    files = {role: own(file) for role, file in packed.files.items()}
     components = {name: _over(child, copies) for name, child in packed.components.items()}
     extra = copy.deepcopy(packed.extra)
     return replace(packed, files=files, components=components, extra=extra)
