@@ -69,7 +69,7 @@ def failing():
 
 @FORMATS
 def test_what_is_saved_is_the_object_as_it_was(tmp_path, use_msgpack):
-    agent = trained(step=7)
+    agent = trained(step=7, size=50_000)
     with held() as (gate, _):
         pending = agent.save_async(tmp_path / "c", use_msgpack=use_msgpack)
         assert not pending.done()
@@ -79,12 +79,12 @@ def test_what_is_saved_is_the_object_as_it_was(tmp_path, use_msgpack):
         gate.set()
         assert pending.result().path == str(tmp_path / "c")
     assert pending.done()
-    assert same_agents(Agent.from_checkpoint(tmp_path / "c"), trained(step=7))
+    assert same_agents(Agent.from_checkpoint(tmp_path / "c"), trained(step=7, size=50_000))
 
 
 @FORMATS
 def test_it_is_the_same_checkpoint_as_a_blocking_one(tmp_path, use_msgpack):
-    agent = trained()
+    agent = trained(size=50_000)
     agent.save_to_path(tmp_path / "a", use_msgpack=use_msgpack)
     saved = agent.save_async(tmp_path / "b", use_msgpack=use_msgpack).result()
     assert tc.diff(tmp_path / "a", tmp_path / "b").equal
@@ -159,7 +159,7 @@ def test_whatever_changes_after_the_call_is_not_in_the_snapshot(tmp_path_factory
 @FORMATS
 def test_tensors_are_copied(tmp_path, use_msgpack):
     torch = pytest.importorskip("torch")
-    model = torch.nn.Linear(50, 60)
+    model = torch.nn.Linear(200, 300)
     before = copy.deepcopy(model.state_dict())
     with held():
         format = "msgpack" if use_msgpack else "pickle"

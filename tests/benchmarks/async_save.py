@@ -5,7 +5,8 @@ Run it:  python -m tests.benchmarks.async_save [--gib 1] [--rounds 5] [--folder 
 Each round saves the same float32 parameters in both ways, in turn. The stall is the time until
 `save_async` comes back, with nothing under way before. The first one stands apart: it asks the
 system for the memory that later ones use again. Beside it, what a plain copy of the state costs,
-into memory that is there already: no snapshot can be quicker.
+into memory that is there already: no snapshot can be quicker. The last two columns tell how long
+the save goes on, and the longest time for which a busy thread of Python did not run meanwhile.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.agents import Weights
+from tune_ckpt import PendingSave
 
 
 class Params(Weights):
@@ -51,9 +53,19 @@ def rounds(
     for _ in range(count + 1):  # the first one of each is apart
         blocking, _ = timed(lambda: params.save_to_path(folder / "a", use_msgpack=use_msgpack))
         stall, pending = timed(lambda: params.save_async(folder / "b", use_msgpack=use_msgpack))
-        start = time.perf_counter()
-        pending.result()
-        yield {"blocking": blocking, "stall": stall, "after": time.perf_counter() - start}
+        after, pause = until_done(pending)
+        yield {"blocking": blocking, "stall": stall, "after": after, "pause": pause}
+
+
+def until_done(pending: PendingSave) -> tuple[float, float]:
+    """Return for how long a save went on, and the longest pause of this thread meanwhile."""
+    start = last = time.perf_counter()
+    pause = 0.0
+    while not pending.done():
+        now = time.perf_counter()
+        pause, last = max(pause, now - last), now
+    pending.result()
+    return time.perf_counter() - start, pause
 
 
 def plain_copy(params: Params) -> float:
@@ -73,19 +85,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", help="where to write; by default, for temporary files")
     options = parser.parse_args()
-    params = Params(options.gib)
     table = Table(title=f"{options.gib:g} GiB, seconds, medians of {options.rounds} rounds")
-    for heading in ("format", "blocking", "first stall", "stall", "of blocking", "written after"):
+    headings = "format", "blocking", "first stall", "stall", "of blocking", "then written", "pause"
+    for heading in headings:
         table.add_column(heading, justify="right")
     for format in ("msgpack", "pickle"):
+        params = Params(options.gib)
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             first, *rest = rounds(params, Path(folder), options.rounds, format == "msgpack")
-        blocking, stall, after = (
-            statistics.median(times[what] for times in rest)
-            for what in ("blocking", "stall", "after")
+        blocking, stall, after, pause = (
+            statistics.median(times[what] for times in rest) for what in first
         )
         figures = [f"{value:.3f}" for value in (blocking, first["stall"], stall)]
-        table.add_row(format, *figures, f"{stall / blocking:.0%}", f"{after:.3f}")
+        percent = f"{stall / blocking:.0%}"
+        table.add_row(format, *figures, percent, f"{after:.3f}", f"{pause:.3f}")
     Console().print(table)
     print(f"A plain copy of the state: {plain_copy(params):.3f} s")
 
