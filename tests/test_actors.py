@@ -124,6 +124,17 @@ def test_a_given_state_is_saved_instead_of_the_actors_own(tmp_path, workers, use
     assert value.flags.writeable
 
 
+@FORMATS
+def test_a_save_in_the_background_has_the_actors_state_of_the_call(tmp_path, workers, use_msgpack):
+    owner = workers.Owner(_trained_workers(workers, 1))
+    pending = owner.save_async(tmp_path / "c", use_msgpack=use_msgpack)
+    workers.kill(owner.actors[0])
+    pending.result()
+    fresh = workers.start(workers.AgentWorker, 1, 500)
+    workers.Owner(fresh).restore_from_path(tmp_path / "c")
+    assert workers.seen(fresh) == [_expected()]
+
+
 # ---------------------------------------------------------------------------------- dead actors
 
 
