@@ -50,6 +50,7 @@ class PendingSave:
         Raises:
             TimeoutError: It has not ended by then; it goes on.
             StorageError: The storage refused; an older checkpoint there is untouched.
+            UnsupportedStateError: A pickle would hold objects that cannot be unpickled.
         """
         wait([self._future], timeout)
         if not self._future.done():

@@ -72,8 +72,9 @@ class Checkpointable(abc.ABC):
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:
         """Return the subcomponents with their names.
 
-        Each is a `Checkpointable` (ours or RLlib's), has ``state_dict`` and ``load_state_dict``, or
-        is of a type known to `tune_ckpt.register_adapter`.
+        Each is a `Checkpointable` (ours or RLlib's), has ``state_dict`` and ``load_state_dict``, is
+        of a type known to `tune_ckpt.register_adapter`, or is a Ray actor or a group of them (see
+        `tune_ckpt.ActorGroup`).
         """
         return []
 
@@ -131,7 +132,8 @@ class Checkpointable(abc.ABC):
         The call takes a snapshot, and comes back; what happens to the object later does not change
         what is saved. One save of an object is under way at a time, so there is never more than one
         snapshot of it; its memory is kept for the next. Python ends only when the save has ended.
-        Arrays are copied at the speed of memory in msgpack; pickling them takes longer.
+        A pickle is made in the background of what an unpickled copy of the state holds: an object
+        in it that cannot be unpickled is an error of the save.
 
         Args:
             path: As for `save_to_path`.

@@ -165,8 +165,8 @@ def save_async(
     Args:
         parts: As for `save`.
         path: As for `save`.
-        format: As for `save`. Arrays are copied at the speed of memory in msgpack; pickling them
-            takes longer.
+        format: As for `save`. A pickle is made in the background of what an unpickled copy of the
+            state holds: an object in it that cannot be unpickled is an error of the save.
         filesystem: As for `save`.
         base: As for `save`.
         durable: As for `save`.

@@ -75,6 +75,19 @@ def test_what_cannot_be_pickled_is_an_error_of_ours():
         lift({"a": (x for x in ())})
 
 
+class Unreadable:
+    def __init__(self):
+        self.array = np.arange(100)
+
+    def __setstate__(self, state):
+        raise ValueError("never again")
+
+
+def test_what_cannot_be_unpickled_is_an_error_of_ours():
+    with pytest.raises(UnsupportedStateError, match="unpickled again .ValueError: never again"):
+        _again([Unreadable()])
+
+
 def test_instances_of_classes_without_a_module_come_back_as_such():
     class Local:
         def __init__(self):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.arrays import in_memory_order, mapped_array, raw_bytes
 from tune_ckpt.formats.pickle import dumps
 
@@ -54,13 +55,21 @@ def lift(value: Any) -> tuple[bytes, list[Lifted]]:
 
 
 def drop(data: bytes, parts: Sequence[Any]) -> Any:
-    """Return the value of a pickle, given what was lifted out of it."""
+    """Return the value of a pickle, given what was lifted out of it.
+
+    Raises:
+        UnsupportedStateError: Something in it cannot be unpickled.
+    """
 
     class Dropping(pickle.Unpickler):
         def persistent_load(self, number: int) -> Any:
             return parts[number]
 
-    return Dropping(io.BytesIO(data)).load()
+    try:
+        return Dropping(io.BytesIO(data)).load()
+    except Exception as error:  # whatever the value's own code raises
+        reason = f"it cannot be unpickled again ({type(error).__name__}: {error})"
+        raise UnsupportedStateError((Fault("", reason),)) from error
 
 
 @dataclass
