@@ -16,7 +16,9 @@ FLOORS = {
     "version": 0,
     "formats": 1,
     "tree": 2,
+    "actors": 3,
     "adapters": 3,
+    "background": 3,
     "checkpointable": 3,
     "components": 3,
     "classes": 3,
@@ -100,6 +102,7 @@ HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich"
         "from tune_ckpt import load_state, save_state, verify, check, Checkpointable",
         "from tune_ckpt import describe, diff",
         "from tune_ckpt.rllib import load_weights, convert_to_msgpack_checkpoint",
+        "from tune_ckpt import ActorGroup, save, restore",
         "from tune_ckpt import best_checkpoint, rank_checkpoints",
     ],
 )

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tune_ckpt.version import __version__
 
 if TYPE_CHECKING:
+    from tune_ckpt.actors import ActorGroup
     from tune_ckpt.adapters import register_adapter
+    from tune_ckpt.background import PendingSave
     from tune_ckpt.checkpointable import Checkpointable
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
     from tune_ckpt.errors import TuneCkptError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
     from tune_ckpt.rllib.info import get_checkpoint_info
-    from tune_ckpt.states import load_state, restore, restore_object, save, save_state
+    from tune_ckpt.states import load_state, restore, restore_object, save, save_async, save_state
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
     from tune_ckpt.tree.diff import diff
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
 _HOMES = {
+    "actors": ["ActorGroup"],
     "adapters": ["register_adapter"],
+    "background": ["PendingSave"],
     "checkpointable": ["Checkpointable"],
     "convert": ["convert_to_msgpack_checkpoint"],
     "errors": ["TuneCkptError"],
@@ -39,7 +43,7 @@ _HOMES = {
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
     "rllib.info": ["get_checkpoint_info"],
-    "states": ["load_state", "restore", "restore_object", "save", "save_state"],
+    "states": ["load_state", "restore", "restore_object", "save", "save_async", "save_state"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],
@@ -52,11 +56,13 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "ActorGroup",
     "CheckpointCallback",
     "CheckpointRecord",
     "Checkpointable",
     "CheckpointableMixin",
     "CheckpointableTrainable",
+    "PendingSave",
     "Reference",
     "Saved",
     "TuneCkptError",
@@ -77,6 +83,7 @@ __all__ = [
     "restore",
     "restore_object",
     "save",
+    "save_async",
     "save_state",
     "verify",
 ]

@@ -16,6 +16,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tune_ckpt.background import PendingSave, saver_of, settle
 from tune_ckpt.classes import family, find_class, read_ctor
 from tune_ckpt.components import StateDict, component_of, descend, load_for
 from tune_ckpt.tree.consistency import check_not_replaced, consistently
@@ -73,8 +74,9 @@ class Checkpointable(abc.ABC):
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:
         """Return the subcomponents with their names.
 
-        Each is a `Checkpointable` (ours or RLlib's), has ``state_dict`` and ``load_state_dict``, or
-        is of a type known to `tune_ckpt.register_adapter`.
+        Each is a `Checkpointable` (ours or RLlib's), has ``state_dict`` and ``load_state_dict``, is
+        of a type known to `tune_ckpt.register_adapter`, or is a Ray actor or a group of them (see
+        `tune_ckpt.ActorGroup`).
         """
         return []
 
@@ -110,12 +112,60 @@ class Checkpointable(abc.ABC):
                 nothing is written.
             StorageError: The storage refuses; an older checkpoint there is untouched.
         """
-        if path is None:
-            path = Path(tempfile.gettempdir()) / str(uuid.uuid4())
-        format: Format = "msgpack" if use_msgpack else "pickle"
-        component = component_of(self, state)
+        settle(self)  # or an older state, still being written, would come last
+        path = _new_folder() if path is None else path
+        component, format = component_of(self, state), _format(use_msgpack)
         save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
         return str(path)
+
+    def save_async(
+        self,
+        path: str | Path | None = None,
+        *,
+        state: StateDict | None = None,
+        filesystem: Any = None,
+        use_msgpack: bool = False,
+        base: Any = None,
+        durable: bool = False,
+        wait: bool = True,
+    ) -> PendingSave:
+        """Save the whole tree in the background, as it is now.
+
+        The call takes a snapshot, and comes back; what happens to the object later does not change
+        what is saved. One save of an object is under way at a time, so there is never more than one
+        snapshot of it; its memory is kept for the next. Python ends only when the save has ended.
+        A pickle is made in the background of what an unpickled copy of the state holds: an object
+        in it that cannot be unpickled is an error of the save.
+
+        Args:
+            path: As for `save_to_path`.
+            state: As for `save_to_path`.
+            filesystem: As for `save_to_path`.
+            use_msgpack: As for `save_to_path`.
+            base: As for `save_to_path`.
+            durable: As for `save_to_path`.
+            wait: Wait for this object's save before, where it has not ended. Where not, that is an
+                error.
+
+        Returns:
+            A handle; its ``result()`` waits for the end, and raises the error if there was one.
+
+        Raises:
+            SaveInFlightError: The save before has not ended, and ``wait`` is false.
+            UnsupportedStateError: msgpack cannot bring back some values; all are listed, and
+                nothing is written.
+            StorageError: The save before failed, and nobody has asked for its result. This one was
+                not begun.
+        """
+        return saver_of(self).start(
+            lambda: component_of(self, state),
+            _new_folder() if path is None else path,
+            _format(use_msgpack),
+            wait=wait,
+            filesystem=filesystem,
+            base=base,
+            durable=durable,
+        )
 
     def restore_from_path(
         self,
@@ -194,6 +244,14 @@ class Checkpointable(abc.ABC):
     def _set_own_state(self, state: StateDict) -> None:
         """Take what the state file held (a hook for mixins)."""
         self.set_state(state)
+
+
+def _new_folder() -> Path:
+    return Path(tempfile.gettempdir()) / str(uuid.uuid4())
+
+
+def _format(use_msgpack: bool) -> Format:
+    return "msgpack" if use_msgpack else "pickle"
 
 
 def _ray_versions() -> dict[str, Any]:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+from tune_ckpt.actors import ActorGroup, actors_of
 from tune_ckpt.adapters import adapter_of
 from tune_ckpt.classes import name_of_class
 from tune_ckpt.errors import Fault, RestoreError, UnsupportedComponentError
+from tune_ckpt.formats import pickle
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import FileNames, Format
-from tune_ckpt.tree.packing import Component
+from tune_ckpt.tree.packing import Component, Node, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent
+from tune_ckpt.tree.sending import sendable
 
 StateDict = dict[str, Any]
 
@@ -24,16 +28,20 @@ StateDict = dict[str, Any]
 # -------------------------------------------------------------------------------- object -> tree
 
 
-def component_of(value: Any, state: Any = None) -> Component:
+def component_of(value: Any, state: Any = None) -> Node:
     """Return an object's tree, ready to be written.
 
     Args:
-        value: A `Checkpointable` (ours or RLlib's), or what an adapter is registered for.
+        value: A `Checkpointable` (ours or RLlib's), what an adapter is registered for, or Ray
+            actors that hold such objects.
         state: Its state, where the caller has it already.
 
     Raises:
         UnsupportedComponentError: The object is of no such kind.
     """
+    actors = actors_of(value)
+    if actors is not None:
+        return _InActors(actors, state)
     if hasattr(value, "get_checkpointable_components"):
         return _checkpointable_component(value, state)
     adapter = adapter_of(value)
@@ -63,8 +71,11 @@ def _checkpointable_component(value: Any, state: StateDict | None) -> Component:
 
 
 def _ctor(value: Any, format: Format) -> dict[str, Any]:
-    cls = name_of_class(type(value)) if format == "msgpack" else type(value)
-    return {"class": cls, "ctor_args_and_kwargs": value.get_ctor_args_and_kwargs()}
+    name = name_of_class(type(value))
+    # In an actor, Ray's subclass of the same name has no module: it would be pickled with its code.
+    *_, cls = (kind for kind in type(value).__mro__ if name_of_class(kind) == name)
+    stored = name if format == "msgpack" else cls
+    return {"class": stored, "ctor_args_and_kwargs": value.get_ctor_args_and_kwargs()}
 
 
 # -------------------------------------------------------------------------------- tree -> object
@@ -108,6 +119,9 @@ def load_for(value: Any, opened: OpenComponent, options: ReadOptions) -> Loaded:
 
 
 def _components(value: Any) -> dict[str, Any]:
+    actors = actors_of(value)
+    if actors is not None:
+        return dict(actors.names(_names_there))
     return dict(getattr(value, "get_checkpointable_components", list[Any])())
 
 
@@ -126,6 +140,10 @@ def _load(opened: OpenComponent, options: ReadOptions) -> Loaded:
 
 def _apply(value: Any, loaded: Loaded, path: str) -> Iterator[Fault]:
     """Give the states to the objects; yield the components for which there was no object."""
+    actors = actors_of(value)
+    if actors is not None:
+        yield from _apply_to_actors(actors, loaded, path)
+        return
     before = _components(value)
     for name, child in before.items():
         yield from _apply(child, loaded.components[name], f"{path}{name}/")
@@ -162,3 +180,50 @@ def descend(value: Any, component: str) -> Any:
             raise RestoreError(component, (Fault(name, f"no such component; there are: {known}"),))
         value = components[name]
     return value
+
+
+# ------------------------------------------------------------------------------------ in actors
+#
+# What ends in "_there" runs in the actors. States go there and come back as bytes: the arrays that
+# Ray itself brings are read-only.
+
+
+@dataclass(frozen=True)
+class _InActors:
+    actors: ActorGroup
+    state: Any
+
+    def pack(self, format: Format) -> PackedComponent:
+        given = None if self.state is None else pickle.dumps(self.state)
+        packed: PackedComponent = self.actors.first(_pack_there, format, given)
+        return packed
+
+
+def _pack_there(value: Any, part: str, format: Format, given: bytes | None) -> PackedComponent:
+    state = None if given is None else pickle.loads(given, file="the given state")
+    return sendable(pack_tree(_component_there(_part(value, part), state), format))
+
+
+def _component_there(value: Any, state: Any) -> Node:
+    known = hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None
+    if known or not (hasattr(value, "get_state") and hasattr(value, "set_state")):
+        return component_of(value, state)
+    return Component(name_of_class(type(value)), value.get_state() if state is None else state)
+
+
+def _names_there(value: Any, part: str) -> list[str]:
+    return list(_components(_part(value, part)))
+
+
+def _apply_to_actors(actors: ActorGroup, loaded: Loaded, path: str) -> Iterator[Fault]:
+    faults = chain.from_iterable(actors.each(_apply_there, pickle.dumps(loaded), path))
+    yield from dict.fromkeys(faults)  # one is like the other
+
+
+def _apply_there(value: Any, part: str, loaded: bytes, path: str) -> list[Fault]:
+    states: Any = pickle.loads(loaded, file="the loaded states")
+    return list(_apply(_part(value, part), states, path))
+
+
+def _part(value: Any, part: str) -> Any:
+    return descend(value, part) if part else value

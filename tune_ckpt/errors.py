@@ -335,6 +335,58 @@ class UnsupportedComponentError(TuneCkptError):
 
 
 @dataclass(eq=False)
+class NoHealthyActorError(TuneCkptError):
+    """A component is a group of Ray actors, and none of them is alive.
+
+    Attributes:
+        faults: The actors, each with what happened to it.
+    """
+
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        if not self.faults:
+            return "There is no actor in this group, so there is no state to save or restore."
+        return (
+            f"None of {len(self.faults)} actor(s) is alive, so there is no state to save or "
+            f"restore:{_bullets(self.faults)}\nStart new actors, and restore an earlier checkpoint."
+        )
+
+
+@dataclass(eq=False)
+class ActorsFailedError(TuneCkptError):
+    """Some Ray actors raised an error when they were given a state.
+
+    Attributes:
+        count: How many actors were given it.
+        faults: Those that failed, each with its error.
+    """
+
+    count: int
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        others = " The others have taken it." if len(self.faults) < self.count else ""
+        return (
+            f"{len(self.faults)} of {self.count} actor(s) failed to take a state:"
+            f"{_bullets(self.faults)}\nCorrect the cause and restore again.{others}"
+        )
+
+
+@dataclass(eq=False)
+class SaveInFlightError(TuneCkptError):
+    """A background save of the same object is under way, and the caller did not want to wait."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return (
+            f"The background save to {self.path} is not finished. Save less often, or leave out "
+            "wait=False to wait for it."
+        )
+
+
+@dataclass(eq=False)
 class PartNotFoundError(TuneCkptError):
     """A document has no part of that path.
 

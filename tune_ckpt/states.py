@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tune_ckpt.actors import actors_of
 from tune_ckpt.adapters import adapter_of
+from tune_ckpt.background import PendingSave, Saver
 from tune_ckpt.checkpointable import Checkpointable
 from tune_ckpt.components import Loaded, component_of, load_for
 from tune_ckpt.errors import Fault, RestoreError
@@ -101,7 +103,8 @@ def _nested(opened: OpenComponent, options: ReadOptions) -> Any:
 
 
 def _is_component(value: Any) -> bool:
-    return hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None
+    known = hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None
+    return known or actors_of(value) is not None
 
 
 def save(
@@ -137,10 +140,67 @@ def save(
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
+    _SAVER.settle()  # or an older state, still being written, would come last
+    component = _component_of_parts(parts)
+    return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
+
+
+def save_async(
+    parts: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    format: Format = "msgpack",
+    filesystem: Any = None,
+    base: Any = None,
+    durable: bool = False,
+    wait: bool = True,
+) -> PendingSave:
+    """Save several objects and values as one checkpoint in the background, as they are now.
+
+    The call takes a snapshot, and comes back; what happens to the objects later does not change
+    what is saved. One such save is under way in a process at a time, so there is never more than
+    one snapshot; its memory is kept for the next. Python ends only when the save has ended.
+
+    >>> pending = save_async({"model": model, "step": 3}, path)  # doctest: +SKIP
+    >>> pending.result().digest  # doctest: +SKIP
+
+    Args:
+        parts: As for `save`.
+        path: As for `save`.
+        format: As for `save`. A pickle is made in the background of what an unpickled copy of the
+            state holds: an object in it that cannot be unpickled is an error of the save.
+        filesystem: As for `save`.
+        base: As for `save`.
+        durable: As for `save`.
+        wait: Wait for the save before, where it has not ended. Where not, that is an error.
+
+    Returns:
+        A handle; its ``result()`` waits for the end, and raises the error if there was one.
+
+    Raises:
+        SaveInFlightError: The save before has not ended, and ``wait`` is false.
+        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        StorageError: The save before failed, and nobody has asked for its result. This one was not
+            begun.
+    """
+    return _SAVER.start(
+        lambda: _component_of_parts(parts),
+        path,
+        format,
+        wait=wait,
+        filesystem=filesystem,
+        base=base,
+        durable=durable,
+    )
+
+
+_SAVER = Saver()
+
+
+def _component_of_parts(parts: Mapping[str, Any]) -> Component:
     plain = {name: value for name, value in parts.items() if not _is_component(value)}
     children = {name: component_of(part) for name, part in parts.items() if name not in plain}
-    component = Component(_CLASS, plain, components=children)
-    return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
+    return Component(_CLASS, plain, components=children)
 
 
 def restore(

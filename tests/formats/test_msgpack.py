@@ -62,7 +62,7 @@ def test_the_slow_walk_writes_the_same_bytes(state):
     document = msgpack.pack(state)
     walk = Walk(state)
     assert (walk.faults, walk.packed()) == ([], document._state)
-    assert list(map(bytes, walk.blobs)) == list(map(bytes, document._blobs))
+    assert list(map(bytes, walk.blobs)) == list(map(bytes, document.blobs))
 
 
 @quick

@@ -112,6 +112,7 @@ save = trained(step=2, size=500).save_to_path
     "msgpack": lambda: save(path, use_msgpack=True),
     "durable": lambda: save(path, use_msgpack=True, durable=True),
     "base": lambda: save(path, base=path),
+    "async": lambda: trained(step=2, size=500).save_async(path, use_msgpack=True).result(),
     "convert": lambda: tc.convert_to_msgpack_checkpoint(path),
     "delete": lambda: tc.delete_checkpoint(path),
 }[what]()
@@ -124,7 +125,7 @@ def _kill_at(n, path, what):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["pickle", "msgpack", "durable", "base", "convert"])
+@pytest.mark.parametrize("what", ["pickle", "msgpack", "durable", "base", "async", "convert"])
 def test_killed_at_every_operation_a_reader_finds_old_or_new(tmp_path, what):
     steps = set()
     for n in moments(what):

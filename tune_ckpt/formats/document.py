@@ -73,11 +73,12 @@ class Document:
 
     Attributes:
         nbytes: The size of the whole document.
+        blobs: The memory of the larger arrays, in order.
     """
 
     def __init__(self, state: bytes, blobs: Sequence[memoryview]) -> None:
         self._state = state
-        self._blobs = blobs
+        self.blobs = blobs
         sizes = [blob.nbytes for blob in blobs]
         table_nbytes = len(self._table([b"\0" * 16] * len(blobs)))
         head_nbytes = _HEADER.size + table_nbytes + len(state)
@@ -85,22 +86,26 @@ class Document:
         last = self._places[-1][-1] if blobs else Piece(head_nbytes, 0, b"")
         self.nbytes = last.offset + last.nbytes
 
+    def over(self, blobs: Sequence[memoryview]) -> Document:
+        """Return the same document over copies of its blobs."""
+        return Document(self._state, blobs)
+
     def write(self, sink: Sink) -> str:
         """Write the document to a sink of `nbytes` bytes and return its digest (hexadecimal)."""
         if sink.random_access:
             digests = self._each_blob(lambda number: self._write_blob(sink, number))
             return self._write_head(sink, digests)
-        digest = self._write_head(sink, self._each_blob(lambda i: _digest(self._blobs[i])))
-        for number in range(len(self._blobs)):
+        digest = self._write_head(sink, self._each_blob(lambda i: _digest(self.blobs[i])))
+        for number in range(len(self.blobs)):
             self._write_blob(sink, number)
         return digest
 
     def digest(self) -> str:
         """Return the digest (hexadecimal) that `write` will return."""
-        return self._head(self._each_blob(lambda number: _digest(self._blobs[number])))[1]
+        return self._head(self._each_blob(lambda number: _digest(self.blobs[number])))[1]
 
     def _table(self, digests: Sequence[bytes]) -> bytes:
-        sizes = (blob.nbytes for blob in self._blobs)
+        sizes = (blob.nbytes for blob in self.blobs)
         return packb([*map(list, zip(sizes, digests, strict=True))])
 
     def _head(self, digests: Sequence[bytes]) -> tuple[bytes, str]:
@@ -119,7 +124,7 @@ class Document:
         return digest
 
     def _write_blob(self, sink: Sink, number: int) -> bytes:
-        blob = self._blobs[number]
+        blob = self.blobs[number]
         digest = xxhash.xxh3_128()
         for piece in self._places[number]:
             sink.write_at(piece.offset - len(piece.prefix), piece.prefix)
@@ -135,7 +140,7 @@ class Document:
         return digest.digest()
 
     def _each_blob(self, work: Callable[[int], bytes]) -> list[bytes]:
-        return in_threads(work, range(len(self._blobs)), self.nbytes)
+        return in_threads(work, range(len(self.blobs)), self.nbytes)
 
 
 def _digest(data: bytes | memoryview) -> bytes:

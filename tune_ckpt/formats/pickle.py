@@ -16,8 +16,10 @@ made to fill the memory.
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Collection
+from typing import Any
 
 from tune_ckpt.errors import (
     CorruptDataError,
@@ -43,16 +45,22 @@ __all__ = [
 ]
 
 
-def dumps(value: object) -> bytes:
+def dumps(value: object, *, pickler: Any = None) -> bytes:
     """Return the pickle of a value, with classes and functions of ``__main__`` by value.
+
+    Args:
+        value: The value.
+        pickler: A subclass of cloudpickle's ``Pickler`` to do it.
 
     Raises:
         UnsupportedStateError: Something in it cannot be pickled.
     """
     import cloudpickle  # reading needs no more than Python's own pickle
 
+    stream = io.BytesIO()
     try:
-        return bytes(cloudpickle.dumps(value, protocol=5))
+        (pickler or cloudpickle.Pickler)(stream, protocol=5).dump(value)
+        return stream.getvalue()
     except Exception as error:  # whatever the value's own code raises
         reason = f"it cannot be pickled ({type(error).__name__}: {error})"
         raise UnsupportedStateError((Fault("", reason),)) from error

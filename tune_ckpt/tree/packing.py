@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,9 +30,19 @@ class Component:
     cls: str
     state: Any
     ctor: Callable[[Format], Any] | None = None
-    components: dict[str, Component] = field(default_factory=dict)
+    components: dict[str, Node] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     names: FileNames = field(default_factory=FileNames)
+
+
+class Elsewhere(Protocol):
+    """A node whose object lives in another process, where it is packed."""
+
+    def pack(self, format: Format) -> PackedComponent:
+        """Return it packed, or raise what `pack_tree` raises."""
+
+
+Node = Component | Elsewhere
 
 
 class Packed(Protocol):
@@ -72,24 +82,43 @@ class PackedComponent:
     names: FileNames
 
 
-class _Pickled:
-    def __init__(self, value: Any) -> None:
-        self._data = pickle.dumps(value)
-        self.nbytes = len(self._data)
+class Plain:
+    """Content that is in memory of its own.
+
+    Args:
+        data: The content.
+        digest: Its digest, where that is not the digest of the bytes themselves.
+    """
+
+    def __init__(self, data: bytes | memoryview, digest: str | None = None) -> None:
+        self._data = data
+        self._digest = digest
+        self.nbytes = len(data)
 
     def digest(self) -> str:
-        return xxhash.xxh3_128_hexdigest(self._data)
+        """Return the digest."""
+        return self._digest or xxhash.xxh3_128_hexdigest(self._data)
 
     def write(self, sink: Sink) -> str:
+        """Write it and return its digest."""
         sink.write_at(0, self._data)
         return self.digest()
 
 
-_PACK: dict[Format, Callable[[Any], Packed]] = {"pickle": _Pickled, "msgpack": msgpack.pack}
+Packers = Mapping[Format, Callable[[Any], Packed]]
+PACKERS: Packers = {
+    "pickle": lambda value: Plain(pickle.dumps(value)),
+    "msgpack": msgpack.pack,
+}
 
 
-def pack_tree(component: Component, format: Format) -> PackedComponent:
+def pack_tree(component: Node, format: Format, packers: Packers = PACKERS) -> PackedComponent:
     """Pack a tree.
+
+    Args:
+        component: The tree.
+        format: How its files are to be packed.
+        packers: What packs one file, by format.
 
     Raises:
         UnsupportedStateError: The format cannot bring back some values; all of the whole tree are
@@ -97,28 +126,46 @@ def pack_tree(component: Component, format: Format) -> PackedComponent:
         InvalidNameError: A component's name cannot be a folder.
     """
     faults: list[Fault] = []
-    packed = _pack(component, format, (), faults)
+    packed = _pack(component, format, packers, (), faults)
     if faults:
         raise UnsupportedStateError(tuple(faults))
     return packed
 
 
 def _pack(
-    component: Component, format: Format, path: tuple[str, ...], faults: list[Fault]
+    component: Node,
+    format: Format,
+    packers: Packers,
+    path: tuple[str, ...],
+    faults: list[Fault],
 ) -> PackedComponent:
+    if not isinstance(component, Component):
+        return _pack_elsewhere(component, format, path, faults)
     check_names(component.components, component.names)
     values = {} if component.ctor is None else {CTOR: component.ctor(format)}
     values[STATE] = component.state
     files = {}
     for role, value in values.items():
         try:
-            files[role] = _PACK[format](value)
+            files[role] = packers[format](value)
         except UnsupportedStateError as error:
             place = path if role == STATE else (*path, component.names.file(role, format))
             faults += [Fault("/".join((*place, f.path)), f.reason) for f in error.faults]
     children = {
-        name: _pack(child, format, (*path, name), faults)
+        name: _pack(child, format, packers, (*path, name), faults)
         for name, child in component.components.items()
     }
     extra, names = component.extra, component.names
     return PackedComponent(component.cls, format, files, children, None, extra, names)
+
+
+def _pack_elsewhere(
+    node: Elsewhere, format: Format, path: tuple[str, ...], faults: list[Fault]
+) -> PackedComponent:
+    try:
+        return node.pack(format)
+    except UnsupportedStateError as error:
+        faults += [Fault("/".join((*path, f.path)), f.reason) for f in error.faults]
+    return PackedComponent(
+        "", format, {}, {}, None, {}, FileNames()
+    )  # never used: there are faults

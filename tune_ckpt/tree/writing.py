@@ -23,7 +23,7 @@ from tune_ckpt.tree.layout import (
     new_save,
 )
 from tune_ckpt.tree.local import LocalStore
-from tune_ckpt.tree.packing import Component, Packed, PackedComponent, pack_tree
+from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.version import __version__
@@ -49,7 +49,7 @@ class Saved:
 
 
 def save_tree(
-    component: Component,
+    component: Node,
     path: Any,
     format: Format,
     *,
@@ -76,6 +76,18 @@ def save_tree(
         StorageError: The storage refuses; what was there is untouched.
     """
     packed = pack_tree(component, format)
+    return write_tree(packed, path, filesystem=filesystem, base=base, durable=durable)
+
+
+def write_tree(
+    packed: PackedComponent,
+    path: Any,
+    *,
+    filesystem: Any = None,
+    base: Any = None,
+    durable: bool = False,
+) -> Saved:
+    """Save a tree that is packed already; for the rest, see `save_tree`."""
     store = open_store(path, filesystem)
     opened = None if base is None else open_tree(open_store(base, filesystem))
     return write_packed(store.durable() if durable else store, packed, opened)

@@ -1,0 +1,102 @@
+"""Ray actors of every kind that can be a component, and their group's owner."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import ray
+
+import tune_ckpt
+from tests.agents import Agent, trained
+
+
+class Pid:
+    """What tests ask of any actor."""
+
+    def pid(self):
+        return os.getpid()
+
+
+class AgentWorker(Agent, Pid):
+    """A Checkpointable of ours, of three levels."""
+
+    def take(self, step):
+        other = trained(step=step, size=self.size)
+        self.step, self.shape, self.model = step, other.shape, other.model
+
+    def seen(self):
+        return self.step, self.shape, self.model.w.sum(), self.model.head.w.tolist()
+
+    def train(self):
+        self.model.w += 1  # fails where arrays are read-only
+        return self.model.w.flags.owndata
+
+    def refuse(self):
+        self.set_state = None  # not callable
+
+
+class PlainWorker(Pid):
+    """Nothing but get_state and set_state."""
+
+    def __init__(self, value=0):
+        self.value = np.full(3000, float(value))
+
+    def get_state(self):
+        return {"value": self.value}
+
+    def set_state(self, state):
+        self.value = state["value"]
+
+    def seen(self):
+        return self.value.tolist()[0]
+
+
+class Owner(tune_ckpt.Checkpointable):
+    """An object with actors, and a step of its own."""
+
+    def __init__(self, actors=None):
+        self.actors = actors
+        self.step = 0
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {"step": self.step}
+
+    def set_state(self, state):
+        self.step = state["step"]
+
+    def get_checkpointable_components(self):
+        return [("actors", self.actors)]
+
+
+def start(cls, count=3, *args, **options):
+    """Start actors of a class, and wait until they are there."""
+    actors = [ray.remote(num_cpus=0, **options)(cls).remote(*args) for _ in range(count)]
+    ray.get([actor.pid.remote() for actor in actors])
+    return actors
+
+
+def kill(actor):
+    """Kill an actor by Ray, and wait until callers notice."""
+    ray.kill(actor)
+    _wait_until_dead(actor)
+
+
+def kill_process(actor):
+    """Kill an actor's process, as the kernel would, and wait until callers notice."""
+    os.kill(ray.get(actor.pid.remote()), signal.SIGKILL)
+    _wait_until_dead(actor)
+
+
+def _wait_until_dead(actor):
+    try:
+        while True:
+            ray.get(actor.pid.remote())
+    except ray.exceptions.RayActorError:
+        pass
+
+
+def seen(actors):
+    """Return what the actors hold."""
+    return ray.get([actor.seen.remote() for actor in actors])

@@ -1,0 +1,42 @@
+"""A packed component tree as plain bytes, which another process can be given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tune_ckpt.tree.packing import Packed, PackedComponent, Plain
+
+
+def sendable(packed: PackedComponent) -> PackedComponent:
+    """Return the same tree, with copies of what its files refer to."""
+    files: dict[str, Packed] = {role: _Sendable.of(file) for role, file in packed.files.items()}
+    components = {name: sendable(child) for name, child in packed.components.items()}
+    return replace(packed, files=files, components=components)
+
+
+class _Sendable(Plain):
+    @classmethod
+    def of(cls, file: Packed) -> _Sendable:
+        sink = _Collecting(file.nbytes)
+        digest = file.write(sink)
+        return cls(sink.data.data, digest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (np.frombuffer(self._data, np.uint8), self._digest)  # Ray copies no array
+
+
+def _received(data: Any, digest: str) -> Plain:
+    return Plain(data.data, digest)
+
+
+class _Collecting:
+    random_access = True
+
+    def __init__(self, nbytes: int) -> None:
+        self.data = np.empty(nbytes, np.uint8)
+
+    def write_at(self, offset: int, buffer: Any) -> None:
+        self.data[offset : offset + len(buffer)] = np.frombuffer(buffer, np.uint8)

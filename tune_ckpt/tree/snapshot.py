@@ -1,0 +1,154 @@
+"""A packed component tree with memory of its own: what is saved later is what was packed now.
+
+A packed tree refers to the large arrays that it was packed from; all else in it is bytes already.
+So a snapshot copies those arrays, and nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tune_ckpt.formats import pickle
+from tune_ckpt.formats.document import Document, in_threads
+from tune_ckpt.formats.io import Sink
+from tune_ckpt.formats.pickle_lifted import Rebuild, drop, lift
+from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.packing import (
+    PACKERS,
+    Node,
+    Packed,
+    PackedComponent,
+    Packers,
+    Plain,
+    pack_tree,
+)
+
+_ALIGNMENT = 64
+_CHUNK_NBYTES = 2**24  # for each thread at a time
+
+Memory = npt.NDArray[np.uint8]
+
+
+class Arena:
+    """Memory for one snapshot at a time, kept for the next one.
+
+    The system takes longer to hand out fresh memory than we take to fill it.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Memory = np.empty(0, np.uint8)
+
+    def copies(self, blobs: Sequence[memoryview]) -> list[memoryview]:
+        """Return copies, which are good until the next call."""
+        sizes = [-(-blob.nbytes // _ALIGNMENT) * _ALIGNMENT for blob in blobs]
+        self._reserve(sum(sizes))
+        ends = np.cumsum(sizes, dtype=np.int64).tolist()
+        starts = [end - size for end, size in zip(ends, sizes, strict=True)]
+        targets = [
+            self._memory[start : start + blob.nbytes]
+            for start, blob in zip(starts, blobs, strict=True)
+        ]
+        _copy(targets, [np.frombuffer(blob, np.uint8) for blob in blobs])
+        return [target.data for target in targets]
+
+    def _reserve(self, nbytes: int) -> None:
+        if not nbytes <= self._memory.nbytes <= 2 * nbytes:
+            self._memory = np.empty(0, np.uint8)  # first, so that never both are there
+            self._memory = np.empty(nbytes, np.uint8)
+
+
+def _copy(targets: Sequence[Memory], sources: Sequence[Memory]) -> None:
+    chunks = [
+        (target[start : start + _CHUNK_NBYTES], source[start : start + _CHUNK_NBYTES])
+        for target, source in zip(targets, sources, strict=True)
+        for start in range(0, source.nbytes, _CHUNK_NBYTES)
+    ]
+    nbytes = sum(source.nbytes for source in sources)
+    in_threads(lambda chunk: np.copyto(*chunk), chunks, nbytes)
+
+
+# ------------------------------------------------------------------------------- packed trees
+
+
+class _LatePickle:
+    """A pickle that is made when it is wanted, of what was lifted out of another."""
+
+    def __init__(
+        self, data: bytes, rebuild: Sequence[Rebuild], blobs: Sequence[memoryview]
+    ) -> None:
+        self.blobs = blobs
+        self._data = data
+        self._rebuild = rebuild
+
+    def over(self, blobs: Sequence[memoryview]) -> _LatePickle:
+        return _LatePickle(self._data, self._rebuild, blobs)
+
+    @cached_property
+    def _made(self) -> Plain:
+        parts = [make(blob) for make, blob in zip(self._rebuild, self.blobs, strict=True)]
+        return Plain(pickle.dumps(drop(self._data, parts)))
+
+    @property
+    def nbytes(self) -> int:
+        return self._made.nbytes
+
+    def digest(self) -> str:
+        return self._made.digest()
+
+    def write(self, sink: Sink) -> str:
+        return self._made.write(sink)
+
+
+def _pickle_late(value: Any) -> Packed:
+    data, lifted = lift(value)
+    if not lifted:
+        return Plain(data)
+    return _LatePickle(data, [one.rebuild for one in lifted], [one.memory for one in lifted])
+
+
+_PACKERS: Packers = {**PACKERS, "pickle": _pickle_late}
+
+
+def snapshot(component: Node, format: Format, arena: Arena) -> PackedComponent:
+    """Return a tree packed, and independent of the objects that it was made of.
+
+    Args:
+        component: The tree.
+        format: How its files are packed.
+        arena: Where the copies are made; an earlier snapshot in it is overwritten.
+
+    Raises:
+        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        InvalidNameError: A component's name cannot be a folder.
+    """
+    packed = pack_tree(component, format, _PACKERS)
+    blobs = [blob for file in _referring(packed) for blob in file.blobs]
+    return _over(packed, iter(arena.copies(blobs)))
+
+
+_Referring = Document | _LatePickle  # the packed files that refer to memory of others
+
+
+def _referring(packed: PackedComponent) -> Iterator[_Referring]:
+    yield from (file for file in packed.files.values() if isinstance(file, _Referring))
+    for child in packed.components.values():
+        yield from _referring(child)
+
+
+def _over(packed: PackedComponent, copies: Iterator[memoryview]) -> PackedComponent:
+    def own(file: Packed) -> Packed:
+        if not isinstance(file, _Referring):
+            return file
+        return file.over([next(copies) for _ in file.blobs])
+
+    files = {role: own(file) for role, file in packed.files.items()}
+    components = {name: _over(child, copies) for name, child in packed.components.items()}
+    extra = copy.deepcopy(packed.extra)
+    return replace(packed, files=files, components=components, extra=extra)
