@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from tune_ckpt.version import __version__
 
 if TYPE_CHECKING:
-    from tune_ckpt.adapters import register_adapter
+    from tune_ckpt.adapters.registry import register_adapter
     from tune_ckpt.checkpointable import Checkpointable
+    from tune_ckpt.classes import register_renamed
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
-    from tune_ckpt.errors import TuneCkptError
+    from tune_ckpt.errors import RestoreReport, RestoreWarning, TuneCkptError
     from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
+    from tune_ckpt.rng import RngState
     from tune_ckpt.states import load_state, restore, restore_object, save, save_state
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
@@ -30,13 +32,15 @@ if TYPE_CHECKING:
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
 _HOMES = {
-    "adapters": ["register_adapter"],
+    "adapters.registry": ["register_adapter"],
     "checkpointable": ["Checkpointable"],
+    "classes": ["register_renamed"],
     "convert": ["convert_to_msgpack_checkpoint"],
-    "errors": ["TuneCkptError"],
+    "errors": ["RestoreReport", "RestoreWarning", "TuneCkptError"],
     "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
+    "rng": ["RngState"],
     "states": ["load_state", "restore", "restore_object", "save", "save_state"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
@@ -56,6 +60,9 @@ __all__ = [
     "CheckpointableMixin",
     "CheckpointableTrainable",
     "Reference",
+    "RestoreReport",
+    "RestoreWarning",
+    "RngState",
     "Saved",
     "TuneCkptError",
     "__version__",
@@ -71,6 +78,7 @@ __all__ = [
     "load_state",
     "rank_checkpoints",
     "register_adapter",
+    "register_renamed",
     "restore",
     "restore_object",
     "save",

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from tune_ckpt.errors import ClassNotFoundError, UntrustedPickleError
+from tune_ckpt.errors import ClassNotFoundError, InvalidArgumentError, UntrustedPickleError
 from tune_ckpt.formats import pickle
 from tune_ckpt.tree.layout import CTOR
 from tune_ckpt.tree.reading import OpenComponent, ReadOptions, read_verified
+from tune_ckpt.trust import Trust, imported
 
 T = TypeVar("T")
 
@@ -19,30 +20,73 @@ def name_of_class(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions) -> type[T]:
-    """Return the class that a checkpoint names: ``cls`` or one of its imported subclasses.
+_RENAMED: dict[str, str] = {}
 
-    With ``allow_pickle``, a pickle's class is taken from the pickle.
+
+def register_renamed(old: str, new: str) -> None:
+    """Tell where a class is now that checkpoints know by an older name.
+
+    Nothing is imported for it: the class is found under its new name as it would be if it had been
+    saved under that one.
+
+    Args:
+        old: Its name in checkpoints, ``module:QualName``.
+        new: Its name today; itself an old one if it has moved more than once.
+
+    Raises:
+        InvalidArgumentError: One is no such name, or the names lead back to where they started.
+    """
+    for argument, name in {"old": old, "new": new}.items():
+        if not all(name.partition(":")):
+            raise InvalidArgumentError(argument, name, ["module:QualName"])
+    if current_name(new) == old:
+        raise InvalidArgumentError("new", new, [f"a name that does not lead back to {old}"])
+    _RENAMED[old] = new
+
+
+def current_name(name: str) -> str:
+    """Return the name that a class has today."""
+    while name in _RENAMED:
+        name = _RENAMED[name]
+    return name
+
+
+def same_class(mine: str, stored: str) -> bool:
+    """Say whether a class is the one that a checkpoint names, by their names."""
+    my_module, _, my_name = mine.partition(":")
+    module, _, name = current_name(stored).partition(":")
+    # A script's classes live in __main__ while it runs, and in its module when it is imported.
+    return my_name == name and (my_module == module or "__main__" in (my_module, module))
+
+
+def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust: Trust) -> type[T]:
+    """Return the class that a checkpoint names, if it is ``cls`` or a subclass.
+
+    It is imported already, or in a trusted module. With ``allow_pickle``, a pickle's class is taken
+    from the pickle.
 
     Raises:
         ClassNotFoundError: It is none of them.
     """
-    name = opened.metadata.cls
+    stored = opened.metadata.cls
     for candidate in family(cls):
-        if _same_name(name_of_class(candidate), name):
+        if same_class(name_of_class(candidate), stored):
             return candidate
-    path = opened.store.location
-    if (
-        options.allow_pickle
-        and opened.metadata.format == "pickle"
-        and CTOR in opened.metadata.files
-    ):
-        stored = opened.read(CTOR, options)["class"]
-        if isinstance(stored, type) and issubclass(stored, cls):
-            return stored
-        raise ClassNotFoundError(path, name, f"it is no subclass of {cls.__qualname__}")
-    known = ", ".join(kind.__qualname__ for kind in family(cls))
-    raise ClassNotFoundError(path, name, f"it is none of the classes at hand ({known})")
+    path, name = opened.store.location, current_name(stored)
+    if trust.covers(name):
+        found = imported(name, path)
+    elif trust.allow_pickle and opened.metadata.format == "pickle" and _has_ctor(opened):
+        found = opened.read(CTOR, options)["class"]
+    else:
+        known = ", ".join(kind.__qualname__ for kind in family(cls))
+        raise ClassNotFoundError(path, name, f"it is none of the classes at hand ({known})")
+    if isinstance(found, type) and issubclass(found, cls):
+        return found
+    raise ClassNotFoundError(path, name, f"it is no subclass of {cls.__qualname__}")
+
+
+def _has_ctor(opened: OpenComponent) -> bool:
+    return CTOR in opened.metadata.files
 
 
 def family(cls: type[T]) -> Iterator[type[T]]:
@@ -52,15 +96,8 @@ def family(cls: type[T]) -> Iterator[type[T]]:
         yield from family(child)
 
 
-def _same_name(mine: str, stored: str) -> bool:
-    my_module, _, my_name = mine.partition(":")
-    module, _, name = stored.partition(":")
-    # A script's classes live in __main__ while it runs, and in its module when it is imported.
-    return my_name == name and (my_module == module or "__main__" in (my_module, module))
-
-
 def read_ctor(
-    opened: OpenComponent, options: ReadOptions
+    opened: OpenComponent, options: ReadOptions, trust: Trust | None = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the stored constructor arguments; the class beside them is not loaded.
 
@@ -68,17 +105,18 @@ def read_ctor(
         UntrustedPickleError: They hold objects of classes that nobody trusted.
         CorruptDataError: The file is not what was written.
     """
-    if CTOR not in opened.metadata.files:
+    if not _has_ctor(opened):
         return (), {}
-    args, kwargs = _read(opened, options)["ctor_args_and_kwargs"]
+    args, kwargs = _read(opened, options, trust or Trust())["ctor_args_and_kwargs"]
     if isinstance(args, tuple | list):
         return tuple(args), dict(kwargs)
     return (args,), dict(kwargs)  # RLlib accepts a single argument without its tuple
 
 
-def _read(opened: OpenComponent, options: ReadOptions) -> Any:
+def _read(opened: OpenComponent, options: ReadOptions, trust: Trust) -> Any:
     try:
-        return opened.read(CTOR, replace(options, allow_pickle=False))
+        restricted = replace(options, allow_pickle=False)
+        return trust.read(lambda options: opened.read(CTOR, options), restricted)
     except UntrustedPickleError as refused:
         # Often only the class itself, pickled by value, which is not needed from there.
         file = opened.metadata.files[CTOR]

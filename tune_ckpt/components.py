@@ -1,4 +1,4 @@
-"""User objects to component trees and back, whoever wrote their classes.
+"""User objects to component trees, and their states back, whoever wrote their classes.
 
 An object is a component if it has RLlib's ``Checkpointable`` methods, ours or RLlib's own, or if an
 adapter knows its type.
@@ -6,18 +6,18 @@ adapter knows its type.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from tune_ckpt.adapters import adapter_of
+from tune_ckpt.adapters.registry import Fit, Stored, adapter_of
 from tune_ckpt.classes import name_of_class
-from tune_ckpt.errors import Fault, RestoreError, UnsupportedComponentError
+from tune_ckpt.errors import ComponentNotFoundError, InvalidNameError, UnsupportedComponentError
+from tune_ckpt.formats import msgpack
+from tune_ckpt.selftests import run_selftest
 from tune_ckpt.tree.layout import FileNames, Format
 from tune_ckpt.tree.packing import Component
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions
 
 StateDict = dict[str, Any]
+_RLLIB = "ray.rllib.utils.checkpoints:Checkpointable"
 
 
 # -------------------------------------------------------------------------------- object -> tree
@@ -28,27 +28,37 @@ def component_of(value: Any, state: Any = None) -> Component:
 
     Args:
         value: A `Checkpointable` (ours or RLlib's), or what an adapter is registered for.
-        state: Its state, where the caller has it already.
+        state: Its state, where the caller has it already. Subcomponents that it lacks are left out.
 
     Raises:
         UnsupportedComponentError: The object is of no such kind.
+        InvalidNameError: Two of its components have the same name.
     """
+    return _component(value, state, given=state is not None)
+
+
+def _component(value: Any, state: Any, *, given: bool) -> Component:
     if hasattr(value, "get_checkpointable_components"):
-        return _checkpointable_component(value, state)
-    adapter = adapter_of(value)
-    if adapter is None:
-        raise UnsupportedComponentError(name_of_class(type(value)))
-    state = adapter.get_state(value) if state is None else state
-    return Component(name_of_class(type(value)), state)
+        component = _checkpointable_component(value, state, given=given)
+    else:
+        adapter = adapter_of(value)
+        if adapter is None:
+            raise UnsupportedComponentError(name_of_class(type(value)))
+        own = adapter.get_state(value) if state is None else state
+        component = Component(name_of_class(type(value)), own)
+    if not given:  # a given state need not be the one that the object computes with
+        component.selftest = run_selftest(value)
+    return component
 
 
-def _checkpointable_component(value: Any, state: StateDict | None) -> Component:
-    whole = getattr(value, "_whole_state", value.get_state)() if state is None else state
+def _checkpointable_component(value: Any, state: Any, *, given: bool) -> Component:
+    whole = _whole_state(value) if state is None else state
     own = dict(whole)  # a copy: the caller's dict is not ours to change
     components = {}
-    for name, child in value.get_checkpointable_components():
-        if state is None or name in own:
-            components[name] = component_of(child, own.pop(name, None))
+    for name, child in components_of(value).items():
+        if not given or name in whole:
+            part = own.pop(name, None)
+            components[name] = _component(child, part, given=given and part is not None)
     return Component(
         name_of_class(type(value)),
         own,
@@ -61,86 +71,75 @@ def _checkpointable_component(value: Any, state: StateDict | None) -> Component:
     )
 
 
+def _whole_state(value: Any) -> StateDict:
+    state: StateDict = getattr(value, "_whole_state", value.get_state)()
+    return state
+
+
 def _ctor(value: Any, format: Format) -> dict[str, Any]:
     cls = name_of_class(type(value)) if format == "msgpack" else type(value)
-    return {"class": cls, "ctor_args_and_kwargs": value.get_ctor_args_and_kwargs()}
+    arguments = value.get_ctor_args_and_kwargs()
+    if format == "msgpack" and _is_rllibs(value):
+        return {"class": cls, **_portable(*arguments)}
+    return {"class": cls, "ctor_args_and_kwargs": arguments}
 
 
-# -------------------------------------------------------------------------------- tree -> object
+def _is_rllibs(value: Any) -> bool:
+    return any(name_of_class(kind) == _RLLIB for kind in type(value).__mro__)
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A checkpoint's states, read and verified.
-
-    Attributes:
-        path: Where the checkpoint is, for messages.
-        state: The component's own state.
-        components: The subcomponents'.
-    """
-
-    path: str
-    state: Any
-    components: dict[str, Loaded]
-
-    def give_to(self, value: Any) -> None:
-        """Give the states to an object.
-
-        Raises:
-            RestoreError: There are components that the object does not have; all are listed.
-        """
-        unexpected = list(_apply(value, self, ""))
-        if unexpected:
-            raise RestoreError(self.path, tuple(unexpected))
+def _portable(args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    # RLlib pickles these whatever the format: spaces, configs, functions. Nobody needs them to
+    # restore its state, and nobody who uses its class can do anything about them.
+    kept = {name: value for name, value in kwargs.items() if not msgpack.check(value)}
+    positional = () if msgpack.check(args) else args
+    left_out = [name for name in kwargs if name not in kept]
+    return {"ctor_args_and_kwargs": (positional, kept), "left_out": left_out}
 
 
-def load_for(value: Any, opened: OpenComponent, options: ReadOptions) -> Loaded:
-    """Read all that an object will be given from a checkpoint; the object is not touched.
+# -------------------------------------------------------------------------------- state -> object
+
+
+def components_of(value: Any) -> dict[str, Any]:
+    """Return an object's subcomponents by name.
 
     Raises:
-        RestoreError: Components are missing; all are listed.
+        InvalidNameError: Two have the same name.
     """
-    missing = list(_missing(value, opened, ""))
-    if missing:
-        raise RestoreError(opened.store.location, tuple(missing))
-    return _load(opened, options)
+    components: dict[str, Any] = {}
+    for name, child in getattr(value, "get_checkpointable_components", list[Any])():
+        if name in components:
+            raise InvalidNameError(name, "another component has that name")
+        components[name] = child
+    return components
 
 
-def _components(value: Any) -> dict[str, Any]:
-    return dict(getattr(value, "get_checkpointable_components", list[Any])())
-
-
-def _missing(value: Any, opened: OpenComponent, path: str) -> Iterator[Fault]:
-    for name, child in _components(value).items():
-        if name not in opened.metadata.components:
-            yield Fault(path + name, "the object has this component, the checkpoint does not")
-        else:
-            yield from _missing(child, opened.child(name), f"{path}{name}/")
-
-
-def _load(opened: OpenComponent, options: ReadOptions) -> Loaded:
-    children = {name: _load(child, options) for name, child in opened.children()}
-    return Loaded(opened.store.location, opened.state(options), children)
-
-
-def _apply(value: Any, loaded: Loaded, path: str) -> Iterator[Fault]:
-    """Give the states to the objects; yield the components for which there was no object."""
-    before = _components(value)
-    for name, child in before.items():
-        yield from _apply(child, loaded.components[name], f"{path}{name}/")
-    _set_state(value, loaded.state)
-    # Some components only appear when their owner has its state.
-    after = _components(value)
-    for name, part in loaded.components.items():
-        if name not in after:
-            yield Fault(path + name, "the checkpoint has this component, the object does not")
-        elif name not in before:
-            yield from _apply(after[name], part, f"{path}{name}/")
-
-
-def _set_state(value: Any, state: Any) -> None:
+def own_state(value: Any) -> Any:
+    """Return an object's state without its subcomponents'."""
+    if hasattr(value, "get_checkpointable_components"):
+        names = components_of(value)
+        return {key: part for key, part in _whole_state(value).items() if key not in names}
     adapter = adapter_of(value)
-    if hasattr(value, "set_state"):
+    return None if adapter is None else adapter.get_state(value)
+
+
+def fit_of(value: Any, stored: Stored) -> Fit:
+    """Compare an object with what a checkpoint has for it; the object is not touched."""
+    if hasattr(value, "fit_state"):
+        fit: Fit = value.fit_state(stored)
+        return fit
+    adapter = adapter_of(value)
+    return Fit(stored.state) if adapter is None or not adapter.fit else adapter.fit(value, stored)
+
+
+def set_state(value: Any, state: Any) -> None:
+    """Give an object its own state.
+
+    Raises:
+        UnsupportedComponentError: Nothing tells how.
+    """
+    adapter = adapter_of(value)
+    if hasattr(value, "get_checkpointable_components"):
         getattr(value, "_set_own_state", value.set_state)(state)
     elif adapter is not None:
         adapter.set_state(value, state)
@@ -152,12 +151,12 @@ def descend(value: Any, component: str) -> Any:
     """Return an object's subcomponent by name, ``/`` between levels.
 
     Raises:
-        RestoreError: There is none; those there are, are listed.
+        ComponentNotFoundError: There is none; those there are, are listed.
     """
     for name in component.split("/"):
-        components = _components(value)
+        components = components_of(value)
         if name not in components:
-            known = ", ".join(components) or "none"
-            raise RestoreError(component, (Fault(name, f"no such component; there are: {known}"),))
+            where = f"The {type(value).__qualname__}"
+            raise ComponentNotFoundError(where, name, tuple(components))
         value = components[name]
     return value

@@ -1,0 +1,161 @@
+"""torch's modules, optimizers, generators and samplers as components.
+
+What they are given is copied to where they are: a state from a GPU goes into a module on the CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+
+from tune_ckpt.adapters.registry import STATE_DICT, Adapter, Fit, Stored, fit_same_class
+from tune_ckpt.errors import Fault
+
+
+def fit_arrays(expected: Mapping[str, Any], state: Any) -> Fit:
+    """Compare arrays by name: those that are there, their shapes and dtypes."""
+    if not isinstance(state, Mapping):
+        fault = Fault("", f"a state of type {type(state).__name__}, not arrays by name")
+        return Fit(state, False, mismatched=(fault,))
+    shared = [name for name in expected if name in state]
+    shapes = {name: _shapes(expected[name], state[name]) for name in shared}
+    reasons = {name: _difference(expected[name], state[name]) for name in shared}
+    usable = {name: array for name, array in state.items() if not shapes.get(name)}
+    return Fit(
+        usable,
+        missing=tuple(name for name in expected if name not in state),
+        unexpected=tuple(name for name in state if name not in expected),
+        mismatched=tuple(Fault(name, reason) for name, reason in reasons.items() if reason),
+    )
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _shapes(mine: Any, stored: Any) -> str | None:
+    lazy = torch.nn.parameter.is_lazy(mine)  # it takes whatever comes
+    if lazy or not (_is_array(mine) and _is_array(stored)):
+        return None
+    mine_shape, stored_shape = tuple(mine.shape), tuple(stored.shape)
+    if mine_shape == stored_shape:
+        return None
+    return f"shape {stored_shape} in the checkpoint, {mine_shape} in the object"
+
+
+def _difference(mine: Any, stored: Any) -> str | None:
+    if _is_array(mine) != _is_array(stored):
+        return "an array in only one of checkpoint and object"
+    if not _is_array(mine) or torch.nn.parameter.is_lazy(mine):
+        return None
+    dtypes = [str(array.dtype).removeprefix("torch.") for array in (stored, mine)]
+    dtype = f"dtype {dtypes[0]} in the checkpoint, {dtypes[1]} in the object"
+    reasons = [_shapes(mine, stored), dtype if dtypes[0] != dtypes[1] else None]
+    return "; ".join(filter(None, reasons)) or None
+
+
+def _fit_module(module: Any, stored: Stored) -> Fit:
+    if hasattr(module, "set_state"):
+        return Fit(stored.state)  # it has its own idea of a state
+    return fit_arrays(module.state_dict(), stored.state)
+
+
+def _set_module(module: torch.nn.Module, state: Any) -> None:
+    # What does not fit was reported, or refused, before.
+    module.load_state_dict(state, strict=False)
+
+
+def _fit_optimizer(optimizer: torch.optim.Optimizer, stored: Stored) -> Fit:
+    fit = fit_same_class(optimizer, stored)
+    if not fit.usable:
+        return fit
+    sizes = [_sizes(groups) for groups in (stored.state["param_groups"], optimizer.param_groups)]
+    if sizes[0] == sizes[1]:
+        return fit
+    reason = f"groups of {sizes[0]} parameters in the checkpoint, {sizes[1]} in the object"
+    return Fit(stored.state, False, mismatched=(Fault("param_groups", reason),))
+
+
+def _sizes(groups: Any) -> str:
+    return " + ".join(str(len(group["params"])) for group in groups)
+
+
+# ------------------------------------------------------------------------- generators and samplers
+
+
+def _get_generator(generator: torch.Generator) -> Any:
+    return generator.get_state().numpy()
+
+
+def _set_generator(generator: torch.Generator, state: Any) -> None:
+    generator.set_state(torch.from_numpy(state))
+
+
+def _get_sampler(sampler: Any) -> Any:
+    if hasattr(sampler, "state_dict"):
+        return sampler.state_dict()
+    state = {"epoch": sampler.epoch} if hasattr(sampler, "epoch") else {}
+    generator = getattr(sampler, "generator", None)
+    # One without a generator draws from torch's global one: see RngState.
+    return state if generator is None else {**state, "generator": _get_generator(generator)}
+
+
+def _set_sampler(sampler: Any, state: Any) -> None:
+    if hasattr(sampler, "load_state_dict"):
+        sampler.load_state_dict(state)
+        return
+    if "epoch" in state:
+        sampler.epoch = state["epoch"]
+    if "generator" in state:
+        _set_generator(sampler.generator, state["generator"])
+
+
+def _fit_sampler(sampler: Sampler[Any], stored: Stored) -> Fit:
+    fit = fit_same_class(sampler, stored)
+    if not fit.usable or hasattr(sampler, "load_state_dict"):
+        return fit
+    state, mine = stored.state, _get_sampler(sampler)
+    missing = tuple(name for name in mine if name not in state)
+    unexpected = tuple(name for name in state if name not in mine)
+    usable = {name: part for name, part in state.items() if name in mine}
+    return Fit(usable, missing=missing, unexpected=unexpected)
+
+
+_GENERATOR = Adapter(_get_generator, _set_generator)
+ADAPTERS = {
+    "torch.nn.modules.module:Module": Adapter(STATE_DICT.get_state, _set_module, _fit_module),
+    "torch.optim.optimizer:Optimizer": Adapter(
+        STATE_DICT.get_state, STATE_DICT.set_state, _fit_optimizer
+    ),
+    "torch.utils.data.sampler:Sampler": Adapter(_get_sampler, _set_sampler, _fit_sampler),
+    "torch:Generator": _GENERATOR,
+    "torch._C:Generator": _GENERATOR,
+}
+
+
+# ------------------------------------------------------------------------------------------ device
+
+
+def moved(state: Any, device: Any) -> Any:
+    """Return a state with its tensors on a device; all else in it is the same."""
+    if isinstance(state, torch.Tensor):
+        on_device = state.detach().to(device)
+        if isinstance(state, torch.nn.Parameter):
+            return torch.nn.Parameter(on_device, state.requires_grad)
+        return on_device.requires_grad_(state.requires_grad)
+    if isinstance(state, dict):
+        return _like(state, {key: moved(part, device) for key, part in state.items()})
+    if type(state) in (list, tuple):
+        return type(state)(moved(part, device) for part in state)
+    return state
+
+
+def _like(old: dict[Any, Any], new: dict[Any, Any]) -> dict[Any, Any]:
+    # An OrderedDict or defaultdict, and what attributes it has, stays what it is.
+    made = copy.copy(old)
+    made.update(new)
+    return made
