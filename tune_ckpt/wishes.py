@@ -42,7 +42,7 @@ class Wishes:
         Raises:
             InvalidArgumentError: One has a value that it cannot have.
         """
-        if strict not in _STRICT or (strict == 1 and strict is not True):
+        if strict not in _STRICT:
             raise InvalidArgumentError("strict", strict, _STRICT)
         selection = Selection.of(components, exclude, rename)
         return cls(selection, Trust.of(allow_pickle, trusted), strict, device, tolerance)

@@ -246,11 +246,7 @@ class Metadata:
 
     def _check(self) -> None:
         """Check that all is there, and that no name leads outside of the component's folder."""
-        if (
-            not isinstance(self.cls, str)
-            or STATE not in self.files
-            or not self.files.keys() <= {*ROLES}
-        ):
+        if not isinstance(self.cls, str) or not {STATE} <= self.files.keys() <= {*ROLES}:
             raise ValueError("its class or state is not named")
         for file in self.files.values():
             if type(file.nbytes) is not int or file.nbytes < 0 or type(file.digest) is not str:

@@ -88,7 +88,7 @@ class OpenComponent:
         return self.read(STATE, options)
 
     def read(self, role: str, options: ReadOptions) -> Any:
-        """Return what the file of that role (one of `tune_ckpt.tree.layout.ROLES`) holds, verified."""
+        """Return what the file of that role (one of the layout's `ROLES`) holds, verified."""
         file = self.metadata.files[role]
         return _READ[self.metadata.format](self.store, file, options)
 
