@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tune_ckpt.adapters.registry import Fit, Stored, adapter_of
 from tune_ckpt.components import component_of
 from tune_ckpt.tree.packing import Component
@@ -17,7 +19,8 @@ class Bundle:
 
     Attributes:
         objects: What is a component of its own.
-        values: The rest; after a restore, the checkpoint's.
+        values: The rest.
+        restored: The checkpoint's values, after a restore.
     """
 
     has_fixed_components = True
@@ -29,6 +32,7 @@ class Bundle:
             if _holds_components(part)
         }
         self.values = {name: part for name, part in parts.items() if name not in self.objects}
+        self.restored: dict[str, Any] = {}
 
     def component(self) -> Component:
         """Return the tree, ready to be written."""
@@ -54,17 +58,20 @@ class Bundle:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Take the values."""
-        self.values = dict(state)
+        self.restored = dict(state)
 
     def plain(self) -> dict[str, Any]:
-        """Return the plain values, those of bundles within under their names."""
+        """Return the checkpoint's values, those of bundles within under their names."""
         within = {n: part.plain() for n, part in self.objects.items() if isinstance(part, Bundle)}
-        return {**self.values, **{name: values for name, values in within.items() if values}}
+        return {**self.restored, **{name: values for name, values in within.items() if values}}
+
+
+_PLAIN = {bool, bytes, float, int, list, np.ndarray, str, tuple, type(None)}
 
 
 def _holds_components(value: Any) -> bool:
+    if type(value) in _PLAIN:  # there may be very many of these
+        return False
     if isinstance(value, dict):
-        return any(isinstance(name, str) for name in value) and any(
-            map(_holds_components, value.values())
-        )
+        return any(map(_holds_components, value.values()))
     return hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None

@@ -205,7 +205,7 @@ def restore(
     )
     bundle = Bundle(parts)
     report = restore_into(bundle, open_store(path, filesystem), wishes)
-    restored = Restored(bundle.plain() if "." in report.loaded else {})
+    restored = Restored(bundle.plain())
     restored.report = report
     return restored
 

@@ -87,14 +87,13 @@ class Visit:
 
     def report(self, failed: tuple[Fault, ...] = (), *, loaded: bool = True) -> RestoreReport:
         """Return what was loaded and what did not fit, together with failed self-tests."""
-        waiting = [] if not self._touch else self.untaken()
         fits = self._fits.items()
         return RestoreReport(
             self._parts.location,
             tuple(sorted(self._loaded, key=_by_level)) if loaded else (),
             _below(_tops(self._missing), ((path, fit.missing) for path, fit in fits)),
             _below(
-                _tops([*self._parts.unexpected, *waiting]),
+                _tops([*self._parts.unexpected, *self.untaken()]),
                 ((path, fit.unexpected) for path, fit in fits),
             ),
             (*(fault for path, fit in fits for fault in _under(path, fit.mismatched)), *failed),
