@@ -270,7 +270,7 @@ def test_a_component_whose_folder_is_gone_is_passed_over_there_and_an_error_here
         path = saved(node(cls, 1, node(cls, 2)), tmp_path / cls.__name__)
         (path / "part0").rename(tmp_path / f"elsewhere {cls.__name__}")
     assert restored(theirs, tmp_path / "Theirs", theirs()).parts[0].value == 0
-    with pytest.raises(CorruptDataError, match="part0.*missing"):
+    with pytest.raises(CorruptDataError, match=r"part0.*missing"):
         restored(ours, tmp_path / "Ours", ours())
 
 

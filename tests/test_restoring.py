@@ -168,7 +168,7 @@ class Refusing(Weights):
 
 def test_a_state_that_its_object_refuses_is_named_with_what_had_its_own(tmp_path):
     team(a=[1], b=[2]).save_to_path(tmp_path / "c")
-    with pytest.raises(StateRefusedError, match="component b refused .*KeyError: 'moment'") as seen:
+    with pytest.raises(StateRefusedError, match=r"b refused .*KeyError: 'moment'") as seen:
         Team(a=weights(0), b=Refusing()).restore_from_path(tmp_path / "c")
     assert seen.value.restored == ("a",)
     assert isinstance(seen.value.__cause__, KeyError)
@@ -262,9 +262,7 @@ def test_a_component_moves_to_another_level_with_all_below_it(tmp_path):
 def test_what_was_renamed_is_missing_under_its_old_name(tmp_path):
     team(main=[1]).save_to_path(tmp_path / "c")
     with pytest.raises(RestoreError) as caught:
-        team(main=[0], opponent=[0]).restore_from_path(
-            tmp_path / "c", rename={"main": "opponent"}
-        )
+        team(main=[0], opponent=[0]).restore_from_path(tmp_path / "c", rename={"main": "opponent"})
     assert caught.value.report.missing == ("main",)
 
 

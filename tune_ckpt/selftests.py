@@ -34,8 +34,16 @@ def _as_arrays(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_as_arrays(part) for part in value]
     if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    return np.array(value)  # a copy, which nobody changes before it is written
+        value = _on_host(value.detach().cpu())
+    return np.asarray(value).copy()  # nobody changes it before it is written
+
+
+_WIDENED = {"torch.bfloat16", "torch.float8_e4m3fn", "torch.float8_e5m2"}
+
+
+def _on_host(tensor: Any) -> Any:
+    # NumPy lacks these, and float32 holds every number that they have.
+    return (tensor.float() if str(tensor.dtype) in _WIDENED else tensor).numpy()
 
 
 def differences(value: Any, stored: Any, tolerance: float | None) -> Iterator[Fault]:

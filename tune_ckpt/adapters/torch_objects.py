@@ -21,41 +21,40 @@ def fit_arrays(expected: Mapping[str, Any], state: Any) -> Fit:
     if not isinstance(state, Mapping):
         fault = Fault("", f"a state of type {type(state).__name__}, not arrays by name")
         return Fit(state, False, mismatched=(fault,))
-    shared = [name for name in expected if name in state]
-    shapes = {name: _shapes(expected[name], state[name]) for name in shared}
-    reasons = {name: _difference(expected[name], state[name]) for name in shared}
-    usable = {name: array for name, array in state.items() if not shapes.get(name)}
+    # A lazy parameter takes whatever comes.
+    lazy = torch.nn.parameter.is_lazy
+    shared = [name for name, mine in expected.items() if name in state and not lazy(mine)]
+    reasons = {name: _differences(expected[name], state[name]) for name in shared}
+    usable = {name: array for name, array in state.items() if "shape" not in reasons.get(name, ())}
     return Fit(
         usable,
         missing=tuple(name for name in expected if name not in state),
         unexpected=tuple(name for name in state if name not in expected),
-        mismatched=tuple(Fault(name, reason) for name, reason in reasons.items() if reason),
+        mismatched=tuple(Fault(n, _told(found)) for n, found in reasons.items() if found),
     )
 
 
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+def _differences(mine: Any, stored: Any) -> dict[str, tuple[Any, Any]]:
+    """Return what differs, as it is in the checkpoint and in the object."""
+    facts = _facts(stored), _facts(mine)
+    return {
+        name: (facts[0].get(name), facts[1].get(name))
+        for name in ("shape", "dtype")
+        if facts[0].get(name) != facts[1].get(name)
+    }
 
 
-def _shapes(mine: Any, stored: Any) -> str | None:
-    lazy = torch.nn.parameter.is_lazy(mine)  # it takes whatever comes
-    if lazy or not (_is_array(mine) and _is_array(stored)):
-        return None
-    mine_shape, stored_shape = tuple(mine.shape), tuple(stored.shape)
-    if mine_shape == stored_shape:
-        return None
-    return f"shape {stored_shape} in the checkpoint, {mine_shape} in the object"
+def _facts(value: Any) -> dict[str, Any]:
+    if not hasattr(value, "shape"):
+        return {}  # what a module's get_extra_state() returned may be anything
+    return {"shape": tuple(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
 
 
-def _difference(mine: Any, stored: Any) -> str | None:
-    if _is_array(mine) != _is_array(stored):
-        return "an array in only one of checkpoint and object"
-    if not _is_array(mine) or torch.nn.parameter.is_lazy(mine):
-        return None
-    dtypes = [str(array.dtype).removeprefix("torch.") for array in (stored, mine)]
-    dtype = f"dtype {dtypes[0]} in the checkpoint, {dtypes[1]} in the object"
-    reasons = [_shapes(mine, stored), dtype if dtypes[0] != dtypes[1] else None]
-    return "; ".join(filter(None, reasons)) or None
+def _told(differences: dict[str, tuple[Any, Any]]) -> str:
+    return "; ".join(
+        f"{name} {stored} in the checkpoint, {mine} in the object"
+        for name, (stored, mine) in differences.items()
+    )
 
 
 def _fit_module(module: Any, stored: Stored) -> Fit:

@@ -16,6 +16,7 @@ made to fill the memory.
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Collection
 
@@ -46,16 +47,20 @@ __all__ = [
 def dumps(value: object) -> bytes:
     """Return the pickle of a value, with classes and functions of ``__main__`` by value.
 
+    Tensors are taken from host memory: one from a GPU opens where there is none.
+
     Raises:
         UnsupportedStateError: Something in it cannot be pickled.
     """
-    import cloudpickle  # reading needs no more than Python's own pickle
+    from tune_ckpt.formats.pickle_writing import HostPickler  # reading needs no cloudpickle
 
+    buffer = io.BytesIO()
     try:
-        return bytes(cloudpickle.dumps(value, protocol=5))
+        HostPickler(buffer, protocol=5).dump(value)
     except Exception as error:  # whatever the value's own code raises
         reason = f"it cannot be pickled ({type(error).__name__}: {error})"
         raise UnsupportedStateError((Fault("", reason),)) from error
+    return buffer.getvalue()
 
 
 def loads(data: bytes | memoryview, *, file: str) -> object:
