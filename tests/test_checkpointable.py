@@ -309,3 +309,31 @@ def test_no_checkpoint_and_an_unfinished_one_are_told_apart(tmp_path):
     (tmp_path / "c" / "metadata.json").unlink()
     with pytest.raises(IncompleteCheckpointError, match="unfinished"):
         Agent.from_checkpoint(tmp_path / "c")
+
+
+def test_two_components_of_one_name_are_refused(tmp_path):
+    twins = Late()
+    twins.get_checkpointable_components = lambda: [("a", Weights()), ("a", Weights())]
+    with pytest.raises(InvalidNameError, match="another component has that name"):
+        twins.save_to_path(tmp_path / "c")
+
+
+class Forgetful(Weights):
+    """Its state lacks what its component's component needs."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.model = Model(1)
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {"w": self.w, "model": self.model.get_state()}
+
+    def get_checkpointable_components(self):
+        return [("model", self.model)]
+
+
+def test_a_component_that_its_owners_state_lacks_is_asked_itself(tmp_path):
+    owner = Forgetful()
+    owner.model.head.w = np.array([3.0, 4.0])
+    owner.save_to_path(tmp_path / "c")
+    assert tc.load_state(tmp_path / "c", "model/head")["w"].tolist() == [3, 4]

@@ -14,6 +14,7 @@ from tune_ckpt.errors import (
     ClassNotFoundError,
     ConstructorError,
     InvalidArgumentError,
+    UnsupportedStateError,
     UntrustedPickleError,
     UntrustedTypesError,
 )
@@ -232,3 +233,50 @@ def test_classes_in_a_msgpack_state_are_inert_unless_trusted(elsewhere, tmp_path
     assert target.config == {"kind": (tc.Reference("elsewhere_package:Config"),)}
     target.restore_from_path(tmp_path / "c", trusted=["elsewhere_package"])
     assert target.config == {"kind": (elsewhere.Config,)}
+
+
+# ------------------------------------------------------------- arguments that msgpack cannot hold
+
+
+class Making(Weights):
+    def __init__(self, size=1, make=None, **more):
+        super().__init__(size)
+        self.make, self.more = make, more
+
+    def get_ctor_args_and_kwargs(self):
+        return (self.size, self.make), self.more
+
+
+def test_arguments_that_msgpack_cannot_hold_are_left_out_and_asked_for(tmp_path, caplog):
+    Making(3, lambda: 0, depth=2, other=object()).save_to_path(tmp_path / "c", use_msgpack=True)
+    assert "test_classes.Making, which are left out: make, other" in caplog.text
+    with pytest.raises(ConstructorError, match="were left out: make, other"):
+        Making.from_checkpoint(tmp_path / "c")
+    Making().restore_from_path(tmp_path / "c")
+
+
+def test_given_again_they_are_used(tmp_path):
+    Making(3, lambda: 0, depth=2).save_to_path(tmp_path / "c", use_msgpack=True)
+    with pytest.raises(ConstructorError, match="were left out: make"):
+        Making.from_checkpoint(tmp_path / "c", size=4)
+    copied = tc.convert_to_msgpack_checkpoint(tmp_path / "c", tmp_path / "d")
+    with pytest.raises(ConstructorError, match="were left out: make"):
+        Making.from_checkpoint(copied)
+    found = Making.from_checkpoint(copied, make=print)
+    assert (found.size, found.make, found.more) == (3, print, {"depth": 2})
+    found = Making.from_checkpoint(copied, make=print, depth=4, size=5, unknown_option=0)
+    assert (found.size, found.make, found.more) == (5, print, {"depth": 4})
+
+
+class Nameless(Weights):
+    def __init__(self, *parts):
+        super().__init__(1)
+        self.parts = parts
+
+    def get_ctor_args_and_kwargs(self):
+        return self.parts, {}
+
+
+def test_arguments_without_a_name_are_refused(tmp_path):
+    with pytest.raises(UnsupportedStateError, match=r"ctor_args_and_kwargs/0/1: function"):
+        Nameless(1, lambda: 0).save_to_path(tmp_path / "c", use_msgpack=True)

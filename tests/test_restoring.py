@@ -332,3 +332,49 @@ def test_tensors_go_to_the_device_that_is_asked_for(tmp_path):
     state = tc.restore({"net": net}, tmp_path / "c", device="meta")["state"]
     assert state["plain"].device.type == state["in"][0]["deep"][0].device.type == "meta"
     assert state["array"].tolist() == [1, 1]
+
+
+def test_a_tensor_under_two_names_stays_one_on_another_device(tmp_path):
+    shared = torch.ones(2)
+    tc.save_state({"a": shared, "b": [shared]}, tmp_path / "c")
+    state = tc.load_state(tmp_path / "c", device="meta")
+    assert state["a"] is state["b"][0]
+    assert state["a"].is_meta
+
+
+class Empty(Growing):
+    """It can tell its state only when it has one."""
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {"w": self.w, "names": list(self.members), "depth": self.depth}
+
+    def set_state(self, state):
+        super().set_state(state)
+        self.depth = state["depth"]
+
+
+def test_an_object_that_has_no_state_yet_gets_one_with_its_components(tmp_path):
+    saved = Empty(a=weights(1))
+    saved.depth = 3
+    saved.save_to_path(tmp_path / "c")
+    target = Empty()
+    target.restore_from_path(tmp_path / "c")
+    assert (target.depth, values(target)) == (3, {"a": [1]})
+
+
+class Adapted(Weights):
+    """A Checkpointable with methods that adapters look for has its own idea of a state."""
+
+    def state_dict(self):
+        raise AssertionError
+
+    load_state_dict = state_dict
+
+
+class AdaptedToo(Adapted):
+    pass
+
+
+def test_adapters_leave_checkpointables_alone(tmp_path):
+    Adapted(2).save_to_path(tmp_path / "c")
+    assert AdaptedToo(2).restore_from_path(tmp_path / "c").ok

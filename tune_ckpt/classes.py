@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from tune_ckpt.errors import ClassNotFoundError, InvalidArgumentError, UntrustedPickleError
@@ -13,6 +13,7 @@ from tune_ckpt.tree.reading import OpenComponent, ReadOptions, read_verified
 from tune_ckpt.trust import Trust, imported
 
 T = TypeVar("T")
+LEFT_OUT = "left_out"  # the field of the file of class and arguments
 
 
 def name_of_class(cls: type) -> str:
@@ -96,9 +97,35 @@ def family(cls: type[T]) -> Iterator[type[T]]:
         yield from family(child)
 
 
-def read_ctor(
-    opened: OpenComponent, options: ReadOptions, trust: Trust | None = None
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+@dataclass(frozen=True)
+class Arguments:
+    """A constructor's arguments.
+
+    Attributes:
+        args: Those without a name.
+        kwargs: Those with one.
+        left_out: The names of those that could not be stored.
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, arguments: Any, left_out: Collection[str] = ()) -> Arguments:
+        """Return what ``get_ctor_args_and_kwargs()`` returned, or a file has of it."""
+        args, kwargs = arguments
+        # RLlib accepts a single argument without its tuple.
+        args = tuple(args) if isinstance(args, tuple | list) else (args,)
+        return cls(args, dict(kwargs), tuple(left_out))
+
+    def stored(self) -> dict[str, Any]:
+        """Return what the file of class and arguments has of them."""
+        arguments = {"ctor_args_and_kwargs": (self.args, self.kwargs)}
+        return {**arguments, LEFT_OUT: list(self.left_out)} if self.left_out else arguments
+
+
+def read_ctor(opened: OpenComponent, options: ReadOptions, trust: Trust | None = None) -> Arguments:
     """Return the stored constructor arguments; the class beside them is not loaded.
 
     Raises:
@@ -106,11 +133,9 @@ def read_ctor(
         CorruptDataError: The file is not what was written.
     """
     if not _has_ctor(opened):
-        return (), {}
-    args, kwargs = _read(opened, options, trust or Trust())["ctor_args_and_kwargs"]
-    if isinstance(args, tuple | list):
-        return tuple(args), dict(kwargs)
-    return (args,), dict(kwargs)  # RLlib accepts a single argument without its tuple
+        return Arguments()
+    ctor = _read(opened, options, trust or Trust())
+    return Arguments.of(ctor["ctor_args_and_kwargs"], ctor.get(LEFT_OUT, ()))
 
 
 def _read(opened: OpenComponent, options: ReadOptions, trust: Trust) -> Any:

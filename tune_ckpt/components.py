@@ -10,14 +10,13 @@ from typing import Any
 
 from tune_ckpt.adapters.registry import Fit, Stored, adapter_of
 from tune_ckpt.classes import name_of_class
+from tune_ckpt.constructing import storable
 from tune_ckpt.errors import ComponentNotFoundError, InvalidNameError, UnsupportedComponentError
-from tune_ckpt.formats import msgpack
 from tune_ckpt.selftests import run_selftest
 from tune_ckpt.tree.layout import FileNames, Format
 from tune_ckpt.tree.packing import Component
 
 StateDict = dict[str, Any]
-_RLLIB = "ray.rllib.utils.checkpoints:Checkpointable"
 
 
 # -------------------------------------------------------------------------------- object -> tree
@@ -77,24 +76,10 @@ def _whole_state(value: Any) -> StateDict:
 
 
 def _ctor(value: Any, format: Format) -> dict[str, Any]:
-    cls = name_of_class(type(value)) if format == "msgpack" else type(value)
-    arguments = value.get_ctor_args_and_kwargs()
-    if format == "msgpack" and _is_rllibs(value):
-        return {"class": cls, **_portable(*arguments)}
+    cls, arguments = type(value), value.get_ctor_args_and_kwargs()
+    if format == "msgpack":
+        return {"class": name_of_class(cls), **storable(cls, arguments)}
     return {"class": cls, "ctor_args_and_kwargs": arguments}
-
-
-def _is_rllibs(value: Any) -> bool:
-    return any(name_of_class(kind) == _RLLIB for kind in type(value).__mro__)
-
-
-def _portable(args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    # RLlib pickles these whatever the format: spaces, configs, functions. Nobody needs them to
-    # restore its state, and nobody who uses its class can do anything about them.
-    kept = {name: value for name, value in kwargs.items() if not msgpack.check(value)}
-    positional = () if msgpack.check(args) else args
-    left_out = [name for name in kwargs if name not in kept]
-    return {"ctor_args_and_kwargs": (positional, kept), "left_out": left_out}
 
 
 # -------------------------------------------------------------------------------- state -> object
@@ -129,7 +114,11 @@ def fit_of(value: Any, stored: Stored) -> Fit:
         fit: Fit = value.fit_state(stored)
         return fit
     adapter = adapter_of(value)
-    return Fit(stored.state) if adapter is None or not adapter.fit else adapter.fit(value, stored)
+    if adapter is None or adapter.fit is None:
+        return Fit(stored.state)
+    if adapter.of_checkpointables != hasattr(value, "get_checkpointable_components"):
+        return Fit(stored.state)  # it has its own idea of a state
+    return adapter.fit(value, stored)
 
 
 def set_state(value: Any, state: Any) -> None:

@@ -88,6 +88,6 @@ def _ctor(opened: OpenComponent, options: ReadOptions) -> Any:
     arguments = read_ctor(opened, options)
 
     def ctor(_: Format) -> dict[str, Any]:
-        return {"class": opened.metadata.cls, "ctor_args_and_kwargs": arguments}
+        return {"class": opened.metadata.cls, **arguments.stored()}
 
     return ctor

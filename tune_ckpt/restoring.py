@@ -72,17 +72,24 @@ def _give(target: Any, parts: Parts, wishes: Wishes) -> RestoreReport:
     return report
 
 
+_NOTHING = object()
+
+
 class _Backup:
     """An object's state before it is restored, to be given back if that fails."""
 
     def __init__(self, value: Any) -> None:
-        self._state = copy.deepcopy(own_state(value))
+        try:
+            self._state = copy.deepcopy(own_state(value))
+        except Exception:  # noqa: BLE001
+            self._state = _NOTHING  # an object that cannot tell its state yet has none to lose
         self._children = {name: _Backup(child) for name, child in components_of(value).items()}
 
     def give_back(self, value: Any) -> None:
         """Give every component its own state again, its owner first: it may make components."""
-        stored = Stored(name_of_class(type(value)), self._state, trust=Trust(allow_pickle=True))
-        set_state(value, fit_of(value, stored).state)
+        if self._state is not _NOTHING:
+            stored = Stored(name_of_class(type(value)), self._state, trust=Trust(allow_pickle=True))
+            set_state(value, fit_of(value, stored).state)
         for name, child in components_of(value).items():
             if name in self._children:
                 self._children[name].give_back(child)

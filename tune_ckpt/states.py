@@ -62,6 +62,7 @@ def load_state(
     *,
     mmap: bool = False,
     tensors: Tensors | None = None,
+    device: Any = None,
     allow_pickle: bool = False,
     filesystem: Any = None,
 ) -> Any:
@@ -76,6 +77,7 @@ def load_state(
             size; writing to them does not change the file. Mapped arrays are not verified.
         tensors: ``"torch"`` or ``"numpy"``: how torch tensors come back. By default as tensors
             where torch is installed.
+        device: Where torch tensors are put; by default on the CPU, wherever they were saved.
         allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
             you trust.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
@@ -91,7 +93,12 @@ def load_state(
     def read(opened: OpenComponent) -> Any:
         return _nested(opened.child(component) if component else opened, options)
 
-    return consistently(open_store(path, filesystem), read)
+    state = consistently(open_store(path, filesystem), read)
+    if device is None:
+        return state
+    from tune_ckpt.adapters.torch_objects import moved
+
+    return moved(state, device)
 
 
 def _nested(opened: OpenComponent, options: ReadOptions) -> Any:

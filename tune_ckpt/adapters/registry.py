@@ -63,11 +63,13 @@ class Adapter:
         set_state: Puts a state into an object.
         fit: Compares an object with a stored component; the object is not touched. By default,
             everything fits.
+        of_checkpointables: Whether the objects are Checkpointable, and only `fit` is used.
     """
 
     get_state: Callable[[Any], Any]
     set_state: Callable[[Any, Any], object]
     fit: Callable[[Any, Stored], Fit] | None = None
+    of_checkpointables: bool = False
 
 
 def fit_same_class(value: Any, stored: Stored) -> Fit:

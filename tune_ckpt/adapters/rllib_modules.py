@@ -27,5 +27,6 @@ ADAPTERS = {
         get_state=lambda module: module.get_state(),
         set_state=lambda module, state: module.set_state(state),
         fit=_fit,
+        of_checkpointables=True,
     )
 }

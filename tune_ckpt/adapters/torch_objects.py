@@ -58,8 +58,6 @@ def _told(differences: dict[str, tuple[Any, Any]]) -> str:
 
 
 def _fit_module(module: Any, stored: Stored) -> Fit:
-    if hasattr(module, "set_state"):
-        return Fit(stored.state)  # it has its own idea of a state
     return fit_arrays(module.state_dict(), stored.state)
 
 
@@ -141,20 +139,25 @@ ADAPTERS = {
 
 def moved(state: Any, device: Any) -> Any:
     """Return a state with its tensors on a device; all else in it is the same."""
+    return _moved(state, device, {})
+
+
+def _moved(state: Any, device: Any, done: dict[int, Any]) -> Any:
     if isinstance(state, torch.Tensor):
-        on_device = state.detach().to(device)
-        if isinstance(state, torch.nn.Parameter):
-            return torch.nn.Parameter(on_device, state.requires_grad)
-        return on_device.requires_grad_(state.requires_grad)
+        if id(state) not in done:  # one tensor under two names stays one
+            done[id(state)] = _on_device(state, device)
+        return done[id(state)]
     if isinstance(state, dict):
-        return _like(state, {key: moved(part, device) for key, part in state.items()})
+        made = copy.copy(state)  # an OrderedDict, and what attributes it has, stays what it is
+        made.update((key, _moved(part, device, done)) for key, part in state.items())
+        return made
     if type(state) in (list, tuple):
-        return type(state)(moved(part, device) for part in state)
+        return type(state)(_moved(part, device, done) for part in state)
     return state
 
 
-def _like(old: dict[Any, Any], new: dict[Any, Any]) -> dict[Any, Any]:
-    # An OrderedDict or defaultdict, and what attributes it has, stays what it is.
-    made = copy.copy(old)
-    made.update(new)
-    return made
+def _on_device(tensor: torch.Tensor, device: Any) -> torch.Tensor:
+    there = tensor.detach().to(device)
+    if isinstance(tensor, torch.nn.Parameter):
+        return torch.nn.Parameter(there, tensor.requires_grad)
+    return there.requires_grad_(tensor.requires_grad)
