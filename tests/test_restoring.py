@@ -272,10 +272,11 @@ def test_a_rename_of_what_is_not_there_is_missing(tmp_path):
         team(a=[1]).restore_from_path(tmp_path / "c", rename={"ghost": "a2"})
 
 
-def test_two_components_cannot_get_one_name(tmp_path):
+@pytest.mark.parametrize("rename", [{"a": "c", "b": "c/"}, {"a": "."}, {".": "c"}, {"a": ""}])
+def test_two_components_cannot_get_one_name_nor_one_the_roots(tmp_path, rename):
     team(a=[1], b=[2]).save_to_path(tmp_path / "c")
     with pytest.raises(InvalidArgumentError, match="rename"):
-        team(c=[0]).restore_from_path(tmp_path / "c", rename={"a": "c", "b": "c"})
+        team(c=[0]).restore_from_path(tmp_path / "c", rename=rename)
 
 
 def test_restoring_a_part_into_a_component_takes_the_same_options(tmp_path):

@@ -33,7 +33,16 @@ if TYPE_CHECKING:
 
 
 class Checkpointable(abc.ABC):
-    """An object whose state is saved as a tree of components, and restored from it."""
+    """An object whose state is saved as a tree of components, and restored from it.
+
+    A component may have a method ``selftest()``: it returns arrays that follow from the state, such
+    as a model's outputs for fixed inputs. They are saved too, and must be the same after a restore,
+    to within the class attribute ``selftest_tolerance`` (0 by default).
+
+    The whole tree is written and read by the object whose method is called. Unlike in RLlib,
+    `save_to_path` and `restore_from_path` of its subcomponents are not: what has to happen there
+    belongs in `get_state` and `set_state`.
+    """
 
     METADATA_FILE_NAME = "metadata.json"
     CLASS_AND_CTOR_ARGS_FILE_NAME = "class_and_ctor_args.pkl"

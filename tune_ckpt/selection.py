@@ -52,12 +52,13 @@ class Selection:
         """Return the selection that these arguments of a restore mean.
 
         Raises:
-            InvalidArgumentError: Two components would get the same name.
+            InvalidArgumentError: Two components would get the same name, or one the root's.
         """
         chosen = None if components is None else _patterns(components)
         renamed = {old.strip("/"): new.strip("/") for old, new in (rename or {}).items()}
-        if len(set(renamed.values())) < len(renamed):
-            raise InvalidArgumentError("rename", rename, ["a dict of different values"])
+        if len(set(renamed.values())) < len(renamed) or {ROOT, ""} & {*renamed, *renamed.values()}:
+            expected = ["a dict from paths below the root to other such paths, each once"]
+            raise InvalidArgumentError("rename", rename, expected)
         return cls(chosen, _patterns(exclude or ()), renamed)
 
     def wants(self, path: str) -> bool:
@@ -79,24 +80,31 @@ class Selection:
 
         It is None where the checkpoint's component of that name goes elsewhere.
         """
-        for old, new in sorted(self.rename.items(), key=lambda pair: -len(pair[1])):
-            if path == new or below(path, new):
-                return old + path[len(new) :]
-        moved_away = any(path == old or below(path, old) for old in self.rename)
-        return None if moved_away else path
+        stored = self._old(path)
+        return stored if self._new(stored) == path else None
 
     def target(self, stored: str) -> str | None:
         """Return the path in the object that takes a component of the checkpoint, or None."""
-        for old, new in sorted(self.rename.items(), key=lambda pair: -len(pair[0])):
-            if stored == old or below(stored, old):
-                return new + stored[len(old) :]
-        is_taken = any(stored == new or below(stored, new) for new in self.rename.values())
-        return None if is_taken else stored
+        path = self._new(stored)
+        return path if self._old(path) == stored else None
+
+    def _new(self, path: str) -> str:
+        return _replaced(path, self.rename)
+
+    def _old(self, path: str) -> str:
+        return _replaced(path, {new: old for old, new in self.rename.items()})
 
     def unmatched(self, paths: Collection[str]) -> list[str]:
         """Return what the caller named and none of the paths has."""
         patterns = [one for one in self.components or () if not _any_matches(one, paths)]
         return patterns + [old for old in self.rename if self.wants(old) and old not in paths]
+
+
+def _replaced(path: str, names: Mapping[str, str]) -> str:
+    for old in sorted(names, key=len, reverse=True):
+        if path == old or below(path, old):
+            return names[old] + path[len(old) :]
+    return path
 
 
 def _patterns(given: Patterns) -> tuple[str, ...]:
