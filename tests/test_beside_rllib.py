@@ -12,6 +12,7 @@ import pyarrow.fs
 import pytest
 
 import tune_ckpt as tc
+from tune_ckpt import classes
 from tune_ckpt.errors import (
     ClassNotFoundError,
     CorruptDataError,
@@ -162,6 +163,46 @@ def test_a_given_state_is_saved_with_the_components_that_it_has(nodes, tmp_path,
     saved(node(cls, 1, cls(), cls()), tmp_path / "c", state=state)
     folders = sorted(path.name for path in (tmp_path / "c").iterdir() if path.is_dir())
     assert folders == ["part1"]
+
+
+@pytest.mark.parametrize("use_msgpack", [False, True])
+def test_what_rllib_saved_opens_when_the_base_class_is_replaced(nodes, tmp_path, use_msgpack):
+    theirs, ours = nodes.Theirs, nodes.Ours
+    tree = node(theirs, {"w": np.ones(3)}, node(theirs, 2, node(theirs, 3)), node(theirs, 4))
+    saved(tree, tmp_path / "c", use_msgpack=use_msgpack)
+    (tmp_path / "c" / "plots").mkdir()
+    found = ours(ours(ours()), ours())
+    report = found.restore_from_path(tmp_path / "c", exclude="part1")
+    assert report.loaded == (".", "part0", "part0/part0")
+    assert found.value["w"].flags.writeable
+    assert (found.parts[0].parts[0].value, found.parts[1].value) == (3, 0)
+    found.restore_from_path(tmp_path / "c" / "part1", component="part1")
+    assert found.parts[1].value == 4
+    with pytest.raises(RestoreError, match="part0/part0: unexpected"):
+        ours(ours(), ours()).restore_from_path(tmp_path / "c", strict=True)
+
+
+@pytest.mark.parametrize("use_msgpack", [False, True])
+def test_its_class_and_arguments_are_found_under_the_new_base_class(nodes, tmp_path, use_msgpack):
+    tree = nodes.Theirs(start=5)
+    tree.get_ctor_args_and_kwargs = lambda: ((), {"start": 5})
+    saved(tree, tmp_path / "c", state={"value": 6}, use_msgpack=use_msgpack)
+    with pytest.raises(ClassNotFoundError, match="nodes_of_both:Theirs"):
+        nodes.Ours.from_checkpoint(tmp_path / "c")
+    tc.register_renamed("nodes_of_both:Theirs", "nodes_of_both:Ours")
+    try:
+        assert nodes.Ours.from_checkpoint(tmp_path / "c").value == 6
+    finally:
+        classes._RENAMED.clear()
+
+
+def test_a_half_written_tree_of_rllibs_is_an_error(nodes, tmp_path):
+    saved(node(nodes.Theirs, 1, node(nodes.Theirs, 2)), tmp_path / "c")
+    (tmp_path / "c" / "part0" / "state.pkl").unlink()
+    target = nodes.Ours(nodes.Ours())
+    with pytest.raises(CorruptDataError, match="part0/state: it is missing"):
+        target.restore_from_path(tmp_path / "c")
+    assert target.value == 0
 
 
 # ------------------------------------------------------------------------- where we differ

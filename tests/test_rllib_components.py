@@ -106,6 +106,14 @@ def test_rllib_itself_opens_its_module_in_our_pickle_tree(make_module, tmp_path)
     assert same(RLModule.from_checkpoint(tmp_path / "c" / "part"), saved.part)
 
 
+@FORMATS
+def test_a_module_of_which_rllib_wrote_the_checkpoint(make_module, tmp_path, use_msgpack):
+    saved, target = make_module(), make_module()
+    saved.save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    Owner(target).restore_from_path(tmp_path / "c", component="part")
+    assert same(saved, target)
+
+
 def test_what_of_its_arguments_msgpack_cannot_hold_is_left_out(make_module, tmp_path):
     Owner(make_module()).save_to_path(tmp_path / "c", use_msgpack=True)
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".pkl"]

@@ -21,8 +21,9 @@ from tune_ckpt.constructing import constructed
 from tune_ckpt.errors import RestoreReport
 from tune_ckpt.restoring import restore_into
 from tune_ckpt.selection import Patterns
+from tune_ckpt.tree.foreign_reading import check_still_there, consistently_or_foreign
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, Format
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions, check_not_replaced, consistently
+from tune_ckpt.tree.reading import OpenComponent, ReadOptions
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import save_tree
 from tune_ckpt.trust import Trust
@@ -238,10 +239,10 @@ class Checkpointable(abc.ABC):
             value.restore_from_path(
                 path, filesystem=filesystem, allow_pickle=allow_pickle, trusted=trusted, **rest
             )
-            check_not_replaced(store, opened)  # or the arguments would be another checkpoint's
+            check_still_there(store, opened)  # or the arguments would be another checkpoint's
             return value
 
-        value: Self = consistently(store, construct)
+        value: Self = consistently_or_foreign(store, construct)
         return value
 
     # ------------------------------------------------------------------ for subclasses to use

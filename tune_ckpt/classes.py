@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from tune_ckpt.errors import ClassNotFoundError, InvalidArgumentError, UntrustedPickleError
 from tune_ckpt.formats import pickle
 from tune_ckpt.tree.layout import CTOR
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions, read_verified
+from tune_ckpt.tree.reading import OpenComponent, ReadOptions
 from tune_ckpt.trust import Trust, imported
 
 T = TypeVar("T")
@@ -144,9 +144,8 @@ def _read(opened: OpenComponent, options: ReadOptions, trust: Trust) -> Any:
         return trust.read(lambda options: opened.read(CTOR, options), restricted)
     except UntrustedPickleError as refused:
         # Often only the class itself, pickled by value, which is not needed from there.
-        file = opened.metadata.files[CTOR]
-        data = read_verified(opened.store, file)
-        ctor: Any = pickle.loads_inert(data, file=opened.store.path(file.name))
+        file = opened.store.path(opened.metadata.files[CTOR].name)
+        ctor: Any = pickle.loads_inert(opened.raw(CTOR), file=file)
         if not _holds_opaque(ctor["ctor_args_and_kwargs"]):
             return ctor
         if not options.allow_pickle:

@@ -24,7 +24,7 @@ from tune_ckpt.errors import (
 from tune_ckpt.parts import Parts, read_parts
 from tune_ckpt.selection import ROOT
 from tune_ckpt.tree.folder import Store
-from tune_ckpt.tree.reading import consistently
+from tune_ckpt.tree.foreign_reading import consistently_or_foreign
 from tune_ckpt.trust import Trust
 from tune_ckpt.visit import Visit
 from tune_ckpt.wishes import Wishes
@@ -37,7 +37,7 @@ def restore_into(target: Any, store: Store, wishes: Wishes) -> RestoreReport:
         RestoreError, SelfTestError: It does not fit; the object is as it was.
         StateRefusedError: The object's own code raised an error.
     """
-    parts = consistently(store, lambda opened: read_parts(opened, target, wishes))
+    parts = consistently_or_foreign(store, lambda opened: read_parts(opened, target, wishes))
     foreseen = Visit(parts, wishes.selection, touch=False)
     foreseen.component(target, ROOT)
     if wishes.strict is True and foreseen.problems():

@@ -92,6 +92,10 @@ class OpenComponent:
         file = self.metadata.files[role]
         return _READ[self.metadata.format](self.store, file, options)
 
+    def raw(self, role: str) -> bytes:
+        """Return the bytes of the file of that role, which is a pickle, verified."""
+        return read_verified(self.store, self.metadata.files[role])
+
     def child(self, name: str) -> OpenComponent:
         """Return the subcomponent of that name, ``/`` between levels.
 
