@@ -8,7 +8,7 @@ import torch
 
 import tune_ckpt as tc
 from tests.agents import Agent, Weights, same_agents, trained
-from tune_ckpt.errors import RestoreError, UnsupportedStateError
+from tune_ckpt.errors import InvalidNameError, RestoreError, UnsupportedStateError
 
 FORMATS = pytest.mark.parametrize("format", ["msgpack", "pickle"])
 
@@ -79,3 +79,22 @@ def test_random_state_is_restored_last(tmp_path, format, order):
 def test_an_object_of_no_known_type_says_how_to_register_it(tmp_path):
     with pytest.raises(UnsupportedStateError, match=r"tune_ckpt\.register_adapter"):
         tc.save({"x": {"y": object()}}, tmp_path / "c")
+
+
+def test_a_value_that_holds_itself_is_refused_with_its_path(tmp_path):
+    loop = {"x": 1}
+    loop["self"] = loop
+    with pytest.raises(UnsupportedStateError, match="loop/self"):
+        tc.save({"loop": loop}, tmp_path / "c")
+
+
+def test_classes_are_values_whatever_their_objects_are(tmp_path):
+    tc.save({"net": torch.nn.Linear, "agent": Agent}, tmp_path / "c")
+    found = tc.restore({}, tmp_path / "c")
+    assert found["agent"] == tc.Reference("tests.agents:Agent")
+
+
+def test_objects_under_numbers_have_no_folder_to_be_in(tmp_path):
+    with pytest.raises(InvalidNameError, match="0"):
+        tc.save({"nets": {0: torch.nn.Linear(1, 1)}}, tmp_path / "c")
+    assert not (tmp_path / "c").exists()

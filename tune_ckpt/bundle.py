@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tune_ckpt.adapters.registry import Fit, Stored, adapter_of
-from tune_ckpt.components import component_of
+from tune_ckpt.adapters.registry import Fit, Stored
+from tune_ckpt.components import component_of, is_component
 from tune_ckpt.tree.packing import Component
 
 _CLASS = "builtins:dict"
@@ -50,7 +50,7 @@ class Bundle:
         """Return the plain values."""
         return dict(self.values)
 
-    def fit_state(self, stored: Stored) -> Fit:
+    def _fit_state(self, stored: Stored) -> Fit:
         """Compare the names of the values; those that only the checkpoint has are welcome."""
         if not isinstance(stored.state, Mapping):
             return Fit({}, False)
@@ -70,8 +70,14 @@ _PLAIN = {bool, bytes, float, int, list, np.ndarray, str, tuple, type(None)}
 
 
 def _holds_components(value: Any) -> bool:
-    if type(value) in _PLAIN:  # there may be very many of these
-        return False
-    if isinstance(value, dict):
-        return any(map(_holds_components, value.values()))
-    return hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None
+    seen, waiting = set[int](), [value]
+    while waiting:
+        part = waiting.pop()
+        if type(part) in _PLAIN or id(part) in seen:  # there may be very many of these, or a cycle
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict):
+            waiting += part.values()
+        elif is_component(part):
+            return True
+    return False

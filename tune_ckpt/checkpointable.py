@@ -148,6 +148,9 @@ class Checkpointable(abc.ABC):
     ) -> RestoreReport:
         """Restore this object from a checkpoint; all of it is read, verified and compared first.
 
+        Checkpoints that RLlib's own ``Checkpointable`` wrote are read too, as far as they go:
+        nothing in them tells whether their bytes are what was written.
+
         What does not fit are components that only the object or only the checkpoint has; arrays of
         torch modules that are missing, too many, or of another shape or dtype; and optimizers and
         the like that were saved from another class.
@@ -162,8 +165,9 @@ class Checkpointable(abc.ABC):
             allow_pickle: Let pickles import and call what they name. Only for checkpoints whose
                 writer you trust.
             trusted: Modules and packages whose classes and functions the checkpoint may name.
-            strict: True: an error lists all that does not fit, and the object is as it was.
-                ``"warn"`` and ``"ignore"``: what fits is restored.
+            strict: True: an error lists all that does not fit, and the object is as it was. (Where
+                components appear with the state, or there are self-tests, its former state is kept
+                meanwhile.) ``"warn"`` and ``"ignore"``: what fits is restored.
             components: Patterns of the components to restore, by their paths in the checkpoint,
                 like ``"policies/*"``; with all that is below them. ``"."`` is the state of this
                 object itself. Nothing else is read.

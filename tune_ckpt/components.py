@@ -19,6 +19,13 @@ from tune_ckpt.tree.packing import Component
 StateDict = dict[str, Any]
 
 
+def is_component(value: Any) -> bool:
+    """Say whether an object can be a component; a class is none, whatever its objects are."""
+    if isinstance(value, type):
+        return False
+    return hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None
+
+
 # -------------------------------------------------------------------------------- object -> tree
 
 
@@ -110,8 +117,8 @@ def own_state(value: Any) -> Any:
 
 def fit_of(value: Any, stored: Stored) -> Fit:
     """Compare an object with what a checkpoint has for it; the object is not touched."""
-    if hasattr(value, "fit_state"):
-        fit: Fit = value.fit_state(stored)
+    if hasattr(value, "_fit_state"):
+        fit: Fit = value._fit_state(stored)
         return fit
     adapter = adapter_of(value)
     if adapter is None or adapter.fit is None:
@@ -127,13 +134,13 @@ def set_state(value: Any, state: Any) -> None:
     Raises:
         UnsupportedComponentError: Nothing tells how.
     """
-    adapter = adapter_of(value)
     if hasattr(value, "get_checkpointable_components"):
         getattr(value, "_set_own_state", value.set_state)(state)
-    elif adapter is not None:
-        adapter.set_state(value, state)
-    else:
+        return
+    adapter = adapter_of(value)
+    if adapter is None:
         raise UnsupportedComponentError(name_of_class(type(value)))
+    adapter.set_state(value, state)
 
 
 def descend(value: Any, component: str) -> Any:
