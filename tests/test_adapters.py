@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 import tune_ckpt as tc
 from tune_ckpt.errors import (
@@ -148,6 +148,38 @@ def test_a_sampler_goes_on_where_its_generator_was(tmp_path, format):
     resumed, resumed_batches = loader(1)
     tc.restore({"sampler": resumed}, tmp_path / "c")
     assert list(resumed_batches) == list(batches)
+
+
+def test_a_sampler_of_batches_keeps_what_is_in_it(tmp_path):
+    def make(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return BatchSampler(RandomSampler(range(9), generator=generator), 2, drop_last=False)
+
+    saved, target = make(0), make(1)
+    list(saved)
+    tc.save({"batches": saved}, tmp_path / "c")
+    tc.restore({"batches": target}, tmp_path / "c")
+    assert list(target) == list(saved)
+
+
+def test_a_sampler_of_ones_own_needs_a_state_dict(tmp_path):
+    class Mine(RandomSampler):
+        at = 0
+
+    class Telling(Mine):
+        def state_dict(self):
+            return {"at": self.at}
+
+        def load_state_dict(self, state):
+            self.at = state["at"]
+
+    with pytest.raises(UnsupportedComponentError, match="Mine"):
+        tc.save({"sampler": Mine(range(3))}, tmp_path / "c")
+    saved, target = Telling(range(3)), Telling(range(3))
+    saved.at = 2
+    tc.save({"sampler": saved}, tmp_path / "c")
+    tc.restore({"sampler": target}, tmp_path / "c")
+    assert target.at == 2
 
 
 def test_a_sampler_of_another_class_does_not_fit(tmp_path):

@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import Sampler
 
 from tune_ckpt.adapters.registry import STATE_DICT, Adapter, Fit, Stored, fit_same_class
-from tune_ckpt.errors import Fault
+from tune_ckpt.classes import name_of_class
+from tune_ckpt.errors import Fault, UnsupportedComponentError
 
 
 def fit_arrays(expected: Mapping[str, Any], state: Any) -> Fit:
@@ -92,23 +93,39 @@ def _set_generator(generator: torch.Generator, state: Any) -> None:
     generator.set_state(torch.from_numpy(state))
 
 
-def _get_sampler(sampler: Any) -> Any:
+def _get_sampler(sampler: Any) -> dict[str, Any]:
     if hasattr(sampler, "state_dict"):
-        return sampler.state_dict()
-    state = {"epoch": sampler.epoch} if hasattr(sampler, "epoch") else {}
-    generator = getattr(sampler, "generator", None)
+        state: dict[str, Any] = sampler.state_dict()
+        return state
+    if not type(sampler).__module__.startswith("torch.utils.data."):
+        raise UnsupportedComponentError(name_of_class(type(sampler)))  # it may keep anything
     # One without a generator draws from torch's global one: see RngState.
-    return state if generator is None else {**state, "generator": _get_generator(generator)}
+    return {name: get(getattr(sampler, name)) for name, get, _ in _parts_of(sampler)}
 
 
 def _set_sampler(sampler: Any, state: Any) -> None:
     if hasattr(sampler, "load_state_dict"):
         sampler.load_state_dict(state)
         return
-    if "epoch" in state:
-        sampler.epoch = state["epoch"]
-    if "generator" in state:
-        _set_generator(sampler.generator, state["generator"])
+    for name, _, give in _parts_of(sampler):
+        if name in state:
+            give(sampler, state[name])
+
+
+def _parts_of(sampler: Any) -> list[tuple[str, Any, Any]]:
+    """Return which attributes of a sampler of torch's change, and how they are taken and given."""
+    return [part for part in _SAMPLER_PARTS if getattr(sampler, part[0], None) is not None]
+
+
+_SAMPLER_PARTS: list[tuple[str, Any, Any]] = [
+    ("epoch", lambda epoch: epoch, lambda sampler, epoch: sampler.set_epoch(epoch)),
+    (
+        "generator",
+        _get_generator,
+        lambda sampler, state: _set_generator(sampler.generator, state),
+    ),
+    ("sampler", _get_sampler, lambda sampler, state: _set_sampler(sampler.sampler, state)),
+]
 
 
 def _fit_sampler(sampler: Sampler[Any], stored: Stored) -> Fit:
@@ -118,8 +135,7 @@ def _fit_sampler(sampler: Sampler[Any], stored: Stored) -> Fit:
     state, mine = stored.state, _get_sampler(sampler)
     missing = tuple(name for name in mine if name not in state)
     unexpected = tuple(name for name in state if name not in mine)
-    usable = {name: part for name, part in state.items() if name in mine}
-    return Fit(usable, missing=missing, unexpected=unexpected)
+    return Fit(state, missing=missing, unexpected=unexpected)
 
 
 _GENERATOR = Adapter(_get_generator, _set_generator)
