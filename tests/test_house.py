@@ -17,6 +17,7 @@ FLOORS = {
     "formats": 1,
     "tree": 2,
     "adapters": 3,
+    "arguments": 3,
     "bundle": 3,
     "checkpointable": 3,
     "components": 3,

@@ -9,7 +9,7 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import Weights
-from tune_ckpt.errors import RestoreError
+from tune_ckpt.errors import ConstructorError, RestoreError
 
 pytestmark = pytest.mark.slow  # RLlib takes seconds to import
 FORMATS = pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])
@@ -122,6 +122,25 @@ def test_what_of_its_arguments_msgpack_cannot_hold_is_left_out(make_module, tmp_
     ctor = typed.loads((tmp_path / "c" / "part" / "class_and_ctor_args.msgpack").read_bytes())
     assert ctor["left_out"] == ["observation_space", "action_space"]
     assert ctor["ctor_args_and_kwargs"][1]["inference_only"] is False
+
+
+@FORMATS
+def test_a_module_is_made_again_from_its_part_of_our_tree(make_module, tmp_path, use_msgpack):
+    saved = make_module()
+    Owner(saved).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    spaces = {name: getattr(saved, name) for name in ("observation_space", "action_space")}
+    trusted = ["ray.rllib", "gymnasium", "numpy"]
+    found = tc.restore_object(
+        tmp_path / "c" / "part",
+        type(saved),
+        **spaces,
+        trusted=trusted,
+        allow_pickle=not use_msgpack,
+    )
+    assert same(found, saved)
+    if use_msgpack:
+        with pytest.raises(ConstructorError, match="left out: observation_space, action_space"):
+            tc.restore_object(tmp_path / "c" / "part", type(saved), trusted=trusted)
 
 
 def test_a_module_with_other_arrays_does_not_fit(make_module, tmp_path):

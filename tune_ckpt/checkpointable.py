@@ -15,18 +15,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.classes import family
 from tune_ckpt.components import StateDict, component_of, descend
-from tune_ckpt.constructing import constructed
+from tune_ckpt.constructing import restored_object
 from tune_ckpt.errors import RestoreReport
 from tune_ckpt.restoring import restore_into
 from tune_ckpt.selection import Patterns
-from tune_ckpt.tree.foreign_reading import check_still_there, consistently_or_foreign
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, Format
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import save_tree
-from tune_ckpt.trust import Trust
 from tune_ckpt.wishes import Strict, Wishes
 
 if TYPE_CHECKING:
@@ -234,20 +230,9 @@ class Checkpointable(abc.ABC):
             UntrustedTypesError: They hold classes or functions of modules that nobody trusted.
             RestoreError, CorruptDataError, UntrustedPickleError: As in `restore_from_path`.
         """
-        store = open_store(path, filesystem)
-        options = ReadOptions(allow_pickle, tuple(family(cls)))
-        trust = Trust.of(allow_pickle, trusted)
-
-        def construct(opened: OpenComponent) -> Any:
-            value, rest = constructed(opened, cls, options, trust, kwargs)
-            value.restore_from_path(
-                path, filesystem=filesystem, allow_pickle=allow_pickle, trusted=trusted, **rest
-            )
-            check_still_there(store, opened)  # or the arguments would be another checkpoint's
-            return value
-
-        value: Self = consistently_or_foreign(store, construct)
-        return value
+        return restored_object(
+            cls, path, filesystem, allow_pickle=allow_pickle, trusted=trusted, kwargs=kwargs
+        )
 
     # ------------------------------------------------------------------ for subclasses to use
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from tune_ckpt.adapters.registry import Fit, Stored, adapter_of
+from tune_ckpt.arguments import storable
 from tune_ckpt.classes import name_of_class
-from tune_ckpt.constructing import storable
 from tune_ckpt.errors import ComponentNotFoundError, InvalidNameError, UnsupportedComponentError
 from tune_ckpt.selftests import run_selftest
 from tune_ckpt.tree.layout import FileNames, Format

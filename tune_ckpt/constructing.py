@@ -1,89 +1,62 @@
-"""The arguments of constructors: how they are stored, and an object made of them again."""
+"""From a checkpoint to a new object of the class that it names."""
 
 from __future__ import annotations
 
-import functools
 import inspect
-import logging
-from typing import Any
+from collections.abc import Collection
+from typing import Any, TypeVar
 
-from tune_ckpt.classes import Arguments, family, find_class, name_of_class, read_ctor
+from tune_ckpt.classes import family, find_class, name_of_class, read_ctor
 from tune_ckpt.errors import ConstructorError
-from tune_ckpt.formats import msgpack
 from tune_ckpt.formats.pickle_harmless import VALUES
+from tune_ckpt.restoring import restore_into
+from tune_ckpt.tree.foreign_reading import check_still_there, consistently_or_foreign
 from tune_ckpt.tree.reading import OpenComponent, ReadOptions
+from tune_ckpt.tree.store import open_store
 from tune_ckpt.trust import Trust, check_resolved
+from tune_ckpt.wishes import Wishes
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
-def storable(cls: type, arguments: Any) -> dict[str, Any]:
-    """Return what msgpack can hold of a constructor's arguments, and the names of the rest.
+def restored_object(
+    cls: type[T],
+    path: Any,
+    filesystem: Any,
+    *,
+    allow_pickle: bool,
+    trusted: str | Collection[str],
+    kwargs: dict[str, Any],
+) -> T:
+    """Return the object that a checkpoint was saved from; the arguments are `from_checkpoint`'s.
 
-    Nobody needs them to restore an object that is there: so they do not stand in the way of saving
-    it. Who wants a new object passes them again, as `constructed` says.
+    The class may also be one of RLlib's, or of a kind that an adapter knows.
     """
-    whole = Arguments.of(arguments)
-    if not msgpack.check([whole.args, whole.kwargs]):
-        return whole.stored()
-    named = _named(cls, whole)
-    if named is None:
-        return whole.stored()  # which will be refused, with its path
-    left_out = tuple(name for name, value in named.items() if msgpack.check(value))
-    _tell(f"{cls.__module__}.{cls.__qualname__}", left_out)
-    kept = {name: value for name, value in named.items() if name not in left_out}
-    return Arguments((), kept, left_out).stored()
+    store = open_store(path, filesystem)
+    options = ReadOptions(allow_pickle, tuple(family(cls)))
+    trust: dict[str, Any] = {"allow_pickle": allow_pickle, "trusted": trusted}
+
+    def construct(opened: OpenComponent) -> Any:
+        value, rest = _constructed(opened, cls, options, Trust.of(**trust), kwargs)
+        if hasattr(value, "_set_own_state"):  # ours, and its restore_from_path may do more
+            value.restore_from_path(path, filesystem=filesystem, **trust, **rest)
+        else:
+            restore_into(value, store, Wishes.of(**trust, **rest))
+        check_still_there(store, opened)  # or the arguments would be another checkpoint's
+        return value
+
+    value: T = consistently_or_foreign(store, construct)
+    return value
 
 
-def _named(cls: type, arguments: Arguments) -> dict[str, Any] | None:
-    """Return all arguments by name, or None where some have none."""
-    parameters = inspect.signature(cls).parameters
-    try:
-        bound = inspect.signature(cls).bind_partial(*arguments.args, **arguments.kwargs).arguments
-    except TypeError:
-        return None
-    if any(parameters[name].kind in _NAMELESS for name in bound):
-        return None
-    for name in [name for name in bound if parameters[name].kind is _MORE]:
-        bound.update(bound.pop(name))
-    return bound
-
-
-_MORE = inspect.Parameter.VAR_KEYWORD
-_NAMELESS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
-
-
-@functools.cache
-def _tell(cls: str, left_out: tuple[str, ...]) -> None:
-    _log.warning(
-        "msgpack cannot hold these constructor arguments of %s, which are left out: %s. "
-        "from_checkpoint() will ask for them.",
-        cls,
-        ", ".join(left_out),
-    )
-
-
-def constructed(
+def _constructed(
     opened: OpenComponent,
     cls: type[Any],
     options: ReadOptions,
     trust: Trust,
     given: dict[str, Any],
 ) -> tuple[Any, dict[str, Any]]:
-    """Return a new object, and what of the given arguments its constructor does not take.
-
-    Args:
-        opened: The checkpoint.
-        cls: The class, or one above it, that the caller expects.
-        options: How files are read.
-        trust: What may be imported.
-        given: Arguments that replace the stored ones.
-
-    Raises:
-        ClassNotFoundError: The stored class is another one.
-        ConstructorError: It cannot be called with these arguments.
-        UntrustedTypesError: They hold classes or functions of modules that nobody trusted.
-    """
+    """Return a new object, not restored yet, and the given arguments that were not for it."""
     path = opened.store.location
     found = find_class(opened, cls, options, trust)
     stored = read_ctor(opened, options, trust)
@@ -110,7 +83,8 @@ def _replace(bound: inspect.BoundArguments, given: dict[str, Any]) -> None:
     parameters = bound.signature.parameters
     bound.arguments.update({name: value for name, value in given.items() if name in parameters})
     more = {name: value for name, value in given.items() if name not in parameters}
-    for name in [name for name in parameters if more and parameters[name].kind is _MORE]:
+    rest = inspect.Parameter.VAR_KEYWORD
+    for name in [name for name, parameter in parameters.items() if parameter.kind is rest]:
         bound.arguments[name] = {**bound.arguments.get(name, {}), **more}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tune_ckpt.bundle import Bundle
 from tune_ckpt.checkpointable import Checkpointable
+from tune_ckpt.constructing import restored_object
 from tune_ckpt.errors import RestoreReport
 from tune_ckpt.formats.msgpack import Tensors
 from tune_ckpt.restoring import restore_into
@@ -219,7 +220,7 @@ def restore(
 
 def restore_object(
     path: Any,
-    cls: type[Checkpointable] | None = None,
+    cls: type[Any] | None = None,
     *,
     filesystem: Any = None,
     allow_pickle: bool = False,
@@ -230,7 +231,8 @@ def restore_object(
 
     Args:
         path: The checkpoint: a local path or a URI.
-        cls: Its class; by default any `Checkpointable` of the stored name that is imported already.
+        cls: Its class, which may also be one of RLlib's; by default any `Checkpointable` of the
+            stored name that is imported already.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
         allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
             you trust.
@@ -242,6 +244,10 @@ def restore_object(
         ClassNotFoundError: No such class is imported or in a trusted module.
     """
     kind: Any = Checkpointable if cls is None else cls
-    return kind.from_checkpoint(
-        path, filesystem=filesystem, allow_pickle=allow_pickle, trusted=trusted, **kwargs
+    if issubclass(kind, Checkpointable):
+        return kind.from_checkpoint(
+            path, filesystem=filesystem, allow_pickle=allow_pickle, trusted=trusted, **kwargs
+        )
+    return restored_object(
+        kind, path, filesystem, allow_pickle=allow_pickle, trusted=trusted, kwargs=kwargs
     )
