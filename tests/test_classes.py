@@ -169,6 +169,7 @@ def test_other_classes_and_functions_need_trust(tmp_path, use_msgpack):
     with pytest.raises(error, match="textwrap:TextWrapper") as caught:
         Built.from_checkpoint(tmp_path / "c")
     assert "tests.agents:Agent" in caught.value.names
+    assert not use_msgpack or "trusted=['tests.agents', 'textwrap']" in str(caught.value)
     found = Built.from_checkpoint(tmp_path / "c", trusted=["textwrap", "tests"])
     assert found.arguments == saved.arguments
 

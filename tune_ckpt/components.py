@@ -6,6 +6,8 @@ adapter knows its type.
 
 from __future__ import annotations
 
+import functools
+import logging
 from typing import Any
 
 from tune_ckpt.adapters.registry import Fit, Stored, adapter_of
@@ -17,6 +19,7 @@ from tune_ckpt.tree.layout import FileNames, Format
 from tune_ckpt.tree.packing import Component
 
 StateDict = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 def is_component(value: Any) -> bool:
@@ -63,6 +66,7 @@ def _checkpointable_component(value: Any, state: Any, *, given: bool) -> Compone
     components = {}
     for name, child in components_of(value).items():
         if not given or name in whole:
+            _tell_overrides(type(child))
             part = own.pop(name, None)
             components[name] = _component(child, part, given=given and part is not None)
     return Component(
@@ -75,6 +79,27 @@ def _checkpointable_component(value: Any, state: Any, *, given: bool) -> Compone
             value.METADATA_FILE_NAME, value.CLASS_AND_CTOR_ARGS_FILE_NAME, value.STATE_FILE_NAME
         ),
     )
+
+
+_WALKS = {"tune_ckpt.checkpointable", "ray.rllib.utils.checkpoints"}
+
+
+def _tell_overrides(cls: type) -> None:
+    if hasattr(cls, "get_checkpointable_components"):
+        methods = [getattr(cls, name, None) for name in ("save_to_path", "restore_from_path")]
+        own = [method.__name__ for method in methods if method and method.__module__ not in _WALKS]
+        _tell(name_of_class(cls), " and ".join(own))
+
+
+@functools.cache
+def _tell(cls: str, methods: str) -> None:
+    if methods:
+        _log.warning(
+            "%s has its own %s, which is not called for a subcomponent: what it does belongs in "
+            "get_state() and set_state().",
+            cls,
+            methods,
+        )
 
 
 def _whole_state(value: Any) -> StateDict:

@@ -6,7 +6,6 @@ can find and raise once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -428,7 +427,8 @@ class UntrustedTypesError(TuneCkptError):
     names: tuple[str, ...]
 
     def __str__(self) -> str:
-        modules = sorted({re.split("[:]|[.][^.]*$", name)[0] for name in self.names})
+        dotted = (name if ":" in name else ":".join(name.rsplit(".", 1)) for name in self.names)
+        modules = sorted({name.partition(":")[0] for name in dotted})
         return (
             f"{self.path} needs:{_bullets(self.names)}\n"
             "They were not imported: a forged checkpoint could name anything. If you trust whoever "
