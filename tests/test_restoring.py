@@ -161,6 +161,20 @@ def test_components_that_are_made_anew_with_the_state_are_restored_again(tmp_pat
     assert values(target) == {"a": [1]}
 
 
+def test_whatever_stops_a_restore_on_the_way_the_former_state_is_back(tmp_path):
+    class Stopping(Growing):
+        def set_state(self, state):
+            super().set_state(state)
+            if "b" in state["names"]:
+                raise KeyboardInterrupt
+
+    growing(a=[1], b=[2]).save_to_path(tmp_path / "c")
+    target = Stopping(a=weights(7))
+    with pytest.raises(KeyboardInterrupt):
+        target.restore_from_path(tmp_path / "c")
+    assert values(target) == {"a": [7]}
+
+
 class Refusing(Weights):
     def set_state(self, state):
         raise KeyError("moment")

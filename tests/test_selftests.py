@@ -9,6 +9,7 @@ import torch
 import tune_ckpt as tc
 from tests.agents import Weights
 from tune_ckpt.errors import SelfTestError
+from tune_ckpt.selftests import differences
 
 FORMATS = pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])
 
@@ -122,6 +123,39 @@ def test_results_of_another_shape_are_an_error(tmp_path, monkeypatch, result, re
     monkeypatch.setattr(Checked, "selftest", lambda self: result)
     with pytest.raises(SelfTestError, match=reason):
         Checked().restore_from_path(path)
+
+
+def test_a_self_test_that_raises_is_an_error_too(tmp_path, monkeypatch):
+    path = saved(tmp_path)
+    target = Checked()
+    monkeypatch.setattr(Checked, "selftest", lambda self: 1 / 0)
+    with pytest.raises(SelfTestError, match=r"selftest\(\): it raised ZeroDivisionError"):
+        target.restore_from_path(path)
+    assert target.w.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("tolerance", [0, 0.5])
+@pytest.mark.parametrize(
+    ("then", "now", "equal"),
+    [
+        (np.nan, np.nan, True),
+        (np.inf, np.inf, True),
+        (np.inf, 5.0, False),
+        (np.inf, -np.inf, False),
+        (5.0, np.inf, False),
+        (np.nan, 5.0, False),
+        (5.0, np.nan, False),
+        (1 + 2j, 1 + 2j, True),
+        (1 + 2j, 1 - 2j, False),
+        (True, False, False),
+        ("a", "b", False),
+    ],
+)
+def test_single_numbers(then, now, equal, tolerance):
+    value = Checked()
+    value.selftest = lambda: now
+    faults = list(differences(value, np.array(then), tolerance))
+    assert (not faults) == equal
 
 
 class Owner(Weights):

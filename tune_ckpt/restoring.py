@@ -19,7 +19,6 @@ from tune_ckpt.errors import (
     RestoreWarning,
     SelfTestError,
     StateRefusedError,
-    TuneCkptError,
 )
 from tune_ckpt.parts import Parts, read_parts
 from tune_ckpt.selection import ROOT
@@ -47,7 +46,7 @@ def restore_into(target: Any, store: Store, wishes: Wishes) -> RestoreReport:
     backup = _Backup(target) if wishes.strict is True and is_open else None
     try:
         return _give(target, parts, wishes)
-    except TuneCkptError as error:
+    except BaseException as error:
         if backup is not None:
             backup.give_back(target)
             if isinstance(error, StateRefusedError):

@@ -56,7 +56,12 @@ def differences(value: Any, stored: Any, tolerance: float | None) -> Iterator[Fa
             default what the object's ``selftest_tolerance`` says, and else none at all.
     """
     allowed = getattr(value, "selftest_tolerance", 0.0) if tolerance is None else tolerance
-    yield from _compare(run_selftest(value), stored, "selftest()", float(allowed))
+    try:
+        now = run_selftest(value)
+    except Exception as error:  # noqa: BLE001  # whatever its code raises is told with the rest
+        yield Fault("selftest()", f"it raised {type(error).__name__}: {error}")
+    else:
+        yield from _compare(now, stored, "selftest()", float(allowed))
 
 
 def _compare(now: Any, stored: Any, path: str, tolerance: float) -> Iterator[Fault]:
@@ -93,8 +98,8 @@ def _difference(now: npt.NDArray[Any], stored: npt.NDArray[Any], tolerance: floa
         gaps = np.where(
             (now == stored) | (np.isnan(now) & np.isnan(stored)), 0, np.abs(now - stored)
         )
-        wrong = ~(gaps <= tolerance * np.maximum(1, np.abs(stored)))  # NaN is never within it
-        wrong &= gaps != 0
+        sizes = np.where(np.isfinite(stored), np.maximum(1, np.abs(stored)), 1)
+        wrong = ~(gaps <= tolerance * sizes)  # NaN is never within it
     if not wrong.any():
         return None
     largest = f"by up to {np.nanmax(gaps):.6g}" if np.isfinite(gaps).any() else "by NaN"
