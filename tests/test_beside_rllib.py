@@ -183,6 +183,19 @@ def test_what_rllib_saved_opens_when_the_base_class_is_replaced(nodes, tmp_path,
 
 
 @pytest.mark.parametrize("use_msgpack", [False, True])
+def test_ours_in_what_rllib_saved_opens_too(nodes, tmp_path, use_msgpack):
+    tree = node(nodes.Theirs, 1, node(nodes.Ours, {"pair": (1, 2)}, node(nodes.Ours, 3)))
+    saved(tree, tmp_path / "c", use_msgpack=use_msgpack)
+    found = restored(nodes.Ours, tmp_path / "c", nodes.Ours(nodes.Ours()))
+    assert found.value == 1
+    assert found.parts[0].value == {"pair": (1, 2)}
+    assert found.parts[0].parts[0].value == 3
+    (tmp_path / "c" / "part0" / "part0" / "metadata.json").unlink()
+    with pytest.raises(CorruptDataError, match="missing"):
+        restored(nodes.Ours, tmp_path / "c", nodes.Ours(nodes.Ours()))
+
+
+@pytest.mark.parametrize("use_msgpack", [False, True])
 def test_its_class_and_arguments_are_found_under_the_new_base_class(nodes, tmp_path, use_msgpack):
     tree = nodes.Theirs(start=5)
     tree.get_ctor_args_and_kwargs = lambda: ((), {"start": 5})

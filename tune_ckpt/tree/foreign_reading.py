@@ -10,7 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tune_ckpt.errors import ComponentNotFoundError, CorruptDataError, NotACheckpointError
+from tune_ckpt.errors import (
+    ComponentNotFoundError,
+    CorruptDataError,
+    IncompleteCheckpointError,
+    NotACheckpointError,
+)
 from tune_ckpt.formats import pickle, rllib_dialect
 from tune_ckpt.formats.io import BytesSource
 from tune_ckpt.tree.folder import Store
@@ -23,7 +28,13 @@ from tune_ckpt.tree.layout import (
     Metadata,
     is_msgpack,
 )
-from tune_ckpt.tree.reading import OpenComponent, ReadOptions, check_not_replaced, consistently
+from tune_ckpt.tree.reading import (
+    OpenComponent,
+    ReadOptions,
+    check_not_replaced,
+    consistently,
+    open_tree,
+)
 
 T = TypeVar("T")
 
@@ -57,8 +68,8 @@ class OpenForeign(OpenComponent):
         """Return the bytes of the file of that role."""
         return self.store.read_bytes(self.metadata.files[role].name)
 
-    def child(self, name: str) -> OpenForeign:
-        """Return the subcomponent of that name, ``/`` between levels.
+    def child(self, name: str) -> OpenComponent:
+        """Return the subcomponent of that name, ``/`` between levels; it may be one of ours.
 
         Raises:
             ComponentNotFoundError: There is none.
@@ -67,7 +78,7 @@ class OpenForeign(OpenComponent):
         if first not in self.metadata.components:
             names = tuple(self.metadata.components)
             raise ComponentNotFoundError(self.store.location, first, names)
-        child = _opened(open_folder(self.store.child(first)))
+        child = _open(self.store.child(first))
         return child.child(rest) if rest else child
 
 
@@ -102,6 +113,13 @@ def _foreign(store: Store) -> OpenForeign | None:
         return _opened(open_foreign(store.confined()))
     except NotACheckpointError:
         return None
+
+
+def _open(store: Store) -> OpenComponent:
+    try:
+        return open_tree(store)
+    except (NotACheckpointError, IncompleteCheckpointError):
+        return _opened(open_folder(store))
 
 
 def _opened(found: ForeignComponent) -> OpenForeign:
