@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pyarrow.fs
 import pytest
 import torch
 
@@ -232,3 +233,19 @@ def test_results_are_converted_with_the_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(Checked, "off_by", 1.0)
     with pytest.raises(SelfTestError):
         Checked().restore_from_path(path)
+
+
+def test_results_follow_the_checkpoint_wherever_it_goes(tmp_path, monkeypatch):
+    elsewhere = pyarrow.fs.SubTreeFileSystem(str(tmp_path), pyarrow.fs.LocalFileSystem())
+    for number in (4.0, 5.0):  # the second save over the first has its id in the files' names
+        value = Checked()
+        value.w = np.array([number])
+        value.save_to_path("c", filesystem=elsewhere, use_msgpack=True)
+    tc.archive(tmp_path / "c", tmp_path / "c.zip")
+    for path in (tmp_path / "c", tmp_path / "c.zip"):
+        monkeypatch.setattr(Checked, "off_by", 0.0)
+        assert Checked.from_checkpoint(path).w.tolist() == [5]
+        assert tc.verify(path).ok
+        monkeypatch.setattr(Checked, "off_by", 1.0)
+        with pytest.raises(SelfTestError):
+            Checked.from_checkpoint(path)
