@@ -388,3 +388,20 @@ def test_anything_with_a_state_dict(tmp_path, format):
     tc.save({"position": Stateful(7)}, tmp_path / "c", format=format)
     tc.restore({"position": target}, tmp_path / "c")
     assert target.at == 7
+
+
+class Versioned(torch.nn.Linear):
+    """Like torch's own modules, it reads older states in another way."""
+
+    _version = 3
+
+    def _load_from_state_dict(self, state, prefix, metadata, *rest):
+        assert metadata.get("version") == 3
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+
+@FORMATS
+def test_the_version_of_a_modules_state_is_not_forgotten(tmp_path, format):
+    tc.save({"net": torch.nn.Sequential(Versioned(2, 2))}, tmp_path / "c", format=format)
+    target = torch.nn.Sequential(Versioned(2, 2))
+    assert tc.restore({"net": target}, tmp_path / "c").report.ok

@@ -26,7 +26,10 @@ def fit_arrays(expected: Mapping[str, Any], state: Any) -> Fit:
     lazy = torch.nn.parameter.is_lazy
     shared = [name for name, mine in expected.items() if name in state and not lazy(mine)]
     reasons = {name: _differences(expected[name], state[name]) for name in shared}
-    usable = {name: array for name, array in state.items() if "shape" not in reasons.get(name, ())}
+    usable: Any = copy.copy(state)  # with its attributes, in which torch keeps versions
+    for name, found in reasons.items():
+        if "shape" in found:
+            del usable[name]
     return Fit(
         usable,
         missing=tuple(name for name in expected if name not in state),
@@ -63,8 +66,10 @@ def _fit_module(module: Any, stored: Stored) -> Fit:
 
 
 def _set_module(module: torch.nn.Module, state: Any) -> None:
-    # What does not fit was reported, or refused, before.
-    module.load_state_dict(state, strict=False)
+    if state.keys() == module.state_dict().keys():
+        module.load_state_dict(state)
+    else:  # what does not fit was reported, or refused, before
+        module.load_state_dict(state, strict=False)
 
 
 def _fit_optimizer(optimizer: torch.optim.Optimizer, stored: Stored) -> Fit:
