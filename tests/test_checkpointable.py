@@ -106,7 +106,7 @@ def test_component_restores_that_part_alone(tmp_path):
 
 def test_an_unknown_component_is_named_with_those_there_are(tmp_path):
     trained().save_to_path(tmp_path / "c")
-    with pytest.raises(RestoreError, match="there are: model"):
+    with pytest.raises(ComponentNotFoundError, match="its components: model"):
         Agent().restore_from_path(tmp_path / "c", component="modle")
     with pytest.raises(ComponentNotFoundError, match="its components: model"):
         tc.load_state(tmp_path / "c", "modle")
@@ -168,14 +168,14 @@ def test_file_names_follow_the_class_attributes(tmp_path, use_msgpack):
 def test_a_missing_component_is_an_error_and_touches_nothing(tmp_path):
     trained().model.head.save_to_path(tmp_path / "c")
     model = Model()
-    with pytest.raises(RestoreError, match="head: the object has this component"):
+    with pytest.raises(RestoreError, match="head: missing"):
         model.restore_from_path(tmp_path / "c")
     assert not model.w.any()
 
 
 def test_an_unexpected_component_is_an_error(tmp_path):
     trained().model.save_to_path(tmp_path / "c")
-    with pytest.raises(RestoreError, match="head: the checkpoint has this component"):
+    with pytest.raises(RestoreError, match="head: unexpected"):
         Weights(500).restore_from_path(tmp_path / "c")
 
 
@@ -309,3 +309,48 @@ def test_no_checkpoint_and_an_unfinished_one_are_told_apart(tmp_path):
     (tmp_path / "c" / "metadata.json").unlink()
     with pytest.raises(IncompleteCheckpointError, match="unfinished"):
         Agent.from_checkpoint(tmp_path / "c")
+
+
+def test_two_components_of_one_name_are_refused(tmp_path):
+    twins = Late()
+    twins.get_checkpointable_components = lambda: [("a", Weights()), ("a", Weights())]
+    with pytest.raises(InvalidNameError, match="another component has that name"):
+        twins.save_to_path(tmp_path / "c")
+
+
+class Overriding(Weights):
+    def restore_from_path(self, path, **kwargs):
+        super().restore_from_path(path, **kwargs)
+        self.called = True
+
+
+def test_a_subcomponents_own_ways_are_not_taken_and_that_is_said(tmp_path, caplog):
+    late = Late()
+    late.parts = {"a": Overriding(2), "b": Weights(2)}
+    late.save_to_path(tmp_path / "c")
+    (message,) = caplog.messages
+    assert "Overriding has its own restore_from_path, which is not called" in message
+    alone = Overriding(2)
+    alone.restore_from_path(tmp_path / "c" / "a")
+    assert alone.called
+
+
+class Forgetful(Weights):
+    """Its state lacks what its component's component needs."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.model = Model(1)
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {"w": self.w, "model": self.model.get_state()}
+
+    def get_checkpointable_components(self):
+        return [("model", self.model)]
+
+
+def test_a_component_that_its_owners_state_lacks_is_asked_itself(tmp_path):
+    owner = Forgetful()
+    owner.model.head.w = np.array([3.0, 4.0])
+    owner.save_to_path(tmp_path / "c")
+    assert tc.load_state(tmp_path / "c", "model/head")["w"].tolist() == [3, 4]

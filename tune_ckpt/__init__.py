@@ -13,15 +13,17 @@ from tune_ckpt.version import __version__
 
 if TYPE_CHECKING:
     from tune_ckpt.actors import ActorGroup
-    from tune_ckpt.adapters import register_adapter
+    from tune_ckpt.adapters.registry import register_adapter
     from tune_ckpt.background import PendingSave
     from tune_ckpt.checkpointable import Checkpointable
+    from tune_ckpt.classes import register_renamed
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
-    from tune_ckpt.errors import TuneCkptError
+    from tune_ckpt.errors import RestoreReport, RestoreWarning, TuneCkptError
     from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
     from tune_ckpt.rllib.info import get_checkpoint_info
+    from tune_ckpt.rng import RngState
     from tune_ckpt.states import load_state, restore, restore_object, save, save_async, save_state
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
@@ -34,15 +36,17 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "actors": ["ActorGroup"],
-    "adapters": ["register_adapter"],
+    "adapters.registry": ["register_adapter"],
     "background": ["PendingSave"],
     "checkpointable": ["Checkpointable"],
+    "classes": ["register_renamed"],
     "convert": ["convert_to_msgpack_checkpoint"],
-    "errors": ["TuneCkptError"],
+    "errors": ["RestoreReport", "RestoreWarning", "TuneCkptError"],
     "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
     "rllib.info": ["get_checkpoint_info"],
+    "rng": ["RngState"],
     "states": ["load_state", "restore", "restore_object", "save", "save_async", "save_state"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
@@ -64,6 +68,9 @@ __all__ = [
     "CheckpointableTrainable",
     "PendingSave",
     "Reference",
+    "RestoreReport",
+    "RestoreWarning",
+    "RngState",
     "Saved",
     "TuneCkptError",
     "__version__",
@@ -80,6 +87,7 @@ __all__ = [
     "load_state",
     "rank_checkpoints",
     "register_adapter",
+    "register_renamed",
     "restore",
     "restore_object",
     "save",

@@ -9,29 +9,38 @@ subcomponents in `Checkpointable.get_checkpointable_components`.
 from __future__ import annotations
 
 import abc
-import inspect
 import tempfile
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.background import PendingSave, saver_of, settle
-from tune_ckpt.classes import family, find_class, read_ctor
-from tune_ckpt.components import StateDict, component_of, descend, load_for
-from tune_ckpt.tree.consistency import check_not_replaced, consistently
-from tune_ckpt.tree.files import ReadOptions
+from tune_ckpt.components import StateDict, component_of, descend
+from tune_ckpt.constructing import restored_object
+from tune_ckpt.errors import RestoreReport
+from tune_ckpt.restoring import restore_into
+from tune_ckpt.selection import Patterns
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, Format
-from tune_ckpt.tree.reading import OpenComponent
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import save_tree
+from tune_ckpt.wishes import Strict, Wishes
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 class Checkpointable(abc.ABC):
-    """An object whose state is saved as a tree of components, and restored from it."""
+    """An object whose state is saved as a tree of components, and restored from it.
+
+    A component may have a method ``selftest()``: it returns arrays that follow from the state, such
+    as a model's outputs for fixed inputs. They are saved too, and must be the same after a restore,
+    to within the class attribute ``selftest_tolerance`` (0 by default).
+
+    The whole tree is written and read by the object whose method is called. Unlike in RLlib,
+    `save_to_path` and `restore_from_path` of its subcomponents are not: what has to happen there
+    belongs in `get_state` and `set_state`.
+    """
 
     METADATA_FILE_NAME = "metadata.json"
     CLASS_AND_CTOR_ARGS_FILE_NAME = "class_and_ctor_args.pkl"
@@ -174,9 +183,25 @@ class Checkpointable(abc.ABC):
         component: str | None = None,
         filesystem: Any = None,
         allow_pickle: bool = False,
+        trusted: str | Collection[str] = (),
+        strict: Strict = True,
+        components: Patterns | None = None,
+        exclude: Patterns | None = None,
+        rename: Mapping[str, str] | None = None,
+        device: Any = None,
+        tolerance: float | None = None,
         **kwargs: Any,
-    ) -> None:
-        """Restore this object from a checkpoint; all of it is read and verified first.
+    ) -> RestoreReport:
+        """Restore this object from a checkpoint; all of it is read, verified and compared first.
+
+        Checkpoints that RLlib's own ``Checkpointable`` wrote are read too, as far as they go:
+        nothing in them tells whether their bytes are what was written.
+
+        What does not fit are components that only the object or only the checkpoint has; arrays of
+        torch modules that are missing, too many, or of another shape or dtype; and optimizers and
+        the like that were saved from another class.
+
+        >>> agent.restore_from_path(path, components="policies/p7")  # doctest: +SKIP
 
         Args:
             path: A local path or a URI.
@@ -185,17 +210,43 @@ class Checkpointable(abc.ABC):
             filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
             allow_pickle: Let pickles import and call what they name. Only for checkpoints whose
                 writer you trust.
+            trusted: Modules and packages whose classes and functions the checkpoint may name.
+            strict: True: an error lists all that does not fit, and the object is as it was. (Where
+                components appear with the state, or there are self-tests, its former state is kept
+                meanwhile.) ``"warn"`` and ``"ignore"``: what fits is restored.
+            components: Patterns of the components to restore, by their paths in the checkpoint,
+                like ``"policies/*"``; with all that is below them. ``"."`` is the state of this
+                object itself. Nothing else is read.
+            exclude: Patterns of components to leave as they are.
+            rename: From components' paths in the checkpoint to those in this object.
+            device: Where torch tensors in states are put; by default on the CPU. Modules and
+                optimizers stay where they are.
+            tolerance: How much self-tests may differ, instead of what the components allow.
             kwargs: For forward compatibility.
+
+        Returns:
+            What was loaded, and what did not fit.
 
         Raises:
             RestoreError: The checkpoint does not fit; all differences are listed.
+            SelfTestError: A component's ``selftest()`` returns something else than when it was
+                saved.
+            StateRefusedError: A component's own code raised an error.
             CorruptDataError: A file is not what was written.
             UntrustedPickleError: A pickle names more than harmless things.
         """
+        wishes = Wishes.of(
+            strict=strict,
+            components=components,
+            exclude=exclude,
+            rename=rename,
+            device=device,
+            tolerance=tolerance,
+            allow_pickle=allow_pickle,
+            trusted=trusted,
+        )
         target = descend(self, component) if component else self
-        options = ReadOptions(allow_pickle, tuple(family(type(self))))
-        store = open_store(path, filesystem)
-        consistently(store, lambda opened: load_for(target, opened, options)).give_to(target)
+        return restore_into(target, open_store(path, filesystem), wishes)
 
     @classmethod
     def from_checkpoint(
@@ -204,38 +255,56 @@ class Checkpointable(abc.ABC):
         filesystem: Any = None,
         *,
         allow_pickle: bool = False,
+        trusted: str | Collection[str] = (),
         **kwargs: Any,
     ) -> Self:
         """Construct the object that a checkpoint was saved from, and restore it.
 
-        The stored class is this one, or a subclass that is imported already. A class of the same
-        name in ``__main__`` counts as the same.
+        The stored class is this one, or a subclass that is imported already or in a trusted module.
+        A class of the same name in ``__main__`` counts as the same, and one that has moved as what
+        `tune_ckpt.register_renamed` says. It is looked at before anything is constructed.
 
         Args:
             path: A local path or a URI.
             filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
             allow_pickle: Let pickles import and call what they name. Only for checkpoints whose
                 writer you trust.
+            trusted: Modules and packages whose classes and functions the checkpoint may name; they
+                are imported.
             kwargs: Constructor arguments that replace the stored ones of the same name; the rest
-                goes to `restore_from_path`.
+                goes to `restore_from_path` (``strict``, ``exclude``, ...).
 
         Raises:
             ClassNotFoundError: The stored class is another one.
+            ConstructorError: The class cannot be called with the stored arguments.
+            UntrustedTypesError: They hold classes or functions of modules that nobody trusted.
             RestoreError, CorruptDataError, UntrustedPickleError: As in `restore_from_path`.
         """
-        store = open_store(path, filesystem)
-        options = ReadOptions(allow_pickle, tuple(family(cls)))
+        return restored_object(
+            cls, path, filesystem, allow_pickle=allow_pickle, trusted=trusted, kwargs=kwargs
+        )
 
-        def construct(opened: OpenComponent) -> Any:
-            found = find_class(opened, cls, options)
-            args, rest = _with_overrides(found, *read_ctor(opened, options), kwargs)
-            value = found(*args.args, **args.kwargs)
-            value.restore_from_path(path, filesystem=filesystem, allow_pickle=allow_pickle, **rest)
-            check_not_replaced(store, opened)  # or the arguments would be another checkpoint's
-            return value
+    # ------------------------------------------------------------------ for subclasses to use
 
-        value: Self = consistently(store, construct)
-        return value
+    def _check_component(
+        self,
+        name: str,
+        components: str | Collection[str] | None,
+        not_components: str | Collection[str] | None,
+    ) -> bool:
+        """Say whether `get_state` shall include a component, by its arguments (as in RLlib)."""
+        wanted = components is None or any(
+            one == name or one.startswith(f"{name}/") for one in _listed(components)
+        )
+        return wanted and name not in _listed(not_components)
+
+    def _get_subcomponents(
+        self, name: str, components: str | Collection[str] | None
+    ) -> list[str] | None:
+        """Return what such an argument says of a component's own subcomponents (as in RLlib)."""
+        start = f"{name}/"
+        found = [one.removeprefix(start) for one in _listed(components) if one.startswith(start)]
+        return found or None
 
     def _whole_state(self) -> StateDict:
         """Return what the state file and the subcomponents shall hold (a hook for mixins)."""
@@ -266,11 +335,5 @@ def _ray_versions() -> dict[str, Any]:
     }
 
 
-def _with_overrides(
-    cls: type, args: tuple[Any, ...], kwargs: dict[str, Any], given: dict[str, Any]
-) -> tuple[inspect.BoundArguments, dict[str, Any]]:
-    signature = inspect.signature(cls)
-    bound = signature.bind_partial(*args, **kwargs)
-    mine = {name: value for name, value in given.items() if name in signature.parameters}
-    bound.arguments.update(mine)
-    return bound, {name: value for name, value in given.items() if name not in mine}
+def _listed(names: str | Collection[str] | None) -> Collection[str]:
+    return [] if names is None else [names] if isinstance(names, str) else names

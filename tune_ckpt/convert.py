@@ -9,7 +9,7 @@ from tune_ckpt.classes import read_ctor
 from tune_ckpt.errors import UntrustedPickleError
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
-from tune_ckpt.tree.layout import CTOR, Format
+from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, Format
 from tune_ckpt.tree.packing import Component, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.store import open_store
@@ -68,27 +68,28 @@ def read_component(opened: OpenComponent, options: ReadOptions) -> Component:
     metadata = opened.metadata
     return Component(
         metadata.cls,
-        _state(opened, options),
+        _read(opened, STATE, options),
         _ctor(opened, options) if CTOR in metadata.files else None,
         {name: read_component(child, options) for name, child in opened.children()},
         metadata.extra,
         metadata.names(opened.metadata_file),
+        _read(opened, SELFTEST, options) if SELFTEST in metadata.files else None,
     )
 
 
-def _state(opened: OpenComponent, options: ReadOptions) -> Any:
+def _read(opened: OpenComponent, role: str, options: ReadOptions) -> Any:
     try:
-        return opened.state(ReadOptions())
+        return opened.read(role, ReadOptions())
     except UntrustedPickleError:
         if not options.allow_pickle:
             raise
-        return opened.state(options)
+        return opened.read(role, options)
 
 
 def _ctor(opened: OpenComponent, options: ReadOptions) -> Any:
     arguments = read_ctor(opened, options)
 
     def ctor(_: Format) -> dict[str, Any]:
-        return {"class": opened.metadata.cls, "ctor_args_and_kwargs": arguments}
+        return {"class": opened.metadata.cls, **arguments.stored()}
 
     return ctor

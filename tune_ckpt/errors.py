@@ -55,7 +55,8 @@ class UnsupportedStateError(TuneCkptError):
         return (
             f"{len(self.faults)} value(s) of this state cannot be written:{_bullets(self.faults)}\n"
             "Leave them out of get_state(), turn them into plain values or arrays, or pass them as "
-            "constructor arguments when the object is restored."
+            "constructor arguments when the object is restored. An object that has a state of its "
+            "own can be a component: see tune_ckpt.register_adapter."
         )
 
 
@@ -207,26 +208,137 @@ class ClassNotFoundError(TuneCkptError):
     reason: str
 
     def __str__(self) -> str:
-        simple = self.class_name.rpartition(":")[2]
+        module, _, name = self.class_name.partition(":")
+        simple = name.rpartition(".")[2]
         return (
             f"The checkpoint at {self.path} was saved by class {self.class_name}, which was not "
             f"used: {self.reason}. Import the module that defines it and call "
-            f"{simple}.from_checkpoint(path) on the class itself."
+            f"{simple}.from_checkpoint(path) on the class itself, or pass trusted=[{module!r}]; if "
+            "it has moved, tell where to with tune_ckpt.register_renamed()."
         )
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """What a restore did, and what of the checkpoint and of the object did not fit.
+
+    Paths are those of components, ``/`` between levels, and below them of arrays; ``.`` is the
+    object itself.
+
+    Attributes:
+        path: The checkpoint.
+        loaded: Components that have their state from the checkpoint.
+        missing: What the object has (or the caller asked for) and the checkpoint has not.
+        unexpected: What the checkpoint has and the object has not.
+        mismatched: What both have, but of another shape, dtype or class.
+    """
+
+    path: str
+    loaded: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[Fault, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything fitted."""
+        return not self.faults
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """All that did not fit."""
+        missing = (Fault(path, "missing: the checkpoint does not have it") for path in self.missing)
+        unexpected = (
+            Fault(path, "unexpected: the checkpoint has it, the object does not")
+            for path in self.unexpected
+        )
+        return (*missing, *unexpected, *self.mismatched)
+
+    def __str__(self) -> str:
+        done = f"Restored from {self.path}: {', '.join(self.loaded) or 'nothing'}."
+        return done if self.ok else f"{done} What did not fit:{_bullets(self.faults)}"
 
 
 @dataclass(eq=False)
 class RestoreError(TuneCkptError):
-    """What a checkpoint holds does not fit the object; the object was not touched."""
+    """What a checkpoint holds does not fit the object, which is as it was before."""
+
+    report: RestoreReport
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """All that did not fit."""
+        return self.report.faults
+
+    def __str__(self) -> str:
+        return (
+            f"The checkpoint at {self.report.path} does not fit the object:{_bullets(self.faults)}"
+            "\nNothing was restored. Restore into the object that was saved, choose parts with "
+            "components=, exclude= and rename=, or take what fits with strict='warn'."
+        )
+
+
+class RestoreWarning(UserWarning):
+    """With ``strict="warn"``: what did not fit; the first argument is the `RestoreReport`."""
+
+
+@dataclass(eq=False)
+class StateRefusedError(TuneCkptError):
+    """An object's own code raised an error when it was given its state.
+
+    Attributes:
+        path: The checkpoint.
+        component: The object's path among the components.
+        reason: What it raised, which is also this error's cause.
+        restored: Components that had their state by then; none where the old one was given back.
+    """
+
+    path: str
+    component: str
+    reason: str
+    restored: tuple[str, ...]
+
+    def __str__(self) -> str:
+        rest = (
+            f"These components have theirs, the others do not: {', '.join(self.restored)}"
+            if self.restored
+            else "No other component was changed"
+        )
+        return (
+            f"The component {self.component} refused its state from {self.path}: {self.reason}. "
+            f"{rest}. Restore again, from this checkpoint or another, before the object is used."
+        )
+
+
+@dataclass(eq=False)
+class SelfTestError(TuneCkptError):
+    """A restored object does not compute what it computed when it was saved."""
 
     path: str
     faults: tuple[Fault, ...]
 
     def __str__(self) -> str:
         return (
-            f"The checkpoint at {self.path} does not fit the object:{_bullets(self.faults)}\n"
-            "Nothing was restored. Restore into the object that was saved, or only the parts that "
-            "fit (component=...)."
+            f"What was restored from {self.path} computes something else than when it was saved:"
+            f"{_bullets(self.faults)}\n"
+            "The object has its former state again. Other code, libraries or hardware may be the "
+            "reason: allow for a difference with tolerance=, or take it with strict='warn'."
+        )
+
+
+@dataclass(eq=False)
+class ConstructorError(TuneCkptError):
+    """A class's constructor cannot be called with the arguments that are stored."""
+
+    path: str
+    class_name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.class_name} cannot be constructed with what is stored in {self.path}: "
+            f"{self.reason}. Pass arguments by keyword to from_checkpoint(), or construct the "
+            "object and call its restore_from_path()."
         )
 
 
@@ -317,6 +429,29 @@ class UntrustedReferenceError(TuneCkptError):
     def __str__(self) -> str:
         return (
             f"{self.name} was not imported: {self.reason}. Pass resolve(trusted=[{self.name!r}])."
+        )
+
+
+@dataclass(eq=False)
+class UntrustedTypesError(TuneCkptError):
+    """A checkpoint names classes or functions that it needs and nobody trusted.
+
+    Attributes:
+        path: The checkpoint.
+        names: What would be imported.
+    """
+
+    path: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        dotted = (name if ":" in name else ":".join(name.rsplit(".", 1)) for name in self.names)
+        modules = sorted({name.partition(":")[0] for name in dotted})
+        return (
+            f"{self.path} needs:{_bullets(self.names)}\n"
+            "They were not imported: a forged checkpoint could name anything. If you trust whoever "
+            f"wrote it, pass trusted={modules!r}; an argument of a constructor can also be given "
+            "by keyword."
         )
 
 

@@ -59,13 +59,14 @@ class CheckpointRecord:
 
         return Checkpoint(self.path, self.filesystem)
 
-    def restore(self, cls: Any = None, *, allow_pickle: bool = False) -> Any:
+    def restore(self, cls: Any = None, *, allow_pickle: bool = False, **kwargs: Any) -> Any:
         """Return the object that was saved, such as the Trainable.
 
         Args:
             cls: Its class; by default the stored one, which must be imported already.
             allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
                 you trust.
+            kwargs: As for `tune_ckpt.restore_object`: ``trusted``, ``strict``, ...
 
         Raises:
             ClassNotFoundError: The stored class is not imported.
@@ -73,7 +74,7 @@ class CheckpointRecord:
         """
         from tune_ckpt.states import restore_object
 
-        return restore_object(self, cls, allow_pickle=allow_pickle)
+        return restore_object(self, cls, allow_pickle=allow_pickle, **kwargs)
 
     def load(self, component: str | None = None, *, allow_pickle: bool = False) -> Any:
         """Return the state as plain dicts; no class is imported.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from tune_ckpt.actors import actors_of
-from tune_ckpt.adapters import adapter_of
 from tune_ckpt.background import PendingSave, Saver
+from tune_ckpt.bundle import Bundle
 from tune_ckpt.checkpointable import Checkpointable
-from tune_ckpt.components import Loaded, component_of, load_for
-from tune_ckpt.errors import Fault, RestoreError
+from tune_ckpt.constructing import restored_object
+from tune_ckpt.errors import RestoreReport
 from tune_ckpt.formats.msgpack import Tensors
+from tune_ckpt.restoring import restore_into
+from tune_ckpt.selection import Patterns
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import Format
@@ -20,6 +21,7 @@ from tune_ckpt.tree.packing import Component
 from tune_ckpt.tree.reading import OpenComponent
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import Saved, save_tree
+from tune_ckpt.wishes import Strict, Wishes
 
 _CLASS = "builtins:dict"
 
@@ -64,6 +66,7 @@ def load_state(
     *,
     mmap: bool = False,
     tensors: Tensors | None = None,
+    device: Any = None,
     allow_pickle: bool = False,
     filesystem: Any = None,
 ) -> Any:
@@ -78,6 +81,7 @@ def load_state(
             size; writing to them does not change the file. Mapped arrays are not verified.
         tensors: ``"torch"`` or ``"numpy"``: how torch tensors come back. By default as tensors
             where torch is installed.
+        device: Where torch tensors are put; by default on the CPU, wherever they were saved.
         allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
             you trust.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
@@ -93,18 +97,18 @@ def load_state(
     def read(opened: OpenComponent) -> Any:
         return _nested(opened.child(component) if component else opened, options)
 
-    return consistently(open_store(path, filesystem), read)
+    state = consistently(open_store(path, filesystem), read)
+    if device is None:
+        return state
+    from tune_ckpt.adapters.torch_objects import moved
+
+    return moved(state, device)
 
 
 def _nested(opened: OpenComponent, options: ReadOptions) -> Any:
     state = opened.state(options)
     children = {name: _nested(child, options) for name, child in opened.children()}
     return {**state, **children} if children else state
-
-
-def _is_component(value: Any) -> bool:
-    known = hasattr(value, "get_checkpointable_components") or adapter_of(value) is not None
-    return known or actors_of(value) is not None
 
 
 def save(
@@ -141,7 +145,7 @@ def save(
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
     _SAVER.settle()  # or an older state, still being written, would come last
-    component = _component_of_parts(parts)
+    component = Bundle(parts).component()
     return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
 
 
@@ -184,7 +188,7 @@ def save_async(
             begun.
     """
     return _SAVER.start(
-        lambda: _component_of_parts(parts),
+        lambda: Bundle(parts).component(),
         path,
         format,
         wait=wait,
@@ -197,73 +201,109 @@ def save_async(
 _SAVER = Saver()
 
 
-def _component_of_parts(parts: Mapping[str, Any]) -> Component:
-    plain = {name: value for name, value in parts.items() if not _is_component(value)}
-    children = {name: component_of(part) for name, part in parts.items() if name not in plain}
-    return Component(_CLASS, plain, components=children)
+class Restored(dict[str, Any]):
+    """The plain values of a checkpoint that was restored.
+
+    Attributes:
+        report: What was loaded, and what did not fit.
+    """
+
+    report: RestoreReport
 
 
 def restore(
     parts: Mapping[str, Any],
     path: Any,
     *,
-    allow_pickle: bool = False,
     filesystem: Any = None,
-) -> dict[str, Any]:
+    allow_pickle: bool = False,
+    trusted: str | Collection[str] = (),
+    strict: Strict = True,
+    components: Patterns | None = None,
+    exclude: Patterns | None = None,
+    rename: Mapping[str, str] | None = None,
+    device: Any = None,
+    tolerance: float | None = None,
+) -> Restored:
     """Restore the objects of a checkpoint that `save` made, and return its plain values.
 
+    All of it is read, verified and compared before an object is touched; see
+    `Checkpointable.restore_from_path` for what does not fit. Random state (`RngState`) comes last.
+
+    >>> restore({"model": model, "optimizer": optimizer}, path)["step"]  # doctest: +SKIP
+
     Args:
-        parts: The objects by name, as they were saved; values that are no components are ignored.
+        parts: The objects by name, as they were saved. Of plain values only the names count: the
+            checkpoint must have them.
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
         allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
             you trust.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+        trusted: Modules and packages whose classes and functions the checkpoint may name.
+        strict: True: an error lists all that does not fit, and no object is touched. ``"warn"`` and
+            ``"ignore"``: what fits is restored.
+        components: Patterns of the components to restore, like ``"policies/*"``; with all that is
+            below them. ``"."`` are the plain values. Nothing else is read.
+        exclude: Patterns of components to leave as they are.
+        rename: From components' paths in the checkpoint to those in ``parts``.
+        device: Where torch tensors among the values are put; by default on the CPU.
+        tolerance: How much self-tests may differ, instead of what the components allow.
+
+    Returns:
+        The checkpoint's plain values, and in its attribute ``report`` what was loaded.
 
     Raises:
-        RestoreError: The checkpoint has other components; nothing was touched.
+        RestoreError: The checkpoint does not fit; all differences are listed.
+        SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
+        StateRefusedError: An object's own code raised an error.
     """
-    objects = {name: part for name, part in parts.items() if _is_component(part)}
-    options = ReadOptions(allow_pickle)
-
-    def read(opened: OpenComponent) -> tuple[Any, dict[str, Loaded]]:
-        _check_same(opened, objects)
-        loaded = {
-            name: load_for(part, opened.child(name), options) for name, part in objects.items()
-        }
-        return opened.state(options), loaded
-
-    plain, loaded = consistently(open_store(path, filesystem), read)
-    for name, part in objects.items():
-        loaded[name].give_to(part)
-    return dict(plain)
-
-
-def _check_same(opened: OpenComponent, objects: Mapping[str, Any]) -> None:
-    stored = opened.metadata.components
-    missing = [Fault(name, "not in the checkpoint") for name in objects if name not in stored]
-    extra = [Fault(name, "in the checkpoint only") for name in stored if name not in objects]
-    if missing or extra:
-        raise RestoreError(opened.store.location, (*missing, *extra))
+    wishes = Wishes.of(
+        strict=strict,
+        components=components,
+        exclude=exclude,
+        rename=rename,
+        device=device,
+        tolerance=tolerance,
+        allow_pickle=allow_pickle,
+        trusted=trusted,
+    )
+    bundle = Bundle(parts)
+    report = restore_into(bundle, open_store(path, filesystem), wishes)
+    restored = Restored(bundle.plain())
+    restored.report = report
+    return restored
 
 
 def restore_object(
     path: Any,
-    cls: type[Checkpointable] | None = None,
+    cls: type[Any] | None = None,
     *,
     filesystem: Any = None,
     allow_pickle: bool = False,
+    trusted: str | Collection[str] = (),
+    **kwargs: Any,
 ) -> Any:
     """Return the object that a checkpoint was saved from.
 
     Args:
         path: The checkpoint: a local path or a URI.
-        cls: Its class; by default any `Checkpointable` of the stored name that is imported already.
+        cls: Its class, which may also be one of RLlib's; by default any `Checkpointable` of the
+            stored name that is imported already.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
         allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
             you trust.
+        trusted: Modules and packages whose classes and functions the checkpoint may name; they are
+            imported.
+        kwargs: Arguments of the constructor and options, as in `Checkpointable.from_checkpoint`.
 
     Raises:
-        ClassNotFoundError: No such class is imported.
+        ClassNotFoundError: No such class is imported or in a trusted module.
     """
     kind: Any = Checkpointable if cls is None else cls
-    return kind.from_checkpoint(path, filesystem=filesystem, allow_pickle=allow_pickle)
+    if issubclass(kind, Checkpointable):
+        return kind.from_checkpoint(
+            path, filesystem=filesystem, allow_pickle=allow_pickle, trusted=trusted, **kwargs
+        )
+    return restored_object(
+        kind, path, filesystem, allow_pickle=allow_pickle, trusted=trusted, kwargs=kwargs
+    )

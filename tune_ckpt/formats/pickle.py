@@ -48,18 +48,20 @@ __all__ = [
 def dumps(value: object, *, pickler: Any = None) -> bytes:
     """Return the pickle of a value, with classes and functions of ``__main__`` by value.
 
+    Tensors are taken from host memory: one from a GPU opens where there is none.
+
     Args:
         value: The value.
-        pickler: A subclass of cloudpickle's ``Pickler`` to do it.
+        pickler: A subclass of cloudpickle's ``Pickler`` to do it instead.
 
     Raises:
         UnsupportedStateError: Something in it cannot be pickled.
     """
-    import cloudpickle  # reading needs no more than Python's own pickle
+    from tune_ckpt.formats.pickle_writing import HostPickler  # reading needs no cloudpickle
 
     stream = io.BytesIO()
     try:
-        (pickler or cloudpickle.Pickler)(stream, protocol=5).dump(value)
+        (pickler or HostPickler)(stream, protocol=5).dump(value)
         return stream.getvalue()
     except Exception as error:  # whatever the value's own code raises
         reason = f"it cannot be pickled ({type(error).__name__}: {error})"

@@ -6,6 +6,7 @@ This is the one place that knows file names. The layout is RLlib's Checkpointabl
     metadata.json                 written last: its presence is the commit
     class_and_ctor_args.msgpack   or .pkl
     state.msgpack                 or .pkl
+    selftest.msgpack              or .pkl; only where the object has a selftest()
     <subcomponent>/ ...
 
 Where no folder can be exchanged for another in one step (object stores, mount points), a save over
@@ -34,8 +35,10 @@ LAYOUT = 1  # ours, for what stands under "tune_ckpt"
 
 Format = Literal["pickle", "msgpack"]
 SUFFIXES: dict[Format, str] = {"pickle": ".pkl", "msgpack": ".msgpack"}
-STATE = "state"  # the two files of a component, by what they hold
+STATE = "state"  # a component's files, by what they hold
 CTOR = "class_and_ctor_args"
+SELFTEST = "selftest"
+ROLES = (STATE, CTOR, SELFTEST)
 
 _DIGEST_KEY = "metadata_digest"
 _NO_DIGEST = "0" * 32
@@ -49,30 +52,33 @@ class FileNames:
         metadata: The metadata file.
         ctor: The file of class and constructor arguments; its suffix follows the format.
         state: The state file, without a suffix.
+        selftest: The file of what the object's self-test returned, without a suffix.
     """
 
     metadata: str = "metadata.json"
     ctor: str = "class_and_ctor_args.pkl"
     state: str = "state"
+    selftest: str = "selftest"
 
     def file(self, role: str, format: Format) -> str:
-        """Return the name of the file that holds ``role`` (`STATE` or `CTOR`)."""
-        stem = self.state if role == STATE else self.ctor.removesuffix(".pkl")
-        return stem + SUFFIXES[format]
+        """Return the name of the file that holds ``role`` (one of `ROLES`)."""
+        stems = {STATE: self.state, CTOR: self.ctor.removesuffix(".pkl"), SELFTEST: self.selftest}
+        return stems[role] + SUFFIXES[format]
 
     def all(self) -> set[str]:
         """Return every name that a component's files have, whatever their format."""
-        return {self.metadata} | {self.file(r, f) for r in (STATE, CTOR) for f in SUFFIXES}
+        return {self.metadata} | {self.file(r, f) for r in ROLES for f in SUFFIXES}
 
     def of_save(self, save: str) -> FileNames:
         """Return the names with a save's id in them, which no other save's files have."""
         stem, _, suffix = self.metadata.rpartition(".")
         ctor = self.ctor.removesuffix(".pkl")
-        return FileNames(f"{stem}.{save}.{suffix}", f"{ctor}.{save}.pkl", f"{self.state}.{save}")
+        names = (f"{stem}.{save}.{suffix}", f"{ctor}.{save}.pkl")
+        return FileNames(*names, f"{self.state}.{save}", f"{self.selftest}.{save}")
 
     def without(self, save: str) -> FileNames:
         """Return the names without a save's id."""
-        names = (self.metadata, self.ctor, self.state)
+        names = (self.metadata, self.ctor, self.state, self.selftest)
         return FileNames(*(name.replace(f".{save}", "") for name in names))
 
 
@@ -144,7 +150,7 @@ class Metadata:
     Attributes:
         cls: The component's class, ``module:QualName``.
         format: How its files are written.
-        files: By role (`STATE`, `CTOR`).
+        files: By role (one of `ROLES`).
         components: By name, in order.
         facts: When, where and by what it was written; no part of the content.
         extra: What the object's own ``get_metadata()`` gave, and a sweep's metrics and trial.
@@ -240,7 +246,7 @@ class Metadata:
 
     def _check(self) -> None:
         """Check that all is there, and that no name leads outside of the component's folder."""
-        if not isinstance(self.cls, str) or self.files.keys() - {CTOR} != {STATE}:
+        if not isinstance(self.cls, str) or not {STATE} <= self.files.keys() <= {*ROLES}:
             raise ValueError("its class or state is not named")
         for file in self.files.values():
             if type(file.nbytes) is not int or file.nbytes < 0 or type(file.digest) is not str:
@@ -270,7 +276,7 @@ def check_names(components: Iterable[str], files: FileNames) -> None:
     """
     check_side_by_side(
         [(files.metadata, "the metadata file")]
-        + [(files.file(r, f), f"a {r} file") for r in (STATE, CTOR) for f in SUFFIXES]
+        + [(files.file(r, f), f"a {r} file") for r in ROLES for f in SUFFIXES]
         + [(name, f"the component {name!r}") for name in components]
     )
     if not files.metadata.endswith(".json"):

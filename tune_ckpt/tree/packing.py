@@ -11,7 +11,7 @@ import xxhash
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats import msgpack, pickle
 from tune_ckpt.formats.io import Sink
-from tune_ckpt.tree.layout import CTOR, STATE, FileNames, Format, check_names
+from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, FileNames, Format, check_names
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Component:
         components: Its subcomponents by name.
         extra: What ``metadata.json`` shall say besides.
         names: Its file names.
+        selftest: What its self-test returned; None for no such file.
     """
 
     cls: str
@@ -33,6 +34,7 @@ class Component:
     components: dict[str, Node] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     names: FileNames = field(default_factory=FileNames)
+    selftest: Any = None
 
 
 class Elsewhere(Protocol):
@@ -66,7 +68,7 @@ class PackedComponent:
     Attributes:
         cls: Its class, ``module:QualName``.
         format: How its files are packed.
-        files: By role (`STATE`, `CTOR`).
+        files: By role (one of `tune_ckpt.tree.layout.ROLES`).
         components: Its subcomponents by name.
         facts: What its metadata shall tell of its origin; None for what is true of one new today.
         extra: What its metadata shall say besides.
@@ -144,6 +146,8 @@ def _pack(
     check_names(component.components, component.names)
     values = {} if component.ctor is None else {CTOR: component.ctor(format)}
     values[STATE] = component.state
+    if component.selftest is not None:
+        values[SELFTEST] = component.selftest
     files = {}
     for role, value in values.items():
         try:

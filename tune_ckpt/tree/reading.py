@@ -19,7 +19,7 @@ from tune_ckpt.errors import (
     StorageError,
 )
 from tune_ckpt.tree.commit import settled
-from tune_ckpt.tree.files import ReadOptions, check_file, read_file
+from tune_ckpt.tree.files import ReadOptions, check_file, read_file, read_verified
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import (
     KNOWN_METADATA,
@@ -64,9 +64,13 @@ class OpenComponent:
         return self.read(STATE, options)
 
     def read(self, role: str, options: ReadOptions) -> Any:
-        """Return what the file of that role (`STATE` or `CTOR`) holds, verified."""
+        """Return what the file of that role (one of the layout's `ROLES`) holds, verified."""
         file = self.metadata.files[role]
         return read_file(self.store, file, self.metadata.format, options)
+
+    def raw(self, role: str) -> bytes:
+        """Return the bytes of the file of that role, which is a pickle, verified."""
+        return read_verified(self.store, self.metadata.files[role])
 
     def child(self, name: str) -> OpenComponent:
         """Return the subcomponent of that name, ``/`` between levels.

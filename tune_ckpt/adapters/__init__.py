@@ -1,0 +1,1 @@
+"""Objects that are components without being `Checkpointable`; one small module a backend."""

@@ -1,0 +1,141 @@
+"""One walk over an object and what was read for it: compare all of it, and give it.
+
+The order is RLlib's: subcomponents first, then their owner, then those that only appear with the
+owner's state. Random generators come last of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from tune_ckpt.adapters.registry import Fit
+from tune_ckpt.components import components_of, fit_of, is_same, set_state
+from tune_ckpt.errors import Fault, RestoreReport, StateRefusedError, TuneCkptError
+from tune_ckpt.parts import Parts
+from tune_ckpt.selection import ROOT, Selection, below, join
+from tune_ckpt.selftests import differences
+
+
+class Visit:
+    """One walk over an object and what was read for it; with ``touch``, the states are given."""
+
+    def __init__(self, parts: Parts, selection: Selection, *, touch: bool) -> None:
+        self._parts = parts
+        self._selection = selection
+        self._touch = touch
+        self._loaded: dict[str, Any] = {}
+        self._missing: dict[str, None] = dict.fromkeys(parts.unmatched)
+        self._fits: dict[str, Fit] = {}
+        self._taken: set[str] = set()
+        self._last: dict[str, tuple[Any, Any]] = {}
+
+    def component(self, value: Any, path: str) -> None:
+        """Visit a component and all below it."""
+        before = components_of(value)
+        for name, child in before.items():
+            self.component(child, join(path, name))
+        self._own(value, path)
+        for name, child in components_of(value).items():
+            if not is_same(before.get(name), child):  # it appeared, or was made anew
+                self.component(child, join(path, name))
+
+    def _own(self, value: Any, path: str) -> None:
+        stored = self._selection.stored(path)
+        if not self._selection.wants(path if stored is None else stored):
+            return
+        if stored is None or stored not in self._parts.stored:
+            self._missing[path] = None
+            return
+        self._taken.add(stored)
+        fit = self._fits[path] = fit_of(value, self._parts.stored[stored])
+        if fit.usable:
+            self._loaded[path] = value
+            self._set(value, fit.state, path)
+
+    def _set(self, value: Any, state: Any, path: str) -> None:
+        if not self._touch:
+            return
+        if getattr(value, "restored_last", False):
+            self._last[path] = value, state
+        else:
+            self._call(value, state, path)
+
+    def _call(self, value: Any, state: Any, path: str) -> None:
+        try:
+            set_state(value, state)
+        except TuneCkptError:
+            raise
+        except Exception as error:  # whatever the object's own code raises
+            done = tuple(name for name in self._loaded if name != path)
+            reason = f"{type(error).__name__}: {error}"
+            raise StateRefusedError(self._parts.location, path, reason, done) from error
+
+    def give_last(self) -> None:
+        """Give their states to those that have to be last."""
+        for path, (value, state) in self._last.items():
+            self._call(value, state, path)
+
+    def untaken(self) -> list[str]:
+        """Return what was read and has no place in the object so far."""
+        return [path for path in self._parts.stored if path not in self._taken]
+
+    def problems(self) -> bool:
+        """Say whether something is wrong whatever may appear yet."""
+        faults = any(fit.missing or fit.unexpected or fit.mismatched for fit in self._fits.values())
+        return bool(faults or self._missing or self._parts.unexpected)
+
+    def report(self, failed: tuple[Fault, ...] = (), *, loaded: bool = True) -> RestoreReport:
+        """Return what was loaded and what did not fit, together with failed self-tests."""
+        fits = self._fits.items()
+        return RestoreReport(
+            self._parts.location,
+            tuple(sorted(self._loaded, key=_by_level)) if loaded else (),
+            _below(_tops(self._missing), ((path, fit.missing) for path, fit in fits)),
+            _below(
+                _tops([*self._parts.unexpected, *self.untaken()]),
+                ((path, fit.unexpected) for path, fit in fits),
+            ),
+            (*(fault for path, fit in fits for fault in _under(path, fit.mismatched)), *failed),
+        )
+
+    def selftest_faults(self, tolerance: float | None) -> Iterator[Fault]:
+        """Yield where a component that is whole computes something else than when it was saved."""
+        for path, value in self._loaded.items():
+            stored = self._selection.stored(path) or path
+            if (
+                stored in self._parts.selftests
+                and callable(getattr(value, "selftest", None))
+                and self._is_whole(path, stored)
+            ):
+                found = differences(value, self._parts.selftests[stored], tolerance)
+                yield from _under(path, found)
+
+    def _is_whole(self, path: str, stored: str) -> bool:
+        wrong = [name for name, fit in self._fits.items() if fit.missing or fit.mismatched]
+        return not any(
+            one == above or below(one, above)
+            for paths, above in (
+                ([*self._missing, *wrong], path),
+                ([*self._parts.left_out, *self._parts.unexpected], stored),
+            )
+            for one in paths
+        )
+
+
+def _by_level(path: str) -> tuple[str, ...]:
+    return () if path == ROOT else tuple(path.split("/"))
+
+
+def _tops(paths: Collection[str]) -> list[str]:
+    """Return the paths without those below others."""
+    return [path for path in paths if not any(below(path, other) for other in paths)]
+
+
+def _below(paths: list[str], names: Iterator[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
+    return (*paths, *(join(path, name) for path, parts in names for name in parts))
+
+
+def _under(path: str, faults: Iterable[Fault]) -> Iterator[Fault]:
+    for fault in faults:
+        yield Fault(join(path, fault.path) if fault.path else path, fault.reason)
