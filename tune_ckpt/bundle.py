@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tune_ckpt.actors import actors_of
 from tune_ckpt.adapters.registry import Fit, Stored
 from tune_ckpt.components import component_of, is_component
 from tune_ckpt.tree.packing import Component
@@ -66,7 +67,7 @@ class Bundle:
         return {**self.restored, **{name: values for name, values in within.items() if values}}
 
 
-_PLAIN = {bool, bytes, float, int, list, np.ndarray, str, tuple, type(None)}
+_PLAIN = {bool, bytes, float, int, np.ndarray, str, type(None)}
 
 
 def _holds_components(value: Any) -> bool:
@@ -76,7 +77,10 @@ def _holds_components(value: Any) -> bool:
         if type(part) in _PLAIN or id(part) in seen:  # there may be very many of these, or a cycle
             continue
         seen.add(id(part))
-        if isinstance(part, dict):
+        if isinstance(part, list | tuple):
+            if actors_of(part) is not None:
+                return True
+        elif isinstance(part, dict):
             waiting += part.values()
         elif is_component(part):
             return True

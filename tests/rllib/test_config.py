@@ -64,11 +64,11 @@ def _loaded(tmp_path, config):
 
 
 def test_objects_with_fields_become_dicts_and_others_stay_records(tmp_path):
-    config = {"a": Fields(x=1, y=Fields(z=(2, 3))), "b": Odd("text"), "c": print}
+    config = {"a": Fields(x=1, y=Fields(z=(2, 3))), "b": Odd("text"), "c": len}
     found = _loaded(tmp_path, config)
     assert found["a"] == {"x": 1, "y": {"z": (2, 3)}}
     assert isinstance(found["b"], Opaque)
-    assert found["c"] == Reference("builtins:print")
+    assert found["c"] == Reference("builtins:len")
 
 
 class Odd:
