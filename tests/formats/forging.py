@@ -11,6 +11,7 @@ import xxhash
 from tune_ckpt.formats import document
 from tune_ckpt.formats.extensions import ROWS
 from tune_ckpt.formats.io import BytesSink, BytesSource
+from tune_ckpt.formats.wire import Packer, packb, unpackb  # whatever RLlib has patched meanwhile
 
 
 def parts_of(data: bytes) -> tuple[bytes, list[bytes]]:
@@ -48,13 +49,13 @@ def tagged(code: int, *parts: Any) -> list[Any]:
 
 def short(code: int, dtype: Any, shape: Any, data: bytes) -> Any:
     """Return what stands in a tree for a small array."""
-    description = msgpack.packb([dtype, shape])
+    description = packb([dtype, shape])
     return msgpack.ExtType(code, bytes([len(description)]) + description + data)
 
 
 def forge_value(value: Any, blobs: list[bytes] | tuple[()] = ()) -> bytes:
     """Return a document of a tree made by hand."""
-    return forge(msgpack.packb(value), blobs)
+    return forge(packb(value), blobs)
 
 
 # ------------------------------------------------------------------------------------ mutations
@@ -180,7 +181,7 @@ def _parsed(data: bytes) -> Any:
     def pairs(items: Any) -> _Map:
         return _Map(part for item in items for part in item)
 
-    return msgpack.unpackb(data, object_pairs_hook=pairs, strict_map_key=False, timestamp=0)
+    return unpackb(data, object_pairs_hook=pairs, strict_map_key=False, timestamp=0)
 
 
 def list_nodes(state: bytes) -> list[list[Any]]:
@@ -201,7 +202,7 @@ def _lists(root: list[Any]) -> list[list[Any]]:
 
 def pack_nodes(root: Any) -> bytes:
     """Return a tree of `list_nodes` as msgpack bytes again."""
-    packer = msgpack.Packer(autoreset=False)
+    packer = Packer(autoreset=False)
 
     def pack(value: Any, depth: int) -> None:
         if depth > 300:
