@@ -3,8 +3,10 @@
 Run it:  python -m tests.benchmarks.formats [--gib 0.5] [--rounds 7]
 
 Every figure is a median of several rounds, in which the candidates take turns, forwards and
-backwards. Before each save the old file is removed, and the disk comes to rest; each load is done
-by a fresh process, as when a trial resumes, once it has imported what it needs.
+backwards. Each save follows one of the same kind whose file is removed again, and each load is done
+by a fresh process, as when a trial resumes, once it has imported what it needs and has used as much
+memory: a virtual machine's host hands memory out at the first touch and takes back what lies idle,
+at a price that changes from minute to minute and would be all that is measured.
 """
 
 from __future__ import annotations
@@ -151,12 +153,12 @@ def measure(state: Any, names: list[str], rounds: int, folder: Path) -> list[dic
     everybody = candidates()
     files = {name: folder / (everybody[name].file_of or name).replace(" ", "_") for name in names}
     savers = {name: save for name in names if (save := everybody[name].save)}
-    nbytes = 0
 
     def save(name: str) -> float:
         files[name].unlink(missing_ok=True)
-        touch_memory(nbytes)
         os.sync()
+        savers[name](state, files[name])
+        files[name].unlink()
         return timed(lambda: savers[name](state, files[name]))
 
     def load(name: str) -> float:
@@ -164,19 +166,13 @@ def measure(state: Any, names: list[str], rounds: int, folder: Path) -> list[dic
         run = subprocess.run([*command, str(files[name])], stdout=subprocess.PIPE, check=True)
         return float(run.stdout)
 
-    save(OURS)
-    nbytes = files[OURS].stat().st_size
     saved = rounds_of([*savers], save, rounds)
     os.sync()
     return [saved, rounds_of(names, load, rounds)]
 
 
 def touch_memory(nbytes: int) -> None:
-    """Use so much memory and give it back.
-
-    A virtual machine's host hands it out at the first touch, and takes back what lies idle, at a
-    price that changes from minute to minute: that would be all that is measured.
-    """
+    """Use so much memory and give it back."""
     np.empty(nbytes, np.uint8).fill(1)
 
 
