@@ -3,10 +3,10 @@
 Run it:  python -m tests.benchmarks.formats [--gib 0.5] [--rounds 7]
 
 Every figure is a median of several rounds, in which the candidates take turns, forwards and
-backwards. Each save follows one of the same kind whose file is removed again, and each load is done
-by a fresh process, as when a trial resumes, once it has imported what it needs and has used as much
-memory: a virtual machine's host hands memory out at the first touch and takes back what lies idle,
-at a price that changes from minute to minute and would be all that is measured.
+backwards. Each save follows one of the same kind whose file is removed again, and each load is the
+second one of a fresh process: a virtual machine's host hands memory out at the first touch, and
+takes back what lies idle, at a price that changes from minute to minute and would be all that is
+measured.
 """
 
 from __future__ import annotations
@@ -92,42 +92,42 @@ class Candidate:
 OURS = "tune_ckpt"
 
 
-def candidates() -> dict[str, Candidate]:
-    """Return everybody who can be measured here; imports what they need."""
-    return {
-        OURS: Candidate(load_ours, save_ours),
-        "tune_ckpt, mapped": Candidate(lambda path: load_ours(path, mmap=True), file_of=OURS),
-        "tune_ckpt, 1 of 64": Candidate(lambda path: load_ours(path, at="17"), file_of=OURS),
-        "tune_ckpt, rllib dialect": Candidate(load_ours_for_rllib, save_ours_for_rllib),
-        "pickle 5": Candidate(load_pickle, save_pickle),
-        "msgpack_numpy": Candidate(load_msgpack_numpy, save_msgpack_numpy),
-        **_torch(),
-        **_safetensors(),
-    }
+def save_torch(state: Any, path: Path) -> None:
+    import torch
+
+    torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
 
 
+def load_torch(path: Path, **options: Any) -> Any:
+    import torch
+
+    return torch.load(path, **options)
+
+
+def save_safetensors(state: Any, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(state, path)
+
+
+def load_safetensors(path: Path) -> Any:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+CANDIDATES = {
+    OURS: Candidate(load_ours, save_ours),
+    "tune_ckpt, mapped": Candidate(lambda path: load_ours(path, mmap=True), file_of=OURS),
+    "tune_ckpt, 1 of 64": Candidate(lambda path: load_ours(path, at="17"), file_of=OURS),
+    "tune_ckpt, rllib dialect": Candidate(load_ours_for_rllib, save_ours_for_rllib),
+    "pickle 5": Candidate(load_pickle, save_pickle),
+    "msgpack_numpy": Candidate(load_msgpack_numpy, save_msgpack_numpy),
+    "torch.save": Candidate(load_torch, save_torch),
+    "torch, mapped": Candidate(lambda path: load_torch(path, mmap=True), file_of="torch.save"),
+    "safetensors": Candidate(load_safetensors, save_safetensors),
+}
 FOR_ANY_STATE = [OURS, "tune_ckpt, rllib dialect", "pickle 5", "msgpack_numpy"]
-
-
-def _torch() -> dict[str, Candidate]:
-    try:
-        import torch
-    except ImportError:
-        return {}
-
-    def save(state: Any, path: Path) -> None:
-        torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
-
-    mapped = Candidate(lambda path: torch.load(path, mmap=True), file_of="torch.save")
-    return {"torch.save": Candidate(torch.load, save), "torch, mapped": mapped}
-
-
-def _safetensors() -> dict[str, Candidate]:
-    try:
-        from safetensors.numpy import load_file, save_file
-    except ImportError:
-        return {}
-    return {"safetensors": Candidate(load_file, save_file)}
 
 
 def rounds_of(names: list[str], measure: Callable[[str], float], rounds: int) -> dict[str, float]:
@@ -150,9 +150,8 @@ def timed(work: Callable[[], Any]) -> float:
 
 def measure(state: Any, names: list[str], rounds: int, folder: Path) -> list[dict[str, float]]:
     """Return the medians of saving and of loading a state."""
-    everybody = candidates()
-    files = {name: folder / (everybody[name].file_of or name).replace(" ", "_") for name in names}
-    savers = {name: save for name in names if (save := everybody[name].save)}
+    files = {name: folder / (CANDIDATES[name].file_of or name).replace(" ", "_") for name in names}
+    savers = {name: save for name in names if (save := CANDIDATES[name].save)}
 
     def save(name: str) -> float:
         files[name].unlink(missing_ok=True)
@@ -171,15 +170,10 @@ def measure(state: Any, names: list[str], rounds: int, folder: Path) -> list[dic
     return [saved, rounds_of(names, load, rounds)]
 
 
-def touch_memory(nbytes: int) -> None:
-    """Use so much memory and give it back."""
-    np.empty(nbytes, np.uint8).fill(1)
-
-
 def load_once(name: str, path: Path) -> None:
-    """Print the seconds that one load takes in this process."""
-    load = candidates()[name].load
-    touch_memory(2 * path.stat().st_size + 2**26)
+    """Print the seconds that a second load takes in this process."""
+    load = CANDIDATES[name].load
+    load(path)
     print(timed(lambda: load(path)))
 
 
@@ -231,7 +225,7 @@ def main() -> None:
     console.print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {_processor()}")
     for title, state in states(options.gib).items():
         # The others want flat dicts of arrays.
-        who = list(candidates()) if isinstance(state, dict) else FOR_ANY_STATE
+        who = list(CANDIDATES) if isinstance(state, dict) else FOR_ANY_STATE
         folder = Path(tempfile.mkdtemp())
         try:
             report(console, title, *measure(state, who, options.rounds, folder))
