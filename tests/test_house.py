@@ -29,6 +29,7 @@ FLOORS = {
     "experiment": 3,
     "metrics": 3,
     "parts": 3,
+    "pinned": 3,
     "random_generators": 3,
     "ranking": 3,
     "restoring": 3,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
+    from tune_ckpt.pinned import pinned_checkpoint
     from tune_ckpt.rllib.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
     from tune_ckpt.states import load_state, restore, restore_object, save, save_async, save_state
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from tune_ckpt.tree.removing import clean, delete_checkpoint
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
-    from tune_ckpt.tune.callback import CheckpointCallback
+    from tune_ckpt.tune.callback import CheckpointCallback, EnvironmentCallback
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
 _HOMES = {
@@ -45,6 +46,7 @@ _HOMES = {
     "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
+    "pinned": ["pinned_checkpoint"],
     "rllib.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
     "states": ["load_state", "restore", "restore_object", "save", "save_async", "save_state"],
@@ -54,7 +56,7 @@ _HOMES = {
     "tree.diff": ["diff"],
     "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
-    "tune.callback": ["CheckpointCallback"],
+    "tune.callback": ["CheckpointCallback", "EnvironmentCallback"],
     "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -66,6 +68,7 @@ __all__ = [
     "Checkpointable",
     "CheckpointableMixin",
     "CheckpointableTrainable",
+    "EnvironmentCallback",
     "PendingSave",
     "Reference",
     "RestoreReport",
@@ -85,6 +88,7 @@ __all__ = [
     "extract",
     "get_checkpoint_info",
     "load_state",
+    "pinned_checkpoint",
     "rank_checkpoints",
     "register_adapter",
     "register_renamed",

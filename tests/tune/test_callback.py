@@ -3,31 +3,19 @@
 import json
 import logging
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
 from ray import tune
 
 import tune_ckpt as tc
+from tests.tune.sweeps import sweep
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune import beside
+from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.tasks import TaskQueue
-
-SCORES = {0: 0.1, 1: 0.9, 2: 0.3, 3: 0.2}  # by the iteration before the step
-
-
-def _sweep(tmp_path, callback, cls=Walker, keep=None, trials=1, scores=SCORES):
-    run_config = tune.RunConfig(
-        name="run",
-        storage_path=str(tmp_path),
-        verbose=0,
-        stop={"training_iteration": 4},
-        callbacks=[callback],
-        checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=keep),
-    )
-    space = {"scores": scores, "seed": tune.grid_search(list(range(trials)))}
-    return tune.Tuner(cls, param_space=space, run_config=run_config).fit()
 
 
 def _originals(result):
@@ -39,11 +27,12 @@ def _converted(result):
 
 
 def _report(results):
-    return json.loads((Path(results.experiment_path) / "tune_ckpt_report.json").read_text())
+    path = Path(results.experiment_path) / "tune_ckpt_report.json"
+    return json.loads(path.read_text())["outcomes"]
 
 
 def test_all_converts_every_checkpoint_beside_its_original(tmp_path, ray_session):
-    results = _sweep(tmp_path, tc.CheckpointCallback("all"), trials=2)
+    results = sweep(tmp_path, tc.CheckpointCallback("all"), trials=2)
     for result in results:
         assert result.error is None
         assert [p.name for p in _converted(result)] == [p.name for p in _originals(result)]
@@ -53,12 +42,12 @@ def test_all_converts_every_checkpoint_beside_its_original(tmp_path, ray_session
             assert tc.verify(copy).ok
             one, other = Walker.from_checkpoint(original), Walker.from_checkpoint(copy)
             assert one.train()["walk"] == other.train()["walk"]
-    assert [row["status"] for row in _report(results)] == ["converted"] * 8
+    assert [row["status"] for row in _report(results)] == ["done"] * 8
 
 
 def test_best_keeps_one_copy_in_the_whole_sweep(tmp_path, ray_session):
     callback = tc.CheckpointCallback("best", metric="score", mode="max")
-    results = _sweep(tmp_path, callback, trials=2)
+    results = sweep(tmp_path, callback, trials=2)
     copies = [copy for result in results for copy in _converted(result)]
     assert [copy.name for copy in copies] == ["checkpoint_000001"]
     best = tc.best_checkpoint(results, metric="score", mode="max")
@@ -67,7 +56,7 @@ def test_best_keeps_one_copy_in_the_whole_sweep(tmp_path, ray_session):
 
 def test_best_survives_that_tune_deletes_its_original(tmp_path, ray_session):
     callback = tc.CheckpointCallback("best", metric="walk/at", mode="min")
-    results = _sweep(tmp_path, callback, cls=Descending, keep=1)
+    results = sweep(tmp_path, callback, cls=Descending, keep=1)
     (copy,) = _converted(results[0])
     assert copy.name == "checkpoint_000001"
     assert not (Path(results[0].path) / copy.name).exists()
@@ -84,19 +73,19 @@ class Descending(Walker):
 
 
 def test_last_keeps_each_trials_last_checkpoint(tmp_path, ray_session):
-    results = _sweep(tmp_path, tc.CheckpointCallback("last"), trials=2)
+    results = sweep(tmp_path, tc.CheckpointCallback("last"), trials=2)
     for result in results:
         assert [p.name for p in _converted(result)] == ["checkpoint_000003"]
 
 
 def test_with_few_checkpoints_kept_no_copy_outlives_its_original(tmp_path, ray_session):
-    results = _sweep(tmp_path, tc.CheckpointCallback("all"), keep=1)
+    results = sweep(tmp_path, tc.CheckpointCallback("all"), keep=1)
     assert [p.name for p in _converted(results[0])] == [p.name for p in _originals(results[0])]
-    assert {row["status"] for row in _report(results)} <= {"converted", "skipped"}
+    assert {row["status"] for row in _report(results)} <= {"done", "skipped"}
 
 
 def test_msgpack_checkpoints_are_left_alone(tmp_path, ray_session):
-    results = _sweep(tmp_path, tc.CheckpointCallback("all"), cls=MsgpackWalker)
+    results = sweep(tmp_path, tc.CheckpointCallback("all"), cls=MsgpackWalker)
     assert not _converted(results[0])
     assert {row["detail"] for row in _report(results)} == {"it is msgpack already"}
 
@@ -110,38 +99,53 @@ class Unportable(Walker):
 
 def test_a_failed_conversion_is_reported_and_harms_nothing(tmp_path, ray_session, caplog):
     with caplog.at_level(logging.WARNING, "tune_ckpt"):
-        results = _sweep(tmp_path, tc.CheckpointCallback("all"), cls=Unportable)
+        results = sweep(tmp_path, tc.CheckpointCallback("all"), cls=Unportable)
     assert results[0].error is None
     assert len(_originals(results[0])) == 4
     assert not _converted(results[0])
     failed = [row for row in _report(results) if row["status"] == "failed"]
     assert all("extra/helper" in row["detail"] for row in failed)
-    assert "was not converted" in caplog.text
+    assert "convert: " in caplog.text
+    assert {row["cause"] for row in failed} == {"UnsupportedStateError"}
 
 
-def _boom(*args, **kwargs):
-    raise RuntimeError("boom")
+HOOKS = ["setup", "on_checkpoint", "on_trial_complete", "on_step_end", "on_experiment_end"]
+ACCESSES = ["convert", "verify", "pin_best", "metric"]  # what each of the hooks' bodies looks at
 
 
-@pytest.mark.parametrize(
-    "hook", ["_running", "_improves", "_add_what_is_missing", "_drain", "_report"]
-)
-def test_a_callback_that_fails_everywhere_changes_no_result(tmp_path, ray_session, hook):
-    callback = _Failing("best", metric="score", mode="max", failing=hook)
-    results = _sweep(tmp_path, callback)
+@pytest.mark.parametrize("failing", [*HOOKS, "get_state", "job"])
+def test_a_callback_that_fails_changes_no_result(tmp_path, ray_session, caplog, failing):
+    options = {"metric": "score", "verify": True, "pin_best": True}
+    callback = _Failing("last", **options, failing=failing)
+    results = sweep(tmp_path, callback)
     assert results[0].error is None
     assert len(_originals(results[0])) == 4
     assert results[0].checkpoint.path.endswith("checkpoint_000003")
+    assert len(results[0].metrics_dataframe) == 4
+    assert "planned" in caplog.text
 
 
 class _Failing(tc.CheckpointCallback):
+    """One of its hooks, or every job, fails within."""
+
     def __init__(self, *args, failing, **options):
         super().__init__(*args, **options)
         self.failing = failing
 
-    def setup(self, **info):
-        super().setup(**info)
-        setattr(self, self.failing, _boom)
+    def __getattribute__(self, name):
+        # The hooks are wrapped: what fails is the first thing that their bodies use.
+        if name in ("_running", "outcomes", "max_concurrent", *ACCESSES):
+            caller = sys._getframe(1).f_code.co_name
+            if caller == super().__getattribute__("failing"):
+                raise RuntimeError("planned")
+        return super().__getattribute__(name)
+
+    def _add(self, key, job, *args):
+        super()._add(key, _fail if self.failing == "job" else job, *args)
+
+
+def _fail(*args):
+    raise RuntimeError("planned")
 
 
 def test_a_rewritten_checkpoint_is_converted_again(tmp_path):
@@ -149,11 +153,11 @@ def test_a_rewritten_checkpoint_is_converted_again(tmp_path):
     walker.train()
     original = tmp_path / "checkpoint_000000"
     walker.save_to_path(original)
-    assert [o.status for o in beside.convert_all(str(tmp_path))] == ["converted"]
+    assert [o.status for o in beside.convert_all(str(tmp_path))] == ["done"]
     assert [o.status for o in beside.convert_all(str(tmp_path))] == ["up to date"]
     walker.train()
     walker.save_to_path(original)
-    assert [o.status for o in beside.convert_all(str(tmp_path))] == ["converted"]
+    assert [o.status for o in beside.convert_all(str(tmp_path))] == ["done"]
     copy = tmp_path / "msgpack" / "checkpoint_000000"
     assert Walker.from_checkpoint(copy).train()["training_iteration"] == 3
 
@@ -178,13 +182,64 @@ def test_options_that_cannot_be_are_refused_at_once(options, told):
         tc.CheckpointCallback(**options)
 
 
+def test_at_end_converts_what_is_left(tmp_path, ray_session):
+    results = sweep(tmp_path, tc.CheckpointCallback("at end"), keep=2)
+    assert [p.name for p in _converted(results[0])] == [p.name for p in _originals(results[0])]
+    assert {row["status"] for row in _report(results)} == {"done"}
+
+
+class Damaging(Walker):
+    """Its checkpoints lose a byte on the way to storage."""
+
+    def save_checkpoint(self, checkpoint_dir):
+        super().save_checkpoint(checkpoint_dir)
+        path = Path(checkpoint_dir) / "state.pkl"
+        path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_verify_finds_damaged_checkpoints_while_the_sweep_runs(tmp_path, ray_session, caplog):
+    results = sweep(tmp_path, tc.CheckpointCallback(verify=True), cls=Damaging)
+    assert results[0].error is None
+    rows = _report(results)
+    assert {(row["action"], row["status"]) for row in rows} == {("verify", "failed")}
+    assert len(rows) == 4
+    assert "state.pkl" in rows[0]["detail"]
+    assert "state.pkl" in caplog.text
+
+
+def test_verify_says_of_whole_checkpoints_that_they_are(tmp_path, ray_session):
+    results = sweep(tmp_path, tc.CheckpointCallback(verify=True))
+    assert [(row["action"], row["status"]) for row in _report(results)] == [("verify", "done")] * 4
+
+
+def test_the_environment_adds_a_callback_with_its_options(tmp_path, ray_session, monkeypatch):
+    monkeypatch.setenv("RAY_TUNE_CALLBACKS", "tune_ckpt.EnvironmentCallback")
+    monkeypatch.setenv("TUNE_CKPT_CALLBACK", '{"convert": "last"}')
+    results = sweep(tmp_path)
+    assert [p.name for p in _converted(results[0])] == ["checkpoint_000003"]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"converted": "all"}', '{"convert": "some"}'])
+def test_wrong_options_in_the_environment_are_told(monkeypatch, text):
+    monkeypatch.setenv("TUNE_CKPT_CALLBACK", text)
+    with pytest.raises(InvalidArgumentError):
+        tc.EnvironmentCallback()
+
+
 def test_the_callback_can_be_pickled_and_takes_its_state_over():
     callback = tc.CheckpointCallback("best", metric="score")
-    callback._best = (0.5, "trial/checkpoint_000001")
-    callback.outcomes.append(beside.Outcome("a", "converted", "b", 0.1))
+    callback._best = 0.5
+    callback.outcomes.append(Outcome("a", "convert", "done", "b"))
     other = pickle.loads(pickle.dumps(tc.CheckpointCallback("best", metric="score")))
     other.set_state(callback.get_state())
     assert (other._best, other.outcomes) == (callback._best, callback.outcomes)
+
+
+def test_a_state_that_cannot_be_taken_over_harms_nothing(caplog):
+    callback = tc.CheckpointCallback()
+    callback.set_state({"of": "another version"})
+    assert [outcome.status for outcome in callback.outcomes] == ["failed"]
+    assert "set_state failed" in caplog.text
 
 
 def _append(path, text):
@@ -225,5 +280,5 @@ def test_what_is_private_in_ray_is_as_we_know_it(tmp_path, ray_session):
 
             seen.extend([trial_folder(trial), experiment_folder(trial)])
 
-    results = _sweep(tmp_path, Look())
+    results = sweep(tmp_path, Look())
     assert seen == [(results[0].path, None), (results.experiment_path, None)]

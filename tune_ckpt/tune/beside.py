@@ -1,97 +1,44 @@
 """Conversions beside the originals: ``<trial>/msgpack/checkpoint_N`` for ``<trial>/checkpoint_N``.
 
-These functions run in Ray tasks. They return an `Outcome` and raise nothing that the package knows.
+`convert_one` and its like run in Ray tasks, and return an `Outcome` for each checkpoint.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
+import json
 from collections.abc import Collection
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import xxhash
+
+from tune_ckpt import rllib
 from tune_ckpt.convert import CONVERTED_FROM, convert_to_msgpack_checkpoint
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
 from tune_ckpt.metrics import Metric
+from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import TEMPORARY, Store, open_store
+from tune_ckpt.tree.store import open_store
+from tune_ckpt.tune.jobs import Done, folder_nbytes, outcome_of
+from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.source import Source
+from tune_ckpt.tune_files import CONVERTED
 
-FOLDER = "msgpack"
-Status = Literal["converted", "up to date", "skipped", "failed"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one checkpoint.
-
-    Attributes:
-        checkpoint: The original's path; empty where it is about no single one.
-        status: What was done.
-        detail: Why, where it was skipped or failed; else the new path.
-        seconds: How long it took.
-    """
-
-    checkpoint: str
-    status: Status
-    detail: str = ""
-    seconds: float = 0.0
+# In the conversion of what RLlib wrote: what of, and what could not be carried.
+NOTE = "tune_ckpt_converted.json"
 
 
-def split(checkpoint: str) -> tuple[str, str]:
-    """Return a checkpoint's trial folder and its own name."""
-    trial, _, name = checkpoint.rstrip("/").rpartition("/")
-    return trial, name
+def convert_one(source: Source) -> list[Outcome]:
+    """Convert one checkpoint of a running sweep, unless that is done already."""
+    with source.used():
+        return [outcome_of("convert", source, _convert_beside)]
 
 
-def snapshot(checkpoint: str, filesystem: Any = None) -> str | None:
-    """Keep a checkpoint's files from being deleted before they are converted.
-
-    On the local disk these are hard links, which cost next to nothing; elsewhere there is no such
-    thing, and Tune may be faster.
-
-    Returns:
-        The snapshot's path, or None.
-    """
-    if filesystem is not None:
-        return None
-    trial, name = split(checkpoint)
-    target = Path(trial, FOLDER, f".{name}{TEMPORARY}source")
-    shutil.rmtree(target, ignore_errors=True)  # a killed driver's
-    try:
-        shutil.copytree(checkpoint, target, copy_function=os.link)
-    except OSError:  # shutil.Error is one: a disk without hard links
-        shutil.rmtree(target, ignore_errors=True)
-        return None
-    return str(target)
-
-
-def convert_one(
-    checkpoint: str, filesystem: Any = None, source: str | None = None
-) -> list[Outcome]:
-    """Convert one checkpoint of a running sweep, unless that is done already.
-
-    Args:
-        checkpoint: Its path, ``<trial>/checkpoint_N``.
-        filesystem: The pyarrow filesystem it lies on; None for the local disk.
-        source: Its snapshot, which is deleted afterwards.
-    """
-    try:
-        return [_outcome(checkpoint, filesystem, source)]
-    finally:
-        if source:
-            shutil.rmtree(source, ignore_errors=True)
-
-
-def convert_last(checkpoint: str, filesystem: Any = None) -> list[Outcome]:
+def convert_last(source: Source) -> list[Outcome]:
     """Convert a trial's last checkpoint, and drop copies of its earlier ones."""
-    outcome = _outcome(checkpoint, filesystem)
-    trial, name = split(checkpoint)
-    _keep_only(open_store(trial, filesystem), {name})
-    return [outcome]
+    outcomes = convert_one(source)
+    _keep_only(open_store(source.trial, source.filesystem), {source.name})
+    return outcomes
 
 
 def convert_all(trial: str, filesystem: Any = None) -> list[Outcome]:
@@ -103,9 +50,9 @@ def convert_all(trial: str, filesystem: Any = None) -> list[Outcome]:
     """
     store = open_store(trial, filesystem)
     names = _checkpoints(store)
-    outcomes = [_outcome(f"{trial}/{name}", filesystem) for name in names]
+    outcomes = [convert_one(Source(f"{trial}/{name}", filesystem)) for name in names]
     _keep_only(store, set(names))
-    return outcomes
+    return [outcome for one in outcomes for outcome in one]
 
 
 def convert_best(experiment: str, metric: Metric, filesystem: Any = None) -> list[Outcome]:
@@ -119,62 +66,119 @@ def convert_best(experiment: str, metric: Metric, filesystem: Any = None) -> lis
     try:
         best = best_checkpoint(experiment, metric.name, metric.mode, filesystem=filesystem)
     except TuneCkptError as error:
-        return [Outcome(experiment, "skipped", str(error))]
-    trial, name = split(best.path)
+        return [Outcome(experiment, "convert", "skipped", str(error))]
+    source = Source(best.path, filesystem)
     outcomes = []
-    if split(trial)[1] == FOLDER:  # the copy is all that is left of it
-        trial = split(trial)[0]
+    if source.trial.endswith(f"/{CONVERTED}"):  # the copy is all that is left of it
+        source = Source(f"{source.trial.removesuffix(f'/{CONVERTED}')}/{source.name}", filesystem)
     else:
-        outcomes.append(_outcome(best.path, filesystem))
+        outcomes += convert_one(source)
     store = open_store(experiment, filesystem)
     for entry in store.list():
         if entry.is_dir:
-            kept = {name} if entry.name == split(trial)[1] else set()
+            kept = {source.name} if source.trial.endswith(f"/{entry.name}") else set()
             _keep_only(store.child(entry.name), kept)
     return outcomes
 
 
-def _outcome(checkpoint: str, filesystem: Any, source: str | None = None) -> Outcome:
-    start = time.monotonic()
+def convert(source: Source, target: str) -> tuple[str, ...]:
+    """Write a sweep's own checkpoint again, as msgpack, and return what could not be carried.
+
+    The sweep wrote its own pickles, so they are as trusted as the sweep.
+
+    Args:
+        source: The checkpoint: a component tree, or RLlib's own.
+        target: The new one's path, in the same filesystem; RLlib's replaces nothing there.
+    """
+    path, filesystem = source.readable, source.filesystem
+    if _is_tree(source):
+        convert_to_msgpack_checkpoint(path, target, filesystem=filesystem, allow_pickle=True)
+        return ()
+    made = rllib.convert_to_msgpack_checkpoint(path, target, filesystem=filesystem)
+    return tuple(map(str, made.not_carried))
+
+
+def is_msgpack(source: Source) -> bool:
+    """Say whether a checkpoint needs no conversion.
+
+    Raises:
+        NotACheckpointError: It is no component tree.
+    """
+    if _is_tree(source):
+        return open_tree(source.store).metadata.format == "msgpack"
+    info = rllib.get_checkpoint_info(source.readable, filesystem=source.filesystem)
+    return bool(info["format"] == "msgpack")
+
+
+def _is_tree(source: Source) -> bool:
     try:
-        status, detail = _convert(checkpoint, filesystem, source or checkpoint)
-    except TuneCkptError as error:
-        status, detail = _explain(checkpoint, filesystem, error)
-    return Outcome(checkpoint, status, detail, time.monotonic() - start)
+        open_tree(source.store)
+    except NotACheckpointError:
+        return False
+    return True
 
 
-def _convert(checkpoint: str, filesystem: Any, source: str) -> tuple[Status, str]:
-    opened = open_tree(open_store(source, filesystem))
-    if opened.metadata.format == "msgpack":
-        return "skipped", "it is msgpack already"
-    trial, name = split(checkpoint)
-    target = f"{trial}/{FOLDER}/{name}"
+def _convert_beside(source: Source) -> Done:
+    if is_msgpack(source):
+        return "skipped", "it is msgpack already", 0, 0
+    path = f"{source.trial}/{CONVERTED}/{source.name}"
+    target = open_store(path, source.filesystem)
     # Tune writes checkpoint_N again after a crash: compare content, not names.
-    if _source_of(open_store(target, filesystem)) == opened.metadata.digest:
-        return "up to date", target
-    # The sweep wrote its own pickles, so they are as trusted as the sweep.
-    convert_to_msgpack_checkpoint(source, target, filesystem=filesystem, allow_pickle=True)
-    return "converted", target
+    note = (_convert_tree if _is_tree(source) else _convert_rllib)(source, path, target)
+    if note is None:
+        return "up to date", path, 0, 0
+    return "done", path + note, folder_nbytes(source.store), folder_nbytes(target)
 
 
-def _source_of(store: Store) -> str | None:
+def _convert_tree(source: Source, path: str, target: Store) -> str | None:
+    if _tree_digest(target) == open_tree(source.store).metadata.digest:
+        return None
+    convert(source, path)
+    return ""
+
+
+def _tree_digest(target: Store) -> str | None:
     try:
-        digest: str | None = open_tree(store).metadata.extra.get(CONVERTED_FROM)
+        digest: str | None = open_tree(target).metadata.extra.get(CONVERTED_FROM)
     except TuneCkptError:
         return None  # none there, or an unusable one, which the next conversion replaces
     return digest
 
 
-def _explain(checkpoint: str, filesystem: Any, error: TuneCkptError) -> tuple[Status, str]:
-    if not open_store(checkpoint, filesystem).list():
-        return "skipped", "Tune deleted it before it could be converted (num_to_keep)"
-    if isinstance(error, NotACheckpointError):
-        return "skipped", f"it is no component tree ({error.found})"
-    return "failed", str(error)
+def _convert_rllib(source: Source, path: str, target: Store) -> str | None:
+    digest = _content(source.store).hexdigest()
+    if _noted_digest(target) == digest:
+        return None
+    for entry in target.list():
+        target.delete(entry.name)
+    lost = convert(source, path)
+    note = {CONVERTED_FROM: digest, "not_carried": lost}
+    target.write_bytes(NOTE, json.dumps(note, indent=2).encode())
+    return f", without {len(lost)} values that are listed in its {NOTE}" if lost else ""
+
+
+def _noted_digest(target: Store) -> Any:
+    if not target.exists(NOTE):
+        return None
+    try:
+        return json.loads(target.read_bytes(NOTE))[CONVERTED_FROM]
+    except (ValueError, KeyError, TypeError):  # damaged: convert it again
+        return None
+
+
+def _content(store: Store, path: str = "") -> xxhash.xxh3_128:
+    digest = xxhash.xxh3_128()
+    for entry in store.list():
+        digest.update(f"{path}{entry.name}\0{entry.nbytes}\0".encode())
+        if entry.is_dir:
+            digest.update(_content(store.child(entry.name), f"{path}{entry.name}/").digest())
+        else:
+            digest.update(store.read_bytes(entry.name))
+    return digest
 
 
 def _keep_only(trial: Store, names: Collection[str]) -> None:
-    folder = trial.child(FOLDER)
+    folder = trial.child(CONVERTED)
     for name in _checkpoints(folder):
         if name not in names:
             folder.delete(name)

@@ -1,4 +1,4 @@
-"""The Tune callback: converts a sweep's pickle checkpoints to msgpack while it runs.
+"""The Tune callback: looks after a sweep's checkpoints while it runs.
 
 Its hooks run on the driver's event loop, where an exception makes Tune forget a checkpoint and a
 pause holds up every trial. So they only note what is to be done; Ray tasks that need no CPU do it,
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections import Counter
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar, get_args
@@ -22,59 +22,65 @@ from rich.progress import Progress
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.metrics import Metric
+from tune_ckpt.pinned import Pinned
 from tune_ckpt.tree.store import open_store
-from tune_ckpt.tune.beside import (
-    Outcome,
-    convert_all,
-    convert_best,
-    convert_last,
-    convert_one,
-    snapshot,
-)
+from tune_ckpt.tune.beside import convert_all, convert_best, convert_last, convert_one
+from tune_ckpt.tune.jobs import verify_one
+from tune_ckpt.tune.outcomes import Outcome, Summary, failed, report_json
+from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one, within
 from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
+from tune_ckpt.tune.source import Source
 from tune_ckpt.tune.tasks import TaskQueue
 
 logger = logging.getLogger(__name__)
 
-Convert = Literal["never", "best", "last", "all"]
+Convert = Literal["never", "best", "last", "all", "at end"]
 REPORT = "tune_ckpt_report.json"
-Hook = TypeVar("Hook", bound=Callable[..., None])
+ENVIRONMENT = "TUNE_CKPT_CALLBACK"
+_PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from
+_Hook = TypeVar("_Hook", bound=Callable[..., Any])
 
 
-def _harmless(hook: Hook) -> Hook:
+def _harmless(hook: _Hook) -> _Hook:
     """Keep a hook's failure out of the sweep: log it and put it into the report."""
 
     @functools.wraps(hook)
-    def safe(self: CheckpointCallback, *args: Any, **kwargs: Any) -> None:
+    def safe(self: CheckpointCallback, *args: Any, **kwargs: Any) -> Any:
         try:
-            hook(self, *args, **kwargs)
+            return hook(self, *args, **kwargs)
         except Exception as error:
             logger.exception("tune_ckpt: %s failed; the sweep goes on", hook.__name__)
-            self.outcomes.append(Outcome("", "failed", f"{hook.__name__}: {error!r}"))
+            self.outcomes.append(failed("", "hook", error))
+            return None
 
     return safe  # type: ignore[return-value]
 
 
 class CheckpointCallback(Callback):
-    """Converts checkpoints to msgpack beside the originals, off the driver's event loop.
+    """Converts, verifies and pins a sweep's checkpoints, off the driver's event loop.
 
-    Give it to ``tune.RunConfig(callbacks=[...])``; or, to add one to a sweep that is restored, name
-    it in the environment: ``RAY_TUNE_CALLBACKS=tune_ckpt.CheckpointCallback``.
+    Give it to ``tune.RunConfig(callbacks=[...])``. A sweep that is restored keeps it; one that had
+    none can gain an `EnvironmentCallback`.
 
     Args:
-        convert: Which checkpoints: ``"never"``; the ``"best"`` of all trials by ``metric`` and
-            ``mode``; each trial's ``"last"``; or ``"all"``.
+        convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
+            the ``"best"`` of all trials by ``metric`` and ``mode``; each trial's ``"last"``;
+            ``"all"``; or ``"at end"``, all that are left when the sweep ends.
         metric: The metric's name, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
-        max_concurrent: How many conversions may run at once.
-        drain_timeout_secs: How long the end of the sweep may wait for conversions to end.
+        verify: Check every byte of every checkpoint, once it is in storage.
+        pin_best: Keep a copy of the best checkpoint so far, by ``metric`` and ``mode``, in
+            ``<experiment>/best/``, for other processes to follow: `tune_ckpt.pinned_checkpoint`.
+            It is msgpack where checkpoints are converted.
+        max_concurrent: How many of these jobs may run at once.
+        drain_timeout_secs: How long the end of the sweep may wait for them.
 
     Attributes:
         outcomes: What became of each checkpoint, in order. Also written to
             ``tune_ckpt_report.json`` in the sweep's folder when it ends.
 
     Raises:
-        InvalidArgumentError: An option has no such value, or ``"best"`` lacks its metric.
+        InvalidArgumentError: An option has no such value, or the metric is missing.
     """
 
     def __init__(
@@ -83,19 +89,23 @@ class CheckpointCallback(Callback):
         *,
         metric: str | None = None,
         mode: str = "max",
+        verify: bool = False,
+        pin_best: bool = False,
         max_concurrent: int = 2,
         drain_timeout_secs: float = 600.0,
     ) -> None:
         if convert not in get_args(Convert):
             raise InvalidArgumentError("convert", convert, get_args(Convert))
-        if convert == "best" and metric is None:
+        if metric is None and (convert == "best" or pin_best):
             raise InvalidArgumentError("metric", metric, ("the metric that says what is best",))
         self.convert = convert
         self.metric = Metric(metric, mode) if metric else None
+        self.verify = verify
+        self.pin_best = pin_best
         self.max_concurrent = max_concurrent
         self.drain_timeout_secs = drain_timeout_secs
         self.outcomes: list[Outcome] = []
-        self._best: tuple[float, str] | None = None
+        self._best: float | None = None
         # Made in setup: the callback is pickled when the Tuner is made.
         self._queue: TaskQueue | None = None
 
@@ -110,41 +120,48 @@ class CheckpointCallback(Callback):
     def on_checkpoint(
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any
     ) -> None:
-        """Note a new checkpoint for conversion."""
-        if self.convert == "all" or (self.convert == "best" and self._improves(trial, checkpoint)):
-            path, filesystem = checkpoint.path, local_or(checkpoint.filesystem)
-            self._add(trial, convert_one, path, filesystem, snapshot(path, filesystem))
+        """Note what is to be done with a new checkpoint."""
+        source = Source(checkpoint.path, local_or(checkpoint.filesystem))
+        value = self._improvement(trial)
+        if self.verify:
+            self._add(trial.trial_id, verify_one, source.kept_for("verify"))
+        if self.convert == "all" or (self.convert == "best" and value is not None):
+            self._add(trial.trial_id, convert_one, source.kept_for("convert"))
+        if self.pin_best and value is not None:
+            self._add(_PIN, pin_one, source.kept_for("pin"), self._pinning(trial, source, value))
 
     @_harmless
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Note a trial's last checkpoint for conversion."""
         if self.convert == "last" and trial.checkpoint:
-            checkpoint = trial.checkpoint
-            self._add(trial, convert_last, checkpoint.path, local_or(checkpoint.filesystem))
+            self._add(trial.trial_id, convert_last, _last(trial))
 
     on_trial_error = on_trial_complete
 
     @_harmless
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        """Take the results of conversions that ended and start the next; never waits."""
+        """Take the results of jobs that ended and start the next; never waits."""
         self._note(self._running().advance())
 
     @_harmless
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
-        """Wait for the conversions, see to it that none is missing, and write the report."""
-        if self.convert == "never" or not trials:
+        """Wait for the jobs, see to it that none is missing, and write the report."""
+        trials = list(trials)
+        if not trials or (self.convert == "never" and not self.verify and not self.pin_best):
             return
-        self._drain("Converting checkpoints")
+        self._drain("Looking after checkpoints")
         self._add_what_is_missing(trials)
-        self._drain("Checking conversions")
+        self._drain("Completing")
         for key in self._running().give_up():
-            self._note([[Outcome(f"(trial {key})", "failed", "the time for conversions was up")]])
-        self._report(trials)
+            self._note([_lost(key, "the time was up")])
+        self._report(trials[0])
 
+    @_harmless
     def get_state(self) -> dict[str, Any]:
         """Return what Tune shall keep with the sweep's state."""
         return {"best": self._best, "outcomes": [asdict(outcome) for outcome in self.outcomes]}
 
+    @_harmless
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what Tune kept; what it lacks is found in storage when the sweep ends."""
         self._best = state["best"]
@@ -157,29 +174,46 @@ class CheckpointCallback(Callback):
             self._queue = TaskQueue(self.max_concurrent, _lost)
         return self._queue
 
-    def _add(self, trial: Any, job: Callable[..., list[Outcome]], *args: Any) -> None:
-        self._running().add(str(trial.trial_id), job, *args)
+    def _add(self, key: str, job: Callable[..., list[Outcome]], *args: Any) -> None:
+        self._running().add(key, job, *args)
 
-    def _improves(self, trial: Any, checkpoint: Any) -> bool:
+    def _improvement(self, trial: Any) -> float | None:
+        """Return the trial's value of the metric, if it is the best so far."""
+        value = self.metric.value(trial.last_result) if self.metric else None
+        if value is None or self.metric is None or not self.metric.better(value, self._best):
+            return None
+        self._best = value
+        return value
+
+    def _pinning(self, trial: Any, source: Source, value: float) -> Pinning:
         assert self.metric is not None
-        value = self.metric.value(trial.last_result)
-        if value is None or (self._best and not self.metric.better(value, self._best[0])):
-            return False
-        self._best = (value, checkpoint.path)
-        return True
+        experiment, _ = experiment_folder(trial)
+        facts = Pinned(
+            metric=self.metric.name,
+            mode=self.metric.mode,
+            value=value,
+            trial_id=trial.trial_id,
+            iteration=trial.last_result.get("training_iteration"),
+            checkpoint=within(experiment, source.path),
+            folder="",
+            config=dict(trial.config),
+            metrics={key: item for key, item in trial.last_result.items() if key != "config"},
+        )
+        return Pinning(experiment, facts, as_msgpack=self.convert != "never")
 
-    def _add_what_is_missing(self, trials: Iterable[Any]) -> None:
+    def _add_what_is_missing(self, trials: list[Any]) -> None:
         """Queue what a killed driver, a deleted or rewritten checkpoint left undone."""
-        trials = list(trials)
+        experiment, filesystem = experiment_folder(trials[0])
         if self.convert == "best":
-            folder, filesystem = experiment_folder(trials[0])
-            self._add(trials[0], convert_best, folder, self.metric, filesystem)
-            return
+            self._add(_PIN, convert_best, experiment, self.metric, filesystem)
+        if self.pin_best:
+            as_msgpack = self.convert != "never"
+            self._add(_PIN, pin_best, experiment, self.metric, as_msgpack, filesystem)
         for trial in trials:
-            if self.convert == "all":
-                self._add(trial, convert_all, *trial_folder(trial))
-            elif trial.checkpoint:
-                self._add(trial, convert_last, trial.checkpoint.path, trial_folder(trial)[1])
+            if self.convert in ("all", "at end"):
+                self._add(trial.trial_id, convert_all, *trial_folder(trial))
+            elif self.convert == "last" and trial.checkpoint:
+                self._add(trial.trial_id, convert_last, _last(trial))
 
     def _drain(self, what: str) -> None:
         queue = self._running()
@@ -194,20 +228,38 @@ class CheckpointCallback(Callback):
     def _note(self, results: Iterable[list[Outcome]]) -> None:
         for outcome in (outcome for outcomes in results for outcome in outcomes):
             if outcome.status == "failed":
-                logger.warning(
-                    "tune_ckpt: %s was not converted: %s", outcome.checkpoint, outcome.detail
-                )
+                logger.warning("tune_ckpt: %s: %s", outcome.action, outcome)
             if outcome.status != "up to date":
                 self.outcomes.append(outcome)
 
-    def _report(self, trials: Iterable[Any]) -> None:
-        folder, filesystem = experiment_folder(next(iter(trials)))
-        report = json.dumps([asdict(outcome) for outcome in self.outcomes], indent=2)
-        open_store(folder, filesystem).write_bytes(REPORT, report.encode())
-        counts = Counter(outcome.status for outcome in self.outcomes)
-        summary = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none"
-        logger.info("tune_ckpt: checkpoints: %s; details in %s", summary, REPORT)
+    def _report(self, trial: Any) -> None:
+        folder, filesystem = experiment_folder(trial)
+        open_store(folder, filesystem).write_bytes(REPORT, report_json(self.outcomes))
+        print(f"{Summary.of(self.outcomes)}\n  each of them in {folder}/{REPORT}")
+
+
+def _last(trial: Any) -> Source:
+    return Source(trial.checkpoint.path, local_or(trial.checkpoint.filesystem))
 
 
 def _lost(key: str, reason: str) -> list[Outcome]:
-    return [Outcome(f"(trial {key})", "failed", f"its process died: {reason}")]
+    return [failed(f"(trial {key})", "hook", reason)]
+
+
+class EnvironmentCallback(CheckpointCallback):
+    """A `CheckpointCallback` for a sweep whose code does not name one, such as a restored one.
+
+    ``RAY_TUNE_CALLBACKS=tune_ckpt.EnvironmentCallback`` adds it to every sweep of the process; its
+    options are a JSON object: ``TUNE_CKPT_CALLBACK='{"convert": "best", "metric": "eval/acc"}'``.
+
+    Raises:
+        InvalidArgumentError: They are none, or an option has no such value.
+    """
+
+    def __init__(self) -> None:
+        text = os.environ.get(ENVIRONMENT, "{}")
+        try:
+            super().__init__(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            expected = ("a JSON object of CheckpointCallback's options",)
+            raise InvalidArgumentError(ENVIRONMENT, text, expected) from error

@@ -9,8 +9,12 @@ from ray import tune
 
 from tune_ckpt.checkpointable import Checkpointable
 from tune_ckpt.components import StateDict
+from tune_ckpt.errors import NotACheckpointError
 from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.store import open_store
 
+RESTORED_FROM = "restored_from"  # the metadata field with a checkpoint's content digest
 COUNTERS = "__trainable__"  # the key of the state under which the Trainable's own counters stand
 _COUNTERS = ("_iteration", "_time_total", "_timesteps_total", "_episodes_total")
 
@@ -28,6 +32,7 @@ class CheckpointableMixin(Checkpointable):
 
     checkpoint_format: Format = "pickle"
     config: dict[str, Any]
+    _restored_from: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -40,14 +45,19 @@ class CheckpointableMixin(Checkpointable):
         return (self.config,), {}
 
     def get_metadata(self) -> dict[str, Any]:
-        """Return what is known of the trial and of the metrics that it reported last."""
+        """Return what is known of the trial, of the metrics that it reported last, and of lineage.
+
+        ``restored_from`` is the content digest of the checkpoint that Tune restored it from last:
+        another trial's, where a scheduler such as PBT exploits that.
+        """
         trial = {
             "id": getattr(self, "trial_id", None),
             "name": getattr(self, "trial_name", None),
             "iteration": getattr(self, "_iteration", None),
         }
         metrics = plain_metrics(getattr(self, "_last_result", None) or {})
-        return {**super().get_metadata(), "trial": trial, "metrics": metrics}
+        lineage = {RESTORED_FROM: self._restored_from} if self._restored_from else {}
+        return {**super().get_metadata(), "trial": trial, "metrics": metrics, **lineage}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the tree into the folder that Tune hands us."""
@@ -56,6 +66,7 @@ class CheckpointableMixin(Checkpointable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Restore from a folder of this sweep, whose pickles are trusted: we wrote them."""
         self.restore_from_path(checkpoint, allow_pickle=True)
+        self._restored_from = _digest(checkpoint)
 
     def _whole_state(self) -> StateDict:
         counters = {name.lstrip("_"): getattr(self, name, None) for name in _COUNTERS}
@@ -74,6 +85,13 @@ class CheckpointableTrainable(CheckpointableMixin, tune.Trainable):
     Define ``setup``, ``step``, ``get_state`` and ``set_state``; list models and optimizers in
     ``get_checkpointable_components``.
     """
+
+
+def _digest(checkpoint: str) -> str | None:
+    try:
+        return open_tree(open_store(checkpoint)).metadata.digest
+    except NotACheckpointError:  # RLlib's own, which has none
+        return None
 
 
 def plain_metrics(value: Any) -> Any:

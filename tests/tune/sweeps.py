@@ -1,0 +1,24 @@
+"""One small sweep, as most tests of the callback want it."""
+
+from __future__ import annotations
+
+from ray import tune
+
+from tests.tune.trainables import Walker
+
+SCORES = {0: 0.1, 1: 0.9, 2: 0.3, 3: 0.2}  # by the iteration before the step
+
+
+def sweep(folder, *callbacks, cls=Walker, keep=None, trials=1, scores=SCORES, **options):
+    """Run four iterations of each trial, with a checkpoint after each."""
+    run_config = tune.RunConfig(
+        name="run",
+        storage_path=str(folder),
+        verbose=0,
+        stop={"training_iteration": 4},
+        callbacks=list(callbacks),
+        checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=keep),
+        **options,
+    )
+    space = {"scores": scores, "seed": tune.grid_search(list(range(trials)))}
+    return tune.Tuner(cls, param_space=space, run_config=run_config).fit()

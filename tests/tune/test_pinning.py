@@ -1,0 +1,91 @@
+"""The best checkpoint so far, pinned where other processes follow it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tune_ckpt as tc
+from tests.tune.sweeps import sweep
+from tests.tune.trainables import MsgpackWalker, Walker
+from tune_ckpt.errors import CorruptDataError, NoCheckpointError
+from tune_ckpt.metrics import Metric
+from tune_ckpt.tune.outcomes import Summary
+from tune_ckpt.tune.pinning import pin_best
+
+
+@pytest.fixture(scope="module", params=["pickle", "msgpack"])
+def pinned(request, tmp_path_factory, ray_session):
+    """A sweep that deletes its best checkpoint, and pins it, as it is or as msgpack."""
+    convert = "best" if request.param == "msgpack" else "never"
+    callback = tc.CheckpointCallback(convert, metric="score", mode="max", pin_best=True)
+    folder = tmp_path_factory.mktemp(request.param)
+    return request.param, sweep(folder, callback, trials=2, keep=1)
+
+
+def test_the_best_checkpoint_stays_though_tune_deletes_it(pinned):
+    format, results = pinned
+    assert not list(Path(results[0].path).glob("checkpoint_000001"))
+    record = tc.pinned_checkpoint(results.experiment_path)
+    assert (record.value, record.iteration) == (0.9, 2)
+    assert record.trial_id in [result.metrics["trial_id"] for result in results]
+    assert record.metrics["walk"]["at"] == record.restore(Walker, allow_pickle=True).path[-1]
+    assert tc.verify(record).ok
+    assert tc.describe(record).format == format
+
+
+def test_best_json_tells_where_it_is_and_what_is_known(pinned):
+    _, results = pinned
+    folder = Path(results.experiment_path) / "best"
+    told = json.loads((folder / "best.json").read_text())
+    assert (told["metric"], told["mode"], told["value"]) == ("score", "max", 0.9)
+    assert (folder / told["folder"] / "metadata.json").exists()
+    assert told["config"]["seed"] in (0, 1)
+    left = {path.name for path in folder.iterdir()} - {"best.json", told["folder"]}
+    assert left <= {told["previous"]}
+
+
+def test_a_pinned_checkpoint_does_not_disturb_who_looks_for_the_best(pinned):
+    _, results = pinned
+    best = tc.best_checkpoint(results.experiment_path, "score", "max")
+    assert "/best/" not in best.path
+
+
+def test_what_a_killed_driver_left_undone_is_pinned_afterwards(tmp_path, ray_session):
+    results = sweep(tmp_path, tc.CheckpointCallback(), cls=MsgpackWalker)
+    metric, experiment = Metric("score", "max"), results.experiment_path
+    (outcome,) = pin_best(experiment, metric, as_msgpack=False)
+    assert outcome.status == "done"
+    assert tc.pinned_checkpoint(experiment).value == 0.9
+    (again,) = pin_best(experiment, metric, as_msgpack=False)
+    assert again.status == "up to date"
+    (worst,) = pin_best(experiment, Metric("score", "min"), as_msgpack=False)
+    assert worst.status == "done"  # another goal
+    assert tc.pinned_checkpoint(experiment).value == 0.1
+
+
+def test_where_nothing_is_pinned_the_error_says_how_to(tmp_path):
+    with pytest.raises(NoCheckpointError, match="pin_best=True"):
+        tc.pinned_checkpoint(tmp_path)
+
+
+def test_a_damaged_best_json_is_named_and_replaced(tmp_path, ray_session):
+    callback = tc.CheckpointCallback(metric="score", pin_best=True)
+    results = sweep(tmp_path, callback, cls=MsgpackWalker)
+    path = Path(results.experiment_path) / "best" / "best.json"
+    path.write_text('{"metric": 1')
+    with pytest.raises(CorruptDataError, match=r"best\.json"):
+        tc.pinned_checkpoint(results.experiment_path)
+    pin_best(results.experiment_path, Metric("score", "max"), as_msgpack=False)
+    assert tc.pinned_checkpoint(results.experiment_path).value == 0.9
+
+
+def test_the_summary_adds_up(pinned):
+    format, results = pinned
+    report = json.loads((Path(results.experiment_path) / "tune_ckpt_report.json").read_text())
+    summary = report["summary"]
+    assert sum(summary["counts"].values()) == len(report["outcomes"])
+    assert summary["counts"]["pin: done"] >= 2
+    assert (summary["nbytes"] > 0) == (format == "msgpack")
+    assert not summary["causes"]
+    assert "pin: done" in str(Summary(**summary))

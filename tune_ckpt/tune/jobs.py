@@ -1,0 +1,60 @@
+"""What is done for a sweep's checkpoints, each in a Ray task; none raises what can be expected."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tune_ckpt.errors import NotACheckpointError, TuneCkptError
+from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.verify import verify
+from tune_ckpt.tune.outcomes import Action, Outcome, Status, failed
+from tune_ckpt.tune.source import Source
+
+Done = tuple[Status, str, int, int]  # status, detail, size of the original, size of what is new
+
+
+def outcome_of(action: Action, source: Source, job: Callable[[Source], Done]) -> Outcome:
+    """Do something with a checkpoint, and tell what came of it."""
+    start = time.monotonic()
+    try:
+        status, detail, nbytes, new_nbytes = job(source)
+        cause = ""
+    except (TuneCkptError, OSError) as error:
+        explained = _explained(source, action, error)
+        status, detail, cause = explained.status, explained.detail, explained.cause
+        nbytes = new_nbytes = 0
+    seconds = time.monotonic() - start
+    return Outcome(source.path, action, status, detail, cause, seconds, nbytes, new_nbytes)
+
+
+def _explained(source: Source, action: Action, error: Exception) -> Outcome:
+    if source.is_gone:
+        reason = "Tune deleted it before that (num_to_keep)"
+        return Outcome(source.path, action, "skipped", reason)
+    if isinstance(error, NotACheckpointError):
+        reason = f"it is no component tree ({error.found})"
+        return Outcome(source.path, action, "skipped", reason)
+    return failed(source.path, action, error)
+
+
+def verify_one(source: Source) -> list[Outcome]:
+    """Check every byte of a checkpoint."""
+    with source.used():
+        return [outcome_of("verify", source, _verified)]
+
+
+def _verified(source: Source) -> Done:
+    report = verify(source.readable, filesystem=source.filesystem)
+    report.raise_faults()
+    status: Status = "skipped" if report.unverified else "done"
+    detail = "it has no digests" if report.unverified else ""
+    return status, detail, report.nbytes, 0
+
+
+def folder_nbytes(folder: Store) -> int:
+    """Return the size of all files in a folder and below."""
+    return sum(
+        folder_nbytes(folder.child(entry.name)) if entry.is_dir else entry.nbytes
+        for entry in folder.list()
+    )

@@ -1,0 +1,148 @@
+"""Copies the best checkpoint of a running sweep to where it stays; see `tune_ckpt.pinned`."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tune_ckpt.errors import (
+    CorruptDataError,
+    NotACheckpointError,
+    TuneCkptError,
+    UnsupportedStateError,
+)
+from tune_ckpt.experiment import best_checkpoint
+from tune_ckpt.metrics import Metric
+from tune_ckpt.pinned import FILE, FOLDER, Pinned, read_pinned
+from tune_ckpt.tree.copying import to_be_copied
+from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.writing import write_packed
+from tune_ckpt.tune.beside import convert, is_msgpack
+from tune_ckpt.tune.jobs import Done, folder_nbytes, outcome_of
+from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.source import Source
+
+
+@dataclass(frozen=True)
+class Pinning:
+    """What a checkpoint is pinned for.
+
+    Attributes:
+        experiment: The sweep's folder, in the checkpoint's filesystem.
+        facts: What is known of it; the folder's name is still to be chosen.
+        as_msgpack: Whether the copy shall be msgpack.
+    """
+
+    experiment: str
+    facts: Pinned
+    as_msgpack: bool
+
+
+def pin_one(source: Source, pinning: Pinning) -> list[Outcome]:
+    """Pin a checkpoint, unless a better one is pinned already."""
+    with source.used():
+        return [outcome_of("pin", source, lambda source: _pin(source, pinning))]
+
+
+def pin_best(
+    experiment: str, metric: Metric, as_msgpack: bool, filesystem: Any = None
+) -> list[Outcome]:
+    """Pin the best checkpoint that is left in a sweep, unless a better one is pinned already.
+
+    Args:
+        experiment: The sweep's folder.
+        metric: What is best.
+        as_msgpack: Whether the copy shall be msgpack.
+        filesystem: The pyarrow filesystem it lies on; None for the local disk.
+    """
+    try:
+        best = best_checkpoint(experiment, metric.name, metric.mode, filesystem=filesystem)
+    except TuneCkptError as error:
+        return [Outcome(experiment, "pin", "skipped", str(error))]
+    facts = Pinned(
+        metric=metric.name,
+        mode=metric.mode,
+        value=best.value,
+        trial_id=best.trial_id,
+        iteration=best.iteration,
+        checkpoint=within(experiment, best.path),
+        folder="",
+        config=best.config,
+        metrics=best.metrics,
+    )
+    return pin_one(Source(best.path, filesystem), Pinning(experiment, facts, as_msgpack))
+
+
+def within(experiment: str, checkpoint: str) -> str:
+    """Return a checkpoint's path within the sweep's folder."""
+    return checkpoint.removeprefix(experiment.rstrip("/")).lstrip("/")
+
+
+def _pin(source: Source, pinning: Pinning) -> Done:
+    experiment = open_store(pinning.experiment, source.filesystem)
+    folder, facts = experiment.child(FOLDER), pinning.facts
+    before = _before(folder)
+    if before and not _better(facts, before):
+        return "up to date", f"{before.folder} is as good", 0, 0
+    name = f"{facts.trial_id}_{source.name}-{secrets.token_hex(4)}"
+    _copy(source, pinning, name)
+    facts = replace(facts, folder=name, previous=before.folder if before else None)
+    folder.make()
+    folder.write_bytes(FILE, facts.to_json())
+    for entry in folder.list():
+        if entry.is_dir and entry.name not in (name, facts.previous):
+            folder.delete(entry.name)
+    sizes = folder_nbytes(source.store), folder_nbytes(folder.child(name))
+    return "done", f"{pinning.experiment}/{FOLDER}/{name}", *sizes
+
+
+def _before(folder: Store) -> Pinned | None:
+    try:
+        return read_pinned(folder)
+    except CorruptDataError:
+        return None  # the new one takes its place
+
+
+def _better(new: Pinned, old: Pinned) -> bool:
+    same_goal = (new.metric, new.mode) == (old.metric, old.mode)
+    return not same_goal or Metric(new.metric, new.mode).better(new.value, old.value)
+
+
+def _copy(source: Source, pinning: Pinning, name: str) -> None:
+    path = f"{pinning.experiment}/{FOLDER}/{name}"
+    if pinning.as_msgpack and _converted(source, path):
+        return
+    target = open_store(path, source.filesystem)
+    try:
+        opened = open_tree(source.store)
+    except NotACheckpointError:
+        _copy_files(source.store, target)
+    else:
+        write_packed(target, to_be_copied(opened))
+
+
+def _converted(source: Source, path: str) -> bool:
+    """Convert a checkpoint where that is possible; else it shall be pinned as it is."""
+    try:
+        if is_msgpack(source):
+            return False
+        convert(source, path)
+    except (NotACheckpointError, UnsupportedStateError):
+        return False
+    return True
+
+
+def _copy_files(source: Store, target: Store) -> None:
+    target.make()
+    for entry in source.list():
+        if entry.is_dir:
+            _copy_files(source.child(entry.name), target.child(entry.name))
+        else:
+            with source.open(entry.name) as file, target.create(entry.name, file.nbytes) as sink:
+                for start in range(0, file.nbytes, file.chunk_nbytes):
+                    chunk = memoryview(bytearray(min(file.chunk_nbytes, file.nbytes - start)))
+                    file.read_into(start, chunk)
+                    sink.write_at(start, chunk)
