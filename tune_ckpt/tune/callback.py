@@ -25,7 +25,7 @@ from tune_ckpt.metrics import Metric
 from tune_ckpt.pinned import Pinned
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tune.beside import convert_all, convert_best, convert_last, convert_one
-from tune_ckpt.tune.jobs import verify_one
+from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome, Summary, failed, report_json
 from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one, within
 from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
@@ -38,6 +38,7 @@ Convert = Literal["never", "best", "last", "all", "at end"]
 REPORT = "tune_ckpt_report.json"
 ENVIRONMENT = "TUNE_CKPT_CALLBACK"
 _PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from
+_TIDY = "tidy"
 _Hook = TypeVar("_Hook", bound=Callable[..., Any])
 
 
@@ -214,6 +215,8 @@ class CheckpointCallback(Callback):
                 self._add(trial.trial_id, convert_all, *trial_folder(trial))
             elif self.convert == "last" and trial.checkpoint:
                 self._add(trial.trial_id, convert_last, _last(trial))
+        if filesystem is None:
+            self._add(_TIDY, tidy, [trial_folder(trial)[0] for trial in trials])
 
     def _drain(self, what: str) -> None:
         queue = self._running()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.verify import verify
 from tune_ckpt.tune.outcomes import Action, Outcome, Status, failed
-from tune_ckpt.tune.source import Source
+from tune_ckpt.tune.source import Source, drop_snapshots
 
 Done = tuple[Status, str, int, int]  # status, detail, size of the original, size of what is new
 
@@ -42,6 +42,13 @@ def verify_one(source: Source) -> list[Outcome]:
     """Check every byte of a checkpoint."""
     with source.used():
         return [outcome_of("verify", source, _verified)]
+
+
+def tidy(trials: Sequence[str]) -> list[Outcome]:
+    """Delete what a killed driver's jobs left in the trials' folders, on the local disk."""
+    for trial in trials:
+        drop_snapshots(trial)
+    return []
 
 
 def _verified(source: Source) -> Done:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tune_ckpt.tree.folder import TEMPORARY, Store
@@ -90,3 +91,12 @@ def _link_tree(source: str, target: str) -> None:
                 _link_tree(entry.path, f"{target}/{entry.name}")
             else:
                 os.link(entry.path, f"{target}/{entry.name}", follow_symlinks=False)
+
+
+def drop_snapshots(trial: str) -> None:
+    """Delete the snapshots that a killed driver left in a trial's folder, on the local disk."""
+    folder = Path(trial, CONVERTED)
+    for leftover in folder.glob(f".checkpoint_*{TEMPORARY}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with suppress(OSError):  # it is not there, or not empty
+        folder.rmdir()
