@@ -14,8 +14,8 @@ from tests.tune.sweeps import sweep
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune import beside
+from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.tasks import TaskQueue
 
 
 def _originals(result):
@@ -249,7 +249,7 @@ def _append(path, text):
 
 
 def test_the_queue_keeps_the_order_of_one_key_and_its_limit(tmp_path, ray_session):
-    queue = TaskQueue(2, lambda key, reason: f"lost {key}")
+    queue = JobQueue(2, lambda key, reason: f"lost {key}")
     for number in range(6):
         queue.add(str(number % 2), _append, str(tmp_path / str(number % 2)), str(number))
     results = list(queue.drain(60))
@@ -259,7 +259,7 @@ def test_the_queue_keeps_the_order_of_one_key_and_its_limit(tmp_path, ray_sessio
 
 
 def test_the_queue_says_which_job_was_lost(ray_session):
-    queue = TaskQueue(1, lambda key, reason: f"lost {key}")
+    queue = JobQueue(1, lambda key, reason: f"lost {key}")
     queue.add("a", _die)
     queue.add("b", _append, "/dev/null", "done")
     assert sorted(queue.drain(60)) == ["done", "lost a"]

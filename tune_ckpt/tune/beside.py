@@ -1,6 +1,6 @@
 """Conversions beside the originals: ``<trial>/msgpack/checkpoint_N`` for ``<trial>/checkpoint_N``.
 
-`convert_one` and its like run in Ray tasks, and return an `Outcome` for each checkpoint.
+`convert_one` and its like run in the callback's actor, and return an `Outcome` for each checkpoint.
 """
 
 from __future__ import annotations

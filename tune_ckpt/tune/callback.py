@@ -1,8 +1,8 @@
 """The Tune callback: looks after a sweep's checkpoints while it runs.
 
 Its hooks run on the driver's event loop, where an exception makes Tune forget a checkpoint and a
-pause holds up every trial. So they only note what is to be done; Ray tasks that need no CPU do it,
-a few at a time, in order for each trial. A conversion goes beside the original
+pause holds up every trial. So they only note what is to be done; a Ray actor that needs no CPU does
+it, a few at a time, in order for each trial. A conversion goes beside the original
 (``<trial>/msgpack/checkpoint_N``): ``checkpoint_N`` itself is Tune's, to be deleted or rewritten.
 """
 
@@ -25,12 +25,12 @@ from tune_ckpt.metrics import Metric
 from tune_ckpt.pinned import Pinned
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tune.beside import convert_all, convert_best, convert_last, convert_one
+from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome, Summary, failed, report_json
 from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one, within
 from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
 from tune_ckpt.tune.source import Source
-from tune_ckpt.tune.tasks import TaskQueue
 
 logger = logging.getLogger(__name__)
 
@@ -108,14 +108,14 @@ class CheckpointCallback(Callback):
         self.outcomes: list[Outcome] = []
         self._best: float | None = None
         # Made in setup: the callback is pickled when the Tuner is made.
-        self._queue: TaskQueue | None = None
+        self._queue: JobQueue | None = None
 
     # ------------------------------------------------------------------------- Tune's hooks
 
     @_harmless
     def setup(self, *args: Any, **info: Any) -> None:
         """Make what cannot be pickled."""
-        self._queue = TaskQueue(self.max_concurrent, _lost)
+        self._queue = JobQueue(self.max_concurrent, _lost)
 
     @_harmless
     def on_checkpoint(
@@ -141,8 +141,8 @@ class CheckpointCallback(Callback):
 
     @_harmless
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        """Take the results of jobs that ended and start the next; never waits."""
-        self._note(self._running().advance())
+        """Take the results of jobs that ended; never waits."""
+        self._note(self._running().results())
 
     @_harmless
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
@@ -153,7 +153,7 @@ class CheckpointCallback(Callback):
         self._drain("Looking after checkpoints")
         self._add_what_is_missing(trials)
         self._drain("Completing")
-        for key in self._running().give_up():
+        for key in self._running().close():
             self._note([_lost(key, "the time was up")])
         self._report(trials[0])
 
@@ -170,9 +170,9 @@ class CheckpointCallback(Callback):
 
     # --------------------------------------------------------------------------- the work
 
-    def _running(self) -> TaskQueue:
+    def _running(self) -> JobQueue:
         if self._queue is None:  # a hook before setup: none of Tune's, but a caller's
-            self._queue = TaskQueue(self.max_concurrent, _lost)
+            self._queue = JobQueue(self.max_concurrent, _lost)
         return self._queue
 
     def _add(self, key: str, job: Callable[..., list[Outcome]], *args: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is done for a sweep's checkpoints, each in a Ray task; none raises what can be expected."""
+"""What the callback's actor does with a checkpoint; what can be expected to fail is an outcome."""
 
 from __future__ import annotations
 
