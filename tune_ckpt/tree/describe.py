@@ -14,7 +14,7 @@ from tune_ckpt.tree.inspecting import Inspected, inspect
 from tune_ckpt.tree.store import open_store
 
 _SHOWN_ARRAYS, _SHOWN_METRICS = 20, 12
-_LINEAGE = ("restored_from", "converted_from")
+_LINEAGE = ("restored_from", "restored_from_trial", "converted_from")
 _VERSIONS = {
     "Python": "python_version",
     "Ray": "ray_version",
@@ -38,7 +38,7 @@ class Description:
         metrics: What a sweep reported with it.
         trial: The trial of the sweep that saved it.
         lineage: Content digests of the checkpoints that it comes from: ``restored_from``,
-            ``converted_from``.
+            ``converted_from``; and ``restored_from_trial``, the trial that saved the former.
         versions: Of ``Python``, ``Ray``, ``tune_ckpt`` and the ``layout``, as far as known.
         created: When it was saved (ISO 8601), as far as known.
         components: Its subcomponents.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import open_store
 
 RESTORED_FROM = "restored_from"  # the metadata field with a checkpoint's content digest
+RESTORED_FROM_TRIAL = "restored_from_trial"  # ... and what that says of its trial
 COUNTERS = "__trainable__"  # the key of the state under which the Trainable's own counters stand
 _COUNTERS = ("_iteration", "_time_total", "_timesteps_total", "_episodes_total")
 
@@ -32,7 +35,7 @@ class CheckpointableMixin(Checkpointable):
 
     checkpoint_format: Format = "pickle"
     config: dict[str, Any]
-    _restored_from: str | None = None
+    _lineage: Mapping[str, Any] = MappingProxyType({})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -47,8 +50,9 @@ class CheckpointableMixin(Checkpointable):
     def get_metadata(self) -> dict[str, Any]:
         """Return what is known of the trial, of the metrics that it reported last, and of lineage.
 
-        ``restored_from`` is the content digest of the checkpoint that Tune restored it from last:
-        another trial's, where a scheduler such as PBT exploits that.
+        ``restored_from`` is the content digest of the checkpoint that Tune restored it from last,
+        and ``restored_from_trial`` the trial that saved it: another one, where a scheduler such as
+        PBT exploits that.
         """
         trial = {
             "id": getattr(self, "trial_id", None),
@@ -56,8 +60,7 @@ class CheckpointableMixin(Checkpointable):
             "iteration": getattr(self, "_iteration", None),
         }
         metrics = plain_metrics(getattr(self, "_last_result", None) or {})
-        lineage = {RESTORED_FROM: self._restored_from} if self._restored_from else {}
-        return {**super().get_metadata(), "trial": trial, "metrics": metrics, **lineage}
+        return {**super().get_metadata(), "trial": trial, "metrics": metrics, **self._lineage}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the tree into the folder that Tune hands us."""
@@ -66,7 +69,7 @@ class CheckpointableMixin(Checkpointable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Restore from a folder of this sweep, whose pickles are trusted: we wrote them."""
         self.restore_from_path(checkpoint, allow_pickle=True)
-        self._restored_from = _digest(checkpoint)
+        self._lineage = _lineage_of(checkpoint)
 
     def _whole_state(self) -> StateDict:
         counters = {name.lstrip("_"): getattr(self, name, None) for name in _COUNTERS}
@@ -87,11 +90,12 @@ class CheckpointableTrainable(CheckpointableMixin, tune.Trainable):
     """
 
 
-def _digest(checkpoint: str) -> str | None:
+def _lineage_of(checkpoint: str) -> dict[str, Any]:
     try:
-        return open_tree(open_store(checkpoint)).metadata.digest
-    except NotACheckpointError:  # RLlib's own, which has none
-        return None
+        metadata = open_tree(open_store(checkpoint)).metadata
+    except NotACheckpointError:  # RLlib's own, which has no digest
+        return {}
+    return {RESTORED_FROM: metadata.digest, RESTORED_FROM_TRIAL: metadata.extra.get("trial")}
 
 
 def plain_metrics(value: Any) -> Any:

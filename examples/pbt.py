@@ -1,0 +1,77 @@
+"""Population based training: trials go on from each other's checkpoints, and the lineage is told.
+
+Run it:  python examples/pbt.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
+
+import tune_ckpt as tc
+
+
+class Descent(tc.CheckpointableTrainable):
+    """Goes down a bowl; the learning rate decides how fast, and whether at all."""
+
+    checkpoint_format = "msgpack"
+
+    def setup(self, config):
+        self.x = np.full(3, 10.0)
+
+    def reset_config(self, new_config):  # PBT changes the learning rate of a trial that goes on
+        self.config = new_config
+        return True
+
+    def step(self):
+        self.x = self.x - self.config["lr"] * self.x
+        return {"loss": float(np.square(self.x).sum())}
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {"x": self.x}
+
+    def set_state(self, state):
+        self.x = state["x"]
+
+
+def main():
+    scheduler = PopulationBasedTraining(
+        time_attr="training_iteration",
+        metric="loss",
+        mode="min",
+        perturbation_interval=2,
+        hyperparam_mutations={"lr": tune.loguniform(1e-3, 1.0)},
+        synch=True,
+    )
+    tuner = tune.Tuner(
+        Descent,
+        param_space={"lr": tune.grid_search([0.001, 0.01, 0.1, 0.3])},
+        tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="pbt",
+            storage_path=tempfile.mkdtemp(prefix="pbt_"),
+            verbose=0,
+            stop={"training_iteration": 10},
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+        ),
+    )
+    results = tuner.fit()
+
+    best = tc.best_checkpoint(results, "loss", "min")
+    print(f"best: trial {best.trial_id}, iteration {best.iteration}, loss {best.value:.3g}")
+    for record in sorted(tc.rank_checkpoints(results, "loss", "min"), key=order):
+        origin = tc.describe(record).lineage.get("restored_from_trial")
+        if origin and origin["id"] != record.trial_id:
+            came_from = f"trial {origin['id']} at iteration {origin['iteration']}"
+            print(f"trial {record.trial_id}, iteration {record.iteration}: from {came_from}")
+
+
+def order(record):
+    return record.trial_id, record.iteration
+
+
+if __name__ == "__main__":
+    main()
