@@ -9,7 +9,8 @@ import numpy as np
 
 from tune_ckpt.actors import actors_of
 from tune_ckpt.adapters.registry import Fit, Stored
-from tune_ckpt.components import component_of, is_component
+from tune_ckpt.components import is_component
+from tune_ckpt.saving import component_of
 from tune_ckpt.tree.packing import Component
 
 _CLASS = "builtins:dict"

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.background import PendingSave, saver_of, settle
-from tune_ckpt.components import StateDict, component_of, descend
+from tune_ckpt.components import descend
 from tune_ckpt.constructing import restored_object
 from tune_ckpt.errors import RestoreReport
+from tune_ckpt.object_states import StateDict
 from tune_ckpt.restoring import restore_into
+from tune_ckpt.saving import component_of
 from tune_ckpt.selection import Patterns
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, Format
 from tune_ckpt.tree.store import open_store
@@ -305,14 +307,6 @@ class Checkpointable(abc.ABC):
         start = f"{name}/"
         found = [one.removeprefix(start) for one in _listed(components) if one.startswith(start)]
         return found or None
-
-    def _whole_state(self) -> StateDict:
-        """Return what the state file and the subcomponents shall hold (a hook for mixins)."""
-        return self.get_state()
-
-    def _set_own_state(self, state: StateDict) -> None:
-        """Take what the state file held (a hook for mixins)."""
-        self.set_state(state)
 
 
 def _new_folder() -> Path:

@@ -10,21 +10,26 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from tune_ckpt.adapters.registry import Fit
-from tune_ckpt.components import components_of, fit_of, is_same, set_state
+from tune_ckpt.components import components_of, is_same
 from tune_ckpt.errors import Fault, RestoreReport, StateRefusedError, TuneCkptError
+from tune_ckpt.object_states import fit_of, set_state
 from tune_ckpt.parts import Parts
 from tune_ckpt.selection import ROOT, Selection, below, join
 from tune_ckpt.selftests import differences
 
 
 class Visit:
-    """One walk over an object and what was read for it; with ``touch``, the states are given."""
+    """One walk over an object and what was read for it; with ``touch``, the states are given.
+
+    Attributes:
+        loaded: The components that have got their states, or would, by their paths in the object.
+    """
 
     def __init__(self, parts: Parts, selection: Selection, *, touch: bool) -> None:
+        self.loaded: dict[str, Any] = {}
         self._parts = parts
         self._selection = selection
         self._touch = touch
-        self._loaded: dict[str, Any] = {}
         self._missing: dict[str, None] = dict.fromkeys(parts.unmatched)
         self._fits: dict[str, Fit] = {}
         self._taken: set[str] = set()
@@ -50,7 +55,7 @@ class Visit:
         self._taken.add(stored)
         fit = self._fits[path] = fit_of(value, self._parts.stored[stored])
         if fit.usable:
-            self._loaded[path] = value
+            self.loaded[path] = value
             self._set(value, fit.state, path)
 
     def _set(self, value: Any, state: Any, path: str) -> None:
@@ -67,7 +72,7 @@ class Visit:
         except TuneCkptError:
             raise
         except Exception as error:  # whatever the object's own code raises
-            done = tuple(name for name in self._loaded if name != path)
+            done = tuple(name for name in self.loaded if name != path)
             reason = f"{type(error).__name__}: {error}"
             raise StateRefusedError(self._parts.location, path, reason, done) from error
 
@@ -90,7 +95,7 @@ class Visit:
         fits = self._fits.items()
         return RestoreReport(
             self._parts.location,
-            tuple(sorted(self._loaded, key=_by_level)) if loaded else (),
+            tuple(sorted(self.loaded, key=_by_level)) if loaded else (),
             _below(_tops(self._missing), ((path, fit.missing) for path, fit in fits)),
             _below(
                 _tops([*self._parts.unexpected, *self.untaken()]),
@@ -101,7 +106,7 @@ class Visit:
 
     def selftest_faults(self, tolerance: float | None) -> Iterator[Fault]:
         """Yield where a component that is whole computes something else than when it was saved."""
-        for path, value in self._loaded.items():
+        for path, value in self.loaded.items():
             stored = self._selection.stored(path) or path
             if (
                 stored in self._parts.selftests

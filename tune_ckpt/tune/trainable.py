@@ -8,7 +8,7 @@ import numpy as np
 from ray import tune
 
 from tune_ckpt.checkpointable import Checkpointable
-from tune_ckpt.components import StateDict
+from tune_ckpt.object_states import StateDict
 from tune_ckpt.tree.layout import Format
 
 COUNTERS = "__trainable__"  # the key of the state under which the Trainable's own counters stand
@@ -57,9 +57,9 @@ class CheckpointableMixin(Checkpointable):
         """Restore from a folder of this sweep, whose pickles are trusted: we wrote them."""
         self.restore_from_path(checkpoint, allow_pickle=True)
 
-    def _whole_state(self) -> StateDict:
+    def _whole_state(self, **which: Any) -> StateDict:
         counters = {name.lstrip("_"): getattr(self, name, None) for name in _COUNTERS}
-        return {**self.get_state(), COUNTERS: counters}
+        return {**self.get_state(**which), COUNTERS: counters}
 
     def _set_own_state(self, state: StateDict) -> None:
         own = dict(state)
