@@ -31,6 +31,7 @@ FLOORS = {
     "metrics": 3,
     "object_states": 3,
     "objects": 3,
+    "own_ways": 3,
     "parts": 3,
     "random_generators": 3,
     "ranking": 3,

@@ -19,6 +19,7 @@ from tune_ckpt.components import descend
 from tune_ckpt.constructing import restored_object
 from tune_ckpt.errors import RestoreReport
 from tune_ckpt.object_states import StateDict
+from tune_ckpt.own_ways import stand_in_for
 from tune_ckpt.restoring import restore_into
 from tune_ckpt.saving import component_of
 from tune_ckpt.selection import Patterns
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 class Checkpointable(Stateful):
     """An object whose state is saved as a tree of components, and restored from it.
 
-    The whole tree is written and read by the object whose method is called. Unlike in RLlib,
-    `save_to_path` and `restore_from_path` of its subcomponents are not: what has to happen there
-    belongs in `get_state` and `set_state`.
+    The whole tree is written and read by the object whose method is called. Where a subcomponent
+    has its own `save_to_path` or `restore_from_path`, that is called with an empty folder, or with
+    the files that it left there; the inherited method does its part of the whole. (Not in actors.)
     """
 
     def save_to_path(
@@ -70,6 +71,10 @@ class Checkpointable(Stateful):
                 nothing is written.
             StorageError: The storage refuses; an older checkpoint there is untouched.
         """
+        stand_in = stand_in_for(self)
+        if stand_in is not None:  # the object above saves the tree
+            stand_in(state)
+            return str(path)
         settle(self)  # or an older state, still being written, would come last
         path = _new_folder() if path is None else path
         component, format = component_of(self, state), _format(use_msgpack)
@@ -168,6 +173,10 @@ class Checkpointable(Stateful):
             CorruptDataError: A file is not what was written.
             UntrustedPickleError: A pickle names more than harmless things.
         """
+        stand_in = stand_in_for(self)
+        if stand_in is not None:  # the object above restores the tree, and has its report
+            stand_in()
+            return RestoreReport(str(path))
         wishes = Wishes.of(
             strict=strict,
             components=components,
@@ -179,7 +188,7 @@ class Checkpointable(Stateful):
             trusted=trusted,
         )
         target = descend(self, component) if component else self
-        return restore_into(target, open_store(path, filesystem), wishes)
+        return restore_into(target, open_store(path, filesystem), wishes, asked=self)
 
     @classmethod
     def from_checkpoint(

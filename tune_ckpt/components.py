@@ -104,12 +104,3 @@ def descend(value: Any, component: str) -> Any:
 def is_same(first: Any, second: Any) -> bool:
     """Say whether two components are one and the same object, or in the same actors."""
     return first is second or (isinstance(first, ActorGroup) and first == second)
-
-
-_WALKS = {"tune_ckpt.checkpointable", "ray.rllib.utils.checkpoints"}
-
-
-def overridden(cls: type) -> list[str]:
-    """Return which of ``save_to_path`` and ``restore_from_path`` are a Checkpointable's own."""
-    methods = (getattr(cls, name, None) for name in ("save_to_path", "restore_from_path"))
-    return [method.__name__ for method in methods if method and method.__module__ not in _WALKS]

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Any, TypeVar
 
 from tune_ckpt.classes import family, find_class, name_of_class, read_ctor
-from tune_ckpt.components import overridden
 from tune_ckpt.errors import ConstructorError
 from tune_ckpt.formats.pickle_harmless import VALUES
+from tune_ckpt.own_ways import overridden
 from tune_ckpt.restoring import restore_into
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.foreign_reading import check_still_there, consistently_or_foreign

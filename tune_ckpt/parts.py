@@ -9,6 +9,7 @@ from typing import Any
 from tune_ckpt.adapters.registry import Stored
 from tune_ckpt.classes import family
 from tune_ckpt.components import may_grow, walk
+from tune_ckpt.own_ways import FILES, checked_files
 from tune_ckpt.selection import ROOT, Selection, below, join
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import SELFTEST
@@ -24,6 +25,7 @@ class Parts:
         location: The checkpoint.
         stored: The components that were read.
         selftests: What their self-tests returned.
+        files: What their own ways of saving left, by path.
         unexpected: Components that the object has no place for.
         left_out: Components that were not asked for.
         unmatched: What was asked for and is not there.
@@ -32,6 +34,7 @@ class Parts:
     location: str
     stored: dict[str, Stored] = field(default_factory=dict)
     selftests: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     unexpected: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
@@ -48,6 +51,10 @@ def read_parts(opened: OpenComponent, target: Any, wishes: Wishes) -> Parts:
     for path, component in found.items():
         if component is None or not selection.wants(path):
             parts.left_out.append(path)
+        elif path.rpartition("/")[2] == FILES:
+            parts.files[path.rpartition("/")[0] or ROOT] = checked_files(
+                component.state(options), component.store.location
+            )
         elif not places.may_take(path):
             parts.unexpected.append(path)
         else:

@@ -26,7 +26,7 @@ from tune_ckpt.wishes import Wishes
 
 
 def restore_into(
-    target: Any, store: Store, wishes: Wishes, *, is_new: bool = False
+    target: Any, store: Store, wishes: Wishes, *, asked: Any = None, is_new: bool = False
 ) -> RestoreReport:
     """Restore an object from the checkpoint in a folder.
 
@@ -34,6 +34,7 @@ def restore_into(
         target: The object.
         store: The checkpoint's folder.
         wishes: How it is to be restored.
+        asked: The object whose ``restore_from_path`` this is.
         is_new: Whether nobody will have the object if this fails: its state need not be kept.
 
     Raises:
@@ -45,12 +46,12 @@ def restore_into(
     foreseen = Visit(parts, wishes.selection, touch=False)
     foreseen.component(target, ROOT)
     if wishes.strict is not True:
-        return _give(target, parts, wishes)
+        return _give(target, parts, wishes, asked)
     if foreseen.problems():
         raise RestoreError(foreseen.report(loaded=False))
     former = Former(target, {} if is_new else foreseen.loaded)
     try:
-        return _give(target, parts, wishes)
+        return _give(target, parts, wishes, asked)
     except BaseException as error:
         lost = former.give_back(target)
         if isinstance(error, StateRefusedError):
@@ -60,8 +61,8 @@ def restore_into(
         former.forget()
 
 
-def _give(target: Any, parts: Parts, wishes: Wishes) -> RestoreReport:
-    visit = Visit(parts, wishes.selection, touch=True)
+def _give(target: Any, parts: Parts, wishes: Wishes, asked: Any) -> RestoreReport:
+    visit = Visit(parts, wishes.selection, touch=True, asked=asked)
     visit.component(target, ROOT)
     report = visit.report()
     if wishes.strict is True and not report.ok:

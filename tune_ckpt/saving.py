@@ -10,15 +10,10 @@ from typing import Any
 from tune_ckpt.actors import ActorGroup, actors_of
 from tune_ckpt.arguments import storable
 from tune_ckpt.classes import name_of_class
-from tune_ckpt.components import (
-    check_no_circle,
-    components_of,
-    is_checkpointable,
-    overridden,
-    part_of,
-)
+from tune_ckpt.components import check_no_circle, components_of, is_checkpointable, part_of
 from tune_ckpt.formats import pickle
 from tune_ckpt.object_states import own_state, states_of, without
+from tune_ckpt.own_ways import ByItself, goes_its_own_way, overridden
 from tune_ckpt.selftests import run_selftest
 from tune_ckpt.tree.layout import FileNames, Format
 from tune_ckpt.tree.packing import Component, Node, PackedComponent, pack_tree
@@ -42,6 +37,27 @@ def component_of(value: Any, state: Any = None) -> Node:
     return _component(value, state, (), given=state is not None)
 
 
+def subcomponent_of(
+    value: Any, state: Any = None, above: tuple[Any, ...] = (), *, given: bool = False
+) -> Node:
+    """Return the tree of an object below another one; by its own ``save_to_path``, if it has one.
+
+    Args:
+        value: As for `component_of`.
+        state: As far as the other one told it.
+        above: The objects above it.
+        given: Whether the state is the caller's, and subcomponents that it lacks are left out.
+    """
+    if not goes_its_own_way(value, "save_to_path"):
+        _tell_overrides(type(value))
+        return _component(value, state, above, given=given)
+
+    def build(state: Any) -> Any:
+        return _component(value, state, above, given=given)
+
+    return ByItself(value, state, build)
+
+
 def _component(value: Any, state: Any, above: tuple[Any, ...], *, given: bool) -> Node:
     check_no_circle(value, above)
     actors = actors_of(value)
@@ -62,18 +78,17 @@ def _checkpointable_component(
 ) -> Component:
     children = components_of(value)
     own, parts = states_of(value, children) if state is None else without(state, children)
-    components = {}
-    for name, child in children.items():
-        if not given or name in parts:
-            _tell_overrides(type(child))
-            part = parts.get(name)
-            whole = given and part is not None
-            components[name] = _component(child, part, (*above, value), given=whole)
     return Component(
         name_of_class(type(value)),
         own,
         lambda format: _ctor(value, format),
-        components,
+        {
+            name: subcomponent_of(
+                child, part := parts.get(name), (*above, value), given=given and part is not None
+            )
+            for name, child in children.items()
+            if not given or name in parts
+        },
         value.get_metadata(),
         FileNames(
             value.METADATA_FILE_NAME, value.CLASS_AND_CTOR_ARGS_FILE_NAME, value.STATE_FILE_NAME
@@ -91,19 +106,17 @@ def _ctor(value: Any, format: Format) -> dict[str, Any]:
 
 
 def _tell_overrides(cls: type) -> None:
-    if is_checkpointable(cls):
-        _tell(name_of_class(cls), " and ".join(overridden(cls)))
+    if is_checkpointable(cls) and "save_to_path" in overridden(cls):
+        _tell(name_of_class(cls))
 
 
 @functools.cache
-def _tell(cls: str, methods: str) -> None:
-    if methods:
-        _log.warning(
-            "%s has its own %s, which is not called for a subcomponent: what it does belongs in "
-            "get_state() and set_state().",
-            cls,
-            methods,
-        )
+def _tell(cls: str) -> None:
+    _log.warning(
+        "%s has its own save_to_path over RLlib's, which is not called for a subcomponent of ours: "
+        "what it does belongs in get_state().",
+        cls,
+    )
 
 
 # ------------------------------------------------------------------------------------ in actors

@@ -27,6 +27,13 @@ def below(path: str, above: str) -> bool:
     return path != ROOT and (above == ROOT or path.startswith(f"{above}/"))
 
 
+def relative(path: str, above: str) -> str:
+    """Return a path as it is called from one above it; ``.`` for that one itself."""
+    if path == above or above == ROOT:
+        return ROOT if path == above else path
+    return path[len(above) + 1 :]
+
+
 def is_asked_for(name: str, components: Patterns | None, not_components: Patterns | None) -> bool:
     """Say whether these arguments of a ``get_state()`` ask for a component, as RLlib reads them."""
     wanted = components is None or any(

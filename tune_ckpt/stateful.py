@@ -50,7 +50,12 @@ class Stateful(abc.ABC):
         """Take over a state that `get_state` returned."""
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments with which an equal object can be constructed."""
+        """Return the arguments with which an equal object can be constructed.
+
+        What msgpack cannot hold of them, a function say, is left out with a warning: whoever has an
+        object to restore needs none of them. Who wants a new one passes what was left out by
+        keyword to `tune_ckpt.Checkpointable.from_checkpoint`, whose error names it.
+        """
         return (), {}
 
     def get_metadata(self) -> dict[str, Any]:

@@ -6,37 +6,86 @@ owner's state. Random generators come last of all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 from tune_ckpt.adapters.registry import Fit
-from tune_ckpt.components import components_of, is_same
+from tune_ckpt.components import components_of, is_same, walk
 from tune_ckpt.errors import Fault, RestoreReport, StateRefusedError, TuneCkptError
 from tune_ckpt.object_states import fit_of, set_state
+from tune_ckpt.own_ways import (
+    goes_its_own_way,
+    is_rllibs,
+    restore_by_itself,
+    restore_by_rllib,
+)
 from tune_ckpt.parts import Parts
-from tune_ckpt.selection import ROOT, Selection, below, join
+from tune_ckpt.selection import ROOT, Selection, below, join, relative
 from tune_ckpt.selftests import differences
+
+T = TypeVar("T")
 
 
 class Visit:
-    """One walk over an object and what was read for it; with ``touch``, the states are given.
+    """One walk over an object and what was read for it.
+
+    Args:
+        parts: What was read.
+        selection: Which components are restored.
+        touch: Whether the states are given.
+        asked: The object whose ``restore_from_path`` the caller called.
 
     Attributes:
         loaded: The components that have got their states, or would, by their paths in the object.
     """
 
-    def __init__(self, parts: Parts, selection: Selection, *, touch: bool) -> None:
+    def __init__(
+        self, parts: Parts, selection: Selection, *, touch: bool, asked: Any = None
+    ) -> None:
         self.loaded: dict[str, Any] = {}
         self._parts = parts
         self._selection = selection
         self._touch = touch
+        self._asked = asked
         self._missing: dict[str, None] = dict.fromkeys(parts.unmatched)
         self._fits: dict[str, Fit] = {}
         self._taken: set[str] = set()
         self._last: dict[str, tuple[Any, Any]] = {}
 
     def component(self, value: Any, path: str) -> None:
-        """Visit a component and all below it."""
+        """Visit a component and all below it, by its own ``restore_from_path`` if it has one."""
+        stored = self._selection.stored(path)
+        if not self._touch or value is self._asked or stored not in self._parts.stored:
+            self._component(value, path)
+        elif goes_its_own_way(value, "restore_from_path"):
+            self._by_itself(value, path, stored)
+        elif is_rllibs(value):
+            states = {one: self._parts.stored[one].state for one in self._below(stored)}
+            within = {relative(one, stored): state for one, state in states.items()}
+            self._guarded(partial(restore_by_rllib, value, within), path)
+            self._note_all(value, path, stored)
+        else:
+            self._component(value, path)
+
+    def _by_itself(self, value: Any, path: str, stored: str) -> None:
+        files = self._parts.files.get(stored, {})
+        restore = partial(restore_by_itself, value, files, lambda: self._component(value, path))
+        if not self._guarded(restore, path):  # the inherited method was not called
+            self._note_all(value, path, stored)
+
+    def _note_all(self, value: Any, path: str, stored: str) -> None:
+        self._taken.update(self._below(stored))
+        self.loaded[path] = value
+        self.loaded.update({one: part for one, part in walk(value, path) if self._has(one)})
+
+    def _has(self, path: str) -> bool:
+        return self._selection.stored(path) in self._parts.stored
+
+    def _below(self, stored: str) -> list[str]:
+        return [one for one in self._parts.stored if one == stored or below(one, stored)]
+
+    def _component(self, value: Any, path: str) -> None:
         before = components_of(value)
         for name, child in before.items():
             self.component(child, join(path, name))
@@ -64,11 +113,11 @@ class Visit:
         if getattr(value, "restored_last", False):
             self._last[path] = value, state
         else:
-            self._call(value, state, path)
+            self._guarded(partial(set_state, value, state), path)
 
-    def _call(self, value: Any, state: Any, path: str) -> None:
+    def _guarded(self, function: Callable[[], T], path: str) -> T:
         try:
-            set_state(value, state)
+            return function()
         except TuneCkptError:
             raise
         except Exception as error:  # whatever the object's own code raises
@@ -79,7 +128,7 @@ class Visit:
     def give_last(self) -> None:
         """Give their states to those that have to be last."""
         for path, (value, state) in self._last.items():
-            self._call(value, state, path)
+            self._guarded(partial(set_state, value, state), path)
 
     def untaken(self) -> list[str]:
         """Return what was read and has no place in the object so far."""
