@@ -60,10 +60,12 @@ class Visit:
             self._component(value, path)
         elif goes_its_own_way(value, "restore_from_path"):
             self._by_itself(value, path, stored)
-        elif is_rllibs(value):
-            states = {one: self._parts.stored[one].state for one in self._below(stored)}
-            within = {relative(one, stored): state for one, state in states.items()}
-            self._guarded(partial(restore_by_rllib, value, within), path)
+        elif is_rllibs(value) and self._fits_wholly(value, path):
+            states = {
+                relative(self._selection.target(one) or one, path): self._parts.stored[one].state
+                for one in self._below(stored)
+            }
+            self._guarded(partial(restore_by_rllib, value, states), path)
             self._note_all(value, path, stored)
         else:
             self._component(value, path)
@@ -73,6 +75,13 @@ class Visit:
         restore = partial(restore_by_itself, value, files, lambda: self._component(value, path))
         if not self._guarded(restore, path):  # the inherited method was not called
             self._note_all(value, path, stored)
+
+    def _fits_wholly(self, value: Any, path: str) -> bool:
+        parts = {self._selection.stored(one): part for one, part in walk(value, path)}
+        fits = (
+            fit_of(parts[one], state) for one, state in self._parts.stored.items() if one in parts
+        )
+        return not any(fit.missing or fit.unexpected or fit.mismatched for fit in fits)
 
     def _note_all(self, value: Any, path: str, stored: str) -> None:
         self._taken.update(self._below(stored))
