@@ -171,18 +171,47 @@ def test_without_a_healthy_actor_the_error_names_them_all(tmp_path, workers):
     assert tc.load_state(tmp_path / "c", "actors")["step"] == 7
 
 
-def test_an_actor_that_refuses_its_state_is_named_and_the_others_have_theirs(tmp_path, workers):
+def test_an_actor_that_refuses_its_state_is_named_and_the_others_are_as_they_were(
+    tmp_path, workers
+):
     actors = _trained_workers(workers)
     owner = workers.Owner(actors)
     owner.save_to_path(tmp_path / "c")
     actors[1].refuse.remote()
-    for actor in actors:
-        actor.take.remote(1)
+    for number, actor in enumerate(actors):
+        actor.take.remote(number)
     with pytest.raises(ActorsFailedError, match=r"1 of 3 actor\(s\) failed") as caught:
         owner.restore_from_path(tmp_path / "c")
     assert caught.value.faults[0].path == str(actors[1])
     assert "'NoneType' object is not callable" in caught.value.faults[0].reason
+    assert workers.seen([actors[0], actors[2]]) == [_expected(0), _expected(2)]
+    with pytest.raises(ActorsFailedError):
+        owner.restore_from_path(tmp_path / "c", strict="ignore")
     assert workers.seen([actors[0], actors[2]]) == [_expected()] * 2
+
+
+# ---------------------------------------------------------------------- components that appear
+
+
+@FORMATS
+def test_components_that_appear_with_the_state_of_actors_are_restored(
+    tmp_path, workers, use_msgpack
+):
+    saved = workers.start(workers.GrowingWorker, 1, ["a", "b"])
+    workers.Owner(saved).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    fresh = workers.start(workers.GrowingWorker, 2, ["a"])
+    report = workers.Owner(fresh).restore_from_path(tmp_path / "c")
+    assert report.loaded == (".", "actors", "actors/a", "actors/b")
+    assert workers.seen(fresh) == [{"a": [1, 1], "b": [1, 1]}] * 2
+
+
+def test_what_does_not_appear_in_actors_is_an_error_and_they_are_as_they_were(tmp_path, workers):
+    saved = workers.start(workers.GrowingWorker, 1, ["a", "unknown"])
+    workers.Owner(saved).save_to_path(tmp_path / "c")
+    fresh = workers.start(workers.GrowingWorker, 2, ["z"])
+    with pytest.raises(RestoreError, match="actors/unknown: unexpected"):
+        workers.Owner(fresh).restore_from_path(tmp_path / "c", exclude="actors/z")
+    assert workers.seen(fresh) == [{"z": [1, 1]}] * 2
 
 
 # -------------------------------------------------------------------------------- what is refused

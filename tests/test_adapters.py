@@ -279,18 +279,74 @@ def test_scikit_learn_without_skops_says_what_is_missing(tmp_path, monkeypatch):
 
 
 @FORMATS
-def test_xgboost(tmp_path, format):
+def test_an_xgboost_booster(tmp_path, format):
     xgboost = pytest.importorskip("xgboost")
+    matrix = xgboost.DMatrix(*data())
+    booster = xgboost.train({"objective": "binary:logistic"}, matrix, 5)
+    target = xgboost.Booster()
+    tc.save({"booster": booster}, tmp_path / "c", format=format)
+    tc.restore({"booster": target}, tmp_path / "c")
+    assert np.array_equal(target.predict(matrix), booster.predict(matrix))
+
+
+def scikit_learn_models(name):
+    """Return a class of models, and arguments of its fit()."""
+    library = pytest.importorskip({"X": "xgboost", "L": "lightgbm"}[name[0]])
     inputs, labels = data()
-    model = xgboost.XGBClassifier(n_estimators=5).fit(inputs, labels)
-    parts = {"model": model, "booster": model.get_booster(), "empty": xgboost.XGBRegressor()}
-    tc.save(parts, tmp_path / "c", format=format)
-    fresh = {"model": xgboost.XGBClassifier(), "booster": xgboost.Booster()}
-    tc.restore({**fresh, "empty": xgboost.XGBRegressor()}, tmp_path / "c")
-    assert np.array_equal(fresh["model"].predict_proba(inputs), model.predict_proba(inputs))
-    matrix = xgboost.DMatrix(inputs)
-    found = fresh["booster"].predict(matrix)
-    assert np.array_equal(found, model.get_booster().predict(matrix))
+    named = np.array(["no", "yes"])[labels] if name == "LGBMClassifier" else labels
+    more = {"group": np.full(6, 10)} if name.endswith("Ranker") else {}
+    return getattr(library, name), {"X": inputs, "y": named, **more}
+
+
+KINDS = ("Classifier", "Regressor", "Ranker")
+MODELS = [library + kind for library in ("XGB", "LGBM") for kind in KINDS]
+
+
+@FORMATS
+@pytest.mark.parametrize("name", MODELS)
+def test_scikit_learn_models_of_boosters(tmp_path, format, name):
+    cls, examples = scikit_learn_models(name)
+    options = {"n_estimators": 5, "n_jobs": 1, **({"verbose": -1} if name[0] == "L" else {})}
+    model = cls(**options, learning_rate=0.3).fit(**examples)
+    tc.save({"model": model, "empty": cls(max_depth=3)}, tmp_path / "c", format=format)
+    target, emptied = cls(), cls(**options).fit(**examples)
+    tc.restore({"model": target, "empty": emptied}, tmp_path / "c")
+    assert np.array_equal(target.predict(examples["X"]), model.predict(examples["X"]))
+    assert target.get_params() == pytest.approx(model.get_params(), nan_ok=True)
+    assert (emptied.__sklearn_is_fitted__(), emptied.max_depth) == (False, 3)
+    if name.endswith("Classifier"):
+        assert target.classes_.tolist() == model.classes_.tolist()
+        found, expected = (one.predict_proba(examples["X"]) for one in (target, model))
+        assert np.array_equal(found, expected)
+
+
+def test_a_model_that_stopped_early_keeps_what_it_measured(tmp_path):
+    cls, examples = scikit_learn_models("XGBClassifier")
+    test = [(examples["X"], 1 - examples["y"])]
+    model = cls(n_estimators=9, early_stopping_rounds=2)
+    model.fit(**examples, eval_set=test, verbose=False)
+    target = cls()
+    tc.save({"model": model}, tmp_path / "c")
+    tc.restore({"model": target}, tmp_path / "c")
+    assert (target.best_iteration, target.evals_result()) == (0, model.evals_result())
+
+
+@pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated")
+def test_a_model_of_lightgbms_keeps_its_best_score(tmp_path):
+    cls, examples = scikit_learn_models("LGBMRegressor")
+    test = [(examples["X"], examples["y"])]
+    model = cls(n_estimators=3, verbose=-1).fit(**examples, eval_set=test)
+    target = cls()
+    tc.save({"model": model}, tmp_path / "c")
+    tc.restore({"model": target}, tmp_path / "c")
+    assert target.best_score_ == model.best_score_
+    assert target.evals_result_ == model.evals_result_
+
+
+def test_a_model_of_another_class_does_not_fit(tmp_path):
+    tc.save({"model": scikit_learn_models("LGBMRegressor")[0]()}, tmp_path / "c")
+    with pytest.raises(RestoreError, match=r"model: .*LGBMRegressor in the checkpoint"):
+        tc.restore({"model": scikit_learn_models("LGBMClassifier")[0]()}, tmp_path / "c")
 
 
 @FORMATS

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,10 @@ import pyarrow.fs
 import pytest
 
 import tune_ckpt as tc
-from tune_ckpt import classes
+from tests.conftest import REPO
+from tests.rllib.cases import CASES
+from tests.test_other_pythons import bare_environment, find_interpreter
+from tune_ckpt import classes, rllib
 from tune_ckpt.errors import (
     ClassNotFoundError,
     CorruptDataError,
@@ -387,6 +392,29 @@ def test_a_component_is_converted_from_its_files_here(theirs, ours, tmp_path):
     assert restored(ours, tmp_path / "o", ours()).parts[0].value == 6
 
 
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("ray2.60.0-py3.11-new-ppo-single-meanstd", RuntimeError, "not supported anymore"),
+        ("ray2.60.0-py3.11-old-ppo-single", TypeError, "can not serialize 'ABCMeta'"),
+    ],
+)
+@pytest.mark.usefixtures("ray_session")  # RLlib builds the Algorithm
+def test_an_algorithm_cannot_be_converted_there_and_is_here(tmp_path, name, error, message):
+    from ray.rllib.utils import checkpoints
+
+    cases = {case.name: case for case in CASES}
+    if name not in cases:
+        pytest.skip("the corpus of real checkpoints is not beside this checkout")
+    path = cases[name].path
+    (tmp_path / "theirs").mkdir()
+    with pytest.raises(error, match=message):
+        checkpoints.convert_to_msgpack_checkpoint(str(path), str(tmp_path / "theirs"))
+    rllib.convert_to_msgpack_checkpoint(path, tmp_path / "ours")
+    np.testing.assert_equal(rllib.load_weights(tmp_path / "ours"), rllib.load_weights(path))
+    assert checkpoints.get_checkpoint_info(str(tmp_path / "ours"))["format"] == "msgpack"
+
+
 def test_code_in_a_pickle_is_loaded_there_and_only_when_asked_here(theirs, ours, tmp_path):
     for cls in (theirs, ours):
         saved(node(cls, lambda: 42), tmp_path / cls.__name__)
@@ -394,3 +422,58 @@ def test_code_in_a_pickle_is_loaded_there_and_only_when_asked_here(theirs, ours,
     with pytest.raises(UntrustedPickleError):
         restored(ours, tmp_path / "Ours")
     assert restored(ours, tmp_path / "Ours", allow_pickle=True).value() == 42
+
+
+@pytest.fixture(scope="module")
+def other_python(tmp_path_factory):
+    """Python 3.13, with what we need to read, and that part of Ray that made RLlib's pickles."""
+    interpreter = find_interpreter("3.13")
+    if interpreter is None or sys.version_info[:2] == (3, 13):
+        pytest.skip("there is no other Python here")
+    folder = tmp_path_factory.mktemp("python")
+    python = bare_environment(interpreter, folder / "venv")
+    import ray.cloudpickle
+
+    shutil.copytree(Path(ray.cloudpickle.__file__).parent, folder / "lib" / "ray" / "cloudpickle")
+    paths = os.pathsep.join(map(str, (REPO, folder / "lib")))
+    return lambda code, *args: subprocess.run(
+        [python, "-c", code, *map(str, args)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+THEIR_READING = """
+import pickle, sys
+state = pickle.load(open(sys.argv[1] + "/state.pkl", "rb"))  # as RLlib does
+print("loaded", flush=True)
+state["value"]["code"](3)
+"""
+OUR_READING = """
+import sys
+import tune_ckpt as tc
+try:
+    tc.load_state(sys.argv[1])
+except tc.TuneCkptError as error:
+    print(error)
+print([array.path for array in tc.describe(sys.argv[1]).arrays])
+"""
+
+
+def test_code_of_another_python_kills_it_there_and_is_not_loaded_here(
+    theirs, ours, other_python, tmp_path
+):
+    def code(number):
+        return [one for one in range(number) if one]
+
+    for cls in (theirs, ours):
+        value = {"code": code, "w": np.ones(3)}
+        saved(node(cls, value), tmp_path / cls.__name__)
+    there = other_python(THEIR_READING, tmp_path / "Theirs")
+    assert (there.stdout, there.returncode) == ("loaded\n", -signal.SIGSEGV)
+    here = other_python(OUR_READING, tmp_path / "Ours")
+    assert here.returncode == 0, here.stderr
+    assert "cloudpickle:_make_function" in here.stdout
+    assert here.stdout.endswith("['value/w']\n")

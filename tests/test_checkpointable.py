@@ -318,23 +318,6 @@ def test_two_components_of_one_name_are_refused(tmp_path):
         twins.save_to_path(tmp_path / "c")
 
 
-class Overriding(Weights):
-    def restore_from_path(self, path, **kwargs):
-        super().restore_from_path(path, **kwargs)
-        self.called = True
-
-
-def test_a_subcomponents_own_ways_are_not_taken_and_that_is_said(tmp_path, caplog):
-    late = Late()
-    late.parts = {"a": Overriding(2), "b": Weights(2)}
-    late.save_to_path(tmp_path / "c")
-    (message,) = caplog.messages
-    assert "Overriding has its own restore_from_path, which is not called" in message
-    alone = Overriding(2)
-    alone.restore_from_path(tmp_path / "c" / "a")
-    assert alone.called
-
-
 class Forgetful(Weights):
     """Its state lacks what its component's component needs."""
 

@@ -173,6 +173,10 @@ def test_whatever_stops_a_restore_on_the_way_the_former_state_is_back(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         target.restore_from_path(tmp_path / "c")
     assert values(target) == {"a": [7]}
+    dropped = Stopping(a=weights(7), z=weights(8))
+    with pytest.raises(KeyboardInterrupt):
+        dropped.restore_from_path(tmp_path / "c", exclude="z")
+    assert values(dropped) == {"a": [7], "z": [8]}
 
 
 class Refusing(Weights):
@@ -180,12 +184,74 @@ class Refusing(Weights):
         raise KeyError("moment")
 
 
-def test_a_state_that_its_object_refuses_is_named_with_what_had_its_own(tmp_path):
+def test_a_state_that_its_object_refuses_is_named_and_the_others_are_as_they_were(tmp_path):
     team(a=[1], b=[2]).save_to_path(tmp_path / "c")
+    target = Team(a=weights(0), b=Refusing())
     with pytest.raises(StateRefusedError, match=r"b refused .*KeyError: 'moment'") as seen:
-        Team(a=weights(0), b=Refusing()).restore_from_path(tmp_path / "c")
-    assert seen.value.restored == ("a",)
+        target.restore_from_path(tmp_path / "c")
+    assert seen.value.restored == ()
     assert isinstance(seen.value.__cause__, KeyError)
+    assert target.members["a"].w.tolist() == [0]
+
+
+def test_without_strictness_it_is_told_what_had_its_state(tmp_path):
+    team(a=[1], b=[2]).save_to_path(tmp_path / "c")
+    with pytest.raises(StateRefusedError, match="no more as they were: a") as seen:
+        Team(a=weights(0), b=Refusing()).restore_from_path(tmp_path / "c", strict="ignore")
+    assert seen.value.restored == ("a",)
+
+
+class Filling(Weights):
+    """It takes states into the memory that it has."""
+
+    def set_state(self, state):
+        self.w[:] = state["w"]
+
+
+def trainer(*, seed, last):
+    """A tree of many kinds, whose last component may refuse its state."""
+    torch.manual_seed(seed)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.1 + seed)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1 + seed)
+    for _ in range(2 + seed):
+        net(torch.rand(4, 2)).sum().backward()
+        optimizer.step()
+        schedule.step()
+    filling = Filling(2)
+    filling.w += seed
+    learning = Team(net=net, optimizer=optimizer, schedule=schedule)
+    return Team(rng=tc.RngState(), learning=learning, filling=filling, last=last)
+
+
+@FORMATS
+def test_whatever_kind_of_component_was_restored_before_an_error_is_as_it_was(
+    tmp_path, use_msgpack
+):
+    trainer(seed=1, last=weights(1)).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    target = trainer(seed=2, last=Refusing(1))
+    tc.save({"all": target}, tmp_path / "before")
+    with pytest.raises(StateRefusedError, match="last refused"):
+        target.restore_from_path(tmp_path / "c")
+    tc.save({"all": target}, tmp_path / "after")
+    assert tc.diff(tmp_path / "before", tmp_path / "after").equal
+
+
+def test_only_what_is_restored_is_kept_meanwhile(tmp_path):
+    class Counting(Weights):
+        asked = 0
+
+        def get_state(self, components=None, *, not_components=None, **kwargs):
+            Counting.asked += 1
+            return super().get_state()
+
+    target = Team(a=Counting(1), b=Counting(1))
+    target.save_to_path(tmp_path / "c")
+    asked = Counting.asked
+    target.restore_from_path(tmp_path / "c", components=["b"])
+    assert Counting.asked == asked + 1
+    Counting.from_checkpoint(tmp_path / "c" / "b")  # nobody has that object if it fails
+    assert Counting.asked == asked + 1
 
 
 # ------------------------------------------------------------------------------------- parts

@@ -198,3 +198,53 @@ def test_ours_in_rllibs_tree(make_module, tmp_path, use_msgpack):
     alone.restore_from_path(tmp_path / "c" / "ours" / "part", component="ours/part")
     assert same(alone.ours.part, saved.ours.part)
     assert not alone.ours.w.any()
+
+
+# ------------------------------------------------------------------------------ a whole Algorithm
+
+
+@pytest.fixture(scope="module")
+def build(ray_session):
+    """Build Algorithms with an actor each."""
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    config = (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(num_env_runners=1, num_cpus_per_env_runner=0)
+        .rl_module(model_config={"fcnet_hiddens": [8]})
+        .training(train_batch_size=64, minibatch_size=32, num_epochs=1)
+    )
+    built = []
+    yield lambda: built.append(config.build_algo()) or built[-1]
+    for algorithm in built:
+        algorithm.stop()
+
+
+@pytest.fixture(scope="module")
+def trained(build):
+    algorithm = build()
+    algorithm.train()
+    return algorithm
+
+
+def _weights(algorithm):
+    """What learns, and what samples in the actors."""
+    samples = algorithm.env_runner_group.foreach_env_runner(
+        lambda runner: runner.module.get_state(), local_env_runner=False
+    )
+    return algorithm.learner_group.get_weights()["default_policy"], *samples
+
+
+@FORMATS
+def test_an_algorithm_in_our_tree_and_what_its_actors_know(build, trained, tmp_path, use_msgpack):
+    target = build()
+    Owner(trained).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    report = Owner(target).restore_from_path(tmp_path / "c", allow_pickle=not use_msgpack)
+    assert "part/learner_group/learner/rl_module/default_policy" in report.loaded
+    (learnt, *_), (found, *samples) = _weights(trained), _weights(target)
+    np.testing.assert_equal(found, learnt)
+    assert samples
+    for sample in samples:
+        np.testing.assert_equal(sample, {name: learnt[name] for name in sample})
+    assert target.iteration == trained.iteration == 1

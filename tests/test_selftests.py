@@ -249,3 +249,18 @@ def test_results_follow_the_checkpoint_wherever_it_goes(tmp_path, monkeypatch):
         monkeypatch.setattr(Checked, "off_by", 1.0)
         with pytest.raises(SelfTestError):
             Checked.from_checkpoint(path)
+
+
+@pytest.mark.parametrize("formats", [(False, True), (True, True)], ids=["mixed", "msgpack"])
+def test_a_difference_of_results_is_told_by_diff(tmp_path, monkeypatch, formats):
+    tc.save({"part": Checked()}, tmp_path / "a", format="pickle" if formats[0] else "msgpack")
+    assert tc.diff(tmp_path / "a", tmp_path / "a").equal
+    monkeypatch.setattr(Checked, "off_by", 0.5)
+    tc.save({"part": Checked()}, tmp_path / "b", format="msgpack")
+    found = tc.diff(tmp_path / "a", tmp_path / "b", values=True)
+    (changed,) = found.arrays
+    assert (changed.path, changed.max_abs) == ("part/selftest/all/0", 0.5)
+    assert not found.values
+    tc.save({"part": Weights(3)}, tmp_path / "c")
+    removed = [one.path for one in tc.diff(tmp_path / "b", tmp_path / "c").arrays]
+    assert "part/selftest/sum" in removed

@@ -9,7 +9,7 @@ import numpy as np
 import ray
 
 import tune_ckpt
-from tests.agents import Agent, trained
+from tests.agents import Agent, Weights, trained
 
 
 class Pid:
@@ -35,6 +35,35 @@ class AgentWorker(Agent, Pid):
 
     def refuse(self):
         self.set_state = None  # not callable
+
+
+class GrowingWorker(Agent, Pid):
+    """Its state tells which components it has; it knows but some of them."""
+
+    def __init__(self, names):
+        self.parts = {name: _ones() for name in names}
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {"names": list(self.parts)}
+
+    def set_state(self, state):
+        known = [name for name in state["names"] if name != "unknown"]
+        self.parts = {name: self.parts.get(name, Weights(2)) for name in known}
+
+    def get_ctor_args_and_kwargs(self):
+        return (list(self.parts),), {}
+
+    def get_checkpointable_components(self):
+        return list(self.parts.items())
+
+    def seen(self):
+        return {name: part.w.tolist() for name, part in self.parts.items()}
+
+
+def _ones():
+    part = Weights(2)
+    part.w += 1
+    return part
 
 
 class PlainWorker(Pid):

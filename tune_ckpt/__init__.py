@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
+    from tune_ckpt.objects import restore, restore_object, save, save_async
     from tune_ckpt.pinned import pinned_checkpoint
     from tune_ckpt.rllib.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
-    from tune_ckpt.states import load_state, restore, restore_object, save, save_async, save_state
+    from tune_ckpt.states import load_state, save_state
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
     from tune_ckpt.tree.diff import diff
@@ -47,9 +48,10 @@ _HOMES = {
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
     "pinned": ["pinned_checkpoint"],
+    "objects": ["restore", "restore_object", "save", "save_async"],
     "rllib.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
-    "states": ["load_state", "restore", "restore_object", "save", "save_async", "save_state"],
+    "states": ["load_state", "save_state"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],

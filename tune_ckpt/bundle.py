@@ -9,7 +9,8 @@ import numpy as np
 
 from tune_ckpt.actors import actors_of
 from tune_ckpt.adapters.registry import Fit, Stored
-from tune_ckpt.components import component_of, is_component
+from tune_ckpt.components import is_component
+from tune_ckpt.saving import subcomponent_of
 from tune_ckpt.tree.packing import Component
 
 _CLASS = "builtins:dict"
@@ -38,7 +39,7 @@ class Bundle:
     def component(self) -> Component:
         """Return the tree, ready to be written."""
         components = {
-            name: part.component() if isinstance(part, Bundle) else component_of(part)
+            name: part.component() if isinstance(part, Bundle) else subcomponent_of(part)
             for name, part in self.objects.items()
         }
         return Component(_CLASS, self.values, components=components)

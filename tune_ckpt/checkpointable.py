@@ -8,7 +8,6 @@ subcomponents in `Checkpointable.get_checkpointable_components`.
 
 from __future__ import annotations
 
-import abc
 import tempfile
 import uuid
 from collections.abc import Collection, Mapping
@@ -16,12 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.background import PendingSave, saver_of, settle
-from tune_ckpt.components import StateDict, component_of, descend
+from tune_ckpt.components import descend
 from tune_ckpt.constructing import restored_object
 from tune_ckpt.errors import RestoreReport
+from tune_ckpt.object_states import StateDict
+from tune_ckpt.own_ways import stand_in_for
 from tune_ckpt.restoring import restore_into
+from tune_ckpt.saving import component_of
 from tune_ckpt.selection import Patterns
-from tune_ckpt.tree.layout import CHECKPOINT_VERSION, Format
+from tune_ckpt.stateful import Stateful
+from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import save_tree
 from tune_ckpt.wishes import Strict, Wishes
@@ -30,66 +33,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Checkpointable(abc.ABC):
+class Checkpointable(Stateful):
     """An object whose state is saved as a tree of components, and restored from it.
 
-    A component may have a method ``selftest()``: it returns arrays that follow from the state, such
-    as a model's outputs for fixed inputs. They are saved too, and must be the same after a restore,
-    to within the class attribute ``selftest_tolerance`` (0 by default).
-
-    The whole tree is written and read by the object whose method is called. Unlike in RLlib,
-    `save_to_path` and `restore_from_path` of its subcomponents are not: what has to happen there
-    belongs in `get_state` and `set_state`.
+    The whole tree is written and read by the object whose method is called. Where a subcomponent
+    has its own `save_to_path` or `restore_from_path`, that is called with an empty folder, or with
+    the files that it left there; the inherited method does its part of the whole. (Not in actors.)
     """
-
-    METADATA_FILE_NAME = "metadata.json"
-    CLASS_AND_CTOR_ARGS_FILE_NAME = "class_and_ctor_args.pkl"
-    STATE_FILE_NAME = "state"
-
-    # --------------------------------------------------------------- what a subclass defines
-
-    @abc.abstractmethod
-    def get_state(
-        self,
-        components: str | Collection[str] | None = None,
-        *,
-        not_components: str | Collection[str] | None = None,
-        **kwargs: Any,
-    ) -> StateDict:
-        """Return the state: nested dicts of plain values and arrays.
-
-        Args:
-            components: Names of the parts wanted; None for all.
-            not_components: Names of parts that are not wanted.
-            kwargs: For forward compatibility.
-        """
-
-    @abc.abstractmethod
-    def set_state(self, state: StateDict) -> None:
-        """Take over a state that `get_state` returned."""
-
-    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments with which an equal object can be constructed."""
-        return (), {}
-
-    def get_metadata(self) -> dict[str, Any]:
-        """Return JSON-compatible facts for ``metadata.json``; no part of the state."""
-        return {
-            "class_and_ctor_args_file": self.CLASS_AND_CTOR_ARGS_FILE_NAME,
-            "state_file": self.STATE_FILE_NAME,
-            **_ray_versions(),
-        }
-
-    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
-        """Return the subcomponents with their names.
-
-        Each is a `Checkpointable` (ours or RLlib's), has ``state_dict`` and ``load_state_dict``, is
-        of a type known to `tune_ckpt.register_adapter`, or is a Ray actor or a group of them (see
-        `tune_ckpt.ActorGroup`).
-        """
-        return []
-
-    # ---------------------------------------------------------------------- what it gets
 
     def save_to_path(
         self,
@@ -121,6 +71,10 @@ class Checkpointable(abc.ABC):
                 nothing is written.
             StorageError: The storage refuses; an older checkpoint there is untouched.
         """
+        stand_in = stand_in_for(self)
+        if stand_in is not None:  # the object above saves the tree
+            stand_in(state)
+            return str(path)
         settle(self)  # or an older state, still being written, would come last
         path = _new_folder() if path is None else path
         component, format = component_of(self, state), _format(use_msgpack)
@@ -142,27 +96,24 @@ class Checkpointable(abc.ABC):
 
         The call takes a snapshot, and comes back; what happens to the object later does not change
         what is saved. One save of an object is under way at a time, so there is never more than one
-        snapshot of it; its memory is kept for the next. Python ends only when the save has ended.
-        A pickle is made in the background of what an unpickled copy of the state holds: an object
-        in it that cannot be unpickled is an error of the save.
+        snapshot of it. Python ends only when the save has ended.
 
         Args:
             path: As for `save_to_path`.
             state: As for `save_to_path`.
             filesystem: As for `save_to_path`.
-            use_msgpack: As for `save_to_path`.
+            use_msgpack: As for `save_to_path`. A pickle is made of what an unpickled copy holds: an
+                object that cannot be unpickled is an error of the save.
             base: As for `save_to_path`.
             durable: As for `save_to_path`.
-            wait: Wait for this object's save before, where it has not ended. Where not, that is an
-                error.
+            wait: Wait for this object's save before, where it has not ended.
 
         Returns:
             A handle; its ``result()`` waits for the end, and raises the error if there was one.
 
         Raises:
             SaveInFlightError: The save before has not ended, and ``wait`` is false.
-            UnsupportedStateError: msgpack cannot bring back some values; all are listed, and
-                nothing is written.
+            UnsupportedStateError: As for `save_to_path`.
             StorageError: The save before failed, and nobody has asked for its result. This one was
                 not begun.
         """
@@ -197,10 +148,6 @@ class Checkpointable(abc.ABC):
         Checkpoints that RLlib's own ``Checkpointable`` wrote are read too, as far as they go:
         nothing in them tells whether their bytes are what was written.
 
-        What does not fit are components that only the object or only the checkpoint has; arrays of
-        torch modules that are missing, too many, or of another shape or dtype; and optimizers and
-        the like that were saved from another class.
-
         >>> agent.restore_from_path(path, components="policies/p7")  # doctest: +SKIP
 
         Args:
@@ -208,19 +155,13 @@ class Checkpointable(abc.ABC):
             component: ``path`` is the checkpoint of this subcomponent alone (``/`` between levels):
                 restore it and leave the rest as it is.
             filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
-            allow_pickle: Let pickles import and call what they name. Only for checkpoints whose
-                writer you trust.
+            allow_pickle: As for `tune_ckpt.restore`, like all that follow.
             trusted: Modules and packages whose classes and functions the checkpoint may name.
-            strict: True: an error lists all that does not fit, and the object is as it was. (Where
-                components appear with the state, or there are self-tests, its former state is kept
-                meanwhile.) ``"warn"`` and ``"ignore"``: what fits is restored.
-            components: Patterns of the components to restore, by their paths in the checkpoint,
-                like ``"policies/*"``; with all that is below them. ``"."`` is the state of this
-                object itself. Nothing else is read.
+            strict: True: an error lists all that does not fit, and the object is as it was.
+            components: Patterns of the components to restore; ``"."`` is this object's own state.
             exclude: Patterns of components to leave as they are.
             rename: From components' paths in the checkpoint to those in this object.
-            device: Where torch tensors in states are put; by default on the CPU. Modules and
-                optimizers stay where they are.
+            device: Where torch tensors in states are put.
             tolerance: How much self-tests may differ, instead of what the components allow.
             kwargs: For forward compatibility.
 
@@ -228,13 +169,14 @@ class Checkpointable(abc.ABC):
             What was loaded, and what did not fit.
 
         Raises:
-            RestoreError: The checkpoint does not fit; all differences are listed.
-            SelfTestError: A component's ``selftest()`` returns something else than when it was
-                saved.
-            StateRefusedError: A component's own code raised an error.
+            RestoreError, SelfTestError, StateRefusedError: As for `tune_ckpt.restore`.
             CorruptDataError: A file is not what was written.
             UntrustedPickleError: A pickle names more than harmless things.
         """
+        stand_in = stand_in_for(self)
+        if stand_in is not None:  # the object above restores the tree, and has its report
+            stand_in()
+            return RestoreReport(str(path))
         wishes = Wishes.of(
             strict=strict,
             components=components,
@@ -246,7 +188,7 @@ class Checkpointable(abc.ABC):
             trusted=trusted,
         )
         target = descend(self, component) if component else self
-        return restore_into(target, open_store(path, filesystem), wishes)
+        return restore_into(target, open_store(path, filesystem), wishes, asked=self)
 
     @classmethod
     def from_checkpoint(
@@ -267,10 +209,8 @@ class Checkpointable(abc.ABC):
         Args:
             path: A local path or a URI.
             filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
-            allow_pickle: Let pickles import and call what they name. Only for checkpoints whose
-                writer you trust.
-            trusted: Modules and packages whose classes and functions the checkpoint may name; they
-                are imported.
+            allow_pickle: As for `tune_ckpt.restore`.
+            trusted: Modules and packages whose classes and functions the checkpoint may name.
             kwargs: Constructor arguments that replace the stored ones of the same name; the rest
                 goes to `restore_from_path` (``strict``, ``exclude``, ...).
 
@@ -284,36 +224,6 @@ class Checkpointable(abc.ABC):
             cls, path, filesystem, allow_pickle=allow_pickle, trusted=trusted, kwargs=kwargs
         )
 
-    # ------------------------------------------------------------------ for subclasses to use
-
-    def _check_component(
-        self,
-        name: str,
-        components: str | Collection[str] | None,
-        not_components: str | Collection[str] | None,
-    ) -> bool:
-        """Say whether `get_state` shall include a component, by its arguments (as in RLlib)."""
-        wanted = components is None or any(
-            one == name or one.startswith(f"{name}/") for one in _listed(components)
-        )
-        return wanted and name not in _listed(not_components)
-
-    def _get_subcomponents(
-        self, name: str, components: str | Collection[str] | None
-    ) -> list[str] | None:
-        """Return what such an argument says of a component's own subcomponents (as in RLlib)."""
-        start = f"{name}/"
-        found = [one.removeprefix(start) for one in _listed(components) if one.startswith(start)]
-        return found or None
-
-    def _whole_state(self) -> StateDict:
-        """Return what the state file and the subcomponents shall hold (a hook for mixins)."""
-        return self.get_state()
-
-    def _set_own_state(self, state: StateDict) -> None:
-        """Take what the state file held (a hook for mixins)."""
-        self.set_state(state)
-
 
 def _new_folder() -> Path:
     return Path(tempfile.gettempdir()) / str(uuid.uuid4())
@@ -321,19 +231,3 @@ def _new_folder() -> Path:
 
 def _format(use_msgpack: bool) -> Format:
     return "msgpack" if use_msgpack else "pickle"
-
-
-def _ray_versions() -> dict[str, Any]:
-    import sys
-
-    ray = sys.modules.get("ray")  # whoever saves without Ray has no version of it to record
-    version, commit = getattr(ray, "__version__", None), getattr(ray, "__commit__", None)
-    return {
-        "ray_version": version,
-        "ray_commit": commit,
-        "checkpoint_version": CHECKPOINT_VERSION,
-    }
-
-
-def _listed(names: str | Collection[str] | None) -> Collection[str]:
-    return [] if names is None else [names] if isinstance(names, str) else names

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from tune_ckpt.classes import family, find_class, name_of_class, read_ctor
 from tune_ckpt.errors import ConstructorError
 from tune_ckpt.formats.pickle_harmless import VALUES
+from tune_ckpt.own_ways import overridden
 from tune_ckpt.restoring import restore_into
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.foreign_reading import check_still_there, consistently_or_foreign
@@ -39,10 +40,10 @@ def restored_object(
 
     def construct(opened: OpenComponent) -> Any:
         value, rest = _constructed(opened, cls, options, Trust.of(**trust), kwargs)
-        if hasattr(value, "_set_own_state"):  # ours, and its restore_from_path may do more
+        if "restore_from_path" in overridden(type(value)):
             value.restore_from_path(path, filesystem=filesystem, **trust, **rest)
         else:
-            restore_into(value, store, Wishes.of(**trust, **rest))
+            restore_into(value, store, Wishes.of(**trust, **rest), is_new=True)
         check_still_there(store, opened)  # or the arguments would be another checkpoint's
         return value
 

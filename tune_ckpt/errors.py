@@ -290,7 +290,7 @@ class StateRefusedError(TuneCkptError):
         path: The checkpoint.
         component: The object's path among the components.
         reason: What it raised, which is also this error's cause.
-        restored: Components that had their state by then; none where the old one was given back.
+        restored: Components that are no more as they were.
     """
 
     path: str
@@ -300,7 +300,7 @@ class StateRefusedError(TuneCkptError):
 
     def __str__(self) -> str:
         rest = (
-            f"These components have theirs, the others do not: {', '.join(self.restored)}"
+            f"These components are no more as they were: {', '.join(self.restored)}"
             if self.restored
             else "No other component was changed"
         )
@@ -457,11 +457,19 @@ class UntrustedTypesError(TuneCkptError):
 
 @dataclass(eq=False)
 class UnsupportedComponentError(TuneCkptError):
-    """An object was listed as a component, but nothing tells how to take its state."""
+    """An object was listed as a component, but nothing tells how to take its state.
+
+    Attributes:
+        class_name: Its class.
+        reason: What else stands against it.
+    """
 
     class_name: str
+    reason: str = ""
 
     def __str__(self) -> str:
+        if self.reason:
+            return f"Objects of {self.class_name} cannot be components: {self.reason}."
         return (
             f"Objects of {self.class_name} cannot be components: they are no Checkpointable and "
             "have no state_dict()/load_state_dict(). Tell how their state is taken and given with "
@@ -501,10 +509,9 @@ class ActorsFailedError(TuneCkptError):
     faults: tuple[Fault, ...]
 
     def __str__(self) -> str:
-        others = " The others have taken it." if len(self.faults) < self.count else ""
         return (
             f"{len(self.faults)} of {self.count} actor(s) failed to take a state:"
-            f"{_bullets(self.faults)}\nCorrect the cause and restore again.{others}"
+            f"{_bullets(self.faults)}\nCorrect the cause and restore again."
         )
 
 

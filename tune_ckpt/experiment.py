@@ -72,7 +72,7 @@ class CheckpointRecord:
             ClassNotFoundError: The stored class is not imported.
             UntrustedPickleError: A pickle names more than harmless things.
         """
-        from tune_ckpt.states import restore_object
+        from tune_ckpt.objects import restore_object
 
         return restore_object(self, cls, allow_pickle=allow_pickle, **kwargs)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from tune_ckpt.adapters.registry import Stored
 from tune_ckpt.classes import family
-from tune_ckpt.components import components_of
+from tune_ckpt.components import may_grow, walk
+from tune_ckpt.own_ways import FILES, checked_files
 from tune_ckpt.selection import ROOT, Selection, below, join
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import SELFTEST
@@ -24,6 +25,7 @@ class Parts:
         location: The checkpoint.
         stored: The components that were read.
         selftests: What their self-tests returned.
+        files: What their own ways of saving left, by path.
         unexpected: Components that the object has no place for.
         left_out: Components that were not asked for.
         unmatched: What was asked for and is not there.
@@ -32,6 +34,7 @@ class Parts:
     location: str
     stored: dict[str, Stored] = field(default_factory=dict)
     selftests: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     unexpected: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
@@ -42,12 +45,16 @@ def read_parts(opened: OpenComponent, target: Any, wishes: Wishes) -> Parts:
     parts = Parts(opened.store.location)
     selection = wishes.selection
     found = dict(_reached(opened, ROOT, selection))
-    objects = dict(_objects(target, ROOT))
+    objects = dict(walk(target))
     places = _Places(objects, selection)
     options = ReadOptions(wishes.trust.allow_pickle, tuple(family(type(target))))
     for path, component in found.items():
         if component is None or not selection.wants(path):
             parts.left_out.append(path)
+        elif path.rpartition("/")[2] == FILES:
+            parts.files[path.rpartition("/")[0] or ROOT] = checked_files(
+                component.state(options), component.store.location
+            )
         elif not places.may_take(path):
             parts.unexpected.append(path)
         else:
@@ -71,12 +78,6 @@ def _reached(
             yield child, None
 
 
-def _objects(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    yield path, value
-    for name, child in components_of(value).items():
-        yield from _objects(child, join(path, name))
-
-
 @dataclass(frozen=True)
 class _Places:
     """Where in an object a component of a checkpoint may go."""
@@ -91,16 +92,11 @@ class _Places:
     def _may_appear(self, path: str) -> bool:
         """Say whether an object may get a component when one above it gets its state."""
         above = [place for place in self.objects if below(path, place)]
-        return any(_grows(self.objects[place]) and self._is_given(place) for place in above)
+        return any(may_grow(self.objects[place]) and self._is_given(place) for place in above)
 
     def _is_given(self, path: str) -> bool:
         stored = self.selection.stored(path)
         return stored is not None and self.selection.wants(stored)
-
-
-def _grows(value: Any) -> bool:
-    has_components = hasattr(value, "get_checkpointable_components")
-    return has_components and not getattr(value, "has_fixed_components", False)
 
 
 def _read(component: OpenComponent, options: ReadOptions, wishes: Wishes) -> Stored:

@@ -27,6 +27,32 @@ def below(path: str, above: str) -> bool:
     return path != ROOT and (above == ROOT or path.startswith(f"{above}/"))
 
 
+def relative(path: str, above: str) -> str:
+    """Return a path as it is called from one above it; ``.`` for that one itself."""
+    if path == above or above == ROOT:
+        return ROOT if path == above else path
+    return path[len(above) + 1 :]
+
+
+def is_asked_for(name: str, components: Patterns | None, not_components: Patterns | None) -> bool:
+    """Say whether these arguments of a ``get_state()`` ask for a component, as RLlib reads them."""
+    wanted = components is None or any(
+        one == name or below(one, name) for one in _listed(components)
+    )
+    return wanted and name not in _listed(not_components)
+
+
+def asked_below(name: str, components: Patterns | None) -> list[str] | None:
+    """Return what such an argument says of a component's own subcomponents, as RLlib reads it."""
+    start = f"{name}/"
+    found = [one.removeprefix(start) for one in _listed(components) if one.startswith(start)]
+    return found or None
+
+
+def _listed(names: Patterns | None) -> Collection[str]:
+    return [] if names is None else [names] if isinstance(names, str) else names
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which components are restored.
@@ -108,8 +134,7 @@ def _replaced(path: str, names: Mapping[str, str]) -> str:
 
 
 def _patterns(given: Patterns) -> tuple[str, ...]:
-    patterns = (given,) if isinstance(given, str) else tuple(given)
-    return tuple(pattern.strip("/") or ROOT for pattern in patterns)
+    return tuple(pattern.strip("/") or ROOT for pattern in _listed(given))
 
 
 def _any_matches(pattern: str, paths: Collection[str]) -> bool:

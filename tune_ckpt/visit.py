@@ -6,32 +6,95 @@ owner's state. Random generators come last of all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 from tune_ckpt.adapters.registry import Fit
-from tune_ckpt.components import components_of, fit_of, is_same, set_state
+from tune_ckpt.components import components_of, is_same, walk
 from tune_ckpt.errors import Fault, RestoreReport, StateRefusedError, TuneCkptError
+from tune_ckpt.object_states import fit_of, set_state
+from tune_ckpt.own_ways import (
+    goes_its_own_way,
+    is_rllibs,
+    restore_by_itself,
+    restore_by_rllib,
+)
 from tune_ckpt.parts import Parts
-from tune_ckpt.selection import ROOT, Selection, below, join
+from tune_ckpt.selection import ROOT, Selection, below, join, relative
 from tune_ckpt.selftests import differences
+
+T = TypeVar("T")
 
 
 class Visit:
-    """One walk over an object and what was read for it; with ``touch``, the states are given."""
+    """One walk over an object and what was read for it.
 
-    def __init__(self, parts: Parts, selection: Selection, *, touch: bool) -> None:
+    Args:
+        parts: What was read.
+        selection: Which components are restored.
+        touch: Whether the states are given.
+        asked: The object whose ``restore_from_path`` the caller called.
+
+    Attributes:
+        loaded: The components that have got their states, or would, by their paths in the object.
+    """
+
+    def __init__(
+        self, parts: Parts, selection: Selection, *, touch: bool, asked: Any = None
+    ) -> None:
+        self.loaded: dict[str, Any] = {}
         self._parts = parts
         self._selection = selection
         self._touch = touch
-        self._loaded: dict[str, Any] = {}
+        self._asked = asked
         self._missing: dict[str, None] = dict.fromkeys(parts.unmatched)
         self._fits: dict[str, Fit] = {}
         self._taken: set[str] = set()
         self._last: dict[str, tuple[Any, Any]] = {}
 
     def component(self, value: Any, path: str) -> None:
-        """Visit a component and all below it."""
+        """Visit a component and all below it, by its own ``restore_from_path`` if it has one."""
+        stored = self._selection.stored(path)
+        if not self._touch or value is self._asked or stored not in self._parts.stored:
+            self._component(value, path)
+        elif goes_its_own_way(value, "restore_from_path"):
+            self._by_itself(value, path, stored)
+        elif is_rllibs(value) and self._fits_wholly(value, path):
+            states = {
+                relative(self._selection.target(one) or one, path): self._parts.stored[one].state
+                for one in self._below(stored)
+            }
+            self._guarded(partial(restore_by_rllib, value, states), path)
+            self._note_all(value, path, stored)
+        else:
+            self._component(value, path)
+
+    def _by_itself(self, value: Any, path: str, stored: str) -> None:
+        files = self._parts.files.get(stored, {})
+        restore = partial(restore_by_itself, value, files, lambda: self._component(value, path))
+        if not self._guarded(restore, path):  # the inherited method was not called
+            self._note_all(value, path, stored)
+
+    def _fits_wholly(self, value: Any, path: str) -> bool:
+        parts = {self._selection.stored(one): part for one, part in walk(value, path)}
+        fits = (
+            fit_of(parts[one], state) for one, state in self._parts.stored.items() if one in parts
+        )
+        return not any(fit.missing or fit.unexpected or fit.mismatched for fit in fits)
+
+    def _note_all(self, value: Any, path: str, stored: str) -> None:
+        self._taken.update(self._below(stored))
+        self.loaded[path] = value
+        self.loaded.update({one: part for one, part in walk(value, path) if self._has(one)})
+
+    def _has(self, path: str) -> bool:
+        return self._selection.stored(path) in self._parts.stored
+
+    def _below(self, stored: str) -> list[str]:
+        return [one for one in self._parts.stored if one == stored or below(one, stored)]
+
+    def _component(self, value: Any, path: str) -> None:
         before = components_of(value)
         for name, child in before.items():
             self.component(child, join(path, name))
@@ -50,7 +113,7 @@ class Visit:
         self._taken.add(stored)
         fit = self._fits[path] = fit_of(value, self._parts.stored[stored])
         if fit.usable:
-            self._loaded[path] = value
+            self.loaded[path] = value
             self._set(value, fit.state, path)
 
     def _set(self, value: Any, state: Any, path: str) -> None:
@@ -59,22 +122,22 @@ class Visit:
         if getattr(value, "restored_last", False):
             self._last[path] = value, state
         else:
-            self._call(value, state, path)
+            self._guarded(partial(set_state, value, state), path)
 
-    def _call(self, value: Any, state: Any, path: str) -> None:
+    def _guarded(self, function: Callable[[], T], path: str) -> T:
         try:
-            set_state(value, state)
+            return function()
         except TuneCkptError:
             raise
         except Exception as error:  # whatever the object's own code raises
-            done = tuple(name for name in self._loaded if name != path)
+            done = tuple(name for name in self.loaded if name != path)
             reason = f"{type(error).__name__}: {error}"
             raise StateRefusedError(self._parts.location, path, reason, done) from error
 
     def give_last(self) -> None:
         """Give their states to those that have to be last."""
         for path, (value, state) in self._last.items():
-            self._call(value, state, path)
+            self._guarded(partial(set_state, value, state), path)
 
     def untaken(self) -> list[str]:
         """Return what was read and has no place in the object so far."""
@@ -90,7 +153,7 @@ class Visit:
         fits = self._fits.items()
         return RestoreReport(
             self._parts.location,
-            tuple(sorted(self._loaded, key=_by_level)) if loaded else (),
+            tuple(sorted(self.loaded, key=_by_level)) if loaded else (),
             _below(_tops(self._missing), ((path, fit.missing) for path, fit in fits)),
             _below(
                 _tops([*self._parts.unexpected, *self.untaken()]),
@@ -101,7 +164,7 @@ class Visit:
 
     def selftest_faults(self, tolerance: float | None) -> Iterator[Fault]:
         """Yield where a component that is whole computes something else than when it was saved."""
-        for path, value in self._loaded.items():
+        for path, value in self.loaded.items():
             stored = self._selection.stored(path) or path
             if (
                 stored in self._parts.selftests

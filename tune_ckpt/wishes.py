@@ -36,8 +36,9 @@ class Wishes:
         tolerance: float | None = None,
         allow_pickle: bool = False,
         trusted: str | Collection[str] = (),
+        **later: Any,
     ) -> Wishes:
-        """Return what the arguments of a restore mean.
+        """Return what the arguments of a restore mean; unknown ones are for later versions.
 
         Raises:
             InvalidArgumentError: One has a value that it cannot have.

@@ -13,8 +13,8 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import Agent, trained
 from tests.tree.faults import Failing, FaultyStore, refusal_of
-from tune_ckpt.components import component_of
 from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
+from tune_ckpt.saving import component_of
 from tune_ckpt.tree import commit, removing, verify
 from tune_ckpt.tree.packing import pack_tree
 from tune_ckpt.tree.reading import open_tree

@@ -100,6 +100,7 @@ _BACKENDS = {
     "xgboost.core:Booster": "xgboost_models",
     "xgboost.sklearn:XGBModel": "xgboost_models",
     "lightgbm.basic:Booster": "lightgbm_models",
+    "lightgbm.sklearn:LGBMModel": "lightgbm_models",
 }
 
 

@@ -19,7 +19,7 @@ from tune_ckpt.tree.distance import Distance, distance, same_elements
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.found import UNTOLD, Array, ArrayFacts, Found, Group, Key, Named, Value
 from tune_ckpt.tree.inspecting import File, Inspected, inspect
-from tune_ckpt.tree.layout import CTOR, STATE
+from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE
 from tune_ckpt.tree.store import open_store
 
 
@@ -121,9 +121,8 @@ class _Comparison:
 
 def _files(part: Inspected) -> Files:
     files = {STATE: part.states[0]} if len(part.states) == 1 else {f.name: f for f in part.states}
-    if part.ctor is not None:
-        files[CTOR] = part.ctor
-    return {step: (part.store, file) for step, file in files.items()}
+    found = {**files, CTOR: part.ctor, SELFTEST: part.selftest}
+    return {step: (part.store, file) for step, file in found.items() if file is not None}
 
 
 def _without_equal(first: Files, second: Files) -> tuple[Files, Files]:

@@ -9,7 +9,7 @@ from typing import Any
 from tune_ckpt.errors import ComponentNotFoundError, NotACheckpointError
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.foreign import ForeignComponent, open_folder, open_foreign
-from tune_ckpt.tree.layout import CTOR, STATE, is_msgpack
+from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, is_msgpack
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 
 
@@ -40,6 +40,7 @@ class Inspected:
         files: Its files.
         states: Those that hold its state: one, but in RLlib's old layouts there may be several.
         ctor: The one that holds class and constructor arguments, or None.
+        selftest: The one that holds what its self-test returned, or None.
         facts: What its metadata say.
         children: Yields its subcomponents with their names.
     """
@@ -51,6 +52,7 @@ class Inspected:
     files: list[File]
     states: list[File]
     ctor: File | None
+    selftest: File | None
     facts: dict[str, Any]
     children: Callable[[], Iterator[tuple[str, Inspected]]]
 
@@ -96,6 +98,7 @@ def _ours(opened: OpenComponent) -> Inspected:
         list(files.values()),
         [files[STATE]],
         files.get(CTOR),
+        files.get(SELFTEST),
         {**metadata.facts, **metadata.extra},
         lambda: ((name, _ours(child)) for name, child in opened.children()),
     )
@@ -113,6 +116,7 @@ def _foreign(opened: ForeignComponent) -> Inspected:
         list(files.values()),
         states,
         None if opened.ctor is None else files[opened.ctor],
+        None,
         opened.metadata,
         lambda: _foreign_children(opened),
     )

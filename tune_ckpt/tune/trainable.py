@@ -10,8 +10,8 @@ import numpy as np
 from ray import tune
 
 from tune_ckpt.checkpointable import Checkpointable
-from tune_ckpt.components import StateDict
 from tune_ckpt.errors import NotACheckpointError
+from tune_ckpt.object_states import StateDict
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import open_store
@@ -71,9 +71,9 @@ class CheckpointableMixin(Checkpointable):
         self.restore_from_path(checkpoint, allow_pickle=True)
         self._lineage = _lineage_of(checkpoint)
 
-    def _whole_state(self) -> StateDict:
+    def _whole_state(self, **which: Any) -> StateDict:
         counters = {name.lstrip("_"): getattr(self, name, None) for name in _COUNTERS}
-        return {**self.get_state(), COUNTERS: counters}
+        return {**self.get_state(**which), COUNTERS: counters}
 
     def _set_own_state(self, state: StateDict) -> None:
         own = dict(state)
