@@ -25,6 +25,7 @@ FLOORS = {
     "components": 3,
     "constructing": 3,
     "classes": 3,
+    "configs": 3,
     "convert": 3,
     "experiment": 3,
     "metrics": 3,
@@ -42,6 +43,9 @@ FLOORS = {
     "trust": 3,
     "visit": 3,
     "wishes": 3,
+    "converting": 4,
+    "plots": 4,
+    "weights": 4,
     "tune": 4,
     "cli": 5,
 }

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from tune_ckpt.checkpointable import Checkpointable
     from tune_ckpt.classes import register_renamed
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
+    from tune_ckpt.converting import convert_checkpoint
     from tune_ckpt.errors import RestoreReport, RestoreWarning, TuneCkptError
     from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
+    from tune_ckpt.plots.curves import plot
     from tune_ckpt.rllib.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
     from tune_ckpt.states import load_state, restore, restore_object, save, save_async, save_state
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from tune_ckpt.tree.describe import describe
     from tune_ckpt.tree.diff import diff
     from tune_ckpt.tree.removing import clean, delete_checkpoint
+    from tune_ckpt.tree.scan import scan
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
     from tune_ckpt.tune.callback import CheckpointCallback
@@ -41,10 +44,12 @@ _HOMES = {
     "checkpointable": ["Checkpointable"],
     "classes": ["register_renamed"],
     "convert": ["convert_to_msgpack_checkpoint"],
+    "converting": ["convert_checkpoint"],
     "errors": ["RestoreReport", "RestoreWarning", "TuneCkptError"],
     "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
+    "plots.curves": ["plot"],
     "rllib.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
     "states": ["load_state", "restore", "restore_object", "save", "save_async", "save_state"],
@@ -52,6 +57,7 @@ _HOMES = {
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],
     "tree.diff": ["diff"],
+    "tree.scan": ["scan"],
     "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback"],
@@ -78,6 +84,7 @@ __all__ = [
     "best_checkpoint",
     "check",
     "clean",
+    "convert_checkpoint",
     "convert_to_msgpack_checkpoint",
     "delete_checkpoint",
     "describe",
@@ -85,6 +92,7 @@ __all__ = [
     "extract",
     "get_checkpoint_info",
     "load_state",
+    "plot",
     "rank_checkpoints",
     "register_adapter",
     "register_renamed",
@@ -93,6 +101,7 @@ __all__ = [
     "save",
     "save_async",
     "save_state",
+    "scan",
     "verify",
 ]
 

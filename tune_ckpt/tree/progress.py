@@ -1,4 +1,4 @@
-"""A progress bar for bytes, and the source that moves it."""
+"""Progress bars for bytes and for steps, and the source that moves one."""
 
 from __future__ import annotations
 
@@ -20,20 +20,47 @@ def bytes_bar(what: str, nbytes: int, *, shown: bool) -> Iterator[Advance]:
         nbytes: How many bytes there are.
         shown: Whether there is a bar (on stderr), with the rate and the time that is left.
     """
+    with _bar(what, nbytes, shown, "bytes") as advance:
+        yield advance
+
+
+@contextmanager
+def steps_bar(what: str, count: int, *, shown: bool) -> Iterator[Advance]:
+    """Yield what to call with each number of steps that are done, from any thread.
+
+    Args:
+        what: What is done.
+        count: How many steps there are.
+        shown: Whether there is a bar (on stderr), with the rate and the time that is left.
+    """
+    with _bar(what, count, shown, "steps") as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(what: str, total: int, shown: bool, unit: str) -> Iterator[Advance]:
     if not shown:
         yield lambda _: None
         return
     from rich import progress
     from rich.console import Console
 
+    counts = {
+        "bytes": (progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn()),
+        "steps": (progress.MofNCompleteColumn(), progress.TextColumn("{task.fields[rate]}")),
+    }
     columns = (
         *(progress.TextColumn("{task.description}"), progress.BarColumn()),
-        *(progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn()),
-        progress.TimeRemainingColumn(),
+        *(*counts[unit], progress.TimeRemainingColumn()),
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=nbytes)
-        yield lambda done: bar.advance(task, done)
+        task = bar.add_task(what, total=total, rate="")
+
+        def advance(done: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, advance=done, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield advance
 
 
 class Watched:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -65,6 +65,10 @@ class Report:
         """
         if self.faults:
             raise CorruptCheckpointError(self.path, tuple(self.faults))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values that JSON can express."""
+        return {**asdict(self), "ok": self.ok}
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {self._verdict()}"]
