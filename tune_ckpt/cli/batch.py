@@ -93,10 +93,10 @@ def run_all(
         address: A Ray cluster's address; None for this machine.
         progress: Show a progress bar on stderr.
     """
-    run = (lambda: _on_ray(batch, address)) if address else (lambda: _in_processes(batch, jobs))
+    done = _on_ray(batch, address) if address else _in_processes(batch, jobs)
     outcomes: dict[int, Outcome] = {}
     with steps_bar(f"Converting {len(batch)} checkpoints", len(batch), shown=progress) as advance:
-        for number, outcome in run():
+        for number, outcome in done:
             outcomes[number] = outcome
             advance(1)
     return [outcomes[number] for number in range(len(batch))]
@@ -108,7 +108,7 @@ def _in_processes(batch: Sequence[Conversion], jobs: int | None) -> Iterator[tup
         yield from ((number, each.run()) for number, each in enumerate(batch))
         return
     spawned = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawned, initializer=_finish_what_runs)
+    pool = ProcessPoolExecutor(workers, spawned, _finish_what_runs)
     try:
         futures = {pool.submit(each.run): number for number, each in enumerate(batch)}
         yield from ((futures[future], future.result()) for future in as_completed(futures))

@@ -13,9 +13,12 @@ from tune_ckpt.formats.references import Reference
 _OURS = "tune_ckpt.formats."  # stand-ins for what was not imported
 
 
-# Python's own pickler in Python: only it lets a pickle name what was not imported.
-class _Pickler(pickle._Pickler):
-    dispatch = pickle._Pickler.dispatch.copy()
+# Only the pickler that is written in Python lets a pickle name what was not imported.
+_Base: Any = pickle._Pickler
+
+
+class _Pickler(_Base):  # type: ignore[misc]  # its stubs tell nothing of what is inside
+    dispatch = _Base.dispatch.copy()
 
     def _save_reference(self, reference: Reference) -> None:
         module, _, name = reference.name.partition(":")

@@ -61,7 +61,7 @@ def draw_curves(history: History, *, dark: bool = False) -> Figure:
         _draw_best(axes, history, colors)
         title(axes, f"{history.metric.name} in {history.name}", _summary(history), colors)
         axes.set_xlabel("iteration")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.grid(axis="y")
         axes.margins(x=0.03, y=0.1)
         _draw_legend(made, history, told, colors)

@@ -42,16 +42,19 @@ def _times(curve: Curve) -> list[Any]:
 
 
 def _draw(axes: Axes, place: int, curve: Curve, colors: Theme, *, size: float) -> None:
-    color = colors.series[0]
-    times = _times(curve)
+    color, times = colors.series[0], _times(curve)
     axes.plot([min(times), max(times)], [place] * 2, color=colors.grid, linewidth=1, zorder=1)
-    for mark in curve.marks:
-        if mark.saved is not None:
-            face = colors.ground if mark.path is None else color
-            style: dict[str, Any] = {"markeredgecolor": color, "markerfacecolor": face}
-            axes.plot([mark.saved], [place], "o", zorder=3, markersize=size, **style)
-        if mark.converted is not None:
-            axes.plot([mark.converted], [place], "s", color=colors.series[1], markersize=size)
+    kept = [mark.saved for mark in curve.marks if mark.saved and mark.path is not None]
+    deleted = [mark.saved for mark in curve.marks if mark.saved and mark.path is None]
+    converted: list[Any] = [mark.converted for mark in curve.marks if mark.converted]
+    dot: dict[str, Any] = {"markeredgecolor": color, "markersize": size, "zorder": 3}
+    _dots(axes, kept, place, "o", markerfacecolor=color, **dot)
+    _dots(axes, deleted, place, "o", markerfacecolor=colors.ground, **dot)
+    _dots(axes, converted, place, "s", color=colors.series[1], markersize=size, zorder=2)
+
+
+def _dots(axes: Axes, times: list[Any], place: int, marker: str, **style: Any) -> None:
+    axes.plot(times, [place] * len(times), marker, **style)
 
 
 def _draw_dates(axes: Axes, rows: list[Curve]) -> None:

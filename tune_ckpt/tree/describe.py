@@ -11,6 +11,7 @@ from typing import Any
 from tune_ckpt.tree.contents import open_contents
 from tune_ckpt.tree.found import ArrayFacts
 from tune_ckpt.tree.inspecting import Inspected, inspect
+from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.store import open_store
 
 _SHOWN_ARRAYS, _SHOWN_METRICS = 20, 12
@@ -111,6 +112,9 @@ class Description:
     def __str__(self) -> str:
         return "\n".join(_lines(self, None))
 
+    def _repr_html_(self) -> str:
+        return _html(self, "")
+
 
 _INEXACT = re.compile(r"[<>]?(f|c|bf)")  # float32, complex64, bfloat16, >f4
 
@@ -175,6 +179,12 @@ def _lines(part: Description, above: Description | None) -> Iterator[str]:
     yield from (f"  {line}" for line in array_lines(part.arrays))
     for component in part.components:
         yield from (f"  {line}" for line in _lines(component, part))
+
+
+def _html(part: Description, known: str) -> str:
+    rows = [*facts(part, known), *(("", line) for line in array_lines(part.arrays))]
+    below = (_html(component, saved(part)) for component in part.components)
+    return as_html("  ".join(filter(None, (part.name, part.cls, part.format))), rows, below)
 
 
 def facts(part: Description, known: str = "") -> Iterator[tuple[str, str]]:

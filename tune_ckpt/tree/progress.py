@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 from tune_ckpt.formats.io import Source
 
@@ -47,20 +48,26 @@ def _bar(what: str, total: int, shown: bool, unit: str) -> Iterator[Advance]:
 
     counts = {
         "bytes": (progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn()),
-        "steps": (progress.MofNCompleteColumn(), progress.TextColumn("{task.fields[rate]}")),
+        "steps": (progress.MofNCompleteColumn(), _step_rate()),
     }
     columns = (
         *(progress.TextColumn("{task.description}"), progress.BarColumn()),
         *(*counts[unit], progress.TimeRemainingColumn()),
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total, rate="")
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
 
-        def advance(done: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, advance=done, rate=f"{speed:.1f}/s" if speed else "")
 
-        yield advance
+def _step_rate() -> Any:
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:.1f}/s")
+
+    return Rate()
 
 
 class Watched:

@@ -19,6 +19,7 @@ from tune_ckpt.formats.pickle_torch import is_torch_file
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.found import Value, walk
 from tune_ckpt.tree.looking import look
+from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.progress import bytes_bar
 from tune_ckpt.tree.store import open_parent, open_store
 from tune_ckpt.tree.verdicts import WORST_FIRST, Named, Verdict, judged
@@ -80,6 +81,10 @@ class ScanReport:
         """Return it as plain values that JSON can express."""
         files = [{**asdict(file), "verdict": file.verdict} for file in self.files]
         return {"path": self.path, "ok": self.ok, "files": files}
+
+    def _repr_html_(self) -> str:
+        first, *lines = str(self).splitlines()
+        return as_html(first, [(line.split()[0], line.split(maxsplit=1)[1]) for line in lines])
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {len(self.files)} file(s) with pickles"]

@@ -25,6 +25,7 @@ from tune_ckpt.tree.contents import loads
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.foreign import ForeignComponent, open_folder, open_foreign
 from tune_ckpt.tree.layout import Metadata
+from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.progress import Advance, Watched, bytes_bar
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.store import Store, open_store
@@ -75,6 +76,12 @@ class Report:
         lines += [f"  fault    {fault}" for fault in self.faults]
         lines += [f"  warning  {warning}" for warning in self.warnings]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [("fault", fault) for fault in self.faults]
+        return as_html(
+            f"{self.path}: {self._verdict()}", [*rows, *(("warning", w) for w in self.warnings)]
+        )
 
     def _verdict(self) -> str:
         if self.faults:
