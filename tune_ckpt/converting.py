@@ -13,6 +13,7 @@ from tune_ckpt.formats import rllib_dialect
 from tune_ckpt.formats.pickle_by_name import dumps_by_name
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import convert as rllib
+from tune_ckpt.rllib.finding import find
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, RLLIB_FIELDS, STATE
@@ -67,6 +68,8 @@ def convert_checkpoint(
         CorruptDataError: A file of the source is not what was written.
     """
     ours = _is_ours(open_store(src, filesystem))
+    if not ours:
+        find(src, filesystem)  # raises where it is not RLlib's either
     key = (ours, to, dialect or ("typed" if ours else "rllib"))
     if key not in _WAYS:
         raise InvalidArgumentError(
