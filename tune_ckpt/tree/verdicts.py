@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from tune_ckpt.formats.pickle_build import Tables
 from tune_ckpt.formats.pickle_harmless import CALLS
+from tune_ckpt.formats.pickle_nodes import canonical
 from tune_ckpt.formats.pickle_torch import VALUES_WITH_TORCH, calls_for_arrays
 
 Verdict = Literal["harmless", "unknown", "dangerous"]
 WORST_FIRST: tuple[Verdict, ...] = ("dangerous", "unknown", "harmless")
 
 _HARMLESS = Tables(VALUES_WITH_TORCH, {**CALLS, **calls_for_arrays("", {}), "torch:device": str})
+# The raw bytes of tensors; and the reader's own hook, which brings nothing of the pickle's.
+_INERT = re.compile(r"torch(\.storage)?:\w+Storage|pickle:persistent_load")
 
 # Modules, with all below them, and single names; by why.
 _MODULES = {
@@ -62,16 +66,14 @@ class Named:
 
 def judged(name: str) -> Named:
     """Return the verdict on a name (``module:name``) that a pickle would import."""
-    if _HARMLESS.know(name):
+    if _HARMLESS.know(name) or _INERT.fullmatch(name):
         return Named(name, "harmless")
     reason = next((_DANGEROUS[key] for key in _keys(name) if key in _DANGEROUS), None)
     return Named(name, "dangerous", reason) if reason else Named(name, "unknown")
 
 
 def _keys(name: str) -> Iterator[str]:
-    module, _, qualname = name.partition(":")
-    if name == "pickle:persistent_load":  # the reader's own hook
-        return
+    module, _, qualname = canonical(*name.split(":", 1)).partition(":")
     steps = qualname.split(".")
     yield f"{module}:{steps[0]}"
     parts = module.split(".")
