@@ -48,14 +48,15 @@ def plot_sizes(checkpoint: Any, *, dark: bool = False, filesystem: Any = None) -
 def draw_sizes(description: Description, *, dark: bool = False) -> Figure:
     """Draw the sizes of the components that were described."""
     colors, rows = theme(dark), _rows(description)
+    largest = max(1, *(row.nbytes for row in rows))  # perhaps that of the summed up ones
     with figure(1.3 + 0.36 * len(rows), colors) as made:
         axes = made.add_subplot()
         for place, row in enumerate(reversed(rows)):
-            _draw(axes, place, row, description.total_nbytes, rows[0].nbytes, colors)
+            _draw(axes, place, row, description.total_nbytes, largest, colors)
         axes.set_yticks(range(len(rows)), [shortened(row.name, _NAME) for row in reversed(rows)])
         axes.tick_params(axis="y", length=0, labelcolor=colors.ink)
         axes.set_xticks([])
-        axes.set_xlim(0, max(1, rows[0].nbytes) * 1.28)
+        axes.set_xlim(0, largest * 1.28)
         axes.spines[:].set_visible(False)
         count = sum(1 for _ in description.walk())
         below = f"{human(description.total_nbytes)} in {count:,} component{'s'[: count != 1]}"
@@ -92,7 +93,7 @@ def _draw(axes: Axes, place: int, row: _Row, total: int, largest: int, colors: T
         edge: dict[str, Any] = {"edgecolor": colors.ground, "linewidth": 1}
         axes.barh(place, nbytes, left=start, height=0.72, color=color, **edge)
         # About so many characters fit into a segment.
-        fitting = int(80 * nbytes / max(1, largest)) - 2
+        fitting = int(80 * nbytes / largest) - 2
         if name and fitting > 3:
             middle = start + nbytes / 2
             text = shortened(name, fitting)
