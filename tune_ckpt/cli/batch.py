@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,16 +109,23 @@ def _in_processes(batch: Sequence[Conversion], jobs: int | None) -> Iterator[tup
         yield from ((number, each.run()) for number, each in enumerate(batch))
         return
     spawned = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, spawned, _finish_what_runs)
+    pool = ProcessPoolExecutor(workers, spawned)
     try:
-        futures = {pool.submit(each.run): number for number, each in enumerate(batch)}
+        with _interrupts_ignored():
+            futures = {pool.submit(each.run): number for number, each in enumerate(batch)}
         yield from ((futures[future], future.result()) for future in as_completed(futures))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _finish_what_runs() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    # Processes that begin here go on ignoring them: they finish what they have begun.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _on_ray(batch: Sequence[Conversion], address: str | None) -> Iterator[tuple[int, Outcome]]:

@@ -21,6 +21,7 @@ _NAME = 40  # characters of a component's name
 class _Row:
     name: str
     segments: list[tuple[str, int]]
+    summed: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -75,7 +76,10 @@ def _rows(description: Description) -> list[_Row]:
     rest = rows[_ROWS:] if len(rows) > _ROWS + 1 else []
     if not rest:
         return rows
-    return [*rows[:_ROWS], _Row(f"{len(rest):,} more", [("", sum(row.nbytes for row in rest))])]
+    return [
+        *rows[:_ROWS],
+        _Row(f"{len(rest):,} more", [("", sum(r.nbytes for r in rest))], summed=True),
+    ]
 
 
 def _segments(part: Description) -> list[tuple[str, int]]:
@@ -89,7 +93,7 @@ def _segments(part: Description) -> list[tuple[str, int]]:
 def _draw(axes: Axes, place: int, row: _Row, total: int, largest: int, colors: Theme) -> None:
     start = 0
     for number, (name, nbytes) in enumerate(row.segments):
-        color = colors.series[number % len(colors.series)]
+        color = colors.faint if row.summed else colors.series[number % len(colors.series)]
         edge: dict[str, Any] = {"edgecolor": colors.ground, "linewidth": 1}
         axes.barh(place, nbytes, left=start, height=0.72, color=color, **edge)
         # About so many characters fit into a segment.
