@@ -108,7 +108,10 @@ def _loaded_by(statement):
     return set(run.stdout.split())
 
 
-HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich", "typer"}
+HEAVY = {
+    *("ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes"),
+    *("rich", "typer", "matplotlib"),
+}
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,7 @@ HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich"
         "from tune_ckpt.rllib import load_weights, convert_to_msgpack_checkpoint",
         "from tune_ckpt import ActorGroup, save, restore",
         "from tune_ckpt import best_checkpoint, rank_checkpoints",
+        "from tune_ckpt import convert_checkpoint, plot, scan",
     ],
 )
 def test_reading_needs_no_heavy_package(statement):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,15 @@ from tune_ckpt.rllib.weights import load_weights
 from tune_ckpt.tree.contents import open_contents
 from tune_ckpt.tree.found import Array
 from tune_ckpt.tree.inspecting import Inspected, inspect
+from tune_ckpt.tree.progress import bytes_bar
 from tune_ckpt.tree.store import open_parent, open_store
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def read_arrays(path: Any, component: str | None = None, *, filesystem: Any = None) -> Arrays:
+def read_arrays(
+    path: Any, component: str | None = None, *, progress: bool = False, filesystem: Any = None
+) -> Arrays:
     """Return a checkpoint's arrays by their names: component and place in its state, ``/`` between.
 
     Of RLlib's own checkpoints they are the weights of its policies or modules, by
@@ -35,6 +39,7 @@ def read_arrays(path: Any, component: str | None = None, *, filesystem: Any = No
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
         component: Only this subcomponent, ``/`` between levels; of RLlib's, only this policy or
             module.
+        progress: Show a progress bar on stderr.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
 
     Raises:
@@ -49,7 +54,7 @@ def read_arrays(path: Any, component: str | None = None, *, filesystem: Any = No
         weights = load_weights(path, component, filesystem=filesystem)
         arrays = dict(_flat(weights))
     else:
-        arrays = _arrays(found.at(component), "")
+        arrays = _arrays(found.at(component), progress)
     if not arrays:
         raise NotInCheckpointError(store.location, "arrays", "its state is plain values only")
     return arrays
@@ -62,16 +67,26 @@ def _inspected(store: Any) -> Inspected | None:
         return None  # a file of RLlib's, perhaps
 
 
-def _arrays(part: Inspected, path: str) -> Arrays:
-    arrays: Arrays = {}
-    for file in part.states:
-        with open_contents(part.store, file.name, file.digest) as contents:
-            for _, place, found in contents.walk():
-                if isinstance(found, Array):
-                    arrays[f"{path}{place}".rstrip("/") or "state"] = found.read()
-    for name, child in part.children():
-        arrays |= _arrays(child, f"{path}{name}/")
+def _arrays(part: Inspected, progress: bool) -> Arrays:
+    with ExitStack() as stack:
+        found = dict(_found(part, "", stack))  # nothing of the arrays is read yet
+        nbytes = sum(array.facts(name).nbytes for name, array in found.items())
+        advance = stack.enter_context(bytes_bar("Reading arrays", nbytes, shown=progress))
+        arrays: Arrays = {}
+        for name, array in found.items():
+            arrays[name] = array.read()
+            advance(arrays[name].nbytes)
     return arrays
+
+
+def _found(part: Inspected, path: str, stack: ExitStack) -> Iterator[tuple[str, Array]]:
+    for file in part.states:
+        contents = stack.enter_context(open_contents(part.store, file.name, file.digest))
+        for _, place, found in contents.walk():
+            if isinstance(found, Array):
+                yield f"{path}{place}".rstrip("/") or "state", found
+    for name, child in part.children():
+        yield from _found(child, f"{path}{name}/", stack)
 
 
 def _flat(weights: Mapping[str, Any]) -> Arrays:

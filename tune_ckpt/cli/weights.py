@@ -26,7 +26,7 @@ def weights(
     from tune_ckpt.weights import read_arrays, write_arrays
 
     check_no_sweep(checkpoint)
-    arrays = read_arrays(checkpoint, component)
+    arrays = read_arrays(checkpoint, component, progress=output.is_terminal())
     path = write_arrays(arrays, to)
     nbytes = sum(array.nbytes for array in arrays.values())
     if as_json:
