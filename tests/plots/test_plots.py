@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import sys
+from datetime import datetime, timedelta, timezone
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,8 +14,9 @@ import tune_ckpt as tc
 from tests.agents import trained
 from tests.cli.conftest import make_sweep
 from tune_ckpt.errors import MissingDependencyError, NoCheckpointError, UnknownMetricError
+from tune_ckpt.metrics import Metric
 from tune_ckpt.plots.curves import draw_curves
-from tune_ckpt.plots.history import read_history
+from tune_ckpt.plots.history import Curve, History, Mark, read_history
 from tune_ckpt.plots.page import page
 from tune_ckpt.plots.sizes import draw_sizes, plot_sizes
 from tune_ckpt.plots.theme import DARK, LIGHT
@@ -179,6 +181,18 @@ def test_the_timeline_has_saves_and_conversions(sweep):
     assert sum(len(line.get_xdata()) for line in squares) == 1
     assert _dots(figure, LIGHT.ground) == 2
     assert "6 saves, 1 conversion" in _texts(figure)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, 7, 45, 3_000, 50_000, 900_000, 90_000_000])
+def test_a_timeline_of_any_length_has_dates(seconds):
+    start = datetime(2026, 1, 30, 23, 59, tzinfo=timezone.utc)
+    times = [start, start + timedelta(seconds=seconds)]
+    marks = [Mark(place, 0.5, "c", time, None) for place, time in enumerate(times)]
+    curve = Curve("a", "", [1], [0.5], marks)
+    figure = draw_timeline(History("s", Metric("x"), [curve], None))
+    figure.savefig(io.BytesIO(), format="png")
+    ticks = [text for label in figure.axes[0].get_xticklabels() if (text := label.get_text())]
+    assert 1 <= len(ticks) <= 14
 
 
 # ---------------------------------------------------------------------------------------- page

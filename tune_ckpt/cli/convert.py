@@ -87,6 +87,7 @@ def _say(outcomes: list[Outcome]) -> None:
             output.remark(f"not carried: {outcome.src}: {line}")
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
-        output.remark(f"failed: {outcome.src}: {outcome.error}")
+        error = str(outcome.error)
+        output.remark(f"failed: {error if outcome.src in error else f'{outcome.src}: {error}'}")
     if len(outcomes) > 1:
         output.remark(f"{len(outcomes) - len(failed)} of {len(outcomes)} checkpoints converted")

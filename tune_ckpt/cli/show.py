@@ -74,7 +74,11 @@ def _told(rllib: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, ", ".join(sorted(map(str, rllib[key])))
     for key in ("counters", "parameters"):
         if rllib.get(key):
-            yield key, str(rllib[key])
+            yield key, ", ".join(f"{name}={value}" for name, value in _pairs(rllib[key]))
+
+
+def _pairs(value: Any) -> Any:
+    return value.items() if isinstance(value, dict) else [("in all", value)]
 
 
 # ------------------------------------------------------------------------------------ the tree
@@ -89,14 +93,12 @@ def _tree(description: Description, arrays: bool) -> Any:
 
 
 def _grow(tree: Any, part: Description, arrays: bool, known: str = "") -> None:
-    from tune_ckpt.tree.describe import array_lines, facts, saved
+    from tune_ckpt.tree.describe import facts, saved
 
     for name, text in facts(part, known):
         tree.add(output.styled(f"{name:<8} {text}", "dim"))
     if part.arrays:
-        listed = array_lines(part.arrays, len(part.arrays)) if arrays else [_count(part)]
-        for line in listed:
-            tree.add(output.styled(line, "green"))
+        tree.add(_table(part) if arrays else output.styled(_count(part), "green"))
     for child in part.components:
         _grow(tree.add(_heading(child)), child, arrays, saved(part))
 
@@ -110,6 +112,21 @@ def _heading(part: Description, *, whole: bool = False) -> Any:
     text = output.styled(part.name, "bold")
     facts = (part.cls, part.format, human(size), f"{count:,} parameters" if count else "")
     return text.append("  ".join(["", *filter(None, facts)]), "cyan")
+
+
+def _table(part: Description) -> Any:
+    from rich.table import Table
+
+    from tune_ckpt.tree.describe import human
+
+    table = Table.grid(*[""] * 3, padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True)
+    table.columns[0].overflow = "fold"
+    for array in part.arrays:
+        name = output.styled(array.path or "(root)", "green")
+        kind = "" if array.kind == "array" else f"{array.kind} "
+        table.add_row(name, f"{kind}{array.dtype}", str(array.shape), human(array.nbytes))
+    return table
 
 
 def _count(part: Description) -> str:

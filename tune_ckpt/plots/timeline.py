@@ -63,7 +63,7 @@ def _draw_dates(axes: Axes, rows: list[Curve]) -> None:
     drawn: Any = dates  # its stubs tell nothing
 
     if rows:
-        locator = drawn.AutoDateLocator(maxticks=9)
+        locator = drawn.AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(drawn.ConciseDateFormatter(locator))
         axes.set_xlabel("UTC")
