@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.plots.history import Curve, History
@@ -41,16 +42,19 @@ def _times(curve: Curve) -> list[Any]:
     return [mark.saved for mark in curve.marks if mark.saved is not None]
 
 
+def _conversions(curve: Curve) -> list[Any]:
+    return [mark.converted for mark in curve.marks if mark.converted is not None]
+
+
 def _draw(axes: Axes, place: int, curve: Curve, colors: Theme, *, size: float) -> None:
     color, times = colors.series[0], _times(curve)
     axes.plot([min(times), max(times)], [place] * 2, color=colors.grid, linewidth=1, zorder=1)
     kept = [mark.saved for mark in curve.marks if mark.saved and mark.path is not None]
     deleted = [mark.saved for mark in curve.marks if mark.saved and mark.path is None]
-    converted: list[Any] = [mark.converted for mark in curve.marks if mark.converted]
     dot: dict[str, Any] = {"markeredgecolor": color, "markersize": size, "zorder": 3}
     _dots(axes, kept, place, "o", markerfacecolor=color, **dot)
     _dots(axes, deleted, place, "o", markerfacecolor=colors.ground, **dot)
-    _dots(axes, converted, place, "s", color=colors.series[1], markersize=size, zorder=2)
+    _dots(axes, _conversions(curve), place, "s", color=colors.series[1], markersize=size, zorder=2)
 
 
 def _dots(axes: Axes, times: list[Any], place: int, marker: str, **style: Any) -> None:
@@ -67,6 +71,9 @@ def _draw_dates(axes: Axes, rows: list[Curve]) -> None:
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(drawn.ConciseDateFormatter(locator))
         axes.set_xlabel("UTC")
+        shown = [time for row in rows for time in (*_times(row), *_conversions(row))]
+        margin = (max(shown) - min(shown)) * 0.03 or timedelta(seconds=30)
+        axes.set_xlim(min(shown) - margin, max(shown) + margin)
     else:
         axes.set_xticks([])
         axes.text(0.5, 0.5, "no save tells its time", ha="center", transform=axes.transAxes)
