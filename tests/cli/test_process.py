@@ -1,5 +1,6 @@
 """The command as a process of its own: what it loads, what a pipe and a shell get."""
 
+import json
 import os
 import subprocess
 import sys
@@ -40,14 +41,26 @@ def test_help_loads_nothing_of_the_package_but_the_command():
     assert not loaded & {*HEAVY, "numpy", "msgpack"}
 
 
-@pytest.mark.parametrize("command", ["show", "verify", "scan"])
-def test_looking_at_a_local_checkpoint_loads_neither_ray_nor_torch(saved, command):
-    path = saved if command != "scan" else saved / "model"
-    assert not _loaded_by(command, path) & HEAVY
+LOOKING = [
+    *(["show", "{c}"], ["verify", "{c}"], ["scan", "{c}"], ["diff", "{c}", "{c}"]),
+    *(["ls", "{s}", "--metric", "eval/acc"], ["best", "{s}", "--metric", "eval/acc"]),
+    ["weights", "{c}", "-o", "{c}.npz"],
+]
 
 
-def test_listing_a_local_sweep_loads_neither_ray_nor_torch(sweep):
-    assert not _loaded_by("best", sweep, "--metric", "eval/acc") & HEAVY
+def test_looking_at_local_checkpoints_loads_neither_ray_nor_torch(saved, sweep):
+    code = (
+        "import json, sys\nfrom tune_ckpt.cli import main\n"
+        "for arguments in json.loads(sys.argv[1]):\n"
+        "    try: main(arguments)\n"
+        "    except SystemExit as done: assert not done.code, arguments\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    places = {"c": saved, "s": sweep}
+    commands = [[word.format(**places) for word in command] for command in LOOKING]
+    run = _run(json.dumps(commands), code=code)
+    assert run.returncode == 0, run.stderr
+    assert not set(run.stderr.split()) & HEAVY
 
 
 def test_exit_codes_reach_the_shell(saved, tmp_path):
