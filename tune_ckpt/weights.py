@@ -22,7 +22,7 @@ from tune_ckpt.tree.contents import open_contents
 from tune_ckpt.tree.found import Array
 from tune_ckpt.tree.inspecting import Inspected, inspect
 from tune_ckpt.tree.progress import bytes_bar
-from tune_ckpt.tree.store import open_parent, open_store
+from tune_ckpt.tree.store import is_plain_file, open_parent, open_store
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -49,7 +49,7 @@ def read_arrays(
         CorruptDataError: It is not what was written.
     """
     store = open_store(path, filesystem)
-    found = _inspected(store)
+    found = None if is_plain_file(path, filesystem) else _inspected(store)
     if found is None or found.digest is None:
         weights = load_weights(path, component, filesystem=filesystem)
         arrays = dict(_flat(weights))
@@ -64,7 +64,7 @@ def _inspected(store: Any) -> Inspected | None:
     try:
         return inspect(store)
     except NotACheckpointError:
-        return None  # a file of RLlib's, perhaps
+        return None  # RLlib's, perhaps
 
 
 def _arrays(part: Inspected, progress: bool) -> Arrays:

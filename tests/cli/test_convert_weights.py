@@ -32,6 +32,12 @@ def test_convert_as_json(tk, saved, tmp_path):
     }
 
 
+def test_rllibs_own_are_not_converted_in_place(tk, corpus):
+    answer = tk("convert", corpus / "ray2.60.0-py3.11-new-ppo-single" / "checkpoint")
+    assert answer.code == 2
+    assert "give as DST the path of a new folder" in answer.err
+
+
 def test_convert_to_pickle_and_back(tk, saved, tmp_path):
     tk("convert", saved, tmp_path / "m")
     assert tk("convert", tmp_path / "m", tmp_path / "p", "--to", "pickle").code == 0
@@ -135,6 +141,12 @@ def test_weights_of_rllibs_own_are_those_of_its_policies(tk, corpus, tmp_path, c
             assert set(found) == set(expected["p1"])
         else:
             assert set(found) == {f"{p}/{name}" for p in expected for name in expected[p]}
+
+
+def test_weights_of_a_single_file_of_rllibs(tk, corpus, tmp_path):
+    folder = corpus / "synthetic-v0.1-ray2.0-style-ppo-single" / "checkpoint"
+    (file,) = [path for path in folder.glob("checkpoint-*") if path.suffix == ""]
+    assert tk("weights", file, "-o", tmp_path / "w.npz").code == 0
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])

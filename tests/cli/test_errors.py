@@ -43,6 +43,11 @@ def test_a_wrong_path(tk, tmp_path, command):
     _check(tk(name, tmp_path / "none", *options), 2, f"{tmp_path / 'none'}", NOTHING)
 
 
+def test_a_file_that_is_no_checkpoint(tk, tmp_path):
+    (tmp_path / "notes.pkl").write_bytes(b"\x80\x05N.")
+    _check(tk("show", tmp_path / "notes.pkl"), 2, "no state of RLlib's")
+
+
 def test_a_wrong_path_to_diff(tk, saved, tmp_path):
     _check(tk("diff", saved, tmp_path / "none"), 2, NOTHING)
 
@@ -87,13 +92,15 @@ def test_no_permission_to_write(tk, plain):
     assert "denied" in answer.err or "Read-only" in answer.err or "permitted" in answer.err
 
 
+@pytest.mark.slow
 def test_no_network(tk, monkeypatch):
     monkeypatch.setattr(retrying, "RETRY", retrying.Retry(0.5, first_delay=0.01))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     uri = "s3://bucket/sweep?endpoint_override=127.0.0.1%3A1&scheme=http&region=us-east-1"
-    _check(tk("show", uri), 1, "Cannot list s3://bucket/sweep", "NETWORK_CONNECTION")
+    told = ("s3://bucket/sweep", "NETWORK_CONNECTION", "Is the network up")
+    _check(tk("show", uri), 1, *told)
 
 
 @pytest.mark.parametrize("command", [["show"], ["convert"], ["weights", "-o", "w.npz"]])

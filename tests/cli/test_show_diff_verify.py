@@ -53,6 +53,14 @@ def test_show_of_rllibs_own(tk, corpus, name, version):
     assert "checkpoint_version" in tk("show", corpus / name / "checkpoint").out
 
 
+def test_show_of_a_single_file_of_rllibs(tk, corpus):
+    folder = corpus / "synthetic-v0.1-ray2.0-style-ppo-single" / "checkpoint"
+    (file,) = [path for path in folder.glob("checkpoint-*") if path.suffix == ""]
+    answer = tk("show", file, "--json").json
+    assert answer["description"] is None
+    assert answer["rllib"]["checkpoint_version"] == "0.1"
+
+
 def test_show_keeps_within_the_terminal(tk, corpus, terminal):
     terminal(80)
     out = tk("show", corpus / "ray2.60.0-py3.11-new-ppo-multi" / "checkpoint", "--arrays").out

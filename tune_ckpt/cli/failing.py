@@ -20,7 +20,10 @@ _CODES: dict[type[BaseException], int] = {
 }
 
 # What the messages advise in Python, as it is typed here.
-_WORDS = {"pass allow_pickle=True": "pass --allow-pickle"}
+_WORDS = {
+    "pass allow_pickle=True": "pass --allow-pickle",
+    "dst=None is not possible; it may be:": "This is not converted in place: give as DST",
+}
 
 _SHOWN_LINES = 12
 
@@ -33,11 +36,17 @@ def exit_code(error: BaseException) -> int:
 def message(error: BaseException) -> str:
     """Return what is wrong and what to do, for somebody at the prompt."""
     if isinstance(error, errors.TuneCkptError):
-        return _shortened(_at_the_prompt(str(error)))
+        return _shortened(_at_the_prompt(str(error))) + _advice(error)
     if isinstance(error, OSError | WrongUse):
         return str(error)
     kind = type(error).__name__
     return f"{kind}: {error}. This is unexpected; --debug shows where, for a report of the defect."
+
+
+def _advice(error: errors.TuneCkptError) -> str:
+    if isinstance(error, errors.StorageError) and "://" in error.path:
+        return " Is the network up, and are the URI and the credentials right?"
+    return ""
 
 
 def _at_the_prompt(text: str) -> str:

@@ -50,8 +50,10 @@ def check_no_sweep(path: str) -> None:
     Raises:
         WrongUse: It is one.
     """
-    from tune_ckpt.tree.store import open_store
+    from tune_ckpt.tree.store import is_plain_file, open_store
 
+    if is_plain_file(path):  # RLlib once had checkpoints of a single file
+        return
     names = [entry.name for entry in open_store(path).list()]
     if any(name == "tuner.pkl" or name.startswith("experiment_state-") for name in names):
         raise WrongUse(

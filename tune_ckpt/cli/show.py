@@ -39,7 +39,7 @@ def show(
     description = _description(checkpoint, component)
     rllib = None if description and description.digest else _rllib(checkpoint, component)
     if description is None and rllib is None:
-        tc.describe(checkpoint, component=component)  # raises what is wrong
+        tc.get_checkpoint_info(checkpoint)  # raises what is wrong
     if as_json:
         output.say_json({"description": description and description.to_dict(), "rllib": rllib})
         return
@@ -51,11 +51,14 @@ def show(
 
 def _description(checkpoint: str, component: str | None) -> Description | None:
     from tune_ckpt.errors import NotACheckpointError
+    from tune_ckpt.tree.store import is_plain_file
 
+    if is_plain_file(checkpoint):
+        return None  # RLlib's, perhaps
     try:
         return tc.describe(checkpoint, component=component)
     except NotACheckpointError:
-        return None  # a file or folder of RLlib's, perhaps
+        return None
 
 
 def _rllib(checkpoint: str, component: str | None) -> dict[str, Any] | None:
