@@ -25,6 +25,7 @@ FLOORS = {
     "components": 3,
     "constructing": 3,
     "classes": 3,
+    "configs": 3,
     "convert": 3,
     "experiment": 3,
     "former": 3,
@@ -49,6 +50,9 @@ FLOORS = {
     "trust": 3,
     "visit": 3,
     "wishes": 3,
+    "converting": 4,
+    "plots": 4,
+    "weights": 4,
     "tune": 4,
     "cli": 5,
 }
@@ -111,7 +115,10 @@ def _loaded_by(statement):
     return set(run.stdout.split())
 
 
-HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich", "typer"}
+HEAVY = {
+    *("ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes"),
+    *("rich", "typer", "matplotlib"),
+}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +130,7 @@ HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich"
         "from tune_ckpt.rllib import load_weights, convert_to_msgpack_checkpoint",
         "from tune_ckpt import ActorGroup, save, restore",
         "from tune_ckpt import best_checkpoint, rank_checkpoints",
+        "from tune_ckpt import convert_checkpoint, plot, scan",
     ],
 )
 def test_reading_needs_no_heavy_package(statement):

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from tune_ckpt.checkpointable import Checkpointable
     from tune_ckpt.classes import register_renamed
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
+    from tune_ckpt.converting import convert_checkpoint
     from tune_ckpt.errors import RestoreReport, RestoreWarning, TuneCkptError
     from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
     from tune_ckpt.objects import restore, restore_object, save, save_async
     from tune_ckpt.pinned import pinned_checkpoint
+    from tune_ckpt.plots.curves import plot
     from tune_ckpt.rllib.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
     from tune_ckpt.states import load_state, save_state
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from tune_ckpt.tree.describe import describe
     from tune_ckpt.tree.diff import diff
     from tune_ckpt.tree.removing import clean, delete_checkpoint
+    from tune_ckpt.tree.scan import scan
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
     from tune_ckpt.tune.callback import CheckpointCallback, EnvironmentCallback
@@ -43,12 +46,14 @@ _HOMES = {
     "checkpointable": ["Checkpointable"],
     "classes": ["register_renamed"],
     "convert": ["convert_to_msgpack_checkpoint"],
+    "converting": ["convert_checkpoint"],
     "errors": ["RestoreReport", "RestoreWarning", "TuneCkptError"],
     "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
     "pinned": ["pinned_checkpoint"],
     "objects": ["restore", "restore_object", "save", "save_async"],
+    "plots.curves": ["plot"],
     "rllib.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
     "states": ["load_state", "save_state"],
@@ -56,6 +61,7 @@ _HOMES = {
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],
     "tree.diff": ["diff"],
+    "tree.scan": ["scan"],
     "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback", "EnvironmentCallback"],
@@ -83,6 +89,7 @@ __all__ = [
     "best_checkpoint",
     "check",
     "clean",
+    "convert_checkpoint",
     "convert_to_msgpack_checkpoint",
     "delete_checkpoint",
     "describe",
@@ -91,6 +98,7 @@ __all__ = [
     "get_checkpoint_info",
     "load_state",
     "pinned_checkpoint",
+    "plot",
     "rank_checkpoints",
     "register_adapter",
     "register_renamed",
@@ -99,6 +107,7 @@ __all__ = [
     "save",
     "save_async",
     "save_state",
+    "scan",
     "verify",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from tune_ckpt.classes import read_ctor
@@ -79,7 +80,7 @@ def read_component(opened: OpenComponent, options: ReadOptions) -> Component:
 
 def _read(opened: OpenComponent, role: str, options: ReadOptions) -> Any:
     try:
-        return opened.read(role, ReadOptions())
+        return opened.read(role, replace(options, allow_pickle=False))
     except UntrustedPickleError:
         if not options.allow_pickle:
             raise

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from tune_ckpt.configs import config_text
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.metrics import Metric
 from tune_ckpt.ranking import Place, Ranking
 from tune_ckpt.sweep import Sweep
+from tune_ckpt.tree.notebook import as_html
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -58,6 +60,19 @@ class CheckpointRecord:
         from ray.tune import Checkpoint
 
         return Checkpoint(self.path, self.filesystem)
+
+    def _repr_html_(self) -> str:
+        runner_up = self.runner_up and f"{self.runner_up.value!r}, {self.runner_up.path}"
+        facts = {
+            "checkpoint": self.path,
+            "trial": self.trial_id,
+            "iteration": self.iteration,
+            "config": config_text(self.config, [*self.config]),
+            "converted": self.converted,
+            "runner-up": runner_up,
+        }
+        known = ((name, value) for name, value in facts.items() if value not in (None, ""))
+        return as_html(f"{self.metric} {self.value!r}", known)
 
     def restore(self, cls: Any = None, *, allow_pickle: bool = False, **kwargs: Any) -> Any:
         """Return the object that was saved, such as the Trainable.

@@ -1,32 +1,56 @@
 """Floor 5: the ``tune-ckpt`` command, one small module a subcommand.
 
-Exit codes: 0 all is well, 1 the answer is no, 2 wrong use, 3 a checkpoint is damaged.
+What a subcommand needs is imported when it runs: ``--help`` loads none of the package.
+
+Exit codes: 0 all is well, 1 the answer is no or it could not be done, 2 wrong use, 3 a checkpoint
+is damaged, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from tune_ckpt.cli import best, convert, verify
-from tune_ckpt.errors import CorruptCheckpointError, CorruptDataError, TuneCkptError
+from tune_ckpt.cli import best, convert, demo, diff, ls, plot, scan, show, verify, weights
 
 app = typer.Typer(
-    help="Look into, verify and convert the checkpoints of Ray Tune and Ray Train.",
+    help="Look into, compare, verify and convert the checkpoints of Ray Tune, Train and RLlib.",
+    epilog="Exit codes: 0 all is well, 1 the answer is no or it could not be done, 2 wrong use, "
+    "3 a checkpoint is damaged.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (best, convert, verify):
-    app.command()(getattr(module, module.__name__.rpartition(".")[2]))
-
-DAMAGED = 3
 
 
-def main() -> None:
-    """Run the command; what this package knows to be wrong is one message, not a traceback."""
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show an error's traceback.")] = False,
+) -> None:
+    """Declare what every subcommand takes; see `main`."""
+
+
+for _module in (ls, best, show, diff, verify, convert, scan, weights, plot, demo):
+    app.command()(getattr(_module, _module.__name__.rpartition(".")[2]))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; what goes wrong is one message, not a traceback.
+
+    Args:
+        arguments: What was typed; by default this process's.
+    """
+    given = sys.argv[1:] if arguments is None else [*arguments]
+    debug = "--debug" in given
+    others = [argument for argument in given if argument != "--debug"]  # it may stand anywhere
     try:
-        app()
-    except TuneCkptError as error:
-        print(f"tune-ckpt: {error}", file=sys.stderr)
-        sys.exit(DAMAGED if isinstance(error, CorruptDataError | CorruptCheckpointError) else 1)
+        app(others, prog_name="tune-ckpt")
+    except Exception as error:
+        if debug:
+            raise
+        from tune_ckpt.cli import failing
+
+        print(f"tune-ckpt: {failing.message(error)}", file=sys.stderr)
+        sys.exit(failing.exit_code(error))

@@ -6,19 +6,56 @@ from typing import Annotated
 
 import typer
 
-from tune_ckpt.experiment import best_checkpoint
+import tune_ckpt as tc
+from tune_ckpt.cli import output
+from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, Metric, Mode, Modes, check_there
 
 
 def best(
-    experiment: Annotated[str, typer.Argument(help="The sweep's folder: a path or a URI.")],
-    metric: Annotated[str, typer.Option(help="The metric, a/b for nested ones.")],
-    mode: Annotated[str, typer.Option(help="max or min.")] = "max",
-    output: Annotated[str | None, typer.Option("-o", help="Export it there, as msgpack.")] = None,
+    experiment: Experiment,
+    metric: Metric,
+    mode: Modes = Mode.MAX,
+    export: Annotated[
+        str | None, typer.Option("-o", "--output", help="Export it there, as msgpack.")
+    ] = None,
+    allow_pickle: AllowPickle = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Print the path of a sweep's best checkpoint, and what is known of it."""
-    record = best_checkpoint(experiment, metric, mode)
-    print(record.path)
-    print(f"{metric} {record.value!r}, trial {record.trial_id}, iteration {record.iteration}")
-    if output:
-        record.export(output)
-        print(f"exported to {output}")
+    """Print the path of a sweep's best checkpoint; what else is known of it goes to stderr."""
+    check_there(experiment)
+    record = tc.best_checkpoint(experiment, metric, mode.value)
+    exported = record.export(export, allow_pickle=allow_pickle) if export else None
+    if as_json:
+        output.say_json({**_facts(record), "exported": exported})
+        return
+    output.say(record.path)
+    output.remark(_sentence(record))
+    if record.runner_up:
+        output.remark(f"runner-up: {_sentence(record.runner_up)}, {record.runner_up.path}")
+    for line in record.passed_over:
+        output.remark(f"passed over: {line}")
+    if exported:
+        output.remark(f"exported to {exported}")
+
+
+def _sentence(record: tc.CheckpointRecord) -> str:
+    where = f"trial {record.trial_id}, iteration {record.iteration}"
+    return f"{record.metric} {record.value!r}, {where}"
+
+
+def _facts(record: tc.CheckpointRecord) -> dict[str, object]:
+    runner_up = record.runner_up
+    return {
+        "path": record.path,
+        "metric": record.metric,
+        "mode": record.mode,
+        "value": record.value,
+        "trial_id": record.trial_id,
+        "iteration": record.iteration,
+        "config": record.config,
+        "metrics": record.metrics,
+        "converted": record.converted,
+        "runner_up": runner_up
+        and {"path": runner_up.path, "value": runner_up.value, "trial_id": runner_up.trial_id},
+        "passed_over": record.passed_over,
+    }

@@ -2,19 +2,92 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tune_ckpt.convert import convert_to_msgpack_checkpoint
+from tune_ckpt.cli import output
+from tune_ckpt.cli.options import AllowPickle, AsJson, check_there
+
+if TYPE_CHECKING:
+    from tune_ckpt.cli.batch import Outcome
+
+
+class To(str, Enum):
+    """The formats."""
+
+    MSGPACK = "msgpack"
+    PICKLE = "pickle"
+
+
+class Dialect(str, Enum):
+    """The dialects of msgpack."""
+
+    TYPED = "typed"
+    RLLIB = "rllib"
 
 
 def convert(
-    src: Annotated[str, typer.Argument(help="The checkpoint: a path or a URI.")],
+    src: Annotated[str, typer.Argument(help="A checkpoint, or a whole sweep: a path or a URI.")],
     dst: Annotated[str | None, typer.Argument(help="The new one; by default in place.")] = None,
-    allow_pickle: Annotated[
-        bool, typer.Option(help="Let its pickles import and call what they name.")
-    ] = False,
+    to: Annotated[To, typer.Option(help="The new format.")] = To.MSGPACK,
+    dialect: Annotated[
+        Dialect | None, typer.Option(help="Of msgpack: ours, or RLlib's. By default as it was.")
+    ] = None,
+    allow_pickle: AllowPickle = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", help="Processes, for a sweep.", min=1)
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster that shall do it, for a sweep.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Write a checkpoint again, all of it as msgpack."""
-    print(convert_to_msgpack_checkpoint(src, dst, allow_pickle=allow_pickle))
+    """Write a checkpoint, or all those of a sweep, again: as msgpack or pickle.
+
+    RLlib's own checkpoints are converted as well, into a new folder. In place is only for what no
+    running sweep writes.
+    """
+    check_there(src)
+    options: dict[str, object] = {
+        "to": to.value,
+        "dialect": dialect and dialect.value,
+        "allow_pickle": allow_pickle,
+    }
+    outcomes = _outcomes(src, dst, options, jobs, address)
+    if as_json:
+        output.say_json([vars(outcome) for outcome in outcomes])
+    else:
+        _say(outcomes)
+    raise typer.Exit(1 if any(outcome.error for outcome in outcomes) else 0)
+
+
+def _outcomes(
+    src: str, dst: str | None, options: dict[str, object], jobs: int | None, address: str | None
+) -> list[Outcome]:
+    from tune_ckpt.cli import batch
+    from tune_ckpt.errors import CorruptDataError, NotACheckpointError
+
+    single = batch.Conversion(src, dst, options)
+    try:
+        return [single.run_or_raise()]
+    except (NotACheckpointError, CorruptDataError):  # Tune's own files may look damaged
+        sweep = batch.conversions(src, dst, options)
+        if not sweep:
+            raise
+    return batch.run_all(sweep, jobs=jobs, address=address, progress=output.is_terminal())
+
+
+def _say(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.dst is not None:
+            output.say(outcome.dst)
+        for line in outcome.not_carried:
+            output.remark(f"not carried: {outcome.src}: {line}")
+    failed = [outcome for outcome in outcomes if outcome.error]
+    for outcome in failed:
+        error = str(outcome.error)
+        output.remark(f"failed: {error if outcome.src in error else f'{outcome.src}: {error}'}")
+    if len(outcomes) > 1:
+        output.remark(f"{len(outcomes) - len(failed)} of {len(outcomes)} checkpoints converted")

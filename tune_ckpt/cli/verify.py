@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tune_ckpt.tree.verify import verify as verify_path
+import tune_ckpt as tc
+from tune_ckpt.cli import output
+from tune_ckpt.cli.options import AsJson, WrongUse, check_no_sweep
+
+if TYPE_CHECKING:
+    from tune_ckpt.tree.verify import Report
+
+_STYLES = {"fault": "red", "warning": "yellow"}
 
 
-def verify(paths: Annotated[list[str], typer.Argument(help="Checkpoints: paths or URIs.")]) -> None:
+def verify(
+    paths: Annotated[list[str], typer.Argument(help="Checkpoints: paths or URIs.")],
+    as_json: AsJson = False,
+) -> None:
     """Check every byte of checkpoints; exit with 3 if one is damaged."""
-    reports = [verify_path(path) for path in paths]
-    for report in reports:
-        print(report)
-    if not all(report.ok for report in reports):
-        raise typer.Exit(3)
+    reports = []
+    for path in paths:
+        reports.append(_report(path))
+        if not as_json:
+            _say(reports[-1])
+    if as_json:
+        output.say_json([report.to_dict() for report in reports])
+    raise typer.Exit(0 if all(report.ok for report in reports) else 3)
+
+
+def _report(path: str) -> Report:
+    from tune_ckpt.errors import Fault
+    from tune_ckpt.tree.verify import Report
+
+    try:
+        check_no_sweep(path)
+        return tc.verify(path, progress=output.is_terminal())
+    except (
+        tc.TuneCkptError,
+        WrongUse,
+    ) as error:  # no network, ...: the other paths get their reports as well
+        return Report(path, [Fault("", str(error))])
+
+
+def _say(report: Report) -> None:
+    first, *rest = str(report).splitlines()
+    output.say(output.styled(first, "green" if report.ok else "bold red"))
+    for line in rest:
+        output.say(output.styled(line, _STYLES.get(line.split()[0], "")))

@@ -68,13 +68,12 @@ def convert_to_msgpack_checkpoint(
     part, target = find(checkpoint, filesystem), open_store(msgpack_checkpoint_dir, filesystem)
     if part.is_first_generation:
         raise InvalidArgumentError("checkpoint", part.path, ("one of version 1.0 or newer",))
-    if target.list():
-        raise StorageError(target.location, "convert into", "the folder is not empty")
+    check_empty(target)
     conversion = _Conversion()
     folder = conversion.folder(part, "")
     if conversion.refused:
         raise UnsupportedStateError(tuple(conversion.refused))
-    _write(target, folder)
+    write_folder(target, folder)
     converted = Converted(target.location)
     converted.not_carried = tuple(conversion.lost)
     return converted
@@ -102,12 +101,18 @@ def convert_to_msgpack_policy_checkpoint(
 
 
 @dataclass
-class _Folder:
-    """A folder to be written: metadata last."""
+class Folder:
+    """A folder to be written: metadata last.
+
+    Attributes:
+        files: Its files, by name.
+        metadata: Its metadata files, by name.
+        children: The folders below, by name.
+    """
 
     files: dict[str, bytes | rllib_dialect.Stream] = field(default_factory=dict)
     metadata: dict[str, bytes] = field(default_factory=dict)
-    children: dict[str, _Folder] = field(default_factory=dict)
+    children: dict[str, Folder] = field(default_factory=dict)
 
 
 class _Conversion:
@@ -117,9 +122,9 @@ class _Conversion:
         self.lost: list[Fault] = []
         self.refused: list[Fault] = []
 
-    def folder(self, part: Part, path: str) -> _Folder:
+    def folder(self, part: Part, path: str) -> Folder:
         """Return what shall be written instead of a folder."""
-        folder = _Folder()
+        folder = Folder()
         for entry in part.folder.entries:
             if not entry.is_dir and entry.name not in (part.state_file, *KNOWN_METADATA):
                 folder.files[entry.name] = part.folder.store.read_bytes(entry.name)
@@ -129,7 +134,7 @@ class _Conversion:
             folder.children[name] = self.folder(open_part(store), f"{path}{name}/")
         return folder
 
-    def _add_state(self, folder: _Folder, part: Part, path: str) -> None:
+    def _add_state(self, folder: Folder, part: Part, path: str) -> None:
         is_tree = part.folder.ctor is not None
         stem = str(part.state_file).rpartition(".")[0]
         name = stem + (".msgpack" if is_tree else ".msgpck")
@@ -212,7 +217,18 @@ _OLD: dict[str, Callable[[Carrying, Any], Any]] = {POLICY: _old_policy, ALGORITH
 # ------------------------------------------------------------------------------------ writing
 
 
-def _write(target: Store, folder: _Folder) -> None:
+def check_empty(target: Store) -> None:
+    """Refuse a folder that has something in it.
+
+    Raises:
+        StorageError: It has.
+    """
+    if target.list():
+        raise StorageError(target.location, "convert into", "the folder is not empty")
+
+
+def write_folder(target: Store, folder: Folder) -> None:
+    """Write a folder and all below it; on the local disk it appears as a whole."""
     if isinstance(target, LocalStore) and can_stage(target):
         with staging(target, lambda _: ()) as place:
             _write_files(place.store, folder)
@@ -220,7 +236,7 @@ def _write(target: Store, folder: _Folder) -> None:
         _write_files(target, folder)
 
 
-def _write_files(store: Store, folder: _Folder) -> None:
+def _write_files(store: Store, folder: Folder) -> None:
     store.make()
     for name, child in folder.children.items():
         _write_files(store.child(name), child)

@@ -11,6 +11,7 @@ from typing import Any
 from tune_ckpt.tree.contents import open_contents
 from tune_ckpt.tree.found import ArrayFacts
 from tune_ckpt.tree.inspecting import Inspected, inspect
+from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.store import open_store
 
 _SHOWN_ARRAYS, _SHOWN_METRICS = 20, 12
@@ -111,6 +112,9 @@ class Description:
     def __str__(self) -> str:
         return "\n".join(_lines(self, None))
 
+    def _repr_html_(self) -> str:
+        return _html(self, "")
+
 
 _INEXACT = re.compile(r"[<>]?(f|c|bf)")  # float32, complex64, bfloat16, >f4
 
@@ -168,28 +172,41 @@ def _arrays(found: Inspected) -> Iterator[ArrayFacts]:
 def _lines(part: Description, above: Description | None) -> Iterator[str]:
     size = human(part.nbytes if above else part.total_nbytes)
     count = part.parameter_count if above else part.total_parameter_count
-    facts = (part.cls, part.format, size, f"{count:,} parameters" if count else "")
-    yield "  ".join((part.name, *filter(None, facts)))
-    for name, text in _facts(part, above):
+    heading = (part.cls, part.format, size, f"{count:,} parameters" if count else "")
+    yield "  ".join((part.name, *filter(None, heading)))
+    for name, text in facts(part, saved(above) if above else ""):
         yield f"  {name:<9}{text}"
-    yield from (f"  {line}" for line in _array_lines(part.arrays))
+    yield from (f"  {line}" for line in array_lines(part.arrays))
     for component in part.components:
         yield from (f"  {line}" for line in _lines(component, part))
 
 
-def _facts(part: Description, above: Description | None) -> Iterator[tuple[str, str]]:
-    facts = {
+def _html(part: Description, known: str) -> str:
+    rows = [*facts(part, known), *(("", line) for line in array_lines(part.arrays))]
+    below = (_html(component, saved(part)) for component in part.components)
+    return as_html("  ".join(filter(None, (part.name, part.cls, part.format))), rows, below)
+
+
+def facts(part: Description, known: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what is known of a component itself, as names and text.
+
+    Args:
+        part: The component.
+        known: What has been told of when and by what it was saved; that is not told again.
+    """
+    found = {
         "digest": part.digest,
-        "saved": _saved(part) if above is None or _saved(part) != _saved(above) else "",
+        "saved": saved(part) if saved(part) != known else "",
         "trial": _pairs(part.trial) if isinstance(part.trial, dict) else part.trial,
         "metrics": _pairs(part.metrics),
         "lineage": _pairs(part.lineage),
         "files": ", ".join(f"{name} ({human(size)})" for name, size in part.files.items()),
     }
-    yield from ((name, str(text)) for name, text in facts.items() if text)
+    yield from ((name, str(text)) for name, text in found.items() if text)
 
 
-def _saved(part: Description) -> str:
+def saved(part: Description) -> str:
+    """Return when and by what it was saved."""
     versions = ", ".join(f"{word} {version}" for word, version in part.versions.items())
     return " by ".join(filter(None, (part.created, versions)))
 
@@ -201,9 +218,9 @@ def _pairs(items: dict[str, Any]) -> str:
     return ", ".join(shown) + (f", and {more} more" if more else "")
 
 
-def _array_lines(arrays: Sequence[ArrayFacts]) -> list[str]:
-    # Aligned; of very many only the first ones and a count.
-    shown = arrays if len(arrays) <= _SHOWN_ARRAYS + 1 else arrays[:_SHOWN_ARRAYS]
+def array_lines(arrays: Sequence[ArrayFacts], most: int = _SHOWN_ARRAYS) -> list[str]:
+    """Return aligned lines for arrays; of more than ``most`` only those and a count."""
+    shown = arrays if len(arrays) <= most + 1 else arrays[:most]
     rows = [
         (array.path or "(root)", array.kind, array.dtype, str(array.shape), human(array.nbytes))
         for array in shown

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tune_ckpt.tree.found import UNTOLD, ArrayFacts
+from tune_ckpt.tree.notebook import as_html
 
 _SHOWN = 100  # of arrays and of values each
 
@@ -136,6 +137,16 @@ class Difference:
         for word, items in (("array", self.arrays), ("value", self.values)):
             lines += _lines(word, items)
         return "\n".join(lines if not self.equal else [*lines, "  equal"])
+
+    def _repr_html_(self) -> str:
+        rows = [("removed component", name) for name in self.components_removed]
+        rows += [("added component", name) for name in self.components_added]
+        rows += [(f"{item.change} array", str(item)) for item in self.arrays[:_SHOWN]]
+        rows += [(f"{item.change} value", str(item)) for item in self.values[:_SHOWN]]
+        more = len(self.arrays[_SHOWN:]) + len(self.values[_SHOWN:])
+        rows += [("", f"... and {more:,} more")] if more else []
+        verdict = "equal" if self.equal else "different"
+        return as_html(f"{self.first} and {self.second}: {verdict}", rows)
 
 
 def change_of(before: Any, after: Any) -> Change:

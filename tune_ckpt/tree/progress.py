@@ -1,10 +1,11 @@
-"""A progress bar for bytes, and the source that moves it."""
+"""Progress bars for bytes and for steps, and the source that moves one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 from tune_ckpt.formats.io import Source
 
@@ -20,20 +21,53 @@ def bytes_bar(what: str, nbytes: int, *, shown: bool) -> Iterator[Advance]:
         nbytes: How many bytes there are.
         shown: Whether there is a bar (on stderr), with the rate and the time that is left.
     """
+    with _bar(what, nbytes, shown, "bytes") as advance:
+        yield advance
+
+
+@contextmanager
+def steps_bar(what: str, count: int, *, shown: bool) -> Iterator[Advance]:
+    """Yield what to call with each number of steps that are done, from any thread.
+
+    Args:
+        what: What is done.
+        count: How many steps there are.
+        shown: Whether there is a bar (on stderr), with the rate and the time that is left.
+    """
+    with _bar(what, count, shown, "steps") as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(what: str, total: int, shown: bool, unit: str) -> Iterator[Advance]:
     if not shown:
         yield lambda _: None
         return
     from rich import progress
     from rich.console import Console
 
+    counts = {
+        "bytes": (progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn()),
+        "steps": (progress.MofNCompleteColumn(), _step_rate()),
+    }
     columns = (
         *(progress.TextColumn("{task.description}"), progress.BarColumn()),
-        *(progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn()),
-        progress.TimeRemainingColumn(),
+        *(*counts[unit], progress.TimeRemainingColumn()),
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=nbytes)
+        task = bar.add_task(what, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def _step_rate() -> Any:
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:.1f}/s")
+
+    return Rate()
 
 
 class Watched:

@@ -14,7 +14,16 @@ from tune_ckpt.tree.folder import TEMPORARY, Entry, Store
 from tune_ckpt.tree.local import LocalStore
 from tune_ckpt.tree.zip_store import SUFFIX, ZipStore
 
-__all__ = ["TEMPORARY", "ArrowStore", "Entry", "LocalStore", "Store", "open_parent", "open_store"]
+__all__ = [
+    "TEMPORARY",
+    "ArrowStore",
+    "Entry",
+    "LocalStore",
+    "Store",
+    "is_plain_file",
+    "open_parent",
+    "open_store",
+]
 
 
 def open_store(path: Any, filesystem: Any = None) -> Store:
@@ -40,6 +49,13 @@ def open_parent(path: Any, filesystem: Any = None) -> tuple[Store, str]:
     text, filesystem = _looked_up(path, filesystem)
     parent, name = os.path.split(text.rstrip("/"))
     return _folder(parent, filesystem), name
+
+
+def is_plain_file(path: Any, filesystem: Any = None) -> bool:
+    """Say whether ``path`` is a file, and none that is opened like a folder; see `open_store`."""
+    parent, name = open_parent(path, filesystem)
+    entry = parent.stat(name) if name else None
+    return entry is not None and not entry.is_dir and not name.lower().endswith(SUFFIX)
 
 
 def _looked_up(path: Any, filesystem: Any) -> tuple[str, Any]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -25,6 +25,7 @@ from tune_ckpt.tree.contents import loads
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.foreign import ForeignComponent, open_folder, open_foreign
 from tune_ckpt.tree.layout import Metadata
+from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.progress import Advance, Watched, bytes_bar
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.store import Store, open_store
@@ -66,11 +67,21 @@ class Report:
         if self.faults:
             raise CorruptCheckpointError(self.path, tuple(self.faults))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values that JSON can express."""
+        return {**asdict(self), "ok": self.ok}
+
     def __str__(self) -> str:
         lines = [f"{self.path}: {self._verdict()}"]
         lines += [f"  fault    {fault}" for fault in self.faults]
         lines += [f"  warning  {warning}" for warning in self.warnings]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [("fault", fault) for fault in self.faults]
+        return as_html(
+            f"{self.path}: {self._verdict()}", [*rows, *(("warning", w) for w in self.warnings)]
+        )
 
     def _verdict(self) -> str:
         if self.faults:

@@ -1,0 +1,98 @@
+"""A sweep made by hand, and the command run in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import tune_ckpt as tc
+from tests.agents import trained
+from tests.tree.conftest import bucket, s3, s3_server  # noqa: F401  # fixtures
+from tune_ckpt.cli import main
+
+TRIALS = {"aaaaa_00000": (0.1, [0.5, 0.7, 0.9]), "aaaaa_00001": (0.2, [0.4, 0.6, 0.8])}
+
+
+def make_sweep(root, trials=TRIALS, *, deleted=("checkpoint_000000",), use_msgpack=False):
+    """Write what Tune writes for functions that save every iteration; the first was deleted."""
+    for trial, (lr, values) in trials.items():
+        folder = root / f"train_{trial}_0_lr={lr}_2026-01-01_00-00-00"
+        folder.mkdir(parents=True)
+        (folder / "params.json").write_text(json.dumps({"lr": lr, "same": 1}))
+        lines = []
+        for place, value in enumerate(values):
+            name = f"checkpoint_{place:06}"
+            facts = {
+                "training_iteration": place + 1,
+                "trial_id": trial,
+                "checkpoint_dir_name": name,
+            }
+            told = {**facts, "timestamp": 1_790_000_000 + place, "eval": {"acc": value}}
+            lines.append(json.dumps(told) + "\n")
+            if name not in deleted:
+                agent = trained(step=place + 1, size=3)
+                agent.save_to_path(folder / name, use_msgpack=use_msgpack)
+        (folder / "result.json").write_text("".join(lines))
+    (root / "experiment_state-2026-01-01_00-00-00.json").write_text("{}")
+    return root
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return make_sweep(tmp_path / "sweep")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    trained().save_to_path(tmp_path / "c")
+    return tmp_path / "c"
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A checkpoint without a class of ours, as msgpack."""
+    tc.save_state({"w": np.arange(6, dtype="f4").reshape(2, 3), "step": 1}, tmp_path / "p")
+    return tmp_path / "p"
+
+
+@pytest.fixture
+def tk(capsys):
+    """Run ``tune-ckpt``; ``tk(...).json`` is the answer of ``--json``."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exited:
+            main([*map(str, arguments)])
+        told = capsys.readouterr()
+        answer = json.loads(told.out) if "--json" in arguments and told.out else None
+        return SimpleNamespace(code=exited.value.code or 0, out=told.out, err=told.err, json=answer)
+
+    return run
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Let stdout be a terminal of so many columns."""
+
+    def of(columns, *, color=False):
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        if not color:
+            monkeypatch.setenv("NO_COLOR", "1")
+
+    return of
+
+
+@pytest.fixture
+def nobody():
+    """Be a user who may read none of the tests' folders."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)

@@ -1,0 +1,203 @@
+"""``tune-ckpt convert`` and ``tune-ckpt weights``."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import tune_ckpt as tc
+from tests.agents import Agent, same_agents, trained
+from tests.cli.conftest import make_sweep
+from tests.conftest import REPO
+
+
+def test_convert_prints_the_new_path(tk, saved, tmp_path):
+    answer = tk("convert", saved, tmp_path / "d")
+    assert (answer.code, answer.out) == (0, f"{tmp_path / 'd'}\n")
+    assert same_agents(Agent.from_checkpoint(tmp_path / "d"), trained())
+
+
+def test_convert_as_json(tk, saved, tmp_path):
+    (answer,) = tk("convert", saved, tmp_path / "d", "--json").json
+    assert answer == {
+        "src": str(saved),
+        "dst": str(tmp_path / "d"),
+        "error": None,
+        "not_carried": [],
+    }
+
+
+def test_rllibs_own_are_not_converted_in_place(tk, corpus):
+    answer = tk("convert", corpus / "ray2.60.0-py3.11-new-ppo-single" / "checkpoint")
+    assert answer.code == 2
+    assert "give as DST the path of a new folder" in answer.err
+
+
+def test_convert_to_pickle_and_back(tk, saved, tmp_path):
+    tk("convert", saved, tmp_path / "m")
+    assert tk("convert", tmp_path / "m", tmp_path / "p", "--to", "pickle").code == 0
+    assert tc.describe(tmp_path / "p").format == "pickle"
+    assert tc.diff(saved, tmp_path / "p").equal
+
+
+def test_convert_of_rllibs_own_tells_what_was_not_carried(tk, corpus, tmp_path):
+    source = corpus / "ray2.40.0-py3.10-old-ppo-single" / "checkpoint"
+    answer = tk("convert", source, tmp_path / "d")
+    assert answer.code == 0
+    assert "not carried: " in answer.err
+    assert tc.get_checkpoint_info(tmp_path / "d")["format"] == "msgpack"
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_convert_of_a_sweep_gathers_failures_and_goes_on(tk, sweep, tmp_path, jobs):
+    damaged = tc.best_checkpoint(sweep, "eval/acc").path
+    with open(f"{damaged}/state.pkl", "wb"):
+        pass
+    answer = tk("convert", sweep, tmp_path / "new", "--jobs", jobs, "--json")
+    assert answer.code == 1
+    failed = [outcome for outcome in answer.json if outcome["error"]]
+    assert [outcome["src"] for outcome in failed] == [damaged]
+    made = [outcome["dst"] for outcome in answer.json if outcome["dst"]]
+    assert len(made) == 3
+    for path in made:
+        assert tc.describe(path).format == "msgpack"
+        assert tc.verify(path).ok
+
+
+def test_convert_of_a_sweep_in_place(tk, sweep):
+    answer = tk("convert", sweep, "--jobs", 1)
+    assert answer.code == 0
+    assert "4 of 4 checkpoints converted" in answer.err
+    assert not [*sweep.rglob("checkpoint_*/**/*.pkl")]
+    assert tc.best_checkpoint(sweep, "eval/acc").restore(Agent).step == 3
+
+
+@pytest.mark.slow
+def test_convert_of_a_sweep_on_ray(tk, sweep, tmp_path, ray_session):
+    address = ray_session.get_runtime_context().gcs_address
+    answer = tk("convert", sweep, tmp_path / "new", "--address", address)
+    assert answer.code == 0
+    assert "4 of 4" in answer.err
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_whole_checkpoints_and_exits_with_130(tmp_path):
+    trials = {f"aaaaa_{n:05}": (n, [0.1] * 20) for n in range(10)}
+    sweep = make_sweep(tmp_path / "sweep", trials)
+    code = "from tune_ckpt.cli import main\nif __name__ == '__main__': main()"
+    (tmp_path / "tk.py").write_text(code)
+    command = [sys.executable, tmp_path / "tk.py", "convert", sweep, tmp_path / "new", "-j", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    run = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, start_new_session=True, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not [*tmp_path.glob("new/*/checkpoint_*")] and time.monotonic() < deadline:
+        time.sleep(0.01)  # until the first is there
+    os.killpg(run.pid, signal.SIGINT)
+    _, told = run.communicate(timeout=60)
+    made = [*tmp_path.glob("new/*/checkpoint_*")]
+    assert run.returncode == 130
+    assert "Traceback" not in told
+    assert 0 < len(made) < 190
+    assert all(tc.verify(path).ok for path in made)
+    assert not [*tmp_path.glob("new/*/.*")]
+
+
+# ------------------------------------------------------------------------------------- weights
+
+
+def test_weights_by_component_and_place(tk, saved, tmp_path):
+    answer = tk("weights", saved, "-o", tmp_path / "w.npz")
+    assert (answer.code, answer.out) == (0, f"{tmp_path / 'w.npz'}\n")
+    with np.load(tmp_path / "w.npz") as found:
+        assert sorted(found) == ["model/head/w", "model/w"]
+        np.testing.assert_array_equal(found["model/w"], trained().model.w)
+
+
+def test_weights_as_safetensors(tk, saved, tmp_path):
+    from safetensors.numpy import load_file
+
+    out = tmp_path / "w.safetensors"
+    answer = tk("weights", saved, "--component", "model/head", "-o", out, "--json").json
+    facts = {"dtype": "float32", "shape": [2]}
+    assert answer == {"path": str(out), "nbytes": 8, "arrays": {"w": facts}}
+    np.testing.assert_array_equal(load_file(out)["w"], trained().model.head.w)
+
+
+@pytest.mark.parametrize("component", [None, "p1"])
+def test_weights_of_rllibs_own_are_those_of_its_policies(tk, corpus, tmp_path, component):
+    source = corpus / "ray2.60.0-py3.11-new-ppo-multi" / "checkpoint"
+    options = ["--component", component] if component else []
+    assert tk("weights", source, "-o", tmp_path / "w.npz", *options).code == 0
+    expected = tc.rllib.load_weights(source)
+    with np.load(tmp_path / "w.npz") as found:
+        if component:
+            assert set(found) == set(expected["p1"])
+        else:
+            assert set(found) == {f"{p}/{name}" for p in expected for name in expected[p]}
+
+
+def test_weights_of_a_single_file_of_rllibs(tk, corpus, tmp_path):
+    folder = corpus / "synthetic-v0.1-ray2.0-style-ppo-single" / "checkpoint"
+    (file,) = [path for path in folder.glob("checkpoint-*") if path.suffix == ""]
+    assert tk("weights", file, "-o", tmp_path / "w.npz").code == 0
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_arrays_of_any_layout_are_the_same_again(tk, tmp_path, suffix):
+    from safetensors.numpy import load_file
+
+    arrays = {
+        "file": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "scalar": np.float32(3)[...],
+        "empty": np.zeros((0, 2)),
+        "flags": np.array([True, False]),
+    }
+    tc.save_state(arrays, tmp_path / "c")
+    out = tmp_path / f"w.{suffix}"
+    assert tk("weights", tmp_path / "c", "-o", out).code == 0
+    found = dict(np.load(out)) if suffix == "npz" else load_file(out)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype)
+
+
+def test_bfloat16_goes_into_safetensors_and_is_refused_by_npz(tk, tmp_path):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    from safetensors import safe_open
+
+    tc.save_state({"w": np.ones(3, ml_dtypes.bfloat16)}, tmp_path / "c")
+    assert tk("weights", tmp_path / "c", "-o", tmp_path / "w.safetensors").code == 0
+    with safe_open(tmp_path / "w.safetensors", "pt") as file:
+        assert str(file.get_tensor("w").dtype) == "torch.bfloat16"
+    refused = tk("weights", tmp_path / "c", "-o", tmp_path / "w.npz")
+    assert refused.code == 2
+    assert "w (bfloat16)" in refused.err
+    assert not (tmp_path / "w.npz").exists()
+
+
+def test_a_state_without_arrays_has_no_weights(tk, tmp_path):
+    tc.save_state({"step": 1}, tmp_path / "c")
+    answer = tk("weights", tmp_path / "c", "-o", tmp_path / "w.npz")
+    assert answer.code == 1
+    assert "holds no arrays" in answer.err
+
+
+def test_an_unknown_kind_of_file_is_wrong_use(tk, plain, tmp_path):
+    answer = tk("weights", plain, "-o", tmp_path / "w.h5")
+    assert answer.code == 2
+    assert ".safetensors" in answer.err
+
+
+def test_json_of_what_json_cannot_express(capsys):
+    from tune_ckpt.cli import output
+
+    output.say_json({1: np.float32(0.5), "nan": float("nan"), "s": {"b", "a"}, "t": (1, print)})
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"1": 0.5, "nan": "nan", "s": ["a", "b"], "t": [1, str(print)]}

@@ -1,0 +1,103 @@
+"""The command as a process of its own: what it loads, what a pipe and a shell get."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import make_sweep
+from tests.conftest import REPO
+
+HEAVY = {"ray", "torch", "pandas", "pyarrow", "matplotlib"}
+MAIN = "from tune_ckpt.cli import main; main()"
+
+
+def _run(*arguments, code=MAIN, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(REPO), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _loaded_by(*arguments):
+    code = (
+        "import sys\nfrom tune_ckpt.cli import main\n"
+        "try: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
+    run = _run(*arguments, code=code)
+    assert run.returncode == 0, run.stderr
+    return set(run.stderr.split())
+
+
+def test_help_loads_nothing_of_the_package_but_the_command():
+    loaded = _loaded_by("--help")
+    ours = {name for name in loaded if name.startswith("tune_ckpt.")}
+    assert {name.split(".")[1] for name in ours} == {"cli", "version"}
+    assert not loaded & {*HEAVY, "numpy", "msgpack"}
+
+
+LOOKING = [
+    *(["show", "{c}"], ["verify", "{c}"], ["scan", "{c}"], ["diff", "{c}", "{c}"]),
+    *(["ls", "{s}", "--metric", "eval/acc"], ["best", "{s}", "--metric", "eval/acc"]),
+    ["weights", "{c}", "-o", "{c}.npz"],
+]
+
+
+def test_looking_at_local_checkpoints_loads_neither_ray_nor_torch(saved, sweep):
+    code = (
+        "import json, sys\nfrom tune_ckpt.cli import main\n"
+        "for arguments in json.loads(sys.argv[1]):\n"
+        "    try: main(arguments)\n"
+        "    except SystemExit as done: assert not done.code, arguments\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    places = {"c": saved, "s": sweep}
+    commands = [[word.format(**places) for word in command] for command in LOOKING]
+    run = _run(json.dumps(commands), code=code)
+    assert run.returncode == 0, run.stderr
+    assert not set(run.stderr.split()) & HEAVY
+
+
+def test_exit_codes_reach_the_shell(saved, tmp_path):
+    assert _run("verify", saved).returncode == 0
+    assert _run("diff", saved, saved).returncode == 0
+    assert _run("show", tmp_path / "none").returncode == 2
+    (saved / "state.pkl").unlink()
+    run = _run("verify", saved)
+    assert (run.returncode, "it is missing" in run.stdout) == (3, True)
+
+
+def test_an_error_is_a_message_unless_debug_is_asked(tmp_path):
+    run = _run("show", tmp_path / "none")
+    assert run.stderr.startswith("tune-ckpt: ")
+    assert "Traceback" not in run.stderr
+    assert "Traceback" in _run("show", tmp_path / "none", "--debug").stderr
+
+
+def test_a_pipe_that_is_closed_early_is_no_error(tmp_path):
+    trials = {f"aaaaa_{n:05}": (n, [0.1]) for n in range(3)}
+    sweep = make_sweep(tmp_path / "s", trials, deleted=())
+    command = f"{sys.executable} -c '{MAIN}' ls {sweep} | head -n 1"
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    run = subprocess.run(
+        command, shell=True, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.stdout == "trial\titeration\tconfig\tcheckpoint\n"
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell):
+    script = _run(_TUNE_CKPT_COMPLETE=f"source_{shell}", code=f"import sys; {MAIN}").stdout
+    assert "tune-ckpt" in script or "tune_ckpt" in script
+
+
+def test_completion_offers_subcommands():
+    environment = {"COMP_WORDS": "tune-ckpt ve", "COMP_CWORD": "1"}
+    run = _run(_TUNE_CKPT_COMPLETE="complete_bash", **environment)
+    assert run.stdout.split() == ["verify"]

@@ -1,0 +1,33 @@
+"""URIs where paths can stand."""
+
+import shutil
+
+from pyarrow import fs
+
+from tests.cli.conftest import make_sweep
+
+
+def _upload(s3, bucket, folder):
+    fs.copy_files(
+        str(folder),
+        f"{bucket}/sweep",
+        source_filesystem=fs.LocalFileSystem(),
+        destination_filesystem=s3.filesystem(),
+    )
+    shutil.rmtree(folder)
+    return s3.uri(f"{bucket}/sweep")
+
+
+def test_a_sweep_on_s3_from_listing_to_export(tk, tmp_path, s3, bucket):
+    uri = _upload(s3, bucket, make_sweep(tmp_path / "sweep", use_msgpack=True))
+    rows = tk("ls", uri, "--metric", "eval/acc", "--json").json["checkpoints"]
+    assert [row["value"] for row in rows] == [0.9, 0.8, 0.7, 0.6]
+    best = tk("best", uri, "--metric", "eval/acc").out.strip()
+    assert tk("verify", best).code == 0
+    assert "tests.agents:Agent" in tk("show", best).out
+    assert tk("diff", best, rows[2]["path"]).code == 1
+    assert tk("scan", uri).code == 0
+    assert tk("weights", best, "-o", tmp_path / "w.npz").code == 0
+    picture = s3.uri(f"{bucket}/sweep.svg")
+    assert tk("plot", uri, "--metric", "eval/acc", "-o", picture).code == 0
+    assert tk("convert", best, s3.uri(f"{bucket}/copy")).code == 0

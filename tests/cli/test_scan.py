@@ -1,0 +1,41 @@
+"""``tune-ckpt scan``."""
+
+import os
+import pickle
+
+import pytest
+
+
+class _Attack:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+@pytest.fixture
+def attacked(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"w": _Attack()}))
+    return tmp_path
+
+
+def test_a_dangerous_pickle_exits_with_1(tk, attacked):
+    answer = tk("scan", attacked)
+    assert answer.code == 1
+    assert "dangerous\tposix:system\truns commands\ta.pkl\n" in answer.out
+    assert "1 dangerous, 0 unknown" in answer.err
+
+
+def test_an_unknown_name_is_no_reason_to_fail(tk, saved):
+    answer = tk("scan", saved, "--json")
+    assert answer.code == 0
+    assert list(answer.json) == ["path", "ok", "files"]
+    verdicts = {file["path"]: file["verdict"] for file in answer.json["files"]}
+    assert verdicts["state.pkl"] == "harmless"
+    assert verdicts["class_and_ctor_args.pkl"] == "unknown"
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_table_for_each_verdict_fits_the_terminal(tk, saved, terminal, columns):
+    terminal(columns)
+    lines = tk("scan", saved).out.splitlines()
+    assert "unknown" in lines[0]
+    assert max(map(len, lines)) <= columns + len("\x1b[1m\x1b[0m") * 10

@@ -1,0 +1,120 @@
+"""``tune-ckpt show``, ``diff`` and ``verify``."""
+
+import pytest
+
+import tune_ckpt as tc
+from tests.agents import trained
+
+
+def test_show_tells_the_tree(tk, saved):
+    out = tk("show", saved).out
+    assert "tests.agents:Agent  pickle" in out
+    assert "head  tests.agents:Weights" in out
+    assert "1 array, 3.9 KiB" in out
+    assert "float64" not in out
+
+
+def test_show_lists_all_arrays_when_asked(tk, tmp_path):
+    tc.save_state(
+        {f"a{n}": [n] and __import__("numpy").zeros(n) for n in range(60)}, tmp_path / "c"
+    )
+    out = tk("show", tmp_path / "c", "--arrays").out
+    assert all(f"a{n} " in out for n in range(60))
+
+
+def test_show_of_a_component(tk, saved):
+    out = tk("show", saved, "--component", "model/head", "--arrays").out
+    assert "float32" in out
+    assert "Agent" not in out
+
+
+def test_show_as_json(tk, saved):
+    answer = tk("show", saved, "--json").json
+    assert list(answer) == ["description", "rllib"]
+    assert answer["description"] == tc.describe(saved).to_dict()
+    assert answer["rllib"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("synthetic-v0.1-ray2.0-style-ppo-single", "0.1"),
+        ("ray2.3.1-py3.8-old-ppo-single", "1.0"),
+        ("ray2.24.0-py3.10-old-ppo-lstm", "1.1"),
+        ("ray2.30.0-py3.10-new12-ppo-single", "1.2"),
+        ("ray2.40.0-py3.10-new-ppo-single", "2.0"),
+        ("ray2.60.0-py3.11-new-ppo-multi", "2.1"),
+    ],
+)
+def test_show_of_rllibs_own(tk, corpus, name, version):
+    answer = tk("show", corpus / name / "checkpoint", "--json").json
+    assert answer["rllib"]["checkpoint_version"] == version
+    assert answer["rllib"]["type"] == "Algorithm"
+    assert "checkpoint_version" in tk("show", corpus / name / "checkpoint").out
+
+
+def test_show_of_a_single_file_of_rllibs(tk, corpus):
+    folder = corpus / "synthetic-v0.1-ray2.0-style-ppo-single" / "checkpoint"
+    (file,) = [path for path in folder.glob("checkpoint-*") if path.suffix == ""]
+    answer = tk("show", file, "--json").json
+    assert answer["description"] is None
+    assert answer["rllib"]["checkpoint_version"] == "0.1"
+
+
+def test_show_keeps_within_the_terminal(tk, corpus, terminal):
+    terminal(80)
+    out = tk("show", corpus / "ray2.60.0-py3.11-new-ppo-multi" / "checkpoint", "--arrays").out
+    plain = __import__("re").sub(r"\x1b\[[0-9;]*m", "", out)
+    assert max(map(len, plain.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("color", [True, False])
+def test_colors_are_for_terminals_without_no_color(tk, saved, terminal, color):
+    terminal(80, color=color)
+    assert ("\x1b[36m" in tk("show", saved).out or "36m" in tk("show", saved).out) is color
+
+
+def test_nothing_is_styled_in_a_pipe(tk, saved):
+    assert "\x1b" not in tk("show", saved).out
+
+
+def test_diff_exits_with_1_where_they_differ(tk, saved, tmp_path):
+    trained(step=8).save_to_path(tmp_path / "d")
+    answer = tk("diff", saved, tmp_path / "d", "--values")
+    assert answer.code == 1
+    assert "changed value step: 7 -> 8" in answer.out
+    assert "by at most 1" in answer.out
+    same = tk("diff", saved, saved)
+    assert (same.code, same.out.splitlines()[-1]) == (0, "  equal")
+
+
+def test_diff_as_json(tk, saved, tmp_path):
+    trained(step=8).save_to_path(tmp_path / "d")
+    answer = tk("diff", saved, tmp_path / "d", "--json")
+    assert answer.code == 1
+    assert answer.json == tc.diff(saved, tmp_path / "d").to_dict()
+
+
+def test_verify_reports_every_path_though_one_is_damaged(tk, saved, plain, tmp_path):
+    (saved / "state.pkl").unlink()
+    answer = tk("verify", saved, tmp_path / "none", plain)
+    assert answer.code == 3
+    assert "state.pkl: it is missing" in answer.out
+    assert "nothing is there" in answer.out
+    assert f"{plain}: verified" in answer.out
+
+
+def test_verify_as_json(tk, saved, plain):
+    (saved / "state.pkl").write_bytes(b"")
+    answer = tk("verify", saved, plain, "--json")
+    damaged, whole = answer.json
+    assert list(whole) == ["path", "faults", "warnings", "unverified", "nbytes", "ok"]
+    assert (damaged["ok"], whole["ok"], answer.code) == (False, True, 3)
+    assert damaged["faults"][0]["path"] == "state.pkl"
+
+
+def test_verify_goes_on_where_storage_refuses(tk, plain):
+    answer = tk("verify", "nosuch://bucket/c", plain)
+    assert answer.code == 3
+    assert f"{plain}: verified" in answer.out
+    assert "nosuch" in answer.out

@@ -1,0 +1,141 @@
+"""Many conversions at a time: in processes of this machine, or on a Ray cluster.
+
+One that fails does not stop the others; why it failed is gathered. After an interrupt, those that
+run are finished, so that nothing is left half-done, and no other one is begun.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune_ckpt.converting import convert_checkpoint
+from tune_ckpt.errors import TuneCkptError
+from tune_ckpt.sweep import Sweep
+from tune_ckpt.tree.progress import steps_bar
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One checkpoint to be converted.
+
+    Attributes:
+        src: Its path.
+        dst: The new one's; None for in place.
+        options: As for `convert_checkpoint`.
+    """
+
+    src: str
+    dst: str | None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def run_or_raise(self) -> Outcome:
+        """Do it."""
+        made = convert_checkpoint(self.src, self.dst, **self.options)
+        lost = getattr(made, "not_carried", ())
+        return Outcome(self.src, str(made), None, tuple(map(str, lost)))
+
+    def run(self) -> Outcome:
+        """Do it; an error is the outcome as well."""
+        try:
+            return self.run_or_raise()
+        except (TuneCkptError, OSError) as error:
+            return Outcome(self.src, None, str(error))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a conversion.
+
+    Attributes:
+        src: The old checkpoint.
+        dst: The new one; None where it failed.
+        error: Why it failed.
+        not_carried: What msgpack could not hold.
+    """
+
+    src: str
+    dst: str | None
+    error: str | None
+    not_carried: tuple[str, ...] = ()
+
+
+def conversions(experiment: str, dst: str | None, options: dict[str, Any]) -> list[Conversion]:
+    """Return the conversions of all checkpoints of a sweep; none where it is no sweep.
+
+    Args:
+        experiment: The sweep's folder.
+        dst: Where the new ones shall be, each in its trial's folder; None for in place.
+        options: As for `convert_checkpoint`.
+    """
+    sweep = Sweep.open(experiment)
+    places = [(trial.name, name) for trial in sweep.folders for name in sorted(trial.checkpoints)]
+    return [
+        Conversion(sweep.path(*place), dst and "/".join((dst.rstrip("/"), *place)), options)
+        for place in places
+    ]
+
+
+def run_all(
+    batch: Sequence[Conversion], *, jobs: int | None, address: str | None, progress: bool
+) -> list[Outcome]:
+    """Run conversions, and return what became of each, in order.
+
+    Args:
+        batch: The conversions.
+        jobs: How many at a time; by default as many as there are processors.
+        address: A Ray cluster's address; None for this machine.
+        progress: Show a progress bar on stderr.
+    """
+    done = _on_ray(batch, address) if address else _in_processes(batch, jobs)
+    outcomes: dict[int, Outcome] = {}
+    with steps_bar(f"Converting {len(batch)} checkpoints", len(batch), shown=progress) as advance:
+        for number, outcome in done:
+            outcomes[number] = outcome
+            advance(1)
+    return [outcomes[number] for number in range(len(batch))]
+
+
+def _in_processes(batch: Sequence[Conversion], jobs: int | None) -> Iterator[tuple[int, Outcome]]:
+    workers = min(jobs or os.cpu_count() or 1, len(batch))
+    if workers == 1:
+        yield from ((number, each.run()) for number, each in enumerate(batch))
+        return
+    spawned = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, spawned)
+    try:
+        with _interrupts_ignored():
+            futures = {pool.submit(each.run): number for number, each in enumerate(batch)}
+        yield from ((futures[future], future.result()) for future in as_completed(futures))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    # Processes that begin here go on ignoring them: they finish what they have begun.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _on_ray(batch: Sequence[Conversion], address: str | None) -> Iterator[tuple[int, Outcome]]:
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
+    remote = ray.remote(Conversion.run)
+    numbers = {remote.remote(each): number for number, each in enumerate(batch)}
+    waiting = [*numbers]
+    while waiting:
+        done, waiting = ray.wait(waiting)
+        yield from ((numbers[ref], ray.get(ref)) for ref in done)

@@ -1,0 +1,47 @@
+"""``tune-ckpt demo``."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Annotated
+
+import typer
+
+from tune_ckpt.cli import output
+from tune_ckpt.cli.options import AsJson
+
+_METRIC = "eval/acc"
+_NEXT = """Now try:
+  tune-ckpt ls {path} --metric {metric}
+  tune-ckpt best {path} --metric {metric} -o {path}-best
+  tune-ckpt show {best} --arrays
+  tune-ckpt diff {best} {other}
+  tune-ckpt verify {best}
+  tune-ckpt plot {path} --metric {metric} -o sweep.html"""
+
+
+def demo(
+    folder: Annotated[
+        str | None, typer.Argument(help="Where to put the sweep; by default a temporary folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a small sweep with Ray Tune, some seconds long, and tell what to type next."""
+    from tune_ckpt.cli.demo_sweep import run
+
+    place = folder or tempfile.mkdtemp(prefix="tune-ckpt-demo-")
+    output.remark(f"Running 4 trials with Ray Tune in {place} ...")
+    path = run(place)
+    answer = _answer(path)
+    if as_json:
+        output.say_json(answer)
+    else:
+        output.say(path)
+        output.remark(_NEXT.format(**answer))
+
+
+def _answer(path: str) -> dict[str, str]:
+    import tune_ckpt as tc
+
+    best, other = tc.rank_checkpoints(path, _METRIC, k=2, verify=False)
+    return {"path": path, "metric": _METRIC, "best": best.path, "other": other.path}

@@ -1,0 +1,64 @@
+"""What a failure is told as at the prompt, and the exit code that it has."""
+
+from __future__ import annotations
+
+from tune_ckpt import errors
+from tune_ckpt.cli.options import WrongUse
+
+NO, WRONG_USE, DAMAGED = 1, 2, 3
+
+_CODES: dict[type[BaseException], int] = {
+    WrongUse: WRONG_USE,
+    errors.InvalidArgumentError: WRONG_USE,
+    errors.UnknownMetricError: WRONG_USE,
+    errors.AmbiguousMetricError: WRONG_USE,
+    errors.NotACheckpointError: WRONG_USE,
+    errors.ComponentNotFoundError: WRONG_USE,
+    errors.CorruptDataError: DAMAGED,
+    errors.CorruptCheckpointError: DAMAGED,
+    errors.IncompleteCheckpointError: DAMAGED,
+}
+
+# What the messages advise in Python, as it is typed here.
+_WORDS = {
+    "pass allow_pickle=True": "pass --allow-pickle",
+    "dst=None is not possible; it may be:": "This is not converted in place: give as DST",
+}
+
+_SHOWN_LINES = 12
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of an error."""
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), NO)
+
+
+def message(error: BaseException) -> str:
+    """Return what is wrong and what to do, for somebody at the prompt."""
+    if isinstance(error, errors.TuneCkptError):
+        return _shortened(_at_the_prompt(str(error))) + _advice(error)
+    if isinstance(error, OSError | WrongUse):
+        return str(error)
+    kind = type(error).__name__
+    return f"{kind}: {error}. This is unexpected; --debug shows where, for a report of the defect."
+
+
+def _advice(error: errors.TuneCkptError) -> str:
+    if isinstance(error, errors.StorageError) and "://" in error.path:
+        return " Is the network up, and are the URI and the credentials right?"
+    return ""
+
+
+def _at_the_prompt(text: str) -> str:
+    for python, typed in _WORDS.items():
+        text = text.replace(python, typed)
+    return text
+
+
+def _shortened(text: str) -> str:
+    lines = text.splitlines()
+    if len(lines) <= _SHOWN_LINES:
+        return text
+    first, last = lines[: _SHOWN_LINES - 1], lines[-1]
+    advice = [] if last.startswith("  - ") else [last]
+    return "\n".join([*first, f"  ... and {len(lines) - len(first) - len(advice)} more", *advice])

@@ -1,0 +1,134 @@
+"""``tune-ckpt ls``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+import tune_ckpt as tc
+from tune_ckpt.cli import output
+from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, check_there
+
+_WIDE = 120  # columns from which on the configs are shown as well
+_CONFIG = 60  # characters of one
+
+
+def ls(
+    experiment: Experiment,
+    metric: Annotated[str | None, typer.Option(help="Rank by it; a/b for nested ones.")] = None,
+    mode: Modes = Mode.MAX,
+    k: Annotated[int | None, typer.Option("--k", "-k", help="Only so many.", min=1)] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Check every byte of each.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List a sweep's checkpoints: those of all trials, from the best down."""
+    check_there(experiment)
+    if metric is None:
+        answer = _unranked(experiment, k)
+    else:
+        answer = _ranked(experiment, metric, mode.value, k, verify)
+    if as_json:
+        output.say_json(answer)
+    else:
+        _say(answer)
+
+
+def _ranked(experiment: str, metric: str, mode: str, k: int | None, verify: bool) -> dict[str, Any]:
+    records = tc.rank_checkpoints(experiment, metric, mode, k=k, verify=verify)
+    rows = [
+        {
+            "rank": rank,
+            "value": record.value,
+            "trial_id": record.trial_id,
+            "iteration": record.iteration,
+            "config": record.config,
+            "path": record.path,
+            "converted": record.converted,
+        }
+        for rank, record in enumerate(records, 1)
+    ]
+    passed_over = records[-1].passed_over
+    return _answer(experiment, metric, mode, rows, passed_over=passed_over)
+
+
+def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
+    from tune_ckpt.errors import NoCheckpointError
+    from tune_ckpt.metrics import names
+    from tune_ckpt.sweep import Sweep
+
+    sweep = Sweep.open(experiment)
+    candidates = [*sweep.candidates()]
+    rows = [row for candidate in candidates for row in _row(sweep, candidate)]
+    if not rows:
+        raise NoCheckpointError(sweep.base, tuple(sweep.notes.lines))
+    metrics = sorted({name for candidate in candidates for name in names(candidate.metrics)})
+    rows.sort(key=lambda row: (row["trial_id"], row["iteration"] or 0))
+    return _answer(experiment, None, None, rows[:k], metrics=metrics, passed_over=sweep.notes.lines)
+
+
+def _row(sweep: Any, candidate: Any) -> Iterator[dict[str, Any]]:
+    for path in sweep.homes(candidate)[:1]:  # none where it was deleted
+        yield {
+            "rank": None,
+            "value": None,
+            "trial_id": candidate.trial_id,
+            "iteration": candidate.iteration,
+            "config": sweep.config(candidate),
+            "path": path,
+            "converted": sweep.converted(candidate),
+        }
+
+
+def _answer(
+    experiment: str,
+    metric: str | None,
+    mode: str | None,
+    rows: list[dict[str, Any]],
+    *,
+    metrics: Any = (),
+    passed_over: Any = (),
+) -> dict[str, Any]:
+    return {
+        "experiment": experiment,
+        "metric": metric,
+        "mode": mode,
+        "checkpoints": rows,
+        "metrics": metrics,
+        "passed_over": passed_over,
+    }
+
+
+def _say(answer: dict[str, Any]) -> None:
+    from tune_ckpt.configs import config_text, shortened, telling_keys
+
+    rows, ranked = answer["checkpoints"], answer["metric"] is not None
+    terminal = output.console()
+    columns = ["#", answer["metric"]] if ranked else []
+    columns += ["trial", "iteration"]
+    wide = not terminal.is_terminal or terminal.width >= _WIDE
+    columns += ["config", "checkpoint"] if wide else ["checkpoint"]
+    short = _below(answer["experiment"]) if terminal.is_terminal else str
+    keys = telling_keys([row["config"] for row in rows])
+    table = [
+        [
+            *([row["rank"], row["value"]] if ranked else []),
+            *(row["trial_id"], row["iteration"]),
+            *([shortened(config_text(row["config"], keys), _CONFIG)] if wide else []),
+            short(row["path"]),
+        ]
+        for row in rows
+    ]
+    output.say_table(columns, table)
+    for line in answer["passed_over"]:
+        output.remark(f"passed over: {line}")
+    if not ranked and terminal.is_terminal:
+        output.remark(f"Rank them with --metric: {', '.join(answer['metrics'][:20])}, ...")
+
+
+def _below(experiment: str) -> Any:
+    def short(path: str) -> str:
+        return path.rpartition(f"{experiment.rstrip('/').rpartition('/')[2]}/")[2] or path
+
+    return short

@@ -1,0 +1,166 @@
+"""A checkpoint written again in another format or dialect, ours or RLlib's own, on files alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+from tune_ckpt.convert import convert_to_msgpack_checkpoint, read_component
+from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, UnsupportedStateError
+from tune_ckpt.formats import rllib_dialect
+from tune_ckpt.formats.pickle_by_name import dumps_by_name
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib import convert as rllib
+from tune_ckpt.rllib.finding import find
+from tune_ckpt.tree.consistency import consistently
+from tune_ckpt.tree.files import ReadOptions
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION, RLLIB_FIELDS, STATE
+from tune_ckpt.tree.packing import PACKERS, Component, Plain, pack_tree
+from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.store import Store, open_store
+from tune_ckpt.tree.writing import write_packed
+
+To = Literal["msgpack", "pickle"]
+Dialect = Literal["typed", "rllib"]
+
+
+def convert_checkpoint(
+    src: Any,
+    dst: str | os.PathLike[str] | None = None,
+    *,
+    to: To = "msgpack",
+    dialect: Dialect | None = None,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+) -> str:
+    """Write a checkpoint again: one of this package, or of RLlib's own.
+
+    ==========  ===========  =================  ====================================================
+    source      ``to``       ``dialect``        see
+    ==========  ===========  =================  ====================================================
+    ours        ``msgpack``  ``typed``          `convert_to_msgpack_checkpoint`; the default of ours
+    ours        ``pickle``                      classes are named, and need not be importable
+    ours        ``msgpack``  ``rllib``          what RLlib's ``Checkpointable`` reads; it has no
+                                                digests
+    RLlib's     ``msgpack``  ``rllib``          `tune_ckpt.rllib.convert_to_msgpack_checkpoint`; the
+                                                default of RLlib's
+    ==========  ===========  =================  ====================================================
+
+    Args:
+        src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        dst: The new checkpoint's path; None to convert in place, which only the first two can.
+        to: The new format.
+        dialect: How msgpack is written.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
+        allow_pickle: Let the pickles import and call what they name. Only for checkpoints whose
+            writer you trust. RLlib's are never let.
+
+    Returns:
+        The new checkpoint's path.
+
+    Raises:
+        InvalidArgumentError: There is no such conversion.
+        NotACheckpointError: There is no checkpoint.
+        UnsupportedStateError: The new format cannot bring back some values; all are listed.
+        UntrustedPickleError: A pickle names more than harmless things.
+        CorruptDataError: A file of the source is not what was written.
+    """
+    ours = _is_ours(open_store(src, filesystem))
+    if not ours:
+        find(src, filesystem)  # raises where it is not RLlib's either
+    key = (ours, to, dialect or ("typed" if ours else "rllib"))
+    if key not in _WAYS:
+        raise InvalidArgumentError(
+            "to", f"{to}, {key[2]}", [f"{t}, {d}" for o, t, d in _WAYS if o is ours]
+        )
+    if dst is None and key not in _IN_PLACE:
+        raise InvalidArgumentError("dst", dst, ["the path of a new folder"])
+    return _WAYS[key](src, dst, filesystem, allow_pickle)
+
+
+def _is_ours(store: Store) -> bool:
+    try:
+        open_tree(store)
+    except NotACheckpointError:
+        return False
+    return True
+
+
+def _to_msgpack(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
+    return convert_to_msgpack_checkpoint(src, dst, filesystem=filesystem, allow_pickle=allow_pickle)
+
+
+def _of_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
+    return rllib.convert_to_msgpack_checkpoint(src, dst, filesystem=filesystem)
+
+
+def _to_pickle(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
+    source = open_store(src, filesystem)
+    target = source if dst is None else open_store(dst, filesystem)
+    if dst is None and open_tree(source).metadata.format == "pickle":
+        return source.location
+    component = _read(source, allow_pickle)
+    packers = {**PACKERS, "pickle": lambda value: Plain(dumps_by_name(value))}
+    write_packed(target, pack_tree(component, "pickle", packers))
+    return target.location
+
+
+def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
+    target = open_store(dst, filesystem)
+    rllib.check_empty(target)
+    component = _read(open_store(src, filesystem), allow_pickle, tensors="numpy")
+    faults: list[Fault] = []
+    folder = _rllib_folder(component, "", faults)
+    if faults:
+        raise UnsupportedStateError(tuple(faults))
+    rllib.write_folder(target, folder)
+    return target.location
+
+
+_WAYS: dict[tuple[bool, str, str], Callable[[Any, Any, Any, bool], str]] = {
+    (True, "msgpack", "typed"): _to_msgpack,
+    (True, "pickle", "typed"): _to_pickle,
+    (True, "msgpack", "rllib"): _to_rllib,
+    (False, "msgpack", "rllib"): _of_rllib,
+}
+_IN_PLACE = {(True, "msgpack", "typed"), (True, "pickle", "typed")}
+
+
+def _read(source: Store, allow_pickle: bool, tensors: Any = None) -> Component:
+    options = ReadOptions(allow_pickle, tensors=tensors)
+    component = consistently(source, lambda opened: read_component(opened, options))
+    _name_classes(component)
+    return component
+
+
+def _name_classes(component: Component) -> None:
+    # In a pickle the class is more than text: it is named so that whoever loads it imports it.
+    stored = component.ctor
+    if stored is not None:
+        component.ctor = lambda format: {**stored(format), "class": Reference(component.cls)}
+    for child in component.components.values():
+        if isinstance(child, Component):
+            _name_classes(child)
+
+
+def _rllib_folder(component: Component, path: str, faults: list[Fault]) -> rllib.Folder:
+    folder = rllib.Folder()
+    metadata = {
+        "class_and_ctor_args_file": component.names.ctor,
+        RLLIB_FIELDS[STATE]: component.names.state,
+        "checkpoint_version": CHECKPOINT_VERSION,
+    }
+    folder.metadata[component.names.metadata] = json.dumps({**component.extra, **metadata}).encode()
+    if component.ctor is not None:
+        folder.files[component.names.ctor] = dumps_by_name(component.ctor("pickle"))
+    try:
+        state = rllib_dialect.pack(component.state)
+        folder.files[component.names.file(STATE, "msgpack")] = state
+    except UnsupportedStateError as error:
+        faults += [Fault(path + fault.path, fault.reason) for fault in error.faults]
+    for name, child in component.components.items():
+        if isinstance(child, Component):
+            folder.children[name] = _rllib_folder(child, f"{path}{name}/", faults)
+    return folder

@@ -1,0 +1,50 @@
+"""Pickles that name classes which are not imported: where a state has a `Reference`, its name."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+from tune_ckpt.errors import Fault, UnsupportedStateError
+from tune_ckpt.formats.pickle import list_globals
+from tune_ckpt.formats.references import Reference
+
+_OURS = "tune_ckpt.formats."  # stand-ins for what was not imported
+
+
+# Only the pickler that is written in Python lets a pickle name what was not imported.
+_Base: Any = pickle._Pickler
+
+
+class _Pickler(_Base):  # type: ignore[misc]  # its stubs tell nothing of what is inside
+    dispatch = _Base.dispatch.copy()
+
+    def _save_reference(self, reference: Reference) -> None:
+        module, _, name = reference.name.partition(":")
+        self.save(module)
+        self.save(name)
+        self.write(pickle.STACK_GLOBAL)
+        self.memoize(reference)
+
+    dispatch[Reference] = _save_reference
+
+
+def dumps_by_name(value: Any) -> bytes:
+    """Return the pickle of plain values, arrays and `Reference` names, importing none of those.
+
+    Raises:
+        UnsupportedStateError: It holds something else, or an object whose class was not imported.
+    """
+    stream = io.BytesIO()
+    try:
+        _Pickler(stream, protocol=5).dump(value)
+    except Exception as error:  # whatever the value's own code raises
+        reason = f"it cannot be pickled ({type(error).__name__}: {error})"
+        raise UnsupportedStateError((Fault("", reason),)) from error
+    data = stream.getvalue()
+    inert = [name for name in list_globals(data, file="pickle") if name.startswith(_OURS)]
+    if inert:
+        reason = f"its class is not imported, so no pickle can be made of it ({inert[0]})"
+        raise UnsupportedStateError((Fault("", reason),))
+    return data

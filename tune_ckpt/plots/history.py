@@ -1,0 +1,164 @@
+"""What the pictures of a sweep show: each trial's metric over time, and its checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from tune_ckpt import tune_files
+from tune_ckpt.configs import config_text, telling_keys
+from tune_ckpt.errors import NoCheckpointError, TuneCkptError
+from tune_ckpt.experiment import CheckpointRecord, best_checkpoint
+from tune_ckpt.metrics import Metric, number
+from tune_ckpt.sweep import Candidate, Sweep
+from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.store import open_store
+from tune_ckpt.tune_files import TrialFolder
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One checkpoint.
+
+    Attributes:
+        iteration: After which iteration; None where that is not recorded.
+        value: Its value of the metric, where it has one.
+        path: Where it is; None where it was deleted.
+        saved: When it was reported.
+        converted: When its conversion was written, where there is one.
+    """
+
+    iteration: int | None
+    value: float | None
+    path: str | None
+    saved: datetime | None
+    converted: datetime | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One trial.
+
+    Attributes:
+        trial_id: Its id.
+        config: What its config says that not all others' say.
+        iterations: Of its results.
+        values: The metric in each.
+        marks: Its checkpoints.
+    """
+
+    trial_id: str
+    config: str
+    iterations: list[int]
+    values: list[float]
+    marks: list[Mark]
+
+    @property
+    def label(self) -> str:
+        """What to call it."""
+        return f"{self.trial_id}  {self.config}".rstrip()
+
+
+@dataclass(frozen=True)
+class History:
+    """A sweep.
+
+    Attributes:
+        name: Its folder's name.
+        metric: What is shown.
+        curves: Its trials, from the best down.
+        best: The best checkpoint that is left, if any.
+    """
+
+    name: str
+    metric: Metric
+    curves: list[Curve]
+    best: CheckpointRecord | None
+
+    @property
+    def marks(self) -> list[Mark]:
+        """All checkpoints."""
+        return [mark for curve in self.curves for mark in curve.marks]
+
+
+def read_history(source: Any, metric: str, mode: str = "max", *, filesystem: Any = None) -> History:
+    """Read a sweep's results and what checkpoints it has and had.
+
+    Args:
+        source: The sweep, as for `best_checkpoint`.
+        metric: The metric's name, ``a/b`` for nested ones.
+        mode: ``"max"`` or ``"min"``.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which the folder is to be looked up.
+
+    Raises:
+        UnknownMetricError: No result has such a metric; those there are, are listed.
+        NoCheckpointError: There is no trial.
+    """
+    wanted, sweep = Metric(metric, mode), Sweep.open(source, filesystem)
+    try:
+        best = best_checkpoint(source, metric, mode, verify=False, filesystem=filesystem)
+    except NoCheckpointError:
+        if not sweep.folders:
+            raise
+        best = None  # there are curves all the same
+    marks: dict[str, list[Mark]] = {}
+    for candidate in sweep.candidates():
+        marks.setdefault(candidate.folder.name, []).append(_mark(sweep, candidate, wanted))
+    configs = {folder.name: tune_files.config(folder, sweep.notes) for folder in sweep.folders}
+    keys = telling_keys([*configs.values()]) if len(configs) > 1 else []
+    curves = [
+        _curve(sweep, folder, wanted, config_text(configs[folder.name], keys), marks)
+        for folder in sweep.folders
+    ]
+    name = sweep.base.rstrip("/").rpartition("/")[2]
+    return History(name, wanted, sorted(curves, key=lambda curve: _cost(curve, wanted)), best)
+
+
+def _curve(
+    sweep: Sweep,
+    folder: TrialFolder,
+    metric: Metric,
+    config: str,
+    marks: dict[str, list[Mark]],
+) -> Curve:
+    points: dict[int, float] = {}  # after a crash an iteration is reported again
+    for place, result in enumerate(tune_files.results(folder, sweep.notes), 1):
+        value = metric.value(result)
+        iteration = number(result.get("training_iteration", place))
+        if value is not None and iteration is not None:
+            points[int(iteration)] = value
+    order = sorted(points)
+    found = sorted(marks.get(folder.name, []), key=lambda mark: mark.iteration or 0)
+    return Curve(folder.trial_id, config, order, [points[i] for i in order], found)
+
+
+def _mark(sweep: Sweep, candidate: Candidate, metric: Metric) -> Mark:
+    homes = sweep.homes(candidate)
+    if "/" in candidate.name:  # where it was: it may not be there any more
+        homes = [path for path in homes if open_store(path, sweep.filesystem).list()]
+    seconds = number(candidate.metrics.get("timestamp"))
+    saved = None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+    converted = sweep.converted(candidate)
+    return Mark(
+        candidate.iteration,
+        metric.value(candidate.metrics),
+        homes[0] if homes else None,
+        saved or _created(homes[0] if homes else None, sweep),
+        _created(converted, sweep),
+    )
+
+
+def _created(path: str | None, sweep: Sweep) -> datetime | None:
+    if path is None:
+        return None
+    try:
+        created = open_tree(open_store(path, sweep.filesystem)).metadata.facts.get("created")
+        found = datetime.fromisoformat(str(created))
+    except (TuneCkptError, ValueError):
+        return None  # another library's, which does not tell
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _cost(curve: Curve, metric: Metric) -> float:
+    return min(map(metric.cost, curve.values), default=float("inf"))

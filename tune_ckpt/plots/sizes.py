@@ -1,0 +1,109 @@
+"""What a checkpoint's size is made of: a bar for each component, stacked by what is below it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tune_ckpt.configs import shortened
+from tune_ckpt.plots.theme import Theme, figure, theme, title
+from tune_ckpt.tree.describe import Description, describe, human
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ROWS, _SEGMENTS = 14, 5  # more are summed up
+_NAME = 40  # characters of a component's name
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    segments: list[tuple[str, int]]
+    summed: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        return sum(nbytes for _, nbytes in self.segments)
+
+
+def plot_sizes(checkpoint: Any, *, dark: bool = False, filesystem: Any = None) -> Figure:
+    """Draw the sizes of a checkpoint's components, the largest first.
+
+    Args:
+        checkpoint: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        dark: Draw it on dark ground.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``checkpoint`` is to be looked up.
+
+    Returns:
+        A ``matplotlib.figure.Figure``.
+
+    Raises:
+        NotACheckpointError, CorruptDataError: As from `tune_ckpt.describe`.
+        MissingDependencyError: matplotlib is not installed.
+    """
+    return draw_sizes(describe(checkpoint, filesystem=filesystem), dark=dark)
+
+
+def draw_sizes(description: Description, *, dark: bool = False) -> Figure:
+    """Draw the sizes of the components that were described."""
+    colors, rows = theme(dark), _rows(description)
+    largest = max(1, *(row.nbytes for row in rows))  # perhaps that of the summed up ones
+    with figure(1.3 + 0.36 * len(rows), colors) as made:
+        axes = made.add_subplot()
+        for place, row in enumerate(reversed(rows)):
+            _draw(axes, place, row, description.total_nbytes, largest, colors)
+        axes.set_yticks(range(len(rows)), [shortened(row.name, _NAME) for row in reversed(rows)])
+        axes.tick_params(axis="y", length=0, labelcolor=colors.ink)
+        axes.set_xticks([])
+        axes.set_xlim(0, largest * 1.28)
+        axes.spines[:].set_visible(False)
+        count = sum(1 for _ in description.walk())
+        below = f"{human(description.total_nbytes)} in {count:,} component{'s'[: count != 1]}"
+        title(axes, f"Size of {_last(description.name)}", below, colors)
+    return made
+
+
+def _last(path: str) -> str:
+    return "/".join(path.rstrip("/").split("/")[-2:])
+
+
+def _rows(description: Description) -> list[_Row]:
+    rows = [_Row("(its own files)", list(description.files.items()))] if description.files else []
+    rows += [_Row(child.name, _segments(child)) for child in description.components]
+    rows = sorted(rows, key=lambda row: -row.nbytes) or [_Row("(nothing)", [])]
+    rest = rows[_ROWS:] if len(rows) > _ROWS + 1 else []
+    if not rest:
+        return rows
+    return [
+        *rows[:_ROWS],
+        _Row(f"{len(rest):,} more", [("", sum(r.nbytes for r in rest))], summed=True),
+    ]
+
+
+def _segments(part: Description) -> list[tuple[str, int]]:
+    own = [("own files", part.nbytes)] if part.nbytes else []
+    parts = [*own, *((child.name, child.total_nbytes) for child in part.components)]
+    parts.sort(key=lambda item: -item[1])
+    rest = sum(nbytes for _, nbytes in parts[_SEGMENTS:])
+    return [*parts[:_SEGMENTS], *([(f"{len(parts) - _SEGMENTS} more", rest)] if rest else [])]
+
+
+def _draw(axes: Axes, place: int, row: _Row, total: int, largest: int, colors: Theme) -> None:
+    start = 0
+    for number, (name, nbytes) in enumerate(row.segments):
+        color = colors.faint if row.summed else colors.series[number % len(colors.series)]
+        edge: dict[str, Any] = {"edgecolor": colors.ground, "linewidth": 1}
+        axes.barh(place, nbytes, left=start, height=0.72, color=color, **edge)
+        # About so many characters fit into a segment.
+        fitting = int(80 * nbytes / largest) - 2
+        if name and fitting > 3:
+            middle = start + nbytes / 2
+            text = shortened(name, fitting)
+            axes.text(
+                middle, place, text, ha="center", va="center", fontsize=8, color=colors.ground
+            )
+        start += nbytes
+    share = f"  {human(row.nbytes)}, {row.nbytes / max(1, total):.0%}"
+    axes.text(start, place, share, va="center", fontsize=9, color=colors.faint)

@@ -1,0 +1,160 @@
+"""A checkpoint's arrays as one flat file that other programs open: safetensors or NumPy's npz."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tune_ckpt.errors import (
+    InvalidArgumentError,
+    MissingDependencyError,
+    NotACheckpointError,
+    NotInCheckpointError,
+)
+from tune_ckpt.rllib.weights import load_weights
+from tune_ckpt.tree.contents import open_contents
+from tune_ckpt.tree.found import Array
+from tune_ckpt.tree.inspecting import Inspected, inspect
+from tune_ckpt.tree.progress import bytes_bar
+from tune_ckpt.tree.store import is_plain_file, open_parent, open_store
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def read_arrays(
+    path: Any, component: str | None = None, *, progress: bool = False, filesystem: Any = None
+) -> Arrays:
+    """Return a checkpoint's arrays by their names: component and place in its state, ``/`` between.
+
+    Of RLlib's own checkpoints they are the weights of its policies or modules, by
+    ``<policy>/<name>``. Nothing is imported, called or constructed, and torch is not needed.
+
+    Args:
+        path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        component: Only this subcomponent, ``/`` between levels; of RLlib's, only this policy or
+            module.
+        progress: Show a progress bar on stderr.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+
+    Raises:
+        NotACheckpointError: There is no checkpoint.
+        ComponentNotFoundError: It has no such component.
+        NotInCheckpointError: It has no arrays.
+        CorruptDataError: It is not what was written.
+    """
+    store = open_store(path, filesystem)
+    found = None if is_plain_file(path, filesystem) else _inspected(store)
+    if found is None or found.digest is None:
+        weights = load_weights(path, component, filesystem=filesystem)
+        arrays = dict(_flat(weights))
+    else:
+        arrays = _arrays(found.at(component), progress)
+    if not arrays:
+        raise NotInCheckpointError(store.location, "arrays", "its state is plain values only")
+    return arrays
+
+
+def _inspected(store: Any) -> Inspected | None:
+    try:
+        return inspect(store)
+    except NotACheckpointError:
+        return None  # RLlib's, perhaps
+
+
+def _arrays(part: Inspected, progress: bool) -> Arrays:
+    with ExitStack() as stack:
+        found = dict(_found(part, "", stack))  # nothing of the arrays is read yet
+        nbytes = sum(array.facts(name).nbytes for name, array in found.items())
+        advance = stack.enter_context(bytes_bar("Reading arrays", nbytes, shown=progress))
+        arrays: Arrays = {}
+        for name, array in found.items():
+            arrays[name] = array.read()
+            advance(arrays[name].nbytes)
+    return arrays
+
+
+def _found(part: Inspected, path: str, stack: ExitStack) -> Iterator[tuple[str, Array]]:
+    for file in part.states:
+        contents = stack.enter_context(open_contents(part.store, file.name, file.digest))
+        for _, place, found in contents.walk():
+            if isinstance(found, Array):
+                yield f"{path}{place}".rstrip("/") or "state", found
+    for name, child in part.children():
+        yield from _found(child, f"{path}{name}/", stack)
+
+
+def _flat(weights: Mapping[str, Any]) -> Arrays:
+    flat: Arrays = {}
+    for name, value in weights.items():
+        inner = _flat(value) if isinstance(value, Mapping) else {"": value}
+        flat |= {f"{name}/{rest}".rstrip("/"): array for rest, array in inner.items()}
+    return flat
+
+
+# ------------------------------------------------------------------------------------- writing
+
+
+def write_arrays(arrays: Arrays, path: Any, *, filesystem: Any = None) -> str:
+    """Write arrays into a file, which appears as a whole, and return its path.
+
+    Args:
+        arrays: The arrays, by name.
+        path: The file's path or URI, whose suffix tells the format: ``.safetensors`` or ``.npz``.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+
+    Raises:
+        InvalidArgumentError: There is no such format, or it cannot hold an array of that dtype.
+        MissingDependencyError: safetensors is not installed.
+        StorageError: The file cannot be written.
+    """
+    parent, name = open_parent(path, filesystem)
+    suffix = f".{name.rpartition('.')[2]}"
+    if suffix not in _WRITERS:
+        raise InvalidArgumentError("output", name, [f"a name that ends in {s}" for s in _WRITERS])
+    data = _WRITERS[suffix](arrays)
+    parent.make()
+    parent.write_bytes(name, data)
+    return parent.path(name)
+
+
+def _npz(arrays: Arrays) -> bytes:
+    # Of ml_dtypes' dtypes (bfloat16, ...) a reader would find nothing but raw bytes.
+    _check(arrays, ".npz", lambda dtype: dtype.kind != "V" or dtype.names is not None)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:  # numpy.savez takes no array named "file"
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _safetensors(arrays: Arrays) -> bytes:
+    try:
+        from safetensors.numpy import save
+    except ImportError as error:
+        raise MissingDependencyError("safetensors", "Writing safetensors") from error
+    _check(arrays, ".safetensors", lambda dtype: dtype.name in _SAFETENSORS)
+    return bytes(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
+
+
+_SAFETENSORS = {
+    *("bool", "bfloat16", "float16", "float32", "float64", "float8_e4m3fn", "float8_e5m2"),
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    "complex64",
+}
+
+
+def _check(arrays: Arrays, suffix: str, holds: Callable[[np.dtype[Any]], bool]) -> None:
+    bad = [f"{name} ({array.dtype})" for name, array in arrays.items() if not holds(array.dtype)]
+    if bad:
+        another = [f"a name that ends in {other}" for other in _WRITERS if other != suffix]
+        raise InvalidArgumentError("output", suffix, [*another, f"it cannot hold {', '.join(bad)}"])
+
+
+_WRITERS: dict[str, Callable[[Arrays], bytes]] = {".safetensors": _safetensors, ".npz": _npz}
