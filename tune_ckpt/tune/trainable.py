@@ -1,4 +1,4 @@
-"""The mixin that puts a Trainable's checkpoints into a component tree."""
+"""The mixins that put a Trainable's checkpoints into a component tree."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from ray import tune
 from tune_ckpt.checkpointable import Checkpointable
 from tune_ckpt.errors import NotACheckpointError
 from tune_ckpt.object_states import StateDict
+from tune_ckpt.restoring import restore_into
+from tune_ckpt.saving import component_of
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.writing import save_tree
+from tune_ckpt.wishes import Wishes
 
 RESTORED_FROM = "restored_from"  # the metadata field with a checkpoint's content digest
 RESTORED_FROM_TRIAL = "restored_from_trial"  # ... and what that says of its trial
@@ -22,11 +26,8 @@ COUNTERS = "__trainable__"  # the key of the state under which the Trainable's o
 _COUNTERS = ("_iteration", "_time_total", "_timesteps_total", "_episodes_total")
 
 
-class CheckpointableMixin(Checkpointable):
-    """Saves and loads a Trainable's checkpoints as a component tree.
-
-    Name it *before* the Trainable among the bases: both have a ``get_state``. Define ``get_state``
-    and ``set_state``, and leave ``save_checkpoint`` and ``load_checkpoint`` alone.
+class _InTrial:
+    """What Tune asks of a Trainable whose checkpoints are component trees.
 
     Attributes:
         checkpoint_format: ``"pickle"``, or ``"msgpack"`` for checkpoints that any Python opens and
@@ -34,18 +35,7 @@ class CheckpointableMixin(Checkpointable):
     """
 
     checkpoint_format: Format = "pickle"
-    config: dict[str, Any]
     _lineage: Mapping[str, Any] = MappingProxyType({})
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        # Trainable's own get_state knows no components: ours must come first.
-        if getattr(cls, "get_state", None) is tune.Trainable.get_state:
-            raise TypeError(f"{cls.__name__}: name CheckpointableMixin before the Trainable")
-
-    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the Tune config, of which a Trainable is constructed."""
-        return (self.config,), {}
 
     def get_metadata(self) -> dict[str, Any]:
         """Return what is known of the trial, of the metrics that it reported last, and of lineage.
@@ -54,26 +44,58 @@ class CheckpointableMixin(Checkpointable):
         and ``restored_from_trial`` the trial that saved it: another one, where a scheduler such as
         PBT exploits that.
         """
+        told: dict[str, Any] = super().get_metadata()  # type: ignore[misc]  # the other base's
         trial = {
             "id": getattr(self, "trial_id", None),
             "name": getattr(self, "trial_name", None),
             "iteration": getattr(self, "_iteration", None),
         }
         metrics = plain_metrics(getattr(self, "_last_result", None) or {})
-        return {**super().get_metadata(), "trial": trial, "metrics": metrics, **self._lineage}
+        return {**told, "trial": trial, "metrics": metrics, **self._lineage}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the tree into the folder that Tune hands us."""
-        self.save_to_path(checkpoint_dir, use_msgpack=self.checkpoint_format == "msgpack")
+        save_tree(component_of(self), checkpoint_dir, self.checkpoint_format)
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Restore from a folder of this sweep, whose pickles are trusted: we wrote them."""
-        self.restore_from_path(checkpoint, allow_pickle=True)
+        """Restore from a folder of this sweep, whose pickles are trusted: we wrote them.
+
+        Where that fails Tune gives the trial up, so its former state is not kept for that.
+        """
+        store = open_store(checkpoint)
+        restore_into(self, store, Wishes.of(allow_pickle=True), is_new=True)
         self._lineage = _lineage_of(checkpoint)
 
-    def _whole_state(self, **which: Any) -> StateDict:
+
+class CheckpointableMixin(_InTrial, Checkpointable):
+    """Saves and loads a Trainable's checkpoints as a component tree.
+
+    Name it *before* the Trainable among the bases: both have a ``get_state``. Define ``get_state``
+    and ``set_state``, and leave ``save_checkpoint`` and ``load_checkpoint`` alone. An Algorithm of
+    RLlib's has all of these already: for it there is the `AlgorithmMixin`.
+
+    Attributes:
+        checkpoint_format: ``"pickle"``, or ``"msgpack"`` for checkpoints that any Python opens and
+            that run no code.
+    """
+
+    config: dict[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Trainable's own get_state knows no components: ours must come first.
+        if getattr(cls, "get_state", None) is tune.Trainable.get_state:
+            raise TypeError(f"{cls.__name__}: name CheckpointableMixin before the Trainable")
+        if any(kind.__module__ == "ray.rllib.utils.checkpoints" for kind in cls.__mro__):
+            raise TypeError(f"{cls.__name__}: for RLlib's Algorithms, use AlgorithmMixin")
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the Tune config, of which a Trainable is constructed."""
+        return (self.config,), {}
+
+    def _whole_state(self) -> StateDict:
         counters = {name.lstrip("_"): getattr(self, name, None) for name in _COUNTERS}
-        return {**self.get_state(**which), COUNTERS: counters}
+        return {**self.get_state(), COUNTERS: counters}
 
     def _set_own_state(self, state: StateDict) -> None:
         own = dict(state)
@@ -87,6 +109,19 @@ class CheckpointableTrainable(CheckpointableMixin, tune.Trainable):
 
     Define ``setup``, ``step``, ``get_state`` and ``set_state``; list models and optimizers in
     ``get_checkpointable_components``.
+    """
+
+
+class AlgorithmMixin(_InTrial):
+    """Saves and loads the checkpoints of an Algorithm of RLlib's, within Tune, as our trees.
+
+    They are whole, verified, and on request msgpack without any pickle:
+    ``class PortablePPO(tc.AlgorithmMixin, PPO): checkpoint_format = "msgpack"``. Name it before
+    the Algorithm. A new Algorithm is made of one by ``restore_object(path, PortablePPO)``.
+
+    Attributes:
+        checkpoint_format: ``"pickle"``, or ``"msgpack"`` for checkpoints that any Python opens and
+            that run no code.
     """
 
 
