@@ -24,6 +24,9 @@ from tune_ckpt.rllib.convert import (
 from tune_ckpt.rllib.counters import load_counters
 from tune_ckpt.rllib.info import get_checkpoint_info
 from tune_ckpt.rllib.msgpack import try_import_msgpack
+from tune_ckpt.rllib.restore_algorithm import restore_algorithm
+from tune_ckpt.rllib.restore_module import restore_module
+from tune_ckpt.rllib.restore_policy import restore_policy
 from tune_ckpt.rllib.spaces import load_spaces
 from tune_ckpt.rllib.versions import CheckpointVersion
 from tune_ckpt.rllib.weights import load_weights
@@ -38,5 +41,8 @@ __all__ = [
     "load_counters",
     "load_spaces",
     "load_weights",
+    "restore_algorithm",
+    "restore_module",
+    "restore_policy",
     "try_import_msgpack",
 ]

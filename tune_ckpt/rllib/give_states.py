@@ -11,6 +11,8 @@ from tune_ckpt.rllib.counters import ITERATION, counters_of
 from tune_ckpt.rllib.finding import Part
 from tune_ckpt.rllib.members import Member, Policy
 from tune_ckpt.rllib.plain import fields
+from tune_ckpt.rllib.portable import Carrying
+from tune_ckpt.rllib.reading import read_nested
 from tune_ckpt.rllib.restore_policy import policy_state
 from tune_ckpt.rllib.weights import Weights, weights_of
 
@@ -41,6 +43,7 @@ def give_to_old_stack(
         for name, policy in stored.items()
     }
     states = {name: policy_state(local[name], one, account) for name, one in stored.items()}
+    filters = _filters(algorithm, part, chosen, account)
     account.check()
     for name, state in states.items():
         if not optimizers:
@@ -50,12 +53,42 @@ def give_to_old_stack(
     def give(worker: Any) -> None:
         for name, state in states.items():
             worker.policy_map[name].set_state(state)
+        for name, found in filters.items():
+            worker.filters[name].sync(found)
 
     for group in (algorithm.env_runner_group, algorithm.eval_env_runner_group):
         if group is not None:
             group.foreach_env_runner(give)
     _give_counters(algorithm, part)
     return given
+
+
+def _filters(
+    algorithm: Any, part: Part, chosen: dict[str, Member], account: Account
+) -> dict[str, Any]:
+    """Return the workers' own filters of observations, as before Ray had connectors."""
+    worker = read_nested((fields(part.state) or {}).get("worker"), part.state_path)
+    stored = fields((fields(worker) or {}).get("filters")) or {}
+    made = {}
+    for name in stored.keys() & chosen.keys():
+        mine = algorithm.env_runner.filters[name].copy()
+        if fields(stored[name]) and hasattr(mine, "running_stats"):
+            for kind in ("running_stats", "buffer"):
+                _fill(getattr(mine, kind), (fields(stored[name]) or {})[kind], part)
+            made[name] = mine
+            account.loaded.append(f"filters/{name}")
+        elif fields(stored[name]):
+            account.unexpected.append(f"filters/{name}")
+    return made
+
+
+def _fill(mine: Any, stored: Any, part: Part) -> None:
+    if isinstance(mine, dict | list | tuple):  # one for each part of a composite space
+        items = mine.items() if isinstance(mine, dict) else enumerate(mine)
+        for key, item in items:
+            _fill(item, stored[key], part)
+    else:
+        vars(mine).update(Carrying(part.state_path).state(fields(stored) or {}))
 
 
 def _give_counters(algorithm: Any, part: Part) -> None:
@@ -81,7 +114,7 @@ def give_to_new_stack(
     learner: dict[str, Any] = {"rl_module": {n: {**mine[n], **given[n]} for n in given}}
     if optimizers:
         learner["optimizer"] = _optimizers(part, chosen, account)
-    state = {"learner_group": {"learner": learner}, **_rest(part, account)}
+    state = {"learner_group": {"learner": learner}, **_rest(algorithm, part, account)}
     account.check()
     algorithm.set_state(state)
     return given
@@ -89,7 +122,7 @@ def give_to_new_stack(
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
     learner = _below(part, "learner_group", "learner")
-    stored = fields(learner.state).get("optimizer") if learner is not None else None  # type: ignore[union-attr]
+    stored = {} if learner is None else (fields(learner.state) or {}).get("optimizer")
     found = {
         name: state
         for name, state in (stored or {}).items()
@@ -103,12 +136,12 @@ def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict
     return found
 
 
-def _rest(part: Part, account: Account) -> dict[str, Any]:
+def _rest(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
     """Return the states of connectors, counters and, from the same Ray, metrics."""
     from ray import __version__
 
     state = fields(part.state) or {}
-    rest: dict[str, Any] = {"env_runner": _env_runner(part, account)}
+    rest: dict[str, Any] = {"env_runner": _env_runner(algorithm, part, account)}
     metrics = state.get("metrics_logger")
     if part.metadata.get("ray_version") == __version__ and not holds_opaque(metrics):
         rest["metrics_logger"] = metrics
@@ -118,8 +151,8 @@ def _rest(part: Part, account: Account) -> dict[str, Any]:
     return {**rest, ITERATION: counters[ITERATION]} if ITERATION in counters else rest
 
 
-def _env_runner(part: Part, account: Account) -> dict[str, Any]:
-    runner = part.child("env_runner")
+def _env_runner(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
+    runner, known = part.child("env_runner"), _connectors(algorithm)
     if runner is None:
         return {name: {} for name in _CONNECTORS}
     count = (fields(runner.state) or {}).get(_COUNT)
@@ -127,11 +160,29 @@ def _env_runner(part: Part, account: Account) -> dict[str, Any]:
     for name in _CONNECTORS:
         child = runner.child(name)
         found = {} if child is None else _nested(child)
+        account.unexpected += (
+            f"env_runner/{name}/{part}" for part in found if part not in known[name]
+        )
         if holds_opaque(found):
             account.left_out.append(Fault(f"env_runner/{name}", "its state is no plain data"))
             found = {}
         made[name] = found
     return made
+
+
+def _connectors(algorithm: Any) -> dict[str, set[str]]:
+    """Return the names of the connectors that an Algorithm has."""
+    runner = algorithm.env_runner  # where there is none, the Algorithm has pipelines itself
+    pipelines = {
+        name: getattr(algorithm, name)
+        if runner is None
+        else getattr(runner, f"_{name.removesuffix('_connector')}")
+        for name in _CONNECTORS
+    }
+    return {
+        name: {part for part, _ in pipeline.get_checkpointable_components()} if pipeline else set()
+        for name, pipeline in pipelines.items()
+    }
 
 
 def _nested(part: Part) -> dict[Any, Any]:

@@ -18,6 +18,7 @@ from tune_ckpt.rllib.portable import NOT_SERIALIZABLE
 from tune_ckpt.trust import Trust
 
 _IMPORT_NAME = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)+")
+_RLLIB = "ray.rllib."
 _NOTHING = object()
 
 
@@ -37,11 +38,13 @@ def _plain(value: Any, trust: Trust, steps: tuple[Any, ...], lost: list[Fault]) 
     name = _name(value)
     if name is not None and trust.covers(name):
         return trust.resolved(Reference(_with_colon(name)), "/".join(map(label, steps)))
+    if name is not None and name.startswith(_RLLIB) and steps[-1] == "type":
+        return re.split("[.:]", name)[-1]  # a short name, which RLlib looks up among its own
     if name is not None or isinstance(value, Opaque):
         lost.append(Fault("/".join(map(label, steps)), f"{name or value} was left out"))
         return _NOTHING
     if isinstance(value, dict):
-        return {k: v for k, v in _parts(value.items(), trust, steps, lost)}
+        return dict(_parts(value.items(), trust, steps, lost))
     if isinstance(value, list | tuple | set):
         return type(value)(v for _, v in _parts(enumerate(value), trust, steps, lost))
     return value

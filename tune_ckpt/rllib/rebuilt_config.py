@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from tune_ckpt.classes import name_of_class
 from tune_ckpt.errors import Fault, NotInCheckpointError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.pickle import Opaque
@@ -14,6 +16,7 @@ from tune_ckpt.rllib.finding import Part
 from tune_ckpt.rllib.naming import find_rllib_class
 from tune_ckpt.rllib.plain import fields, plain
 from tune_ckpt.rllib.plain_config import plain_config
+from tune_ckpt.rllib.rebuilt_connectors import env_to_module_connectors
 from tune_ckpt.trust import Trust
 
 _RENAMED = {
@@ -52,12 +55,33 @@ def rebuilt_config(part: Part, is_new_stack: bool, trust: Trust, account: Accoun
     known, unknown = vars(config).keys() - _NOT_TAKEN, told.keys() - vars(config).keys()
     made, lost = plain_config({name: told[name] for name in told if name in known}, trust)
     for name, value in made.items():
-        setattr(config, name, value)
-    account.left_out += [Fault(f"config/{fault.path}", fault.reason) for fault in lost]
+        setattr(config, name, _CHANGED.get(name, _same)(value))
+    if "_env_to_module_connector" not in made:
+        config._env_to_module_connector = env_to_module_connectors(part, trust, account)
+        lost = [fault for fault in lost if fault.path != "_env_to_module_connector"]
+    account.left_out += [
+        Fault(f"config/{fault.path}", fault.reason)
+        for fault in lost
+        if not _is_default(told[fault.path.partition("/")[0]], vars(config))
+    ]
     if unknown - _NOT_TAKEN:
         names = ", ".join(sorted(unknown - _NOT_TAKEN))
         account.left_out.append(Fault("config", f"this Ray does not know of {names}"))
     return config
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# Values that are spelled otherwise today.
+_CHANGED: dict[str, Callable[[Any], Any]] = {"gym_env_vectorize_mode": lambda mode: mode.lower()}
+
+
+def _is_default(value: Any, config: dict[str, Any]) -> bool:
+    """Say whether a class is what the configuration has without it, too."""
+    classes = (item for item in config.values() if isinstance(item, type))
+    return isinstance(value, Reference) and value.name in map(name_of_class, classes)
 
 
 def _told(part: Part) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def restore_policy(
     Only this policy's file is read, wherever it is, and it is not unpickled: RLlib's class is found
     by its name. Weights, optimizers, the state of filters and counters are restored.
 
-    >>> restore_policy("s3://bucket/checkpoint", "pol1").compute_single_action(obs)  # doctest: +SKIP
+    >>> restore_policy("s3://bucket/checkpoint", "pol1").restore_report  # doctest: +SKIP
 
     Args:
         checkpoint: A checkpoint of version 0.1 to 1.1, of an Algorithm or of the Policy itself: a
@@ -141,9 +141,7 @@ def _defaults(cls: type) -> dict[str, Any]:
         return {}
     find_algorithm: Any = get_trainable_cls  # RLlib does not type it
     config = find_algorithm(name).get_default_config()
-    config.api_stack(
-        enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False
-    )
+    config.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
     defaults = config.to_dict()
     return {key: defaults[key] for key in defaults.keys() - {"callbacks", "env"}}
 
@@ -159,7 +157,14 @@ def _known(config: dict[str, Any]) -> dict[str, Any]:
 
 
 # Of no use to a policy alone.
-_OF_WORKERS = ("env", "callbacks", "policies", "policy_mapping_fn", "policies_to_train", "multiagent")
+_OF_WORKERS = (
+    "env",
+    "callbacks",
+    "policies",
+    "policy_mapping_fn",
+    "policies_to_train",
+    "multiagent",
+)
 
 
 def give_state(policy: Any, stored: Policy, name: str, account: Account) -> None:

@@ -58,7 +58,7 @@ def _asking(names: list[str]) -> Callable[[Any], Digests]:
 
         def digest(value: Any) -> str:
             array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
-            return hashlib.blake2b(np.ascontiguousarray(array)).hexdigest()
+            return hashlib.blake2b(np.ascontiguousarray(array).tobytes()).hexdigest()
 
         def weights() -> Any:
             if isinstance(holder, dict):
@@ -67,7 +67,9 @@ def _asking(names: list[str]) -> Callable[[Any], Digests]:
                 return holder.get_weights(names)
             module = holder.module  # a runner that acts for one module has it without its id
             parts = getattr(module, "_rl_modules", dict.fromkeys(names, module))
-            return {name: parts[name].state_dict() for name in names if name in parts}
+            # Runners are not sent what only learners need, such as value functions.
+            part = {"inference_only": not hasattr(holder, "compute_gradients")}
+            return {name: parts[name].get_state(**part) for name in names if name in parts}
 
         held = weights()
         return {
