@@ -117,7 +117,22 @@ def give_to_new_stack(
     state = {"learner_group": {"learner": learner}, **_rest(algorithm, part, account)}
     account.check()
     algorithm.set_state(state)
+    _send_weights(algorithm)
     return given
+
+
+def _send_weights(algorithm: Any) -> None:
+    # RLlib sends them without waiting, and drops what a busy runner does not take.
+    wanted = {"components": "learner/rl_module", "inference_only": True}
+    state = {"rl_module": algorithm.learner_group.get_state(**wanted)["learner"]["rl_module"]}
+
+    def give(runner: Any) -> None:
+        if runner.module is not None:
+            runner.set_state(state)
+
+    for group in (algorithm.env_runner_group, algorithm.eval_env_runner_group):
+        if group is not None:
+            group.foreach_env_runner(give)
 
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
