@@ -23,6 +23,7 @@ from tune_ckpt.rllib.convert import (
 )
 from tune_ckpt.rllib.counters import load_counters
 from tune_ckpt.rllib.info import get_checkpoint_info
+from tune_ckpt.rllib.migrate import Migrated, migrate_to_rl_module
 from tune_ckpt.rllib.msgpack import try_import_msgpack
 from tune_ckpt.rllib.restore_algorithm import restore_algorithm
 from tune_ckpt.rllib.restore_module import restore_module
@@ -34,6 +35,7 @@ from tune_ckpt.rllib.weights import load_weights
 __all__ = [
     "CheckpointVersion",
     "Converted",
+    "Migrated",
     "convert_to_msgpack_checkpoint",
     "convert_to_msgpack_policy_checkpoint",
     "get_checkpoint_info",
@@ -41,6 +43,7 @@ __all__ = [
     "load_counters",
     "load_spaces",
     "load_weights",
+    "migrate_to_rl_module",
     "restore_algorithm",
     "restore_module",
     "restore_policy",

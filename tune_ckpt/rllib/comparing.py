@@ -1,0 +1,69 @@
+"""Whether a policy of the old API stack and an RLModule of the new one give the same outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_ROWS = 16
+
+
+def compare_outputs(policy: Any, module: Any, observations: Any = None) -> dict[str, float]:
+    """Return by output how much the two differ at most.
+
+    Args:
+        policy: The policy.
+        module: The module.
+        observations: A batch of observations, as the model takes them; random ones by default.
+    """
+    import torch
+
+    rows = _random(policy.observation_space) if observations is None else observations
+    batch = torch.as_tensor(np.asarray(rows, np.float32))
+    with torch.no_grad():
+        old, new = _of_policy(policy, batch), _of_module(module, batch)
+    return {name: _difference(old[name], new[name]) for name in old}
+
+
+def _random(space: Any) -> Any:
+    generator = np.random.default_rng(0)
+    low, high = np.maximum(space.low, -1.0), np.minimum(space.high, 1.0)
+    return generator.uniform(low, high, (_ROWS, *space.shape))
+
+
+def _difference(old: Any, new: Any) -> float:
+    if old.shape != new.shape:
+        return float("inf")
+    found = float((old - new).abs().max())
+    return found if np.isfinite(found) else float("inf")
+
+
+def _of_policy(policy: Any, batch: Any) -> dict[str, Any]:
+    import torch
+
+    model = policy.model.eval()
+    states = [torch.as_tensor(state) for state in model.get_initial_state()]
+    states = [state.unsqueeze(0).repeat(len(batch), 1) for state in states]
+    found, *_ = model({"obs": batch, "obs_flat": batch}, states, torch.ones(len(batch)))
+    return {"action_dist_inputs": found, "vf_preds": model.value_function()}
+
+
+def _of_module(module: Any, batch: Any) -> dict[str, Any]:
+    states = module.get_initial_state()
+    rows = {"obs": batch}
+    if states:
+        repeated = {
+            name: _tensor(state).unsqueeze(0).repeat(len(batch), *[1] * state.ndim)
+            for name, state in states.items()
+        }
+        rows = {"obs": batch.unsqueeze(1), "state_in": repeated}
+    inputs = module.eval().forward_inference(rows)["action_dist_inputs"]
+    values = module.compute_values(rows)
+    return {"action_dist_inputs": inputs.reshape(len(batch), -1), "vf_preds": values.reshape(-1)}
+
+
+def _tensor(value: Any) -> Any:
+    import torch
+
+    return torch.as_tensor(value)
