@@ -30,7 +30,8 @@ def env_to_module_connectors(part: Part, trust: Trust, account: Account) -> Call
         trust: Whose classes are taken.
         account: Takes those that are not.
     """
-    made = [found for one in _stored(part) if (found := _recipe(one, part, trust, account))]
+    told = (_recipe(one, part, trust, account) for one in stored_connectors(part))
+    made = [recipe for recipe in told if recipe is not None]
 
     def make(*_: Any, **__: Any) -> list[Any]:
         return [cls(*args, **kwargs) for cls, args, kwargs in made]
@@ -38,7 +39,8 @@ def env_to_module_connectors(part: Part, trust: Trust, account: Account) -> Call
     return make
 
 
-def _stored(part: Part) -> list[Any]:
+def stored_connectors(part: Part) -> list[Any]:
+    """Return class, arguments and keyword arguments of each, as they were read, inertly."""
     runner = part.child("env_runner")
     pipeline = None if runner is None else runner.child("env_to_module_connector")
     told = arguments(pipeline)[1].get("connectors") if pipeline is not None else None

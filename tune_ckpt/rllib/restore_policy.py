@@ -18,7 +18,7 @@ from tune_ckpt.rllib.plain import fields, plain
 from tune_ckpt.rllib.plain_config import plain_config
 from tune_ckpt.rllib.portable import Carrying
 from tune_ckpt.rllib.spaces import ACTIONS, OBSERVATIONS, spaces_of
-from tune_ckpt.rllib.weights import weights_of
+from tune_ckpt.rllib.weights import is_of_module, weights_of
 from tune_ckpt.trust import Trust
 from tune_ckpt.wishes import Strict
 
@@ -82,15 +82,10 @@ def find_policy(stored: Any) -> Policy:
     Raises:
         NotInCheckpointError: It is an RLModule, or a policy with the weights of one.
     """
-    if not isinstance(stored, Policy) or _is_module(stored):
+    if not isinstance(stored, Policy) or is_of_module(stored.weights):
         reason = "it is an RLModule; see restore_module"
         raise NotInCheckpointError(stored.path, "policy of the old API stack", reason)
     return stored
-
-
-def _is_module(stored: Policy) -> bool:
-    weights = stored.weights
-    return isinstance(weights, dict) and any(str(name).startswith("encoder.") for name in weights)
 
 
 def build_policy(
