@@ -120,6 +120,11 @@ class Network(nn.Module):
         filter: What is done to observations first.
     """
 
+    low: torch.Tensor | None
+    high: torch.Tensor
+    scale: torch.Tensor | None
+    log_std: torch.Tensor | None
+
     def __init__(
         self, recipe: Recipe, weights: Weights, actions: Actions, filter: Filter | None = None
     ) -> None:
@@ -156,7 +161,7 @@ class Network(nn.Module):
         if self.value is not None:
             values: torch.Tensor = self.value(features)
             return values + found - found.mean(1, keepdim=True)
-        if isinstance(self.log_std, torch.Tensor):
+        if self.log_std is not None:
             found = torch.cat([found, self.log_std.expand(found.shape[0], -1)], 1)
         if self.recipe.log_std_clip is not None:
             mean, log_std = found.chunk(2, 1)
@@ -172,9 +177,8 @@ class Network(nn.Module):
             return chosen.squeeze(1) if self.actions.is_single else chosen
         mean = inputs.chunk(2, 1)[0]
         mean = mean.tanh() if self.recipe.squashed else mean
-        if isinstance(self.scale, torch.Tensor):
-            mean = self.low + (mean + 1.0) * self.scale
-        if isinstance(self.low, torch.Tensor):
+        if self.low is not None:
+            mean = mean if self.scale is None else self.low + (mean + 1.0) * self.scale
             mean = torch.minimum(torch.maximum(mean, self.low), self.high)
         return mean.reshape(-1, *self.actions.shape)
 

@@ -90,7 +90,7 @@ class Known:
             NotInCheckpointError: It cannot.
         """
         if not is_fine:
-            reason = f"it is a {self.cls} with {what}; pass the module to export_module"
+            reason = f"it is a {self.cls} with {what}; see restore_module for the module itself"
             raise NotInCheckpointError(self.path, "network that this package can build", reason)
 
 
