@@ -16,7 +16,7 @@ def old_policy(kind, observations, actions, model, **config):
     from ray.rllib.models.catalog import MODEL_DEFAULTS
     from ray.tune.registry import get_trainable_cls
 
-    defaults = get_trainable_cls(kind).get_default_config()
+    defaults = get_trainable_cls(kind.upper()).get_default_config()
     defaults.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
     told = {
         **defaults.to_dict(),
@@ -39,3 +39,22 @@ def exported(policy, path):
     """Save a policy as RLlib does, and return the path."""
     policy.export_checkpoint(str(path))
     return path
+
+
+def new_module(kind, observations, actions, model):
+    """Return an RLModule of the new API stack, with random weights."""
+    import torch
+    from ray.tune.registry import get_trainable_cls
+
+    config = get_trainable_cls(kind).get_default_config()
+    config.environment(observation_space=observations, action_space=actions)
+    config.rl_module(model_config=model)
+    spec = config.get_default_rl_module_spec()
+    spec.observation_space, spec.action_space = observations, actions
+    spec.model_config = config.model_config
+    module = spec.build()
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 2)
+    return module

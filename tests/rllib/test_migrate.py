@@ -82,12 +82,15 @@ def test_the_module_is_saved_in_the_newest_layout(tmp_path):
         np.testing.assert_equal(loaded[new].numpy(), weights[old])
 
 
-def test_a_module_of_ones_own_is_filled_by_ones_own_map(tmp_path):
+@pytest.mark.parametrize("choices", [2, 3])
+def test_a_module_of_ones_own_is_filled_by_ones_own_map(tmp_path, choices):
+    from gymnasium.spaces import Discrete
     from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
     from tests.rllib.own_module import ARGUMENTS, Tiny
 
-    policy = old_policy("PPO", ARGUMENTS["observation_space"], CHOICE, {"fcnet_hiddens": [3]})
+    actions = Discrete(choices)
+    policy = old_policy("PPO", ARGUMENTS["observation_space"], actions, {"fcnet_hiddens": [3]})
     path = exported(policy, tmp_path / "p")
     names = {
         f"layers.{number}.{part}": f"{old}._model.0.{part}"
@@ -97,9 +100,15 @@ def test_a_module_of_ones_own_is_filled_by_ones_own_map(tmp_path):
     spec = RLModuleSpec(
         Tiny,
         observation_space=policy.observation_space,
-        action_space=CHOICE,
+        action_space=actions,
         model_config={"hidden": 3},
     )
+    if choices == 2:
+        migrated = migrate_to_rl_module(path, spec, key_map=names, strict="ignore")
+        assert migrated.module.weight == policy.get_weights()[names["layers.0.weight"]].tolist()
+        assert migrated.differences["action_dist_inputs"] > 1e-3  # it has no activation
+        assert "_value_branch._model.0.weight" in migrated.report.unexpected
+        return
     with pytest.raises(RestoreError, match=r"layers\.1\.weight: shape \(3, 3\) in the checkpoint"):
         migrate_to_rl_module(path, spec, key_map=names)
 

@@ -10,7 +10,7 @@ _ROWS = 16
 
 
 def compare_outputs(policy: Any, module: Any, observations: Any = None) -> dict[str, float]:
-    """Return by output how much the two differ at most.
+    """Return how much the two differ at most, by the outputs that both have.
 
     Args:
         policy: The policy.
@@ -23,7 +23,7 @@ def compare_outputs(policy: Any, module: Any, observations: Any = None) -> dict[
     batch = torch.as_tensor(np.asarray(rows, np.float32))
     with torch.no_grad():
         old, new = _of_policy(policy, batch), _of_module(module, batch)
-    return {name: _difference(old[name], new[name]) for name in old}
+    return {name: _difference(old[name], new[name]) for name in old if name in new}
 
 
 def _random(space: Any) -> Any:
@@ -53,17 +53,18 @@ def _of_module(module: Any, batch: Any) -> dict[str, Any]:
     states = module.get_initial_state()
     rows = {"obs": batch}
     if states:
-        repeated = {
-            name: _tensor(state).unsqueeze(0).repeat(len(batch), *[1] * state.ndim)
-            for name, state in states.items()
-        }
-        rows = {"obs": batch.unsqueeze(1), "state_in": repeated}
-    inputs = module.eval().forward_inference(rows)["action_dist_inputs"]
-    values = module.compute_values(rows)
-    return {"action_dist_inputs": inputs.reshape(len(batch), -1), "vf_preds": values.reshape(-1)}
+        rows = {"obs": batch.unsqueeze(1), "state_in": _repeated(states, len(batch))}
+    found = module.eval().forward_inference(rows)
+    outputs = {name: found[name] for name in ("action_dist_inputs",) if name in found}
+    made = {name: value.reshape(len(batch), -1) for name, value in outputs.items()}
+    if hasattr(module, "compute_values"):
+        made["vf_preds"] = module.compute_values(rows).reshape(-1)
+    return made
 
 
-def _tensor(value: Any) -> Any:
+def _repeated(states: Any, times: int) -> Any:
     import torch
 
-    return torch.as_tensor(value)
+    if isinstance(states, dict):  # an actor's and a critic's
+        return {name: _repeated(state, times) for name, state in states.items()}
+    return torch.as_tensor(states).unsqueeze(0).repeat(times, *[1] * states.ndim)

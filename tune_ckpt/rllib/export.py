@@ -154,7 +154,8 @@ def _program(inference: Inference) -> Any:
 
     network = inference.network()
     inputs, shapes = _example(inference, network), _any_batch(network)
-    with torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of how torch's own LSTM keeps its weights
         return torch.export.export(network, inputs, dynamic_shapes=shapes)
 
 

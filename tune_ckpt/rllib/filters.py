@@ -16,7 +16,7 @@ from tune_ckpt.rllib.portable import Carrying
 from tune_ckpt.rllib.reading import read_nested
 from tune_ckpt.rllib.spaces import decoded_array
 
-_SMALL = 1e-8  # RLlib's, so that nothing is divided by zero
+_SMALL = 1e-6  # RLlib's, so that nothing is divided by zero
 
 
 @dataclass(frozen=True)

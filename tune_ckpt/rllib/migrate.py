@@ -41,8 +41,9 @@ class Migrated:
 
     @property
     def equal(self) -> bool:
-        """Whether all outputs are the same, to within the tolerance."""
-        return all(difference <= self.tolerance for difference in self.differences.values())
+        """Whether all outputs that both have are the same, to within the tolerance."""
+        found = self.differences.values()
+        return bool(found) and all(difference <= self.tolerance for difference in found)
 
 
 def migrate_to_rl_module(

@@ -144,12 +144,16 @@ def _old_layers(
             known.path,
         )
     else:
-        has_own = bool(model.get("fcnet_hiddens"))
-        activation = model.get("fcnet_activation" if has_own else "post_fcnet_activation")
+        is_after = bool(model.get("post_fcnet_hiddens")) and not model.get("fcnet_hiddens")
+        activation = model.get(*_AFTER if is_after else _BEFORE)
         pattern = rf"{start}_hidden_layers\.(\d+)\._model\.0"
         trunk = dense_layers(weights, pattern, activation, activation)
     names = (name for name in weights if re.fullmatch(rf"{start}{head}\._model\.\d\.weight", name))
     return trunk, tuple(Layer("dense", name.removesuffix(".weight")) for name in names)
+
+
+# Where RLlib's old models have the activation's name, and the default.
+_BEFORE, _AFTER = ("fcnet_activation", "tanh"), ("post_fcnet_activation", "relu")
 
 
 def _old_actor(known: Known) -> Recipe:
@@ -222,19 +226,18 @@ def _new_head(known: Known, prefix: str) -> Layers:
     return dense_layers(known.weights, rf"{prefix}\.net\.mlp\.(\d+)", activation, None)
 
 
-def _actor_of(encoders: tuple[str, ...], head: str, *, squashed: bool = False) -> Make:
+def _actor_of(family: str, encoders: tuple[str, ...], head: str) -> Make:
     def make(known: Known) -> Recipe:
         named = (prefix for prefix in encoders if any(layers_below(f"{prefix}.", known.weights)))
         trunk, lstm = _new_layers(known, next(named, encoders[0]))
         log_std, clip = f"{head}.log_std", known.weights.get(f"{head}.log_std_clip_param_const")
         return Recipe(
-            "sac" if squashed else "actor",
+            family,
             trunk,
             _new_head(known, head),
             lstm=lstm,
             log_std=log_std if log_std in known.weights else "",
             log_std_clip=float(clip[0]) if clip is not None and known.is_continuous else None,
-            squashed=squashed and known.is_continuous,
         )
 
     return make
@@ -258,7 +261,9 @@ def _of_modules(*names: str) -> list[str]:
 register_family(_old_actor, *(f"{name}TorchPolicy" for name in _OLD_ACTORS))
 register_family(_old_q, "DQNTorchPolicy", "SimpleQTorchPolicy")
 register_family(_old_sac, "SACTorchPolicy", "CQLTorchPolicy")
-register_family(_actor_of(_SHARED_OR_NOT, "pi"), *_of_modules(*_NEW_ACTORS))
-register_family(_actor_of(("_encoder",), "_pi_head"), *_of_modules("BC"))
+register_family(_actor_of("actor", _SHARED_OR_NOT, "pi"), *_of_modules(*_NEW_ACTORS))
+register_family(_actor_of("actor", ("_encoder",), "_pi_head"), *_of_modules("BC"))
 register_family(_new_q, *_of_modules("DQN", "DQNRainbow"))
-register_family(_actor_of(("pi_encoder",), "pi", squashed=True), *_of_modules("SAC", "CQL"))
+# The new stack's distribution does not squash the mean when it acts without exploration: neither
+# does this, or actions would be others than in RLlib.
+register_family(_actor_of("sac", ("pi_encoder",), "pi"), *_of_modules("SAC", "CQL"))
