@@ -127,7 +127,8 @@ def _example(inference: Inference, network: Any) -> tuple[Any, ...]:
     import torch
 
     rows = torch.from_numpy(sample(inference.observation_space, 2).astype(np.float32))
-    return (rows, *[torch.zeros(2, network.state_size)] * (2 if network.state_size else 0))
+    states = [torch.zeros(2, network.state_size) for _ in range(2)]  # torch tells them by identity
+    return (rows, *states) if network.state_size else (rows,)
 
 
 def _torchscript(inference: Inference, folder: Path) -> Path:

@@ -46,7 +46,8 @@ class Inference:
         """Return the network of torch."""
         from tune_ckpt.rllib.networks import Network
 
-        return Network(self.recipe, self.weights, self.actions, self.filter).eval()
+        network = Network(self.recipe, self.weights, self.actions, self.filter)
+        return network.eval().requires_grad_(False)
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data and arrays."""
