@@ -104,7 +104,18 @@ def _loaded_by(statement):
     return set(run.stdout.split())
 
 
-HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich", "typer"}
+HEAVY = {
+    "ray",
+    "torch",
+    "gymnasium",
+    "onnx",
+    "pandas",
+    "pyarrow",
+    "cloudpickle",
+    "ml_dtypes",
+    "rich",
+    "typer",
+}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,7 @@ HEAVY = {"ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes", "rich"
         "from tune_ckpt import load_state, save_state, verify, check, Checkpointable",
         "from tune_ckpt import describe, diff",
         "from tune_ckpt.rllib import load_weights, convert_to_msgpack_checkpoint",
+        "from tune_ckpt.rllib import restore_algorithm, migrate_to_rl_module, export_model",
         "from tune_ckpt import ActorGroup, save, restore",
         "from tune_ckpt import best_checkpoint, rank_checkpoints",
     ],
