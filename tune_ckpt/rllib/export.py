@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from tune_ckpt.errors import InvalidArgumentError, MissingDependencyError
-from tune_ckpt.rllib.inference import Inference, read_inference
-from tune_ckpt.rllib.inference_bundle import sample
+from tune_ckpt.rllib.inference import Inference, read_inference, sample
 
 _METADATA = "metadata.json"
 _OUTPUTS = ("action_dist_inputs", "actions", "state_out_h", "state_out_c")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.rllib.finding import ALGORITHM, Part
 from tune_ckpt.rllib.members import Member, Policy
 from tune_ckpt.rllib.plain import fields
@@ -94,7 +96,7 @@ def _of_policy(part: Part, policy: Any, name: str) -> Iterator[Filter | str]:
     for kind, told in connectors[1] if connectors else ():
         if kind == _OLD_FILTER:
             found = True
-            yield _made(Carrying(part.path).state(told), "the filter of a composite observation")
+            yield _made(Carrying(part.path).state(told), part.path)
         elif kind not in _OLD_CONNECTORS:
             yield f"the connector {kind}"
     if not found and part.type == ALGORITHM:
@@ -107,11 +109,17 @@ def _of_worker(part: Part, name: str) -> Iterator[Filter | str]:
     if stored:
         stats = fields(stored.get("running_stats"))
         told = Carrying(part.path).state({**stored, "running_stats": stats, "buffer": None})
-        yield _made(told, "the filter of a composite observation")
+        yield _made(told, part.path)
 
 
-def _made(state: Any, otherwise: str) -> Filter | str:
-    return Filter.of(state) or otherwise
+def _made(state: Any, path: str) -> Filter | str:
+    try:
+        return Filter.of(state) or "the filter of a composite observation"
+    except _MALFORMED as error:
+        raise CorruptDataError(path, f"it holds a malformed filter ({error!r})") from error
+
+
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError, zlib.error, EOFError)
 
 
 # ------------------------------------------------------------------------------ the new API stack
@@ -131,14 +139,14 @@ def _of_module(part: Part, name: str) -> Iterator[Filter | str]:
             if not f"{cls.module}.".startswith(_OWN):
                 yield f"the connector {cls.module}:{cls.name}"
         elif short in stored:
-            yield from _of_agents(fields(stored[short].state) or {}, name)
+            yield from _of_agents(fields(stored[short].state) or {}, name, part.path)
 
 
-def _of_agents(states: dict[Any, Any], name: str) -> Iterator[Filter | str]:
+def _of_agents(states: dict[Any, Any], name: str, path: str) -> Iterator[Filter | str]:
     # The filter is by agent; which agent a module acts for, only a function knows.
     state = states.get(name) or (next(iter(states.values())) if len(states) == 1 else None)
     if state is None:
         agents = ", ".join(map(str, states))
         yield f"the filters of the agents {agents}, of which nothing tells which one is meant"
     else:
-        yield _made(state, "the filter of a composite observation")
+        yield _made(state, path)

@@ -13,7 +13,7 @@ from tune_ckpt.rllib.members import Member, Policy
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.portable import Carrying
 from tune_ckpt.rllib.reading import read_nested
-from tune_ckpt.rllib.restore_policy import policy_state
+from tune_ckpt.rllib.restore_policy import policy_state, take_state
 from tune_ckpt.rllib.weights import Weights, weights_of
 
 Given = dict[str, Weights]
@@ -49,6 +49,7 @@ def give_to_old_stack(
         if not optimizers:
             state.pop("_optimizer_variables", None)
         state["weights"] = given[name]
+        take_state(local[name], state, name, stored[name])
 
     def give(worker: Any) -> None:
         for name, state in states.items():

@@ -7,8 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from tune_ckpt.errors import NotInCheckpointError
-from tune_ckpt.rllib.spaces import Space
+from tune_ckpt.errors import CorruptDataError, NotInCheckpointError
+from tune_ckpt.rllib.members import Member
+from tune_ckpt.rllib.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
+
+
+def make_spaces(member: Member) -> tuple[Any, Any]:
+    """Return the Gymnasium spaces of a policy's or module's observations and actions.
+
+    Raises:
+        NotInCheckpointError: One is not told, or of a kind that Gymnasium does not have.
+        CorruptDataError: They are damaged.
+    """
+    spaces = spaces_of(member)
+    observations, actions = spaces[OBSERVATIONS], spaces[ACTIONS]
+    if observations is None or actions is None:
+        raise NotInCheckpointError(member.path, "spaces", "only one of the two is told")
+    return make_space(observations, member.path), make_space(actions, member.path)
 
 
 def make_space(space: Space, file: str) -> Any:
@@ -20,11 +35,15 @@ def make_space(space: Space, file: str) -> Any:
 
     Raises:
         NotInCheckpointError: It is of a kind that Gymnasium does not have.
+        CorruptDataError: It is damaged.
     """
     make = _KINDS.get(space["space"])
     if make is None:
         raise NotInCheckpointError(file, "space of Gymnasium's", f"it is a {space['space']!r}")
-    made = make(space, file)
+    try:
+        made = make(space, file)
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        raise CorruptDataError(file, f"it holds a malformed space ({error!r})") from error
     if "original_space" in space:
         made.original_space = make_space(space["original_space"], file)
     return made

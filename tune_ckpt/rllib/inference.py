@@ -6,6 +6,9 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from tune_ckpt.errors import CorruptDataError, NotInCheckpointError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.actions import Actions
@@ -43,10 +46,19 @@ class Inference:
     source: dict[str, Any]
 
     def network(self) -> Any:
-        """Return the network of torch."""
+        """Return the network of torch.
+
+        Raises:
+            CorruptDataError: Its weights do not fit together.
+        """
         from tune_ckpt.rllib.networks import Network
 
-        network = Network(self.recipe, self.weights, self.actions, self.filter)
+        try:
+            network = Network(self.recipe, self.weights, self.actions, self.filter)
+            network.check(sample(self.observation_space, 2))
+        except (KeyError, IndexError, RuntimeError, ValueError, TypeError) as error:
+            reason = f"its weights do not fit together ({error!r})"
+            raise CorruptDataError(self.source["checkpoint"], reason) from error
         return network.eval().requires_grad_(False)
 
     def plain(self) -> dict[str, Any]:
@@ -139,7 +151,7 @@ def _name(member: Member, part: Part) -> str:
 def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
     spaces = spaces_of(member)
     observations, actions = spaces[OBSERVATIONS], spaces[ACTIONS]
-    if observations is None or actions is None or "shape" not in observations:
+    if observations is None or actions is None or not observations.keys() >= _BOX:
         reason = "its observations are no arrays of one shape; restore the module instead"
         raise NotInCheckpointError(member.path, "network that this package can build", reason)
     spec, weights, cls = member.spec, weights_of(member), _class_name(member)
@@ -155,6 +167,9 @@ def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
     return Known(member.path, cls, weights, model, observations, actions, config)
 
 
+_BOX = {"low", "high", "shape", "dtype"}
+
+
 def _model(spec: dict[Any, Any], path: str) -> Any:
     stored = spec.get("model_config", spec.get("model_config_dict"))
     return plain(fields(stored) or {}, path)
@@ -167,3 +182,17 @@ def _class_name(member: Member) -> str:
         named = member.part.folder.cls
     name = named.name if isinstance(named, Reference) else str(named or "")
     return re.split("[.:]", name)[-1]
+
+
+def sample(space: Space, rows: int) -> npt.NDArray[Any]:
+    """Return random observations of a space, always the same ones."""
+    shape, generator = tuple(space["shape"]), np.random.default_rng(0)
+    low, high = (
+        np.nan_to_num(np.broadcast_to(space[name], shape).astype(float), posinf=1, neginf=-1)
+        for name in ("low", "high")
+    )
+    low, high = np.where(np.abs(low) > _LARGE, -1, low), np.where(np.abs(high) > _LARGE, 1, high)
+    return generator.uniform(low, high, (rows, *shape)).astype(space["dtype"])
+
+
+_LARGE = 1e6  # such bounds stand for none

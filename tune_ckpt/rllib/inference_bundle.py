@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_ckpt.errors import CorruptDataError, InvalidArgumentError, SelfTestError
-from tune_ckpt.rllib.inference import Inference, read_inference
+from tune_ckpt.rllib.inference import Inference, read_inference, sample
 from tune_ckpt.rllib.spaces import Space
 from tune_ckpt.selftests import differences
 from tune_ckpt.states import load_state, save_state
@@ -57,7 +57,7 @@ def export_bundle(
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
     """
     inference = read_inference(checkpoint, policy_id, filesystem, config)
-    rows = sample(inference.observation_space) if observations is None else observations
+    rows = sample(inference.observation_space, _ROWS) if observations is None else observations
     bundle = InferenceBundle(inference, np.asarray(rows))
     told = {"format": _FORMAT, **inference.plain(), "observations": bundle.observations}
     state = {**told, "selftest": bundle.selftest()}
@@ -169,17 +169,3 @@ class InferenceBundle:
         given = [] if not self.network.state_size else states if has_states else [zeros, zeros]
         with torch.no_grad():
             return self.network(batch, *given)
-
-
-def sample(space: Space, rows: int = _ROWS) -> Array:
-    """Return random observations of a space, always the same ones."""
-    shape, generator = tuple(space["shape"]), np.random.default_rng(0)
-    low, high = (
-        np.nan_to_num(np.broadcast_to(space[name], shape).astype(float), posinf=1, neginf=-1)
-        for name in ("low", "high")
-    )
-    low, high = np.where(np.abs(low) > _LARGE, -1, low), np.where(np.abs(high) > _LARGE, 1, high)
-    return generator.uniform(low, high, (rows, *shape)).astype(space["dtype"])
-
-
-_LARGE = 1e6

@@ -139,6 +139,16 @@ class Network(nn.Module):
             array = constants.get(name)
             self.register_buffer(name, None if array is None else _tensor(array))
 
+    def check(self, observations: Any) -> None:
+        """Check that weights fit each other and the observations.
+
+        Raises:
+            RuntimeError, IndexError: They do not.
+        """
+        states = [torch.zeros(len(observations), self.state_size) for _ in range(2)]
+        with torch.no_grad():
+            self(torch.as_tensor(observations), *(states if self.lstm is not None else ()))
+
     @property
     def state_size(self) -> int:
         """The size of each of the LSTM's two states; 0 without one."""

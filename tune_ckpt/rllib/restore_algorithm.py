@@ -11,12 +11,11 @@ from tune_ckpt.errors import InvalidArgumentError, NotInCheckpointError, Restore
 from tune_ckpt.rllib.accounting import Account
 from tune_ckpt.rllib.finding import ALGORITHM, Part, find
 from tune_ckpt.rllib.give_states import give_to_new_stack, give_to_old_stack
-from tune_ckpt.rllib.gym_spaces import make_space
+from tune_ckpt.rllib.gym_spaces import make_spaces
 from tune_ckpt.rllib.members import Member, Module, members, module_of, only
 from tune_ckpt.rllib.rebuilt_config import rebuilt_config, unpickled_config
 from tune_ckpt.rllib.restore_module import module_spec
 from tune_ckpt.rllib.same_weights import differing_workers
-from tune_ckpt.rllib.spaces import ACTIONS, OBSERVATIONS, spaces_of
 from tune_ckpt.trust import Trust
 from tune_ckpt.wishes import Strict
 
@@ -143,9 +142,7 @@ def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
     make_spec: Any = PolicySpec  # RLlib does not type it
     specs = {}
     for name, stored in chosen.members.items():
-        spaces = spaces_of(stored)
-        made = [make_space(spaces[n] or {}, stored.path) for n in (OBSERVATIONS, ACTIONS)]
-        specs[name] = make_spec(None, *made)
+        specs[name] = make_spec(None, *make_spaces(stored))
     config.multi_agent(policies=specs)
     modules = {name: one for name, one in chosen.members.items() if isinstance(one, Module)}
     if modules and config._rl_module_spec is None:

@@ -11,11 +11,11 @@ from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.accounting import Account
 from tune_ckpt.rllib.finding import MODULE, Part, find
-from tune_ckpt.rllib.gym_spaces import make_space
+from tune_ckpt.rllib.gym_spaces import make_spaces
 from tune_ckpt.rllib.members import Module, modules, only
 from tune_ckpt.rllib.naming import find_rllib_class
 from tune_ckpt.rllib.plain import plain
-from tune_ckpt.rllib.spaces import ACTIONS, OBSERVATIONS, spaces_of
+from tune_ckpt.rllib.spaces import ACTIONS, OBSERVATIONS
 from tune_ckpt.rllib.weights import weights_of
 from tune_ckpt.trust import Trust, check_resolved
 from tune_ckpt.wishes import Strict
@@ -123,7 +123,7 @@ def _arguments(stored: Module, trust: Trust, given: set[str]) -> dict[str, Any]:
     from ray.rllib.core.models.catalog import Catalog
 
     path = stored.part.path
-    told = {name: make_space(space, path) for name, space in spaces_of(stored).items() if space}
+    told = dict(zip((OBSERVATIONS, ACTIONS), make_spaces(stored), strict=True))
     spec = {name: value for name, value in stored.spec.items() if name not in _REPLACED}
     config = stored.spec.get("model_config", stored.spec.get("model_config_dict"))
     spec = plain({**spec, "model_config": config}, path)

@@ -6,18 +6,23 @@ from collections.abc import Collection
 from typing import Any
 
 from tune_ckpt.classes import name_of_class
-from tune_ckpt.errors import ConstructorError, Fault, InvalidArgumentError, NotInCheckpointError
+from tune_ckpt.errors import (
+    ConstructorError,
+    Fault,
+    InvalidArgumentError,
+    NotInCheckpointError,
+    StateRefusedError,
+)
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.accounting import Account
 from tune_ckpt.rllib.finding import Part, find
-from tune_ckpt.rllib.gym_spaces import make_space
+from tune_ckpt.rllib.gym_spaces import make_spaces
 from tune_ckpt.rllib.members import Policy, only
 from tune_ckpt.rllib.naming import find_rllib_class
 from tune_ckpt.rllib.plain import fields, plain
 from tune_ckpt.rllib.plain_config import plain_config
 from tune_ckpt.rllib.portable import Carrying
-from tune_ckpt.rllib.spaces import ACTIONS, OBSERVATIONS, spaces_of
 from tune_ckpt.rllib.weights import is_of_module, weights_of
 from tune_ckpt.trust import Trust
 from tune_ckpt.wishes import Strict
@@ -62,6 +67,7 @@ def restore_policy(
         InvalidArgumentError: There are several, or it is one of TensorFlow's.
         ClassNotFoundError: Its class is neither RLlib's, imported, nor trusted.
         RestoreError: The weights do not fit.
+        StateRefusedError: RLlib's own code does not take the rest of the state.
         CorruptDataError, CorruptCheckpointError: It is damaged.
     """
     part = find(checkpoint, filesystem)
@@ -100,15 +106,14 @@ def build_policy(
         config: Entries of the configuration, instead of those that are stored.
     """
     cls = _find_class(stored, trust)
-    spaces = spaces_of(stored)
-    made = [make_space(spaces[n] or {}, stored.path) for n in (OBSERVATIONS, ACTIONS)]
+    spaces = make_spaces(stored)
     told, lost = plain_config(plain(fields(stored.spec.get("config")) or {}, stored.path), trust)
     account.left_out += lost
     told = {**_defaults(cls), **_known({**told, **(config or {})})}
     if str(told.get("framework", "torch")) != "torch":
         raise InvalidArgumentError("framework", told["framework"], ("torch",))
     try:
-        return cls(*made, told)
+        return cls(*spaces, told)
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
         raise ConstructorError(stored.path, name_of_class(cls), repr(error)) from error
 
@@ -173,7 +178,19 @@ def give_state(policy: Any, stored: Policy, name: str, account: Account) -> None
     """
     weights = account.fit(name, policy.model.state_dict(), weights_of(stored))
     account.check()
-    policy.set_state({**policy_state(policy, stored, account), "weights": weights})
+    take_state(policy, {**policy_state(policy, stored, account), "weights": weights}, name, stored)
+
+
+def take_state(policy: Any, state: dict[str, Any], name: str, stored: Policy) -> None:
+    """Give a policy its state.
+
+    Raises:
+        StateRefusedError: RLlib's code raised an error.
+    """
+    try:
+        policy.set_state(state)
+    except Exception as error:
+        raise StateRefusedError(stored.path, name, repr(error), ()) from error
 
 
 def policy_state(policy: Any, stored: Policy, account: Account) -> dict[str, Any]:
