@@ -41,7 +41,8 @@ def restore_policy(
     """Return one policy of the old API stack, built anew from plain data, with its state.
 
     Only this policy's file is read, wherever it is, and it is not unpickled: RLlib's class is found
-    by its name. Weights, optimizers, the state of filters and counters are restored.
+    by its name. Weights, optimizers, counters and the connectors' filters are restored. (Filters of
+    observations that are the workers', and no connectors, come with `restore_algorithm`.)
 
     >>> restore_policy("s3://bucket/checkpoint", "pol1").restore_report  # doctest: +SKIP
 
