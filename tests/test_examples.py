@@ -19,3 +19,28 @@ def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray()
     reported, again = re.findall(r"accuracy, \w+ \w+ +│ ([0-9.]+)", run.stdout)
     assert reported == again
     assert float(reported) > 0.9
+
+
+def _printed(name, *options):
+    command = [sys.executable, str(EXAMPLES / name), *options]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+@pytest.mark.slow
+def test_ppos_best_checkpoint_plays_the_same_episode_without_ray():
+    printed = _printed("rllib_ppo_sweep.py")
+    assert "PPO of Ray" in printed
+    (earned,) = re.findall(r"by the RLModule +│ ([0-9]+)", printed)
+    (again,) = re.findall(r"without Ray +│ ([0-9]+)", printed)
+    assert earned == again
+    assert int(earned) > 0
+
+
+@pytest.mark.slow
+def test_an_old_checkpoint_is_rescued():
+    printed = _printed("rescue_old_checkpoint.py")
+    assert "Ray 2.3.1, version 1.0" in printed
+    assert "No module named" in printed  # what today's Ray says
+    assert re.search(r"action_dist_inputs +│ differ by 0 at most", printed)

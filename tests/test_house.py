@@ -116,7 +116,7 @@ def _loaded_by(statement):
 
 
 HEAVY = {
-    *("ray", "torch", "pandas", "pyarrow", "cloudpickle", "ml_dtypes"),
+    *("ray", "torch", "gymnasium", "onnx", "pandas", "pyarrow", "cloudpickle", "ml_dtypes"),
     *("rich", "typer", "matplotlib"),
 }
 
@@ -128,6 +128,7 @@ HEAVY = {
         "from tune_ckpt import load_state, save_state, verify, check, Checkpointable",
         "from tune_ckpt import describe, diff",
         "from tune_ckpt.rllib import load_weights, convert_to_msgpack_checkpoint",
+        "from tune_ckpt.rllib import restore_algorithm, migrate_to_rl_module, export_model",
         "from tune_ckpt import ActorGroup, save, restore",
         "from tune_ckpt import best_checkpoint, rank_checkpoints",
         "from tune_ckpt import convert_checkpoint, plot, scan",

@@ -231,6 +231,8 @@ class RestoreReport:
         missing: What the object has (or the caller asked for) and the checkpoint has not.
         unexpected: What the checkpoint has and the object has not.
         mismatched: What both have, but of another shape, dtype or class.
+        left_out: What was not taken from the checkpoint on purpose, such as code that is not
+            trusted; the object has its own instead.
     """
 
     path: str
@@ -238,6 +240,7 @@ class RestoreReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[Fault, ...] = ()
+    left_out: tuple[Fault, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -22,8 +22,15 @@ from tune_ckpt.rllib.convert import (
     convert_to_msgpack_policy_checkpoint,
 )
 from tune_ckpt.rllib.counters import load_counters
+from tune_ckpt.rllib.export import Exported, export_model
+from tune_ckpt.rllib.inference_bundle import InferenceBundle, export_bundle, load_bundle
 from tune_ckpt.rllib.info import get_checkpoint_info
+from tune_ckpt.rllib.migrate import Migrated, migrate_to_rl_module
 from tune_ckpt.rllib.msgpack import try_import_msgpack
+from tune_ckpt.rllib.recipes import Known, Recipe, register_family
+from tune_ckpt.rllib.restore_algorithm import restore_algorithm
+from tune_ckpt.rllib.restore_module import restore_module
+from tune_ckpt.rllib.restore_policy import restore_policy
 from tune_ckpt.rllib.spaces import load_spaces
 from tune_ckpt.rllib.versions import CheckpointVersion
 from tune_ckpt.rllib.weights import load_weights
@@ -31,12 +38,25 @@ from tune_ckpt.rllib.weights import load_weights
 __all__ = [
     "CheckpointVersion",
     "Converted",
+    "Exported",
+    "InferenceBundle",
+    "Known",
+    "Migrated",
+    "Recipe",
     "convert_to_msgpack_checkpoint",
     "convert_to_msgpack_policy_checkpoint",
+    "export_bundle",
+    "export_model",
     "get_checkpoint_info",
+    "load_bundle",
     "load_config",
     "load_counters",
     "load_spaces",
     "load_weights",
+    "migrate_to_rl_module",
+    "register_family",
+    "restore_algorithm",
+    "restore_module",
+    "restore_policy",
     "try_import_msgpack",
 ]

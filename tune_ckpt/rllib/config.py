@@ -40,7 +40,7 @@ def config_of(part: Part) -> dict[str, Any]:
     Raises:
         NotInCheckpointError: It has none.
     """
-    found = fields(_stored(part))
+    found = fields(stored_config(part))
     if not found:
         reason = f"nothing tells how this {part.type} was configured"
         if part.is_first_generation:
@@ -50,7 +50,8 @@ def config_of(part: Part) -> dict[str, Any]:
     return config
 
 
-def _stored(part: Part) -> Any:
+def stored_config(part: Part) -> Any:
+    """Return the configuration of one part of a checkpoint as it was read, inertly."""
     if part.type == MODULE:
         return Module(part).spec
     state = fields(part.state) or {}

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Protocol
 
-from tune_ckpt.errors import ComponentNotFoundError, CorruptDataError, NotInCheckpointError
+from tune_ckpt.errors import (
+    ComponentNotFoundError,
+    CorruptDataError,
+    InvalidArgumentError,
+    NotInCheckpointError,
+)
 from tune_ckpt.rllib.finding import ALGORITHM, MODULE, MODULES, POLICIES, POLICY, Part, find
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.reading import read_nested
@@ -43,11 +48,13 @@ class Policy:
         path: The file that its state is in.
         read: Returns the state.
         told: What the Algorithm's state tells of it.
+        part: Its folder; None where it is in the Algorithm's one file.
     """
 
     path: str
     read: Callable[[], Any]
     told: Any = None
+    part: Part | None = None
 
     @cached_property
     def state(self) -> dict[Any, Any]:
@@ -118,7 +125,7 @@ def arguments(part: Part) -> tuple[tuple[Any, ...], dict[Any, Any]]:
 def members(part: Part) -> dict[str, Member]:
     """Return the policies or modules in a part of a checkpoint, by their ids."""
     if part.type == POLICY:
-        return {part.name: Policy(part.state_path, lambda: part.state)}
+        return {part.name: Policy(part.state_path, lambda: part.state, part=part)}
     if part.type == MODULE:
         return {part.name: Module(part)}
     if part.type in (POLICIES, MODULES):
@@ -130,6 +137,77 @@ def members(part: Part) -> dict[str, Member]:
         if found:
             return found
     return _in_one_file(part) if part.type == ALGORITHM else {}
+
+
+def member(part: Part, name: str) -> Member:
+    """Return one policy or module by its id; nothing of the others is opened.
+
+    Raises:
+        ComponentNotFoundError: There is none of that id.
+    """
+    found = _member(part, name, _WAYS) or members(part).get(name)
+    if found is None:
+        raise ComponentNotFoundError(part.path, name, tuple(members(part)))
+    return found
+
+
+def _member(part: Part, name: str, ways: tuple[str, ...]) -> Member | None:
+    if part.type in (POLICIES, MODULES):
+        child = part.child(name)
+        return None if child is None else members(child).get(name)
+    below = (child for way in ways if (child := part.child(way)) is not None)
+    return next((found for child in below if (found := _member(child, name, ways))), None)
+
+
+def only(part: Part, name: str | None, argument: str) -> Member:
+    """Return the policy or module of an id, or the only one where no id is given.
+
+    Args:
+        part: The checkpoint, or a part of it.
+        name: The id.
+        argument: What the caller's argument for it is called.
+
+    Raises:
+        ComponentNotFoundError: There is none of that id.
+        InvalidArgumentError: No id is given, and there are several.
+        NotInCheckpointError: There are none at all.
+    """
+    if name is not None and part.type not in (POLICY, MODULE):
+        return member(part, name)  # a part that is one itself may be in a folder of any name
+    found = members(part)
+    if not found:
+        reason = f"this {part.type} has neither policies nor modules; pass the whole checkpoint"
+        raise NotInCheckpointError(part.path, "policies", reason)
+    if len(found) > 1:
+        raise InvalidArgumentError(argument, None, tuple(found))
+    return next(iter(found.values()))
+
+
+def modules(part: Part) -> Part:
+    """Return the nearest part below that has RLModules, or is one.
+
+    Raises:
+        NotInCheckpointError: There is none.
+    """
+    found = _modules(part)
+    if found is None:
+        reason = "policies of the old API stack are no modules; see migrate_to_rl_module"
+        raise NotInCheckpointError(part.path, "RLModule", reason)
+    return found
+
+
+def module_of(part: Part, name: str, found: Member) -> Member:
+    """Return the module whose weights a policy has, as in 1.2; any other member as it is."""
+    if not isinstance(found, Policy) or _modules(part) is None:
+        return found
+    return _member(modules(part), name, _WAYS) or found
+
+
+def _modules(part: Part) -> Part | None:
+    if part.type in (MODULE, MODULES):
+        return part
+    below = (child for way in _WAYS[1:] if (child := part.child(way)) is not None)
+    return next((found for child in below if (found := _modules(child))), None)
 
 
 def _in_one_file(part: Part) -> dict[str, Member]:
@@ -172,13 +250,13 @@ def of_each(
         NotInCheckpointError: There are none at all.
     """
     part = find(checkpoint, filesystem)
+    if policy_id is not None and (one := _member(part, policy_id, _WAYS)):
+        return take(one)
     found = members(part)
     if not found:
         reason = f"this {part.type} has neither policies nor modules; pass the whole checkpoint"
         raise NotInCheckpointError(part.path, wanted, reason)
     if policy_id is not None:
-        if policy_id not in found:
-            raise ComponentNotFoundError(part.path, policy_id, tuple(found))
-        return take(found[policy_id])
+        return take(member(part, policy_id))
     taken = {name: take(member) for name, member in found.items()}
     return next(iter(taken.values())) if len(taken) == 1 else taken

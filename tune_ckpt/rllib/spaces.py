@@ -106,7 +106,8 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _array(value: Any) -> Any:
+def decoded_array(value: Any) -> Any:
+    """Return an array from the text that RLlib makes of one; any other value as it is."""
     if not isinstance(value, str):
         return value
     data = zlib.decompress(base64.b64decode(value))
@@ -120,10 +121,10 @@ def _spaces(value: Any) -> Any:
 
 
 _JSON: dict[str, Callable[[Any], Any]] = {
-    "low": _array,
-    "high": _array,
-    "nvec": _array,
-    "concentration": _array,
+    "low": decoded_array,
+    "high": decoded_array,
+    "nvec": decoded_array,
+    "concentration": decoded_array,
     "shape": lambda value: tuple(value),
     "dtype": lambda value: str(np.dtype(value)),
     "spaces": _spaces,

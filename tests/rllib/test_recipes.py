@@ -1,0 +1,237 @@
+"""Networks without Ray give what RLlib's own policies and modules give, actions included."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from tests.rllib.cases import CASES
+from tests.rllib.own_policies import (
+    CHOICE,
+    FILTERS,
+    IMAGE,
+    TORQUE,
+    VECTOR,
+    exported,
+    new_module,
+    old_policy,
+)
+from tune_ckpt.errors import NotInCheckpointError
+from tune_ckpt.rllib.inference import read_inference
+
+FROM_V0_1 = {"model": {"fcnet_activation": "tanh"}}
+
+
+def _run(network, rows, states=()):
+    with torch.no_grad():
+        return [output.numpy() for output in network(torch.from_numpy(rows), *states)]
+
+
+def _zeros(network, rows):
+    return [torch.zeros(len(rows), network.state_size)] * (2 if network.state_size else 0)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_case_gives_the_outputs_that_its_own_ray_gave(case):
+    ends = ("/logits", "/q_values", "/action_dist_inputs")
+    config = FROM_V0_1 if case.name.startswith("synthetic") else None
+    for name in sorted({key.partition("/")[0] for key in case.outputs}):
+        inference = read_inference(case.path, None if name[:2] == "__" else name, None, config)
+        network = inference.network()
+        network.filter = None  # the expected outputs are those of the model alone
+        found, *_ = _run(network, case.observations, _zeros(network, case.observations))
+        expected = next(k for k in case.outputs if k.startswith(f"{name}/") and k.endswith(ends))
+        np.testing.assert_allclose(found, case.outputs[expected], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if "synthetic" in c.name], ids=lambda c: c.name)
+def test_what_version_0_1_does_not_tell_is_asked_for(case):
+    with pytest.raises(NotInCheckpointError, match="configuration of its model"):
+        read_inference(case.path, None)
+
+
+# ------------------------------------------ models that the cases do not have, in RLlib
+
+HIDDENS = {"fcnet_hiddens": [7, 6]}
+CHOICES = spaces.MultiDiscrete([3, 2])
+
+OLD = {
+    "PPO": (VECTOR, CHOICE, HIDDENS),
+    "PPO, shared, with layers after": (
+        *(VECTOR, CHOICE),
+        {**HIDDENS, "vf_share_layers": True, "post_fcnet_hiddens": [5]},
+    ),
+    "PPO, only layers after": (VECTOR, CHOICE, {"fcnet_hiddens": [], "post_fcnet_hiddens": [5]}),
+    "PPO, continuous": (VECTOR, TORQUE, {**HIDDENS, "fcnet_activation": "relu"}),
+    "PPO, free log std": (VECTOR, TORQUE, {**HIDDENS, "free_log_std": True}),
+    "PPO, several choices": (VECTOR, CHOICES, HIDDENS),
+    "PPO, images": (IMAGE, CHOICE, {"conv_filters": FILTERS}),
+    "PPO, recurrent": (VECTOR, TORQUE, {**HIDDENS, "use_lstm": True, "lstm_cell_size": 4}),
+    "DQN": (VECTOR, CHOICE, HIDDENS),
+    "SAC": (VECTOR, TORQUE, {}),
+    "SAC, discrete": (VECTOR, CHOICE, {}),
+    "CQL": (VECTOR, TORQUE, {}),
+    "Impala": (VECTOR, CHOICE, HIDDENS),
+    "MARWIL": (VECTOR, CHOICE, HIDDENS),
+}
+MORE = {"DQN": {"hiddens": [5]}, "Impala": {"vtrace": True}}
+
+
+def _old_outputs(policy, kind, rows):
+    batch = {"obs": torch.from_numpy(rows), "obs_flat": torch.from_numpy(rows)}
+    model, states = policy.model.eval(), policy.model.get_initial_state()
+    states = [torch.as_tensor(s).unsqueeze(0).repeat(len(rows), 1) for s in states]
+    with torch.no_grad():
+        found, _ = model(batch, states, torch.ones(len(rows)))
+        if kind == "DQN":
+            from ray.rllib.algorithms.dqn.dqn_torch_policy import compute_q_values
+
+            return compute_q_values(policy, model, batch, explore=False, is_training=False)[0]
+        if kind in ("SAC", "CQL"):
+            return model.get_action_model_outputs(found)[0]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # RLlib's own, by the dozen
+@pytest.mark.parametrize("name", OLD)
+def test_a_policy_of_the_old_stack_acts_as_in_rllib(tmp_path, name):
+    from ray.rllib.utils.spaces.space_utils import unsquash_action
+
+    kind = name.partition(",")[0]
+    observations, actions, model = OLD[name]
+    policy = old_policy(kind, observations, actions, model, **MORE.get(kind, {}))
+    inference = read_inference(exported(policy, tmp_path / "p"), None)
+    network, rows = inference.network(), _rows(observations)
+    inputs, acted, *_ = _run(network, rows, _zeros(network, rows))
+    expected = _old_outputs(policy, kind, rows)
+    np.testing.assert_allclose(inputs, expected.numpy(), rtol=1e-4, atol=1e-5)
+    if kind != "DQN":
+        chosen = policy.dist_class(expected, policy.model).deterministic_sample().numpy()
+    else:
+        chosen = expected.argmax(1).numpy()
+    np.testing.assert_allclose(acted, unsquash_action(chosen, actions), rtol=1e-4, atol=1e-5)
+
+
+def _rows(space):
+    generator = np.random.default_rng(3)
+    return generator.uniform(space.low, space.high, (9, *space.shape)).astype(np.float32)
+
+
+NEW = {
+    "PPO": (VECTOR, CHOICE, HIDDENS),
+    "PPO, separate": (VECTOR, CHOICE, {**HIDDENS, "vf_share_layers": False}),
+    "PPO, normalized": (VECTOR, CHOICE, {**HIDDENS, "fcnet_use_layernorm": True}),
+    "PPO, head": (VECTOR, TORQUE, {**HIDDENS, "head_fcnet_hiddens": [5, 4]}),
+    "PPO, free log std": (VECTOR, TORQUE, {**HIDDENS, "free_log_std": True}),
+    "PPO, clipped log std": (VECTOR, TORQUE, {**HIDDENS, "log_std_clip_param": 0.1}),
+    "PPO, several choices": (VECTOR, CHOICES, HIDDENS),
+    "PPO, images": (IMAGE, CHOICE, {"conv_filters": FILTERS[:2]}),
+    "PPO, recurrent": (VECTOR, CHOICE, {**HIDDENS, "use_lstm": True, "lstm_cell_size": 4}),
+    "PPO, recurrent, shared": (
+        *(VECTOR, CHOICE),
+        {**HIDDENS, "use_lstm": True, "lstm_cell_size": 4, "vf_share_layers": True},
+    ),
+    "APPO": (VECTOR, CHOICE, HIDDENS),
+    "IMPALA": (VECTOR, TORQUE, HIDDENS),
+    "BC": (VECTOR, CHOICE, HIDDENS),
+    "MARWIL": (VECTOR, TORQUE, HIDDENS),
+    "DQN": (VECTOR, CHOICE, {**HIDDENS, "head_fcnet_hiddens": [5]}),
+    "SAC": (VECTOR, TORQUE, HIDDENS),
+    "SAC, discrete": (VECTOR, CHOICE, HIDDENS),
+    "CQL": (VECTOR, TORQUE, HIDDENS),
+}
+
+
+def _repeated(states, times):
+    if isinstance(states, dict):  # an actor's and a critic's
+        return {key: _repeated(state, times) for key, state in states.items()}
+    return torch.as_tensor(states).unsqueeze(0).repeat(times, 1, 1)
+
+
+def _new_outputs(module, kind, rows):
+    batch = {"obs": torch.from_numpy(rows)}
+    with torch.no_grad():
+        if kind == "DQN":
+            return module.compute_q_values(batch)["qf_preds"]
+        states = module.get_initial_state()
+        if states:
+            batch = {
+                "obs": batch["obs"].unsqueeze(1),
+                "state_in": _repeated(states, len(rows)),
+            }
+        return module.forward_inference(batch)["action_dist_inputs"].reshape(len(rows), -1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NEW)
+def test_a_module_of_the_new_stack_acts_as_in_rllib(tmp_path, name):
+    from ray.rllib.utils.spaces.space_utils import unsquash_action
+
+    kind = name.partition(",")[0]
+    observations, actions, model = NEW[name]
+    module = new_module(kind, observations, actions, model)
+    module.save_to_path(str(tmp_path / "m"))
+    network, rows = read_inference(tmp_path / "m", None).network(), _rows(observations)
+    inputs, acted, *_ = _run(network, rows, _zeros(network, rows))
+    expected = _new_outputs(module, kind, rows)
+    np.testing.assert_allclose(inputs, expected.numpy(), rtol=1e-4, atol=1e-5)
+    if kind != "DQN":
+        distribution = module.get_inference_action_dist_cls().from_logits(expected)
+        chosen = distribution.to_deterministic().sample().numpy()
+    else:
+        chosen = expected.argmax(1).numpy()
+    np.testing.assert_allclose(acted, unsquash_action(chosen, actions), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_filter_does_what_rllibs_does():
+    from ray.rllib.connectors.env_to_module.mean_std_filter import _MeanStdFilter
+
+    case = next(case for case in CASES if "meanstd" in case.name)
+    inference = read_inference(case.path, None)
+    state = _filter_state(case.path)
+    theirs = _MeanStdFilter(state["shape"], clip=state["clip_by_value"])
+    theirs.running_stats = type(theirs.running_stats).from_state(state["running_stats"][0])
+    expected = [theirs(row, update=False) for row in case.observations]
+    found = inference.network().filter(torch.from_numpy(case.observations))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def _filter_state(path):
+    import pickle
+
+    file = path / "env_runner" / "env_to_module_connector" / "MeanStdFilter" / "state.pkl"
+    return pickle.loads(file.read_bytes())[None]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_that_is_not_rllibs_own_is_refused(tmp_path):
+    from tests.rllib import own_module
+
+    own_module.Tiny(**own_module.ARGUMENTS).save_to_path(str(tmp_path / "m"))
+    with pytest.raises(NotInCheckpointError, match=r"Tiny is in none of .*register_family"):
+        read_inference(tmp_path / "m", None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_family_of_ones_own_is_registered(tmp_path, monkeypatch):
+    from tests.rllib import own_module
+    from tune_ckpt.rllib import Recipe, recipes, register_family
+    from tune_ckpt.rllib.layers import dense_layers
+
+    monkeypatch.setattr(recipes, "_FAMILIES", dict(recipes._FAMILIES))
+
+    def make(known):
+        return Recipe("tiny", (), dense_layers(known.weights, r"layers\.(\d+)", None, None))
+
+    register_family(make, "Tiny")
+    module = own_module.Tiny(**own_module.ARGUMENTS)
+    module.save_to_path(str(tmp_path / "m"))
+    rows = _rows(own_module.ARGUMENTS["observation_space"])
+    inputs, _ = _run(read_inference(tmp_path / "m", None).network(), rows)
+    np.testing.assert_allclose(inputs, _new_outputs(module, "Tiny", rows).numpy(), rtol=1e-5)

@@ -1,0 +1,81 @@
+"""Whether every worker and learner of an Algorithm holds the same weights, by their digests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tune_ckpt.errors import Fault
+
+Digests = dict[str, dict[str, str]]  # by module, and by the weights' names
+
+
+def differing_workers(algorithm: Any, weights: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
+    """Return which workers and learners hold other weights than these, and where.
+
+    Args:
+        algorithm: An Algorithm of either API stack.
+        weights: By policy or module, the weights by their names.
+    """
+    digests_of = _asking([*weights])
+    expected = digests_of({name: _arrays(arrays) for name, arrays in weights.items()})
+    faults = []
+    for place, found in _held(algorithm, digests_of):
+        for name in expected:
+            faults += _differences(f"{place}/{name}", found.get(name, {}), expected[name])
+    return faults
+
+
+def _arrays(weights: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: np.asarray(value) for name, value in weights.items()}
+
+
+def _differences(place: str, found: dict[str, str], expected: dict[str, str]) -> list[Fault]:
+    if not found:
+        return [Fault(place, "it has no weights there")]
+    wrong = [key for key, digest in found.items() if expected.get(key, digest) != digest]
+    return [Fault(place, f"other weights than restored: {', '.join(wrong)}")] if wrong else []
+
+
+def _held(algorithm: Any, ask: Callable[[Any], Digests]) -> Iterator[tuple[str, Digests]]:
+    groups = {"env_runner": algorithm.env_runner_group, "eval": algorithm.eval_env_runner_group}
+    for kind, group in groups.items():
+        for number, found in enumerate(group.foreach_env_runner(ask) if group is not None else ()):
+            yield f"{kind} {number}", found
+    if algorithm.config.enable_env_runner_and_connector_v2:
+        for number, result in enumerate(algorithm.learner_group.foreach_learner(ask)):
+            yield f"learner {number}", result.get()
+
+
+def _asking(names: list[str]) -> Callable[[Any], Digests]:
+    # A function within a function is sent with its code: workers' nodes need not have this package.
+    def digests(holder: Any) -> Digests:
+        import hashlib
+
+        import numpy as np
+
+        def digest(value: Any) -> str:
+            array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+            return hashlib.blake2b(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+        def weights() -> Any:
+            if isinstance(holder, dict):
+                return holder
+            if hasattr(holder, "policy_map"):  # a worker of the old API stack
+                return holder.get_weights(names)
+            module = holder.module  # a runner that acts for one module has it without its id
+            parts = getattr(module, "_rl_modules", dict.fromkeys(names, module))
+            # Runners are not sent what only learners need, such as value functions.
+            part = {"inference_only": not hasattr(holder, "compute_gradients")}
+            return {name: parts[name].get_state(**part) for name in names if name in parts}
+
+        held = weights()
+        return {
+            name: {key: digest(value) for key, value in held[name].items()}
+            for name in names
+            if held.get(name)
+        }
+
+    return digests
