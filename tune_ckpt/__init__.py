@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from tune_ckpt.formats.references import Reference
     from tune_ckpt.rllib.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
-    from tune_ckpt.states import load_state, restore, restore_object, save, save_async, save_state
+    from tune_ckpt.session import report, restore
+    from tune_ckpt.states import load_state, restore_object, save, save_async, save_state
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
     from tune_ckpt.tree.diff import diff
@@ -47,7 +48,8 @@ _HOMES = {
     "formats.references": ["Reference"],
     "rllib.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
-    "states": ["load_state", "restore", "restore_object", "save", "save_async", "save_state"],
+    "session": ["report", "restore"],
+    "states": ["load_state", "restore_object", "save", "save_async", "save_state"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],
@@ -88,6 +90,7 @@ __all__ = [
     "rank_checkpoints",
     "register_adapter",
     "register_renamed",
+    "report",
     "restore",
     "restore_object",
     "save",
