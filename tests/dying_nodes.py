@@ -54,7 +54,7 @@ def train(config):
         metrics = {**one_step(weights, rng, step), "start": start}
         parts = {"weights": weights, "rng": rng, "step": step + 1}
         tc.report(metrics, parts, save=False, just_in_time=True)
-        Path(config["progress"]).write_text(f"{here()} {step}")
+        Path(config["progress"]).write_text(f"{here()} {step} {metrics['at']!r}")
         time.sleep(0.05)
 
 
@@ -85,7 +85,7 @@ def drain_soon(progress):
 
     def some_steps():
         words = progress.read_text().split() if progress.exists() else []
-        return words[0] if len(words) == 2 and int(words[1]) >= 3 else None
+        return words[0] if len(words) == 3 and int(words[1]) >= 3 else None
 
     node = wait_for(some_steps)
     client = GcsClient(address=ray.get_runtime_context().gcs_address)
@@ -108,6 +108,7 @@ def preempted(folder, uri):
     checkpoints = [checkpoint for checkpoint, _ in result.best_checkpoints]
     return {
         "metrics": result.metrics,
+        "last": progress.read_text().split(),
         "steps": [tc.load_state(checkpoint)["step"] for checkpoint in checkpoints],
         "whole": [tc.verify(checkpoint).ok for checkpoint in checkpoints],
     }
