@@ -155,9 +155,11 @@ def main(folder):
     cluster.wait_for_nodes()
     ray.init(cluster.address, log_to_driver=bool(os.environ.get("VERBOSE")))
     try:
-        found = {"preempted": preempted(folder, uri)}
+        # Ray before 2.60 announces no preemption.
+        can = hasattr(ray.train, "get_preemption_info")
+        found = {"preempted": preempted(folder, uri) if can else None}
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        (node,) = [node for node in nodes if node.node_id in alive]
+        node = next(node for node in nodes if node.node_id in alive)
         found["swept"] = swept(folder, uri, cluster, node)
         print(json.dumps(found, default=str))
     finally:

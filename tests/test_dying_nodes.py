@@ -22,6 +22,13 @@ def found(tmp_path_factory):
     return json.loads(next(line for line in run.stdout.splitlines() if line.startswith("{")))
 
 
+@pytest.fixture
+def preempted(found):
+    if found["preempted"] is None:
+        pytest.skip("this Ray announces no preemption")
+    return found["preempted"]
+
+
 def walk(seed, steps):
     rng, at = np.random.default_rng(seed), np.zeros(3)
     for _ in range(steps):
@@ -29,14 +36,12 @@ def walk(seed, steps):
     return float(at.sum())
 
 
-def test_before_a_preemption_one_checkpoint_is_saved_just_in_time(found):
-    preempted = found["preempted"]
+def test_before_a_preemption_one_checkpoint_is_saved_just_in_time(preempted):
     assert preempted["whole"] == [True]
     assert preempted["metrics"]["at"] == walk(5, preempted["steps"][0])
 
 
-def test_after_the_preemption_training_goes_on_elsewhere_from_there(found):
-    preempted = found["preempted"]
+def test_after_the_preemption_training_goes_on_elsewhere_from_there(preempted):
     node, step, at = preempted["last"]
     assert node != preempted["metrics"]["node"]
     assert int(step) + 1 == preempted["steps"][0] + 5

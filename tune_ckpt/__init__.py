@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tune_ckpt.rng import RngState
     from tune_ckpt.session import report, restore
     from tune_ckpt.states import load_state, restore_object, save, save_async, save_state
+    from tune_ckpt.train.callback import TrainCheckpointCallback
+    from tune_ckpt.train.uploading import upload_as_msgpack
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
     from tune_ckpt.tree.diff import diff
@@ -50,6 +52,8 @@ _HOMES = {
     "rng": ["RngState"],
     "session": ["report", "restore"],
     "states": ["load_state", "restore_object", "save", "save_async", "save_state"],
+    "train.callback": ["TrainCheckpointCallback"],
+    "train.uploading": ["upload_as_msgpack"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],
@@ -74,6 +78,7 @@ __all__ = [
     "RestoreWarning",
     "RngState",
     "Saved",
+    "TrainCheckpointCallback",
     "TuneCkptError",
     "__version__",
     "archive",
@@ -96,6 +101,7 @@ __all__ = [
     "save",
     "save_async",
     "save_state",
+    "upload_as_msgpack",
     "verify",
 ]
 

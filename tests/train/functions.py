@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import ray.train
 
 import tune_ckpt as tc
 from tests.agents import Weights
+from tune_ckpt.tune.private import takes_upload_function
 
 STEPS = 4
 
@@ -60,3 +62,19 @@ def _registered():
         return len(json.loads(snapshot.read_text())["checkpoint_results"])
     except (FileNotFoundError, ValueError):  # not yet, or half written
         return 0
+
+
+def save_their_own_way(config):
+    """Report pickle trees through a temporary folder; one is damaged, one converted on its way."""
+    weights = Weights(3)
+    for step in range(STEPS):
+        weights.w = weights.w + 1
+        with tempfile.TemporaryDirectory() as folder:
+            tc.save({"weights": weights, "step": step}, folder, format="pickle")
+            if step == config["damaged"]:
+                Path(folder, "state.pkl").write_bytes(b"damaged")
+            options = {}
+            if step == config["converted"] and takes_upload_function():
+                options = {"checkpoint_upload_fn": tc.upload_as_msgpack}
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+            ray.train.report({"score": [0.1, 0.9, 0.5, 0.2][step]}, checkpoint, **options)

@@ -90,7 +90,10 @@ def test_metrics_run_and_iteration_are_in_the_metadata(two):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, ray_session):
     """One worker, which saves in the background."""
-    mode = ray.train.CheckpointUploadMode.ASYNC
+    modes = getattr(ray.train, "CheckpointUploadMode", None)
+    if modes is None:
+        pytest.skip("this Ray uploads while training waits")
+    mode = modes.ASYNC
     folder = tmp_path_factory.mktemp("alone")
     return fit(folder, options={"checkpoint_upload_mode": mode})
 
