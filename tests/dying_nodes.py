@@ -158,8 +158,8 @@ def main(folder):
         # Ray before 2.60 announces no preemption.
         can = hasattr(ray.train, "get_preemption_info")
         found = {"preempted": preempted(folder, uri) if can else None}
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        node = next(node for node in nodes if node.node_id in alive)
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]} - {here()}
+        node = next(node for node in nodes if node.node_id in alive)  # not the driver's own
         found["swept"] = swept(folder, uri, cluster, node)
         print(json.dumps(found, default=str))
     finally:
