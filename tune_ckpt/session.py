@@ -17,6 +17,8 @@ from tune_ckpt.errors import InvalidArgumentError, NoSessionError, RestoreReport
 from tune_ckpt.states import Restored
 from tune_ckpt.states import restore as restore_from_path
 from tune_ckpt.tree.layout import SUFFIXES, Format
+from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -58,9 +60,10 @@ class Session(Protocol):
         metrics: Mapping[str, Any],
         parts: Mapping[str, Any] | None,
         format: Format,
+        facts: Mapping[str, Any],
         **options: Any,
     ) -> None:
-        """Report metrics, and a checkpoint of the parts where there are any."""
+        """Report metrics, and a checkpoint of the parts where there are any, with such metadata."""
 
     def leave(self) -> None:
         """Let what was announced happen: a checkpoint has been reported."""
@@ -78,8 +81,8 @@ def report(
 ) -> None:
     """Report metrics and a checkpoint from a Tune function or a Train worker.
 
-    The checkpoint is written once, straight to the storage path, and holds the metrics, the trial
-    and the iteration in its metadata.
+    The checkpoint is written once, straight to the storage path, and holds the metrics, the trial,
+    the iteration and what it was resumed from in its metadata.
 
     All workers of a Train run call this equally often. A part that several workers give, such as a
     replicated model, is saved by the lowest rank; one that a single worker gives, under a name of
@@ -112,9 +115,20 @@ def report(
         options["checkpoint_upload_mode"] = checkpoint_upload_mode
     session = current_session("tc.report")
     announced = just_in_time and session.is_preempted()
-    session.report(metrics, parts if save or announced else None, format, **options)
+    parts = parts if save or announced else None
+    session.report(metrics, parts, format, _facts(metrics), **options)
     if announced:
         session.leave()
+
+
+_restored_from: str | None = None  # the content digest of what this process goes on from
+
+
+def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    from tune_ckpt.tune.trainable import plain_metrics
+
+    lineage = {"restored_from": _restored_from} if _restored_from else {}
+    return {"metrics": plain_metrics(dict(metrics)), **lineage}
 
 
 def restore(
@@ -150,15 +164,18 @@ def restore(
     """
     if path is not None:
         return restore_from_path(parts, path, **options)
+    global _restored_from
     session = current_session("tc.restore without a path")
-    checkpoint = session.checkpoint()
+    checkpoint, _restored_from = session.checkpoint(), None
     if checkpoint is None:
         return _first_start()
     excluded = options.pop("exclude", None) or ()
     excluded = [excluded] if isinstance(excluded, str) else [*excluded]
     options["exclude"] = [*excluded, *session.of_others(checkpoint, parts)]
     options.setdefault("allow_pickle", True)
-    return restore_from_path(parts, checkpoint, **options)
+    restored = restore_from_path(parts, checkpoint, **options)
+    _restored_from = open_tree(open_store(checkpoint)).metadata.digest
+    return restored
 
 
 def _first_start() -> Restored:

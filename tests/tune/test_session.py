@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from ray import tune
 import tune_ckpt as tc
 from tests.agents import Weights
 from tune_ckpt.errors import NoSessionError
-from tune_ckpt.tune import session
+from tune_ckpt.tune.sigterm import notice
 
 
 def walk(config):
@@ -100,6 +101,8 @@ def test_after_a_kill_a_trial_goes_on_bit_by_bit(tmp_path, ray_session):
         json.loads((p / "metadata.json").read_text())["trial"]["iteration"] for p in paths
     ]
     assert iterations == [1, 2, 3, 4]
+    assert tc.describe(paths[1]).lineage == {}
+    assert tc.describe(paths[2]).lineage == {"restored_from": tc.describe(paths[1]).digest}
     best = tc.best_checkpoint(tmp_path / "run", "walk/at", "min")
     assert best.value == min(_uninterrupted(4))
 
@@ -108,7 +111,7 @@ def _terminate(config, step):
     config["options"] = {"save": step == 0, "just_in_time": True}
     if step == 2 and _once(config):
         os.kill(os.getpid(), signal.SIGTERM)
-        assert session._notice._came.wait(30)  # the main thread looks for signals now and then
+        assert notice.came.wait(30)  # the main thread looks for signals now and then
 
 
 def test_sigterm_saves_at_the_next_report_and_the_trial_goes_on_from_there(tmp_path, ray_session):
@@ -185,3 +188,40 @@ def test_outside_of_a_training_function_it_is_said_what_to_do(ray_session):
 def test_restore_with_a_path_needs_no_session(tmp_path):
     tc.save({"weights": Weights(3), "step": 2}, tmp_path / "c")
     assert tc.restore({"weights": Weights(3)}, tmp_path / "c")["step"] == 2
+
+
+def _exploited(config):
+    """Report a score that tells the better trial; begin when both trials are there."""
+    Path(config["meet"], tune.get_context().get_trial_id()).touch()
+    while len(os.listdir(config["meet"])) < 2:
+        time.sleep(0.01)
+    found = tc.restore({})
+    for step in range(found.get("step", 0), 4):
+        score = found.get("score", 0.0) + config["rate"]
+        found = {"score": score, "step": step + 1}
+        tc.report({"score": score}, found)
+
+
+@pytest.mark.slow
+def test_population_based_training_restores_another_trials_checkpoint(tmp_path, ray_session):
+    scheduler = tune.schedulers.PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=2,
+        hyperparam_mutations={"rate": [1.0, 2.0]},
+        quantile_fraction=0.5,
+        synch=True,
+        metric="score",
+        mode="max",
+    )
+    (tmp_path / "meet").mkdir()
+    results = tune.Tuner(
+        _exploited,
+        param_space={"meet": str(tmp_path / "meet"), "rate": tune.grid_search([1.0, 2.0])},
+        tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
+        run_config=tune.RunConfig(name="run", storage_path=str(tmp_path), verbose=0),
+    ).fit()
+    assert not results.errors
+    poor, rich = (sorted(Path(result.path).glob("checkpoint_*")) for result in results)
+    donors = {tc.describe(path).digest for path in rich}
+    assert {tc.describe(path).lineage.get("restored_from") for path in poor} & donors
+    assert min(result.metrics["score"] for result in results) > 4.0  # four steps alone make 4.0

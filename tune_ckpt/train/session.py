@@ -9,17 +9,16 @@ from typing import Any
 
 import ray.train
 
-from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError
 from tune_ckpt.train.board import Board
 from tune_ckpt.train.saving import Save
 from tune_ckpt.train.shares import WORKERS
 from tune_ckpt.tree.layout import Format
-from tune_ckpt.tree.packing import pack_tree
+from tune_ckpt.tree.packing import PackedComponent, pack_tree
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.snapshot import Arena, snapshot
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tune.private import takes_upload_function, train_run_folder
-from tune_ckpt.tune.trainable import plain_metrics
 
 _MODES = ("SYNC", "ASYNC")
 
@@ -73,36 +72,32 @@ class TrainSession:
         metrics: Mapping[str, Any],
         parts: Mapping[str, Any] | None,
         format: Format,
+        facts: Mapping[str, Any],
         **options: Any,
     ) -> None:
         """Report metrics, and a checkpoint of what the workers give, if they give anything."""
         mode = _mode(options)
-        save = self._save(dict(metrics), parts or {}, format, in_background=mode == "ASYNC")
+        self._number += 1
+        save = Save.agreed(self._board, self._number, parts or {})
+        trial = {"id": None, "name": self._name, "iteration": self._number}
+        save.component.extra |= {"trial": trial, **facts}
         if save.is_empty:
             kept = {key: options[key] for key in options if key == "checkpoint_dir_name"}
             ray.train.report(dict(metrics), **kept)
-        elif takes_upload_function():
-            self._last = save
+            return
+        save.packed = self._packed(save, format, in_background=mode == "ASYNC")
+        if takes_upload_function():
             _report_uploading(dict(metrics), save, options)
         else:
             _report_copied(dict(metrics), save, options)
 
-    def _save(
-        self, metrics: dict[str, Any], parts: Mapping[str, Any], format: Format, in_background: bool
-    ) -> Save:
-        self._number += 1
-        save = Save.agreed(self._board, self._number, parts)
-        trial = {"id": None, "name": self._name, "iteration": self._number}
-        save.component.extra |= {"trial": trial, "metrics": plain_metrics(metrics)}
-        if save.is_empty:
-            return save
+    def _packed(self, save: Save, format: Format, *, in_background: bool) -> PackedComponent:
+        if not in_background:
+            return pack_tree(save.component, format)
         if self._last is not None:
             self._last.wait()  # until then its snapshot is where the next one will be
-        if in_background:
-            save.packed = snapshot(save.component, format, self._arena)
-        else:
-            save.packed = pack_tree(save.component, format)
-        return save
+        self._last = save
+        return snapshot(save.component, format, self._arena)
 
 
 def _mode(options: Mapping[str, Any]) -> str:
@@ -116,7 +111,10 @@ def _reports_before(checkpoint: Any) -> int:
     """Return after how many reports of the run a checkpoint was saved, where we saved it."""
     if checkpoint is None:
         return 0
-    trial = open_tree(open_store(checkpoint)).metadata.extra.get("trial")
+    try:
+        trial = open_tree(open_store(checkpoint)).metadata.extra.get("trial")
+    except NotACheckpointError:  # saved in another way
+        return 0
     return int(trial.get("iteration") or 0) if isinstance(trial, dict) else 0
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 from ray import tune
+from ray.tune.result import SHOULD_CHECKPOINT
 
 from tune_ckpt.checkpointable import Checkpointable
 from tune_ckpt.components import StateDict
 from tune_ckpt.tree.layout import Format
+from tune_ckpt.tune.sigterm import end, notice
 
 COUNTERS = "__trainable__"  # the key of the state under which the Trainable's own counters stand
 _COUNTERS = ("_iteration", "_time_total", "_timesteps_total", "_episodes_total")
@@ -24,9 +26,14 @@ class CheckpointableMixin(Checkpointable):
     Attributes:
         checkpoint_format: ``"pickle"``, or ``"msgpack"`` for checkpoints that any Python opens and
             that run no code.
+        just_in_time: Whether to save after the iteration in which the trial's process gets SIGTERM,
+            whatever the checkpoint frequency. Then the trial ends, and goes on from there if
+            ``FailureConfig(max_failures=...)`` allows. Best effort: the iteration and the save must
+            end before the process is killed for good.
     """
 
     checkpoint_format: Format = "pickle"
+    just_in_time: bool = False
     config: dict[str, Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -49,9 +56,29 @@ class CheckpointableMixin(Checkpointable):
         metrics = plain_metrics(getattr(self, "_last_result", None) or {})
         return {**super().get_metadata(), "trial": trial, "metrics": metrics}
 
+    def train(self) -> dict[str, Any]:
+        """Do an iteration; Tune calls it."""
+        if not self.just_in_time:
+            return self._iterate()
+        if notice.came.is_set() and self._has_saved:
+            end()
+        notice.listen()
+        result = self._iterate()
+        if notice.came.is_set():
+            self._has_saved = False
+            result[SHOULD_CHECKPOINT] = True
+        return result
+
+    _has_saved = False
+
+    def _iterate(self) -> dict[str, Any]:
+        result: dict[str, Any] = super().train()  # type: ignore[misc]
+        return result
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the tree into the folder that Tune hands us."""
         self.save_to_path(checkpoint_dir, use_msgpack=self.checkpoint_format == "msgpack")
+        self._has_saved = True
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Restore from a folder of this sweep, whose pickles are trusted: we wrote them."""
