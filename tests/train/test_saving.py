@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -9,13 +10,15 @@ from hypothesis import strategies as st
 
 import tune_ckpt as tc
 from tests.agents import Weights
+from tests.s3 import S3Server
 from tune_ckpt.errors import (
     IncompleteCheckpointError,
+    InvalidArgumentError,
     NotACheckpointError,
     StorageError,
     WorkerFailedError,
 )
-from tune_ckpt.train import saving
+from tune_ckpt.train import saving, session
 from tune_ckpt.train.saving import Save
 from tune_ckpt.tree.packing import pack_tree
 
@@ -48,7 +51,7 @@ class Seat:
             return {rank: self.table.values[topic, rank] for rank in ranks}
 
 
-def save_together(path, given, format="msgpack"):
+def save_together(path, given, format="msgpack", filesystem=None):
     """Save what each rank gives; return each rank's error, or None."""
     table = Table(len(given))
 
@@ -58,7 +61,7 @@ def save_together(path, given, format="msgpack"):
             return None
         save.packed = pack_tree(save.component, format)
         try:
-            save.write(str(path))
+            save.write(str(path), filesystem)
         except (StorageError, WorkerFailedError) as error:
             return error
         return None
@@ -123,3 +126,24 @@ def test_who_gave_what_is_in_the_metadata(tmp_path):
         '"workers": {\n    "rng_0": [\n      0\n    ],'
         in (tmp_path / "c/metadata.json").read_text()
     )
+
+
+def test_on_object_storage_it_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    server = S3Server()
+    path, filesystem = f"{server.new_bucket()}/run/checkpoint_1", server.filesystem()
+    parts = {name: Weights(2) for name in "abc"}
+    errors = save_together(
+        path, [{"a": parts["a"]}, {"b": parts["b"]}, parts], "pickle", filesystem
+    )
+    assert not any(errors)
+    assert tc.verify(path, filesystem=filesystem).ok
+    alone = tc.save(parts, tmp_path / "alone", format="pickle")
+    assert tc.describe(path, filesystem=filesystem).digest == alone.digest
+    server.stop()
+
+
+@pytest.mark.parametrize("mode", ["ASYNC", SimpleNamespace(value="NO_UPLOAD")])
+def test_upload_modes_that_cannot_be_are_refused(mode):
+    with pytest.raises(InvalidArgumentError, match=r"CheckpointUploadMode\.ASYNC"):
+        session._mode({"checkpoint_upload_mode": mode})

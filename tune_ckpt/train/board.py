@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 from ray.train.collective import broadcast_from_rank_zero
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 Topic = tuple[int, str]  # which report, and what about
 _KEPT = 8  # how many reports back a topic may still be asked for
@@ -59,7 +60,12 @@ class Board:
     def _open(self) -> Any:
         name = f"tune_ckpt-{uuid.uuid4().hex}"
         if self.rank == 0:
-            notes: Any = ray.remote(num_cpus=0)(Notes).options(name=name).remote()
+            # Here, not where another worker's end may take it along.
+            here = NodeAffinitySchedulingStrategy(
+                ray.get_runtime_context().get_node_id(), soft=False
+            )
+            actor: Any = ray.remote(num_cpus=0)(Notes)
+            notes = actor.options(name=name, scheduling_strategy=here).remote()
             ray.get(notes.__ray_ready__.remote())
             broadcast_from_rank_zero(name)
             return notes  # it lives as long as this handle

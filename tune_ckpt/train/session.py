@@ -96,15 +96,18 @@ class TrainSession:
             return pack_tree(save.component, format)
         if self._last is not None:
             self._last.wait()  # until then its snapshot is where the next one will be
+        packed = snapshot(save.component, format, self._arena)
         self._last = save
-        return snapshot(save.component, format, self._arena)
+        return packed
 
 
 def _mode(options: Mapping[str, Any]) -> str:
-    mode = str(getattr(options.get("checkpoint_upload_mode"), "value", "SYNC"))
+    given = options.get("checkpoint_upload_mode")
+    mode = "SYNC" if given is None else getattr(given, "value", None)
     if mode not in _MODES:
-        raise InvalidArgumentError("checkpoint_upload_mode", mode, _MODES)
-    return mode
+        expected = [f"ray.train.CheckpointUploadMode.{one}" for one in _MODES]
+        raise InvalidArgumentError("checkpoint_upload_mode", given, expected)
+    return str(mode)
 
 
 def _reports_before(checkpoint: Any) -> int:
