@@ -44,3 +44,18 @@ def test_an_old_checkpoint_is_rescued():
     assert "Ray 2.3.1, version 1.0" in printed
     assert "No module named" in printed  # what today's Ray says
     assert re.search(r"action_dist_inputs +│ differ by 0 at most", printed)
+
+
+@pytest.mark.slow
+def test_a_function_trainable_goes_on_after_a_kill():
+    printed = _printed("function_trainable.py")
+    assert "The killed trial went on after epoch 3 of 6." in printed
+    best = re.search(r"Best: trial .* epoch \d: ([0-9.]+)", printed)
+    assert f"Restored into a new network: {best[1]}" in printed
+
+
+@pytest.mark.slow
+def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found():
+    printed = _printed("torch_trainer_in_tune.py")
+    best = re.search(r"Best: trial .* iteration \d: ([0-9.]+)", printed)
+    assert f"Restored into a new network: {best[1]}" in printed

@@ -42,6 +42,16 @@ def test_the_other_example_runs(tmp_path, monkeypatch, capsys):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["2"]
 
 
+def test_the_function_runs(tmp_path, monkeypatch, ray_session):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    scope = {"__name__": "__main__"}
+    exec(compile(_blocks("python")[2], "README.md", "exec"), scope)
+    best = scope["best"]
+    assert best.value == float(best.load()["x"] @ best.load()["x"])
+    assert best.load()["step"] == best.iteration
+
+
 @pytest.mark.parametrize("path", ["examples/digits_sweep.py", "LICENSE", "CHANGELOG.md"])
 def test_files_that_are_promised_exist(path):
     assert (Path(__file__).parents[1] / path).exists()

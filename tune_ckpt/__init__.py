@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
-    from tune_ckpt.objects import restore, restore_object, save, save_async
+    from tune_ckpt.objects import restore_object, save, save_async
     from tune_ckpt.pinned import pinned_checkpoint
     from tune_ckpt.plots.curves import plot
     from tune_ckpt.rllib.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
+    from tune_ckpt.session import report, restore
     from tune_ckpt.states import load_state, save_state
+    from tune_ckpt.train.callback import TrainCheckpointCallback
+    from tune_ckpt.train.uploading import upload_as_msgpack
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
     from tune_ckpt.tree.diff import diff
@@ -52,11 +55,14 @@ _HOMES = {
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
     "pinned": ["pinned_checkpoint"],
-    "objects": ["restore", "restore_object", "save", "save_async"],
+    "objects": ["restore_object", "save", "save_async"],
     "plots.curves": ["plot"],
     "rllib.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
+    "session": ["report", "restore"],
     "states": ["load_state", "save_state"],
+    "train.callback": ["TrainCheckpointCallback"],
+    "train.uploading": ["upload_as_msgpack"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],
@@ -83,6 +89,7 @@ __all__ = [
     "RestoreWarning",
     "RngState",
     "Saved",
+    "TrainCheckpointCallback",
     "TuneCkptError",
     "__version__",
     "archive",
@@ -102,12 +109,14 @@ __all__ = [
     "rank_checkpoints",
     "register_adapter",
     "register_renamed",
+    "report",
     "restore",
     "restore_object",
     "save",
     "save_async",
     "save_state",
     "scan",
+    "upload_as_msgpack",
     "verify",
 ]
 

@@ -532,6 +532,39 @@ class SaveInFlightError(TuneCkptError):
 
 
 @dataclass(eq=False)
+class NoSessionError(TuneCkptError):
+    """Something was asked of the running trial or worker, and there is none in this process."""
+
+    wanted: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.wanted} works within a function that tune.Tuner or a Ray Train V2 trainer "
+            "runs, and this is none. Elsewhere save with tc.save({...}, path), and restore with "
+            "tc.restore({...}, path)."
+        )
+
+
+@dataclass(eq=False)
+class WorkerFailedError(TuneCkptError):
+    """A checkpoint of several Train workers is not complete: another could not save its part.
+
+    Attributes:
+        path: The checkpoint, which was not committed.
+        rank: The worker that failed; it raised its own error.
+    """
+
+    path: str
+    rank: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} was not committed: the worker of rank {self.rank} could not save its "
+            "part. See its own error; Ray Train goes on from the checkpoint before."
+        )
+
+
+@dataclass(eq=False)
 class PartNotFoundError(TuneCkptError):
     """A document has no part of that path.
 

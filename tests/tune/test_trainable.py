@@ -1,6 +1,8 @@
 """The mixin: a Trainable's checkpoints through the tree, inside Tune and outside."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,39 @@ def test_after_a_crash_a_trial_goes_on_bit_by_bit(tmp_path, ray_session):
     rows = [json.loads(line) for line in lines]
     assert [row["walk"]["at"] for row in rows] == _uninterrupted(6)
     assert [row["training_iteration"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+class Preempted(Walker):
+    """Gets SIGTERM once, in its third iteration."""
+
+    just_in_time = True
+
+    def step(self):
+        result = super().step()
+        marker = Path(self.config["marker"])
+        if len(self.path) == 3 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+
+def test_sigterm_saves_after_the_iteration_and_the_trial_goes_on_from_there(tmp_path, ray_session):
+    results = tune.Tuner(
+        Preempted,
+        param_space={"seed": 5, "marker": str(tmp_path / "terminated")},
+        run_config=tune.RunConfig(
+            name="run",
+            storage_path=str(tmp_path),
+            verbose=0,
+            stop={"training_iteration": 5},
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    ).fit()
+    assert results[0].error is None
+    lines = (Path(results[0].path) / "result.json").read_text().splitlines()
+    assert [json.loads(line)["walk"]["at"] for line in lines] == _uninterrupted(5)
+    first = sorted(Path(results[0].path).glob("checkpoint_*"))[0]  # another one is made at the end
+    assert json.loads((first / "metadata.json").read_text())["trial"]["iteration"] == 3
 
 
 def test_the_wrong_order_of_bases_is_told(ray_session):

@@ -11,7 +11,15 @@ import xxhash
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats import msgpack, pickle
 from tune_ckpt.formats.io import Sink
-from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, FileNames, Format, check_names
+from tune_ckpt.tree.layout import (
+    CTOR,
+    SELFTEST,
+    STATE,
+    ComponentRecord,
+    FileNames,
+    Format,
+    check_names,
+)
 
 
 @dataclass
@@ -73,6 +81,7 @@ class PackedComponent:
         facts: What its metadata shall tell of its origin; None for what is true of one new today.
         extra: What its metadata shall say besides.
         names: Its file names.
+        written: Subcomponents that are in its folder already.
     """
 
     cls: str
@@ -82,6 +91,7 @@ class PackedComponent:
     facts: dict[str, Any] | None
     extra: dict[str, Any]
     names: FileNames
+    written: dict[str, ComponentRecord] = field(default_factory=dict)
 
 
 class Plain:

@@ -142,6 +142,7 @@ class _Writing:
         for role, value in packed.files.items():
             name = names.file(role, packed.format)
             metadata.files[role] = self._file(store, name, value, _File.of(base, role, packed))
+        metadata.components.update(packed.written)
         for name, child in packed.components.items():
             folder = store.child(name)
             written = self.component(folder, child, _child(base, name))

@@ -37,7 +37,7 @@ def convert_one(source: Source) -> list[Outcome]:
 def convert_last(source: Source) -> list[Outcome]:
     """Convert a trial's last checkpoint, and drop copies of its earlier ones."""
     outcomes = convert_one(source)
-    _keep_only(open_store(source.trial, source.filesystem), {source.name})
+    keep_only(open_store(source.trial, source.filesystem), {source.name})
     return outcomes
 
 
@@ -51,7 +51,7 @@ def convert_all(trial: str, filesystem: Any = None) -> list[Outcome]:
     store = open_store(trial, filesystem)
     names = _checkpoints(store)
     outcomes = [convert_one(Source(f"{trial}/{name}", filesystem)) for name in names]
-    _keep_only(store, set(names))
+    keep_only(store, set(names))
     return [outcome for one in outcomes for outcome in one]
 
 
@@ -77,7 +77,7 @@ def convert_best(experiment: str, metric: Metric, filesystem: Any = None) -> lis
     for entry in store.list():
         if entry.is_dir:
             kept = {source.name} if source.trial.endswith(f"/{entry.name}") else set()
-            _keep_only(store.child(entry.name), kept)
+            keep_only(store.child(entry.name), kept)
     return outcomes
 
 
@@ -177,7 +177,8 @@ def _content(store: Store, path: str = "") -> xxhash.xxh3_128:
     return digest
 
 
-def _keep_only(trial: Store, names: Collection[str]) -> None:
+def keep_only(trial: Store, names: Collection[str]) -> None:
+    """Delete the conversions in a trial's folder that have other names."""
     folder = trial.child(CONVERTED)
     for name in _checkpoints(folder):
         if name not in names:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from ray import tune
+from ray.tune.result import SHOULD_CHECKPOINT
 
 from tune_ckpt.checkpointable import Checkpointable
 from tune_ckpt.errors import NotACheckpointError
@@ -18,6 +19,7 @@ from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tree.writing import save_tree
+from tune_ckpt.tune.sigterm import end, notice
 from tune_ckpt.wishes import Wishes
 
 RESTORED_FROM = "restored_from"  # the metadata field with a checkpoint's content digest
@@ -32,9 +34,15 @@ class _InTrial:
     Attributes:
         checkpoint_format: ``"pickle"``, or ``"msgpack"`` for checkpoints that any Python opens and
             that run no code.
+        just_in_time: Whether to save after the iteration in which the trial's process gets SIGTERM,
+            whatever the checkpoint frequency. Then the trial ends, and goes on from there if
+            ``FailureConfig(max_failures=...)`` allows. Best effort: the iteration and the save must
+            end before the process is killed for good.
     """
 
     checkpoint_format: Format = "pickle"
+    just_in_time: bool = False
+    _has_saved = False
     _lineage: Mapping[str, Any] = MappingProxyType({})
 
     def get_metadata(self) -> dict[str, Any]:
@@ -53,9 +61,27 @@ class _InTrial:
         metrics = plain_metrics(getattr(self, "_last_result", None) or {})
         return {**told, "trial": trial, "metrics": metrics, **self._lineage}
 
+    def train(self) -> dict[str, Any]:
+        """Do an iteration; Tune calls it."""
+        if not self.just_in_time:
+            return self._iterate()
+        if notice.came.is_set() and self._has_saved:
+            end()
+        notice.listen()
+        result = self._iterate()
+        if notice.came.is_set():
+            self._has_saved = False
+            result[SHOULD_CHECKPOINT] = True
+        return result
+
+    def _iterate(self) -> dict[str, Any]:
+        result: dict[str, Any] = super().train()  # type: ignore[misc]  # the other base's
+        return result
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the tree into the folder that Tune hands us."""
         save_tree(component_of(self), checkpoint_dir, self.checkpoint_format)
+        self._has_saved = True
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Restore from a folder of this sweep, whose pickles are trusted: we wrote them.
@@ -77,6 +103,10 @@ class CheckpointableMixin(_InTrial, Checkpointable):
     Attributes:
         checkpoint_format: ``"pickle"``, or ``"msgpack"`` for checkpoints that any Python opens and
             that run no code.
+        just_in_time: Whether to save after the iteration in which the trial's process gets SIGTERM,
+            whatever the checkpoint frequency. Then the trial ends, and goes on from there if
+            ``FailureConfig(max_failures=...)`` allows. Best effort: the iteration and the save must
+            end before the process is killed for good.
     """
 
     config: dict[str, Any]
@@ -122,6 +152,10 @@ class AlgorithmMixin(_InTrial):
     Attributes:
         checkpoint_format: ``"pickle"``, or ``"msgpack"`` for checkpoints that any Python opens and
             that run no code.
+        just_in_time: Whether to save after the iteration in which the trial's process gets SIGTERM,
+            whatever the checkpoint frequency. Then the trial ends, and goes on from there if
+            ``FailureConfig(max_failures=...)`` allows. Best effort: the iteration and the save must
+            end before the process is killed for good.
     """
 
 

@@ -1,0 +1,75 @@
+"""Run the tests of Ray Tune and Ray Train with other versions of Ray, each in a venv of its own.
+
+Run it:  python -m tests.ray_versions 2.48 2.54
+
+A venv is made with this Python where there is none yet, below ``--venvs``; what follows ``--`` goes
+to pytest. The newest supported Ray is what the rest of the suite runs with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPO = Path(__file__).parents[1]
+VENVS = Path.home() / ".cache" / "tune_ckpt" / "ray_versions"
+TESTS = ["tests/tune", "tests/train", "tests/test_dying_nodes.py"]
+PACKAGES = [
+    "hypothesis",
+    "moto[server]>=5",
+    "pandas<3",  # older than that is what Ray was made for
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "torch==2.13.0",
+]
+
+
+def environment(version: str, venvs: Path) -> str:
+    """Return the Python of a venv with that version of Ray, which is made where it is missing."""
+    folder = venvs / f"ray-{version}"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        ray = f"ray[tune,train]=={version}.*"
+        install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*install, str(REPO), ray, *PACKAGES], check=True)
+        # The package itself is taken from this checkout.
+        subprocess.run([*install[:3], "uninstall", "-q", "-y", "tune_ckpt"], check=True)
+        (folder / "complete").touch()
+    return str(python)
+
+
+def run_tests(python: str, options: list[str]) -> int:
+    """Run the tests, and return pytest's exit code."""
+    variables = {
+        "PYTHONPATH": str(REPO),
+        "RAY_TRAIN_V2_ENABLED": "1",
+    }  # before 2.51 not the default
+    ignored = ["-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning"]  # Ray's own
+    command = [python, "-m", "pytest", "-q", "-n0", *ignored, *(options or TESTS)]
+    return subprocess.run(
+        command, cwd=REPO, env={**os.environ, **variables}, check=False
+    ).returncode
+
+
+def main() -> None:
+    """Run the tests with each version, and say which passed."""
+    own, _, options = (" ".join(sys.argv[1:]) + " ").partition("-- ")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("versions", nargs="+", help="minor versions, such as 2.48")
+    parser.add_argument("--venvs", type=Path, default=VENVS)
+    arguments = parser.parse_args(own.split())
+    codes = {}
+    for version in arguments.versions:
+        print(f"Ray {version}", flush=True)
+        codes[version] = run_tests(environment(version, arguments.venvs), options.split())
+    for version, code in codes.items():
+        print(f"Ray {version}: {'passed' if code == 0 else f'FAILED ({code})'}")
+    sys.exit(any(codes.values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Training functions that the Train tests share; imported by the workers' processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import ray.train
+
+import tune_ckpt as tc
+from tests.agents import Weights
+from tune_ckpt.tune.private import takes_upload_function
+
+STEPS = 4
+
+
+def walk(config):
+    """A random walk of replicated weights; each worker has a generator of its own."""
+    rank = ray.train.get_context().get_world_rank()
+    weights, noise = Weights(3), Weights(2)
+    found = tc.restore({"weights": weights, f"noise_{rank}": noise})
+    rng = np.random.default_rng(5)
+    for step in range(STEPS):
+        change = rng.normal(size=3)
+        if step < found.get("step", 0):
+            continue
+        weights.w = weights.w + change
+        noise.w = noise.w * 2 + step + rank
+        _die_once(config, rank, step)
+        metrics = {"at": float(weights.w.sum()), "rank": rank, "started_at": found.get("step", 0)}
+        parts = {"weights": weights, f"noise_{rank}": noise, "step": step + 1, f"seen_{rank}": step}
+        tc.report(metrics, parts, **config.get("options", {}))
+
+
+def expected(steps):
+    """Return the weights and each rank's noise after so many steps."""
+    rng, at, noise = np.random.default_rng(5), np.zeros(3), np.zeros((2, 2))
+    for step in range(steps):
+        at = at + rng.normal(size=3)
+        noise = noise * 2 + step + np.arange(2)[:, None]
+    return at, noise
+
+
+def _die_once(config, rank, step):
+    marker = Path(config.get("marker", "/nonexistent/marker"))
+    if (rank, step) == config.get("die_at") and not marker.exists():
+        marker.touch()
+        while _registered() < step:  # Ray Train looks for reports from time to time
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _registered():
+    storage = ray.train.get_context().get_storage()
+    snapshot = Path(storage.experiment_fs_path, "checkpoint_manager_snapshot.json")
+    try:
+        return len(json.loads(snapshot.read_text())["checkpoint_results"])
+    except (FileNotFoundError, ValueError):  # not yet, or half written
+        return 0
+
+
+def save_their_own_way(config):
+    """Report pickle trees through a temporary folder; one is damaged, one converted on its way."""
+    weights = Weights(3)
+    for step in range(STEPS):
+        weights.w = weights.w + 1
+        with tempfile.TemporaryDirectory() as folder:
+            tc.save({"weights": weights, "step": step}, folder, format="pickle")
+            if step == config["damaged"]:
+                Path(folder, "state.pkl").write_bytes(b"damaged")
+            options = {}
+            if step == config["converted"] and takes_upload_function():
+                options = {"checkpoint_upload_fn": tc.upload_as_msgpack}
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+            ray.train.report({"score": [0.1, 0.9, 0.5, 0.2][step]}, checkpoint, **options)

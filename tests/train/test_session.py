@@ -1,0 +1,106 @@
+"""Train workers: one checkpoint of all of them, straight to storage, and on after a kill."""
+
+import json
+import os
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import ray.train
+from ray.train.torch import TorchTrainer
+
+import tune_ckpt as tc
+from tests.train import functions
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray Data, which Ray Train loads, warns of options of its own.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data"),
+]
+
+
+FASTER = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1"}  # how often reports are looked for
+
+
+def fit(tmp_path, workers=1, failures=0, function=functions.walk, callbacks=None, **config):
+    trainer = TorchTrainer(
+        function,
+        train_loop_config=config,
+        scaling_config=ray.train.ScalingConfig(num_workers=workers),
+        run_config=ray.train.RunConfig(
+            name="run",
+            storage_path=str(tmp_path),
+            failure_config=ray.train.FailureConfig(max_failures=failures),
+            callbacks=callbacks,
+        ),
+    )
+    with mock.patch.dict(os.environ, FASTER):
+        return trainer.fit()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, ray_session):
+    """Two workers, of which the second one is killed once."""
+    folder = tmp_path_factory.mktemp("two")
+    return fit(folder, workers=2, failures=1, die_at=(1, 2), marker=str(folder / "died"))
+
+
+def checkpoints(result):
+    found = [checkpoint for checkpoint, _ in result.best_checkpoints]
+    return [Path(checkpoint.path) for checkpoint in found]
+
+
+def test_two_workers_make_one_whole_checkpoint(two):
+    last = checkpoints(two)[-1]
+    assert tc.verify(last).ok
+    state = tc.load_state(last)
+    weights, noise = functions.expected(functions.STEPS)
+    assert state["step"] == 4
+    assert (state["seen_0"], state["seen_1"]) == (3, 3)
+    assert state["weights"]["w"].tolist() == weights.tolist()
+    assert state["noise_0"]["w"].tolist() == noise[0].tolist()
+    assert state["noise_1"]["w"].tolist() == noise[1].tolist()
+
+
+def test_the_digest_is_that_of_one_worker_saving_all_of_it(two, tmp_path):
+    last = checkpoints(two)[-1]
+    weights, noise = functions.expected(functions.STEPS)
+    parts = {"weights": weights, "noise_0": noise[0], "noise_1": noise[1]}
+    objects = {name: functions.Weights(len(value)) for name, value in parts.items()}
+    for name, value in parts.items():
+        objects[name].w = value
+    saved = tc.save({**objects, "step": 4, "seen_0": 3, "seen_1": 3}, tmp_path / "c")
+    assert tc.describe(last).digest == saved.digest
+
+
+def test_after_a_worker_was_killed_all_go_on_from_the_last_checkpoint(two):
+    assert two.error is None
+    assert two.metrics["started_at"] == 2
+    assert two.metrics["at"] == float(functions.expected(functions.STEPS)[0].sum())
+
+
+def test_metrics_run_and_iteration_are_in_the_metadata(two):
+    for iteration, path in enumerate(checkpoints(two), start=1):
+        metadata = json.loads((path / "metadata.json").read_text())
+        assert metadata["trial"] == {"id": None, "name": "run", "iteration": iteration}
+        assert metadata["metrics"]["at"] == float(functions.expected(iteration)[0].sum())
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, ray_session):
+    """One worker, which saves in the background."""
+    modes = getattr(ray.train, "CheckpointUploadMode", None)
+    if modes is None:
+        pytest.skip("this Ray uploads while training waits")
+    mode = modes.ASYNC
+    folder = tmp_path_factory.mktemp("alone")
+    return fit(folder, options={"checkpoint_upload_mode": mode})
+
+
+def test_a_background_save_is_of_the_moment_of_its_report(alone):
+    assert len(checkpoints(alone)) == functions.STEPS
+    for iteration, path in enumerate(checkpoints(alone), start=1):
+        assert tc.verify(path).ok
+        weights, _ = functions.expected(iteration)
+        assert np.array_equal(tc.load_state(path, "weights")["w"], weights)

@@ -1,0 +1,208 @@
+"""Two calls for whatever runs a training function: a Tune trial or the workers of a Train run.
+
+>>> def train(config):
+...     start = tc.restore({"model": model}).get("step", 0)  # empty at the first start
+...     for step in range(start, 10):
+...         ...
+...         tc.report({"loss": loss}, {"model": model, "step": step + 1})
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+from tune_ckpt.errors import InvalidArgumentError, NoSessionError, RestoreReport
+from tune_ckpt.objects import Restored
+from tune_ckpt.objects import restore as restore_from_path
+from tune_ckpt.tree.layout import SUFFIXES, Format
+from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from ray.train import CheckpointUploadMode
+    from typing_extensions import Unpack
+
+    from tune_ckpt.selection import Patterns
+    from tune_ckpt.wishes import Strict
+
+    class RestoreOptions(TypedDict, total=False):
+        """The options of `tune_ckpt.states.restore`."""
+
+        filesystem: Any
+        allow_pickle: bool
+        trusted: str | Collection[str]
+        strict: Strict
+        components: Patterns | None
+        exclude: Patterns | None
+        rename: Mapping[str, str] | None
+        device: Any
+        tolerance: float | None
+
+
+class Session(Protocol):
+    """What a training function runs in."""
+
+    def checkpoint(self) -> Any:
+        """Return the checkpoint to go on from, or None at the first start."""
+
+    def of_others(self, checkpoint: Any, parts: Mapping[str, Any]) -> list[str]:
+        """Return patterns of the components that are other workers' to restore."""
+
+    def is_preempted(self) -> bool:
+        """Say whether the end of this process was announced since this was last asked."""
+
+    def report(
+        self,
+        metrics: Mapping[str, Any],
+        parts: Mapping[str, Any] | None,
+        format: Format,
+        facts: Mapping[str, Any],
+        **options: Any,
+    ) -> None:
+        """Report metrics, and a checkpoint of the parts where there are any, with such metadata."""
+
+    def leave(self) -> None:
+        """Let what was announced happen: a checkpoint has been reported."""
+
+
+def report(
+    metrics: Mapping[str, Any],
+    parts: Mapping[str, Any] | None = None,
+    *,
+    save: bool = True,
+    just_in_time: bool = False,
+    format: Format = "msgpack",
+    checkpoint_upload_mode: CheckpointUploadMode | None = None,
+    **options: Any,
+) -> None:
+    """Report metrics and a checkpoint from a Tune function or a Train worker.
+
+    The checkpoint is written once, straight to the storage path, and holds the metrics, the trial,
+    the iteration and what it was resumed from in its metadata.
+
+    All workers of a Train run call this equally often. A part that several workers give, such as a
+    replicated model, is saved by the lowest rank; one that a single worker gives, under a name of
+    its own like ``f"rng_{rank}"``, by that worker. Together they are one checkpoint, which is
+    committed when all parts are there.
+
+    Args:
+        metrics: As for ``ray.tune.report`` and ``ray.train.report``.
+        parts: Objects and plain values, as for `tune_ckpt.save`; None for metrics alone.
+        save: Whether to save them this time.
+        just_in_time: Save them, whatever ``save`` says, when Ray Train has announced a preemption
+            of a worker's node, or when a Tune trial got SIGTERM. A notice is only looked at here,
+            so call this often. A trial then ends after its report, as the signal demands, and goes
+            on from there if ``FailureConfig(max_failures=...)`` allows. Neither helps where no call
+            comes before the process is killed.
+        format: ``"msgpack"`` or ``"pickle"``.
+        checkpoint_upload_mode: Ray Train's. With ``ASYNC`` a snapshot is taken, and training goes
+            on while it is written. A Tune function always waits.
+        options: Others of ``ray.train.report`` (``validation``, ``checkpoint_dir_name``).
+
+    Raises:
+        NoSessionError: No trial or worker is running here.
+        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        StorageError: The storage refuses.
+        WorkerFailedError: Another worker could not save its part.
+    """
+    if format not in SUFFIXES:
+        raise InvalidArgumentError("format", format, tuple(SUFFIXES))
+    if checkpoint_upload_mode is not None:
+        options["checkpoint_upload_mode"] = checkpoint_upload_mode
+    session = current_session("tc.report")
+    announced = just_in_time and session.is_preempted()
+    parts = parts if save or announced else None
+    session.report(metrics, parts, format, _facts(metrics), **options)
+    if announced:
+        session.leave()
+
+
+_restored_from: str | None = None  # the content digest of what this process goes on from
+
+
+def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    from tune_ckpt.tune.trainable import plain_metrics
+
+    lineage = {"restored_from": _restored_from} if _restored_from else {}
+    return {"metrics": plain_metrics(dict(metrics)), **lineage}
+
+
+def restore(
+    parts: Mapping[str, Any], path: Any = None, **options: Unpack[RestoreOptions]
+) -> Restored:
+    """Restore the objects of a checkpoint that `save` or `report` made; return its plain values.
+
+    All of it is read, verified and compared before an object is touched; see
+    `Checkpointable.restore_from_path` for what does not fit. Random state (`RngState`) comes last.
+
+    >>> restore({"model": model, "optimizer": optimizer}, path)["step"]  # doctest: +SKIP
+
+    Args:
+        parts: The objects by name, as they were saved. Of plain values only the names count: the
+            checkpoint must have them.
+        path: The checkpoint: a local path, a URI, or a Ray Checkpoint. By default the one that the
+            running Tune trial or Train worker is to go on from, which is trusted: the same sweep
+            wrote it. What only other workers saved is left to them.
+        options: As for `tune_ckpt.states.restore`: ``filesystem`` in which the path is looked up;
+            ``allow_pickle`` and ``trusted`` modules; ``strict`` (True, ``"warn"`` or ``"ignore"``);
+            which ``components`` to restore and to ``exclude``, and how to ``rename`` them;
+            ``device`` and ``tolerance``.
+
+    Returns:
+        The checkpoint's plain values, and in its attribute ``report`` what was loaded. At the first
+        start of a trial or worker it is empty, and nothing is touched.
+
+    Raises:
+        NoSessionError: There is no path, and no trial or worker is running here.
+        RestoreError: The checkpoint does not fit; all differences are listed.
+        SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
+        StateRefusedError: An object's own code raised an error.
+    """
+    if path is not None:
+        return restore_from_path(parts, path, **options)
+    global _restored_from
+    session = current_session("tc.restore without a path")
+    checkpoint, _restored_from = session.checkpoint(), None
+    if checkpoint is None:
+        return _first_start()
+    excluded = options.pop("exclude", None) or ()
+    excluded = [excluded] if isinstance(excluded, str) else [*excluded]
+    options["exclude"] = [*excluded, *session.of_others(checkpoint, parts)]
+    options.setdefault("allow_pickle", True)
+    restored = restore_from_path(parts, checkpoint, **options)
+    _restored_from = open_tree(open_store(checkpoint)).metadata.digest
+    return restored
+
+
+def _first_start() -> Restored:
+    nothing = Restored()
+    nothing.report = RestoreReport("")
+    return nothing
+
+
+def current_session(wanted: str) -> Session:
+    """Return what the calling function runs in.
+
+    Args:
+        wanted: What for, for the message.
+
+    Raises:
+        NoSessionError: It is no training function.
+    """
+    if "ray" not in sys.modules:  # whoever runs in Ray has imported it
+        raise NoSessionError(wanted)
+    from tune_ckpt.tune.private import in_train_worker, in_tune_function
+
+    if in_train_worker():
+        from tune_ckpt.train.session import TrainSession
+
+        return TrainSession.current()
+    if in_tune_function():
+        from tune_ckpt.tune.session import TuneSession
+
+        return TuneSession()
+    raise NoSessionError(wanted)
