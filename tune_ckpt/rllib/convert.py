@@ -7,8 +7,7 @@ newer, is copied: RLlib reads no other form of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from tune_ckpt.errors import (
@@ -16,17 +15,14 @@ from tune_ckpt.errors import (
     InvalidArgumentError,
     NotACheckpointError,
     PickleReadError,
-    StorageError,
     UnsupportedStateError,
 )
 from tune_ckpt.formats import rllib_dialect
 from tune_ckpt.rllib.finding import ALGORITHM, POLICY, Part, find, open_part
+from tune_ckpt.rllib.folders import Folder, below, open_empty, write
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.portable import NOT_SERIALIZABLE, Carrying
-from tune_ckpt.tree.commit import can_stage, staging
-from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
-from tune_ckpt.tree.store import LocalStore, open_store
 
 _OLD_VERSION = "1.1"  # what RLlib writes, and reads, of the old API stack
 
@@ -65,16 +61,15 @@ def convert_to_msgpack_checkpoint(
         CorruptDataError, CorruptCheckpointError: It is damaged.
         StorageError: The new folder is not empty, or cannot be written.
     """
-    part, target = find(checkpoint, filesystem), open_store(msgpack_checkpoint_dir, filesystem)
+    part = find(checkpoint, filesystem)
+    target = open_empty(msgpack_checkpoint_dir, filesystem, "convert into")
     if part.is_first_generation:
         raise InvalidArgumentError("checkpoint", part.path, ("one of version 1.0 or newer",))
-    if target.list():
-        raise StorageError(target.location, "convert into", "the folder is not empty")
     conversion = _Conversion()
     folder = conversion.folder(part, "")
     if conversion.refused:
         raise UnsupportedStateError(tuple(conversion.refused))
-    _write(target, folder)
+    write(target, folder)
     converted = Converted(target.location)
     converted.not_carried = tuple(conversion.lost)
     return converted
@@ -101,15 +96,6 @@ def convert_to_msgpack_policy_checkpoint(
 # ------------------------------------------------------------------------------------ reading
 
 
-@dataclass
-class _Folder:
-    """A folder to be written: metadata last."""
-
-    files: dict[str, bytes | rllib_dialect.Stream] = field(default_factory=dict)
-    metadata: dict[str, bytes] = field(default_factory=dict)
-    children: dict[str, _Folder] = field(default_factory=dict)
-
-
 class _Conversion:
     """Reads a checkpoint's folders, and gathers what could not be carried or written."""
 
@@ -117,9 +103,9 @@ class _Conversion:
         self.lost: list[Fault] = []
         self.refused: list[Fault] = []
 
-    def folder(self, part: Part, path: str) -> _Folder:
+    def folder(self, part: Part, path: str) -> Folder:
         """Return what shall be written instead of a folder."""
-        folder = _Folder()
+        folder = Folder()
         for entry in part.folder.entries:
             if not entry.is_dir and entry.name not in (part.state_file, *KNOWN_METADATA):
                 folder.files[entry.name] = part.folder.store.read_bytes(entry.name)
@@ -129,7 +115,7 @@ class _Conversion:
             folder.children[name] = self.folder(open_part(store), f"{path}{name}/")
         return folder
 
-    def _add_state(self, folder: _Folder, part: Part, path: str) -> None:
+    def _add_state(self, folder: Folder, part: Part, path: str) -> None:
         is_tree = part.folder.ctor is not None
         stem = str(part.state_file).rpartition(".")[0]
         name = stem + (".msgpack" if is_tree else ".msgpck")
@@ -138,17 +124,13 @@ class _Conversion:
         try:
             folder.files[name] = rllib_dialect.pack(carry(carrying, part.state))
         except UnsupportedStateError as error:
-            self.refused += _below(path, error.faults)
+            self.refused += below(path, error.faults)
         except RecursionError as error:
             reason = "it is nested too deeply, or contains itself"
             raise PickleReadError(part.state_path, reason) from error
-        self.lost += _below(path, carrying.lost)
+        self.lost += below(path, carrying.lost)
         metadata = {**part.metadata, **(_tree_facts(stem) if is_tree else _old_facts(part, name))}
         folder.metadata[part.metadata_file] = json.dumps(metadata).encode()
-
-
-def _below(path: str, faults: Iterable[Fault]) -> list[Fault]:
-    return [Fault(path + fault.path, fault.reason) for fault in faults]
 
 
 def _tree_facts(stem: str) -> dict[str, Any]:
@@ -208,25 +190,3 @@ def _old_config(config: Any, carrying: Carrying, *steps: str) -> dict[str, Any]:
 
 
 _OLD: dict[str, Callable[[Carrying, Any], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}
-
-# ------------------------------------------------------------------------------------ writing
-
-
-def _write(target: Store, folder: _Folder) -> None:
-    if isinstance(target, LocalStore) and can_stage(target):
-        with staging(target, lambda _: ()) as place:
-            _write_files(place.store, folder)
-    else:
-        _write_files(target, folder)
-
-
-def _write_files(store: Store, folder: _Folder) -> None:
-    store.make()
-    for name, child in folder.children.items():
-        _write_files(store.child(name), child)
-    for name, data in (*folder.files.items(), *folder.metadata.items()):
-        if isinstance(data, bytes):
-            store.write_bytes(name, data)
-        else:
-            with store.create(name, data.nbytes) as sink:
-                data.write(sink)
