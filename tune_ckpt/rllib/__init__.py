@@ -25,12 +25,14 @@ from tune_ckpt.rllib.counters import load_counters
 from tune_ckpt.rllib.info import get_checkpoint_info
 from tune_ckpt.rllib.msgpack import try_import_msgpack
 from tune_ckpt.rllib.spaces import load_spaces
+from tune_ckpt.rllib.upgrade import Upgraded, upgrade_checkpoint
 from tune_ckpt.rllib.versions import CheckpointVersion
 from tune_ckpt.rllib.weights import load_weights
 
 __all__ = [
     "CheckpointVersion",
     "Converted",
+    "Upgraded",
     "convert_to_msgpack_checkpoint",
     "convert_to_msgpack_policy_checkpoint",
     "get_checkpoint_info",
@@ -39,4 +41,5 @@ __all__ = [
     "load_spaces",
     "load_weights",
     "try_import_msgpack",
+    "upgrade_checkpoint",
 ]

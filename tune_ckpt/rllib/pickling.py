@@ -47,7 +47,7 @@ class Call:
         items: What is set in it then, as in a dict.
     """
 
-    function: Reference
+    function: Reference | Call
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     items: dict[Any, Any] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.config_keys import (
     DERIVED,
     OF_THE_REPLAY_BUFFER,
@@ -14,6 +15,7 @@ from tune_ckpt.rllib.config_keys import (
 from tune_ckpt.rllib.moves import reference
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.portable import NOT_SERIALIZABLE
+from tune_ckpt.rllib.replay_buffers import buffer_class
 from tune_ckpt.rllib.restating import LOST, Restating, Steps
 
 _DEPRECATED = -1  # RLlib's value for keys that are not to be used
@@ -100,7 +102,11 @@ def _with_type(restating: Restating, value: Any, steps: Steps) -> Any:
 
 def _replay_buffer(restating: Restating, value: Any, steps: Steps) -> Any:
     told = {key: item for key, item in (fields(value) or {}).items() if key not in _NOT_OF_BUFFERS}
-    return _with_type(restating, told, steps)
+    made = _with_type(restating, told, steps)
+    if isinstance(made.get("type"), str | Reference) and not made.get("no_local_replay_buffer"):
+        is_new = "Episode" in str(made["type"])  # of the new API stack, which takes the name
+        made["type"] = made["type"] if is_new else buffer_class(made["type"])
+    return made
 
 
 _NOT_OF_BUFFERS = {"_enable_replay_buffer_api", "learning_starts", "replay_batch_size"}
@@ -114,6 +120,11 @@ def _model(restating: Restating, value: Any, steps: Steps) -> Any:
     if told.get("custom_model") and "custom_model" not in made:
         made["custom_model"] = str(getattr(told["custom_model"], "name", "a model of the user's"))
     return made
+
+
+def _vectorize_mode(restating: Restating, value: Any, steps: Steps) -> Any:
+    made = restating.value(value, *steps)
+    return made.lower() if isinstance(made, str) else made
 
 
 def _framework(restating: Restating, value: Any, steps: Steps) -> Any:
@@ -164,6 +175,7 @@ _VALUES: dict[str, Callable[[Restating, Any, Steps], Any]] = {
     "replay_buffer_config": _replay_buffer,
     "model": _model,
     "framework_str": _framework,
+    "gym_env_vectorize_mode": _vectorize_mode,
     "evaluation_config": _overrides,
     "policies": _policies,
     "policies_to_train": _function,
