@@ -56,7 +56,10 @@ def _weights_are_equal(case, models):
         (name,) = models
         stored = {name: stored}
     for name, weights in stored.items():
-        np.testing.assert_equal(_weights(models[name]), weights)
+        found = _weights(models[name])
+        # Buffers with settings in them, which are in the modules since Ray 2.40, were not stored.
+        new = {key for key in found if key.endswith("log_std_clip_param_const")} - weights.keys()
+        np.testing.assert_equal({key: found[key] for key in found.keys() - new}, weights)
     return True
 
 
@@ -153,17 +156,17 @@ def _of_module(module, observations, wanted):
     import torch
 
     observed = {"obs": torch.from_numpy(observations)}
+    ways = {"inference/": module.forward_inference, "": module.forward_inference}
+    ways["train_"] = module.forward_train
     made = {}
-    for prefix, forward in (
-        ("inference/", module.forward_inference),
-        ("", module.forward_inference),
-        ("train_", module.forward_train),
-    ):
-        made |= {prefix + key: value for key, value in forward(dict(observed)).items()
-                 if prefix + key in wanted}
+    for prefix, forward in ways.items():
+        if any(key.startswith(prefix) and "vf" not in key for key in wanted):
+            made |= {prefix + key: value for key, value in forward(dict(observed)).items()}
     if "vf_preds" in wanted or "train_vf_preds" in wanted:
         made["vf_preds"] = made["train_vf_preds"] = module.compute_values(dict(observed))
-    return made
+    if "q_values" in wanted:
+        made["q_values"] = module.compute_q_values(dict(observed))["qf_preds"]
+    return {key: made[key] for key in wanted}
 
 
 # ----------------------------------------------------------------------------------- training
@@ -216,7 +219,8 @@ def main(parts):
     logging.disable(logging.WARNING)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
              object_store_memory=100 * 2**20)
-    tune.register_env("ma_cartpole_named", lambda config: _env()(config))
+    for name in ("ma_cartpole_named", "MultiEnv"):
+        tune.register_env(name, lambda config: _env()(config))
     chosen = [case for case in CASES if not parts or any(part in case.name for part in parts)]
     with tempfile.TemporaryDirectory() as temporary:
         for case in chosen:

@@ -15,8 +15,8 @@ from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.formats.walking import label
-from tune_ckpt.rllib.moves import can_be_found, is_local, reference
-from tune_ckpt.rllib.pickling import Instance
+from tune_ckpt.rllib.moves import can_be_found, is_local, moved, reference
+from tune_ckpt.rllib.pickling import Call, Instance
 from tune_ckpt.rllib.plain import code_name, fields
 from tune_ckpt.rllib.portable import is_pickle_of_code, new_statistics
 from tune_ckpt.rllib.space_calls import space_call
@@ -94,7 +94,8 @@ class Restating:
             return self._reference(Reference(f"{value.module}:{value.name}"), steps)
         if value.module.startswith(_SPACES):
             return space_call(space_of(value, self.file))
-        make = _OBJECTS.get(value.name, _other)
+        is_config = value.module.startswith("ray.rllib.") and value.name.endswith("Config")
+        make = _OBJECTS.get(value.name, _configuration if is_config else _other)
         return make(self, value, steps)
 
     def _bytes(self, value: bytes, steps: Steps) -> bytes | None:
@@ -164,12 +165,44 @@ OLD_STATISTICS = {"num_pushes", "mean_array", "std_array"}
 
 
 
+def _called(name: str) -> Callable[[Restating, Opaque, Steps], Any]:
+    """Make dataclasses by their constructor, which knows of fields that are new."""
+
+    def make(restating: Restating, value: Opaque, steps: Steps) -> Call:
+        told = restating.value({**(fields(value) or {})}, *steps)
+        moved = {_OLD_FIELDS.get(key, key): item for key, item in told.items()}
+        return Call(Reference(name), (), moved)
+
+    return make
+
+
+_OLD_FIELDS = {"model_config_dict": "model_config", "module_specs": "rl_module_specs"}
+_OLD_FIELDS |= {"marl_module_class": "multi_rl_module_class"}
+_SPEC_CLASS = "ray.rllib.core.rl_module.rl_module:RLModuleSpec"
+_SPECS_CLASS = "ray.rllib.core.rl_module.multi_rl_module:MultiRLModuleSpec"
+
+
+def _configuration(restating: Restating, value: Opaque, steps: Steps) -> Any:
+    from tune_ckpt.rllib.rebuilding import rebuild
+
+    cls = Reference(moved(f"{value.module}:{value.name}"))
+    told = rebuild(value, Restating(restating.file), *steps)
+    return Call(Reference(f"{_CONFIG}.from_state"), ({"class": cls, **told},))
+
+
+_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
+
+
 def _fields(restating: Restating, value: Opaque, steps: Steps) -> Any:
     return restating.value(fields(value) or {}, *steps)
 
 
 _OBJECTS: dict[str, Callable[[Restating, Opaque, Steps], Any]] = {
     "DefaultModelConfig": _fields,
+    "RLModuleSpec": _called(_SPEC_CLASS),
+    "SingleAgentRLModuleSpec": _called(_SPEC_CLASS),
+    "MultiRLModuleSpec": _called(_SPECS_CLASS),
+    "MultiAgentRLModuleSpec": _called(_SPECS_CLASS),
     "PolicySpec": _policy_spec,
     "MeanStdFilter": _filter,
     "ConcurrentMeanStdFilter": _filter,

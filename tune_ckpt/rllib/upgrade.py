@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tune_ckpt.errors import Fault
-from tune_ckpt.rllib.finding import ALGORITHM, find
+from tune_ckpt.rllib.finding import ALGORITHM, POLICY, Part, find
 from tune_ckpt.rllib.folders import open_empty, write
 from tune_ckpt.rllib.given import given
+from tune_ckpt.rllib.plain import fields
+from tune_ckpt.rllib.upgrading_new import NewStack
 from tune_ckpt.rllib.upgrading_old import OldStack
 
 
@@ -21,12 +23,33 @@ class Upgraded(str):
     notes: tuple[Fault, ...] = ()
 
 
-def upgrade_checkpoint(src: Any, dst: Any, config: Any = None, env: Any = None, *, filesystem: Any = None) -> Upgraded:
+def upgrade_checkpoint(
+    src: Any, dst: Any, config: Any = None, env: Any = None, *, filesystem: Any = None
+) -> Upgraded:
+    """Write a checkpoint of an older Ray again, as one that Ray 2.60 loads."""
     part = find(src, filesystem)
     target = open_empty(dst, filesystem, "upgrade into")
-    old = OldStack(given(config, env))
-    folder = (old.algorithm if part.type == ALGORITHM else old.policy)(part)
-    write(target, folder)
+    told = given(config, env)
+    stack = NewStack(told) if is_of_new_stack(part) else OldStack(told)
+    write(target, _upgraded(part, stack))
     upgraded = Upgraded(target.location)
-    upgraded.notes = tuple(old.notes)
+    upgraded.notes = tuple(stack.notes)
     return upgraded
+
+
+def _upgraded(part: Part, stack: NewStack | OldStack) -> Folder:
+    if part.type == ALGORITHM:
+        return stack.algorithm(part)
+    return stack.policy(part) if part.type == POLICY else stack.tree(part)
+
+
+def is_of_new_stack(part: Part) -> bool:
+    """Say whether a part of a checkpoint has RLModules, be it in policies."""
+    if part.folder.ctor is not None or part.child("learner") is not None:
+        return True
+    spec = fields((fields(part.state) or {}).get("policy_spec")) or {}
+    config = fields(spec.get("config")) or {}
+    return any(config.get(key) is True for key in _OF_MODULES)
+
+
+_OF_MODULES = ("_enable_learner_api", "_enable_new_api_stack", "enable_rl_module_and_learner")

@@ -28,7 +28,7 @@ from tune_ckpt.rllib.moves import (
     config_class,
 )
 from tune_ckpt.rllib.pickling import Call
-from tune_ckpt.rllib.plain import fields
+from tune_ckpt.rllib.plain import code_name, fields
 from tune_ckpt.rllib.rebuilding import rebuild
 from tune_ckpt.rllib.restating import Restating
 from tune_ckpt.rllib.space_calls import policy_space, space_call
@@ -62,7 +62,7 @@ class OldStack:
         if config.get("env") is None:
             config["policies"] = _with_spaces(config.get("policies"), found)
         told = {
-            "algorithm_class": algorithm_class(self._algorithm(part, state)),
+            "algorithm_class": algorithm_class(algorithm_of(part, self._given)),
             "config": config,
             "worker": self._worker(state, config, restating, list(found)),
             "counters": _counters(state.get("counters")),
@@ -86,14 +86,6 @@ class OldStack:
         config = {} if self._given.is_whole else rebuild(stored, restating, "config")
         # Flags first: they decide what RLlib makes of the others.
         return {**_STACK, **config, **embedded(self._given.keys), **_STACK}
-
-    def _algorithm(self, part: Part, state: dict[Any, Any]) -> str:
-        cls = state.get("algorithm_class")
-        stored = f"{cls.module}:{cls.name}" if isinstance(cls, Opaque) else str(cls or "")
-        name = self._given.algorithm or algorithm_name(getattr(cls, "name", stored))
-        if name in ALGORITHMS:
-            return name
-        raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),))
 
     def _worker(
         self,
@@ -128,18 +120,19 @@ class OldStack:
         spaces = spaces_of(policy)
         config = rebuild(policy.spec.get("config"), restating, "policy_spec", "config")
         config = {**config, **embedded(self._given.keys), **_STACK}
-        cls = self._policy_class(policy)
+        cls = class_name(policy.spec.get("policy_class"))
         return {
             "policy_class": cls,
             **{name: policy_space(spaces[name]) for name in _SPACES},
             "config": _with_defaults(config, POLICIES.get(cls)),
         }
 
-    def _policy_class(self, policy: Policy) -> Any:
-        stored = policy.spec.get("policy_class")
-        name = stored.name if isinstance(stored, Opaque | Reference) else str(stored)
-        name = name.rpartition(":")[2].rpartition(".")[2].removesuffix("_traced")
-        return name
+
+def class_name(stored: Any) -> str:
+    """Return the name of a class, without where it is."""
+    code = code_name(stored) if isinstance(stored, Opaque) else None
+    name = code or (stored.name if isinstance(stored, Opaque | Reference) else str(stored))
+    return name.rpartition(":")[2].rpartition(".")[2].removesuffix("_traced")
 
 
 def _with_defaults(config: dict[str, Any], algorithm: str | None) -> Call:
@@ -184,6 +177,25 @@ def _with_own(spec: Any, policy: Policy) -> tuple[Any, ...]:
     cls, observations, actions, config = spec or (None, None, None, None)
     spaces = [space_call(space) for space in spaces_of(policy).values()]
     return cls, observations or spaces[0], actions or spaces[1], config
+
+
+def algorithm_of(part: Part, given: Given) -> str:
+    """Return the name of the algorithm that a checkpoint is to be one of.
+
+    Raises:
+        UnsupportedStateError: Ray 2.60 has none of that name.
+    """
+    name = given.algorithm or algorithm_name(_class_of(part))
+    if name not in ALGORITHMS:
+        raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),))
+    return name
+
+
+def _class_of(part: Part) -> str:
+    if part.folder.ctor is not None:
+        return part.folder.cls
+    cls = (fields(part.state) or {}).get("algorithm_class")
+    return cls.name if isinstance(cls, Opaque) else str(cls or "")
 
 
 def _why_not(name: str) -> str:
