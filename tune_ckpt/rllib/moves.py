@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from importlib.machinery import PathFinder
+from typing import Any
 
+from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.plain import code_name
 
 # The algorithms of Ray 2.60, by their names, with their modules.
 ALGORITHMS = {
@@ -97,6 +100,13 @@ def reference(value: object) -> Reference | None:
         return Reference(moved(value.name))
     found = _MODULE_AND_CLASS.fullmatch(value) if isinstance(value, str) else None
     return None if found is None else Reference(moved(f"{found[1]}:{found[2]}"))
+
+
+def class_name(stored: Any) -> str:
+    """Return the name of a class, without where it is; nothing for None."""
+    code = code_name(stored) if isinstance(stored, Opaque) else None
+    name = code or (stored.name if isinstance(stored, Opaque | Reference) else str(stored or ""))
+    return name.rpartition(":")[2].rpartition(".")[2].removesuffix("_traced")
 
 
 def algorithm_name(cls: str) -> str:

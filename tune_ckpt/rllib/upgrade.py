@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from tune_ckpt.errors import Fault
+from tune_ckpt.errors import Fault, NotACheckpointError
 from tune_ckpt.rllib.finding import ALGORITHM, POLICY, Part, find
-from tune_ckpt.rllib.folders import open_empty, write
+from tune_ckpt.rllib.first_generation import Whole, read_whole
+from tune_ckpt.rllib.folders import Folder, open_empty, write
 from tune_ckpt.rllib.given import given
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.upgrading_new import NewStack
@@ -31,16 +33,20 @@ def upgrade_checkpoint(
     target = open_empty(dst, filesystem, "upgrade into")
     told = given(config, env)
     stack = NewStack(told) if is_of_new_stack(part) else OldStack(told)
-    write(target, _upgraded(part, stack))
+    write(target, _upgraded(part, stack, lambda: read_whole(part, src, filesystem)))
     upgraded = Upgraded(target.location)
     upgraded.notes = tuple(stack.notes)
     return upgraded
 
 
-def _upgraded(part: Part, stack: NewStack | OldStack) -> Folder:
+def _upgraded(part: Part, stack: NewStack | OldStack, whole: Callable[[], Whole]) -> Folder:
+    if part.type == POLICY:
+        return stack.policy(part)
+    if isinstance(stack, NewStack):
+        return stack.algorithm(part) if part.type == ALGORITHM else stack.tree(part)
     if part.type == ALGORITHM:
-        return stack.algorithm(part)
-    return stack.policy(part) if part.type == POLICY else stack.tree(part)
+        return stack.algorithm(whole(), part.state_path)
+    raise NotACheckpointError(part.path, f"it is a {part.type}; pass the whole checkpoint")
 
 
 def is_of_new_stack(part: Part) -> bool:

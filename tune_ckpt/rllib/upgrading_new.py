@@ -27,12 +27,12 @@ from tune_ckpt.rllib.modules import (
     module_spec,
     modules_spec,
 )
-from tune_ckpt.rllib.moves import POLICIES, algorithm_class, config_class, moved
+from tune_ckpt.rllib.moves import POLICIES, algorithm_class, class_name, config_class, moved
 from tune_ckpt.rllib.pickling import Call
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.rebuilding import rebuild
 from tune_ckpt.rllib.restating import LOST, Restating
-from tune_ckpt.rllib.upgrading_old import algorithm_of, class_name
+from tune_ckpt.rllib.upgrading_old import algorithm_of
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA
 
 _STACK = {"enable_rl_module_and_learner": True, "enable_env_runner_and_connector_v2": True}
@@ -57,7 +57,7 @@ class NewStack:
 
     def algorithm(self, part: Part) -> Folder:
         """Return an Algorithm's folder."""
-        name = algorithm_of(part, self._given)
+        name = algorithm_of(_class_of(part), self._given)
         restating = Restating(part.state_path)
         found = members(part.child("learner") or part)
         config = self._config(part, restating)
@@ -171,6 +171,11 @@ def _module_folder(cls: Reference, kwargs: dict[str, Any], weights: Any) -> Fold
     folder = Folder({"module_state.pkl": pickling.dumps(weights), _CTOR: _ctor(cls, (), kwargs)})
     folder.metadata["metadata.json"] = _metadata("module_state", {})
     return folder
+
+
+def _class_of(part: Part) -> Any:
+    has_ctor = part.folder.ctor is not None
+    return part.folder.cls if has_ctor else (fields(part.state) or {}).get("algorithm_class")
 
 
 def _ctor(cls: Reference, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:

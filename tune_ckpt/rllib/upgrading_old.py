@@ -16,6 +16,7 @@ from tune_ckpt.rllib import pickling
 from tune_ckpt.rllib.config_keys import AS_A_DICT
 from tune_ckpt.rllib.counters import ITERATION
 from tune_ckpt.rllib.finding import POLICY, Part
+from tune_ckpt.rllib.first_generation import Whole
 from tune_ckpt.rllib.folders import Folder, below
 from tune_ckpt.rllib.given import Given, embedded
 from tune_ckpt.rllib.members import Policy, members
@@ -25,10 +26,11 @@ from tune_ckpt.rllib.moves import (
     REMOVED_ALGORITHMS,
     algorithm_class,
     algorithm_name,
+    class_name,
     config_class,
 )
 from tune_ckpt.rllib.pickling import Call
-from tune_ckpt.rllib.plain import code_name, fields
+from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.rebuilding import rebuild
 from tune_ckpt.rllib.restating import Restating
 from tune_ckpt.rllib.space_calls import policy_space, space_call
@@ -53,20 +55,19 @@ class OldStack:
         self._given = given
         self.notes: list[Fault] = []
 
-    def algorithm(self, part: Part) -> Folder:
+    def algorithm(self, whole: Whole, file: str) -> Folder:
         """Return an Algorithm's folder."""
-        state = fields(part.state) or {}
-        restating = Restating(part.state_path)
-        found = {name: item for name, item in members(part).items() if isinstance(item, Policy)}
+        state, found, restating = whole.state, whole.policies, Restating(file)
+        self.notes += () if self._given.is_whole else whole.notes
         config = self._config(state.get("config"), restating)
         if config.get("env") is None:
             config["policies"] = _with_spaces(config.get("policies"), found)
         told = {
-            "algorithm_class": algorithm_class(algorithm_of(part, self._given)),
+            "algorithm_class": algorithm_class(algorithm_of(state.get("algorithm_class"), self._given)),
             "config": config,
             "worker": self._worker(state, config, restating, list(found)),
             "counters": _counters(state.get("counters")),
-            ITERATION: state.get(ITERATION, part.tune_metadata.get("iteration", 0)),
+            ITERATION: state.get(ITERATION, 0),
         }
         self.notes += restating.notes
         folder = _folder("Algorithm", told, policy_ids=list(found))
@@ -110,7 +111,8 @@ class OldStack:
         restating = Restating(policy.path)
         state = {k: item for k, item in policy.state.items() if k not in _REPLACED}
         told = restating.value(state)
-        told["policy_spec"] = self._spec(policy, restating)
+        if _has_spaces(policy):
+            told["policy_spec"] = self._spec(policy, restating)
         told.setdefault("global_timestep", 0)
         told["checkpoint_version"] = _VERSION
         self.notes += below("" if name is None else f"policies/{name}/", restating.notes)
@@ -126,13 +128,6 @@ class OldStack:
             **{name: policy_space(spaces[name]) for name in _SPACES},
             "config": _with_defaults(config, POLICIES.get(cls)),
         }
-
-
-def class_name(stored: Any) -> str:
-    """Return the name of a class, without where it is."""
-    code = code_name(stored) if isinstance(stored, Opaque) else None
-    name = code or (stored.name if isinstance(stored, Opaque | Reference) else str(stored))
-    return name.rpartition(":")[2].rpartition(".")[2].removesuffix("_traced")
 
 
 def _with_defaults(config: dict[str, Any], algorithm: str | None) -> Call:
@@ -167,10 +162,18 @@ def _counters(stored: Any) -> Call:
     return Call(Reference("collections:defaultdict"), (Reference("builtins:int"), counters))
 
 
+def _has_spaces(policy: Policy) -> bool:
+    return all(policy.spec.get(name) for name in _SPACES)
+
+
 def _with_spaces(policies: Any, found: dict[str, Policy]) -> dict[str, Any]:
     """Return policies with the spaces that their states tell: no environment is there to ask."""
     told = policies if isinstance(policies, dict) else {}
-    return {name: _with_own(told.get(name), policy) for name, policy in found.items()}
+    return {
+        name: _with_own(told.get(name), policy)
+        for name, policy in found.items()
+        if _has_spaces(policy)
+    }
 
 
 def _with_own(spec: Any, policy: Policy) -> tuple[Any, ...]:
@@ -179,23 +182,20 @@ def _with_own(spec: Any, policy: Policy) -> tuple[Any, ...]:
     return cls, observations or spaces[0], actions or spaces[1], config
 
 
-def algorithm_of(part: Part, given: Given) -> str:
+def algorithm_of(cls: Any, given: Given) -> str:
     """Return the name of the algorithm that a checkpoint is to be one of.
+
+    Args:
+        cls: The class that is stored.
+        given: What the caller says.
 
     Raises:
         UnsupportedStateError: Ray 2.60 has none of that name.
     """
-    name = given.algorithm or algorithm_name(_class_of(part))
+    name = given.algorithm or algorithm_name(class_name(cls))
     if name not in ALGORITHMS:
         raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),))
     return name
-
-
-def _class_of(part: Part) -> str:
-    if part.folder.ctor is not None:
-        return part.folder.cls
-    cls = (fields(part.state) or {}).get("algorithm_class")
-    return cls.name if isinstance(cls, Opaque) else str(cls or "")
 
 
 def _why_not(name: str) -> str:
