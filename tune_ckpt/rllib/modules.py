@@ -10,7 +10,7 @@ from tune_ckpt.rllib.moves import ALGORITHMS, reference
 from tune_ckpt.rllib.pickling import Call
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.restating import LOST, Restating
-from tune_ckpt.rllib.space_calls import space_call
+from tune_ckpt.rllib.spaces_again import space_object
 from tune_ckpt.rllib.spaces import spaces_of
 
 _TORCH_MODULE = "ray.rllib.algorithms.{0}.torch.default_{0}_torch_rl_module:Default{1}TorchRLModule"
@@ -60,7 +60,7 @@ def module_arguments(member: Member, restating: Restating) -> dict[str, Any]:
     stored = spec.get("model_config") or spec.get("model_config_dict") or {}
     catalog = reference(spec.get("catalog_class_path")) or spec.get("catalog_class")
     found = {
-        **{name: space_call(space) for name, space in spaces.items()},
+        **{name: space_object(space) for name, space in spaces.items()},
         "inference_only": bool(spec.get("inference_only")),
         "learner_only": bool(spec.get("learner_only")),
         "model_config": restating.value(model_config(stored), "model_config"),

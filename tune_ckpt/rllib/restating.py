@@ -19,7 +19,7 @@ from tune_ckpt.rllib.moves import can_be_found, is_local, moved, reference
 from tune_ckpt.rllib.pickling import Call, Instance
 from tune_ckpt.rllib.plain import code_name, fields
 from tune_ckpt.rllib.portable import is_pickle_of_code, new_statistics
-from tune_ckpt.rllib.space_calls import space_call
+from tune_ckpt.rllib.spaces_again import space_object
 from tune_ckpt.rllib.spaces import space_of
 
 Steps = tuple[Any, ...]
@@ -93,7 +93,7 @@ class Restating:
         if value.args is None:
             return self._reference(Reference(f"{value.module}:{value.name}"), steps)
         if value.module.startswith(_SPACES):
-            return space_call(space_of(value, self.file))
+            return space_object(space_of(value, self.file))
         is_config = value.module.startswith("ray.rllib.") and value.name.endswith("Config")
         make = _OBJECTS.get(value.name, _configuration if is_config else _other)
         return make(self, value, steps)

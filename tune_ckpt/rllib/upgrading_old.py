@@ -33,7 +33,7 @@ from tune_ckpt.rllib.pickling import Call
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.rebuilding import rebuild
 from tune_ckpt.rllib.restating import Restating
-from tune_ckpt.rllib.space_calls import policy_space, space_call
+from tune_ckpt.rllib.spaces_again import policy_space, space_object
 from tune_ckpt.rllib.spaces import spaces_of
 
 _VERSION = "1.1"
@@ -137,7 +137,14 @@ def _with_defaults(config: dict[str, Any], algorithm: str | None) -> Call:
     """
     cls = Reference(_ANY_CONFIG) if algorithm is None else config_class(algorithm)
     items = {AS_A_DICT.get(key, key): item for key, item in config.items()}
-    return Call(Reference(f"{_ANY_CONFIG}.to_dict"), (Call(cls),), items=items)
+    if isinstance(items.get("model"), dict):
+        args = (_defaults(cls), "model")
+        items["model"] = Call(Reference("operator:getitem"), args, items=items["model"])
+    return _defaults(cls, items)
+
+
+def _defaults(cls: Reference, items: dict[str, Any] | None = None) -> Call:
+    return Call(Reference(f"{_ANY_CONFIG}.to_dict"), (Call(cls),), items=items or {})
 
 
 _ANY_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
@@ -178,7 +185,7 @@ def _with_spaces(policies: Any, found: dict[str, Policy]) -> dict[str, Any]:
 
 def _with_own(spec: Any, policy: Policy) -> tuple[Any, ...]:
     cls, observations, actions, config = spec or (None, None, None, None)
-    spaces = [space_call(space) for space in spaces_of(policy).values()]
+    spaces = [space_object(space) for space in spaces_of(policy).values()]
     return cls, observations or spaces[0], actions or spaces[1], config
 
 
