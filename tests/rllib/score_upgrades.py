@@ -1,6 +1,7 @@
 """Upgrades cases, opens what comes out in the Ray that is installed, and says how it went.
 
 usage: python -m tests.rllib.score_upgrades [PART OF A CASE'S NAME]...
+       (--committed: those that are beside this file only)
 
 One line a case, as JSON: whether Ray loaded it, whether the weights are equal, how far the outputs
 on the stored observations are from what the checkpoint's own Ray made of them, and whether training
@@ -10,6 +11,7 @@ environment and the function that maps their agents, which no file brings along.
 
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -18,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.rllib.cases import CASES
+from tests.rllib.cases import CASES, COMMITTED
 from tune_ckpt.rllib import get_checkpoint_info, load_weights, upgrade_checkpoint
 
 
@@ -27,7 +29,7 @@ def score(case, folder):
     row, began = {"case": case.name}, time.perf_counter()
     try:
         _score(case, folder, row)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # whatever Ray raises is the answer
         text = " ".join(str(error).split())
         row["error"] = f"{type(error).__name__}: {text[:300]}"
     return {**row, "seconds": round(time.perf_counter() - began, 1)}
@@ -117,8 +119,10 @@ def _outputs(model, observations, wanted):
     import torch
 
     with torch.no_grad():
-        made = _of_policy(model, observations) if hasattr(model, "model") else _of_module(
-            model, observations, wanted
+        made = (
+            _of_policy(model, observations)
+            if hasattr(model, "model")
+            else _of_module(model, observations, wanted)
         )
     return {name: np.asarray(value) for name, value in made.items()}
 
@@ -172,10 +176,6 @@ def _of_module(module, observations, wanted):
 # ----------------------------------------------------------------------------------- training
 
 
-def _several(algorithm):
-    return set(algorithm) != {"default_policy"}
-
-
 def _trained(case, folder):
     from ray.rllib.algorithms.algorithm import Algorithm
 
@@ -193,7 +193,8 @@ def _help_for(case):
     if "multi" in case.name:
         return {"env": _env(), "config": {"policy_mapping_fn": _mapping(ids)}}
     if "usermodule" in case.name or "v0.1" in case.name:
-        return {"env": "CartPole-v1", "config": {"env_config": {}}}
+        few = {"train_batch_size": 64, "minibatch_size": 32, "num_epochs": 1}
+        return {"env": "CartPole-v1", "config": {"env_config": {}, **few}}
     return {}
 
 
@@ -217,11 +218,19 @@ def main(parts):
 
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-             object_store_memory=100 * 2**20)
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=100 * 2**20,
+    )
     for name in ("ma_cartpole_named", "MultiEnv"):
         tune.register_env(name, lambda config: _env()(config))
-    chosen = [case for case in CASES if not parts or any(part in case.name for part in parts)]
+    cases, parts = (COMMITTED, []) if parts == ["--committed"] else (CASES, parts)
+    chosen = [case for case in cases if not parts or any(part in case.name for part in parts)]
     with tempfile.TemporaryDirectory() as temporary:
         for case in chosen:
             print(json.dumps(score(case, Path(temporary) / case.name)), flush=True)

@@ -14,6 +14,7 @@ from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.config_keys import newest
 from tune_ckpt.rllib.moves import algorithm_name
 from tune_ckpt.rllib.pickling import Call
+from tune_ckpt.rllib.plain import fields
 
 _PLAIN = (type(None), bool, int, float, str, bytes, np.ndarray, np.generic, Reference)
 
@@ -31,6 +32,13 @@ class Given:
     keys: dict[str, Any] = field(default_factory=dict)
     is_whole: bool = False
     algorithm: str | None = None
+
+    def others(self, stored: Any) -> dict[Any, Any]:
+        """Return the stored settings of which the caller says nothing."""
+        if self.is_whole:
+            return {}
+        told = fields(stored) or {}
+        return {key: item for key, item in told.items() if newest(str(key)) not in self.keys}
 
 
 def given(config: Any = None, env: Any = None) -> Given:

@@ -10,8 +10,8 @@ from tune_ckpt.rllib.moves import ALGORITHMS, reference
 from tune_ckpt.rllib.pickling import Call
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.restating import LOST, Restating
-from tune_ckpt.rllib.spaces_again import space_object
 from tune_ckpt.rllib.spaces import spaces_of
+from tune_ckpt.rllib.spaces_again import space_object
 
 _TORCH_MODULE = "ray.rllib.algorithms.{0}.torch.default_{0}_torch_rl_module:Default{1}TorchRLModule"
 _CATALOG = "ray.rllib.algorithms.{0}.{0}_catalog:{1}Catalog"
@@ -23,10 +23,10 @@ _SHARED |= {"CQL": ("CQL", "SAC")}
 _OLD_PARTS = {"fcnet": "fcnet", "post_fcnet": "head_fcnet", "conv": "conv", "lstm": "lstm"}
 _OLD_MODEL_KEYS = {
     **{
-        f"{old}_{what}_initializer{end}": f"{new}_{now}_initializer{end.replace('config', 'kwargs')}"
+        f"{old}_{what}_initializer{end}": f"{new}_{now}_initializer{to}"
         for old, new in _OLD_PARTS.items()
         for what, now in (("weights", "kernel"), ("kernel", "kernel"), ("bias", "bias"))
-        for end in ("", "_config")
+        for end, to in (("", ""), ("_config", "_kwargs"))
     },
     "post_fcnet_hiddens": "head_fcnet_hiddens",
     "post_fcnet_activation": "head_fcnet_activation",

@@ -4,7 +4,7 @@ It has msgpack's functions, and nothing outside of it is patched. What it reads 
 RLlib does; arrays of objects, which RLlib unpickles, are read as plain data or refused.
 
 RLlib's own function puts msgpack_numpy in the place of msgpack for the whole process. Ray sends its
-objects by msgpack too: from then on, workers get dicts with ``b"nd"`` in them where arrays were sent.
+objects by msgpack too: from then on, workers get dicts with ``b"nd"`` in them instead of arrays.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def try_import_msgpack(error: bool = False) -> ModuleType:
 
 
 _UNDONE = (
-    "msgpack was patched by msgpack_numpy, as RLlib's try_import_msgpack() does it: Ray's workers get "
-    "dicts where arrays were sent. It is itself again; call tune_ckpt.rllib.try_import_msgpack() "
-    "instead of RLlib's."
+    "msgpack was patched by msgpack_numpy, as RLlib's try_import_msgpack() does it: Ray's workers "
+    "get dicts where arrays were sent. It is itself again; call "
+    "tune_ckpt.rllib.try_import_msgpack() instead of RLlib's."
 )
 
 

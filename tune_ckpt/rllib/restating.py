@@ -1,4 +1,4 @@
-"""What old Ray's pickles say, in words that Ray 2.60 understands: classes moved, states re-expressed.
+"""What old Ray's pickles say, in words that Ray 2.60 understands: classes and states.
 
 What cannot be said any more is left out, and noted. Nothing is imported: classes stay names.
 """
@@ -19,8 +19,8 @@ from tune_ckpt.rllib.moves import can_be_found, is_local, moved, reference
 from tune_ckpt.rllib.pickling import Call, Instance
 from tune_ckpt.rllib.plain import code_name, fields
 from tune_ckpt.rllib.portable import is_pickle_of_code, new_statistics
-from tune_ckpt.rllib.spaces_again import space_object
 from tune_ckpt.rllib.spaces import space_of
+from tune_ckpt.rllib.spaces_again import space_object
 
 Steps = tuple[Any, ...]
 
@@ -162,7 +162,6 @@ def _statistics(restating: Restating, value: Opaque, steps: Steps) -> Instance:
 
 
 OLD_STATISTICS = {"num_pushes", "mean_array", "std_array"}
-
 
 
 def _called(name: str) -> Callable[[Restating, Opaque, Steps], Any]:

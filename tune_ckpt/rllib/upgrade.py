@@ -35,8 +35,20 @@ def upgrade_checkpoint(
     stack = NewStack(told) if is_of_new_stack(part) else OldStack(told)
     write(target, _upgraded(part, stack, lambda: read_whole(part, src, filesystem)))
     upgraded = Upgraded(target.location)
-    upgraded.notes = tuple(stack.notes)
+    upgraded.notes = tuple(map(_advised, stack.notes))
     return upgraded
+
+
+def _advised(note: Fault) -> Fault:
+    advice = _ADVICE.get(note.path)
+    return note if advice is None else Fault(note.path, f"{note.reason}; {advice}")
+
+
+_ADVICE = {
+    "config/env": "pass env=",
+    "config/policy_mapping_fn": "pass one in config=, or to Algorithm.from_checkpoint",
+    "config/callbacks_class": "pass them in config=",
+}
 
 
 def _upgraded(part: Part, stack: NewStack | OldStack, whole: Callable[[], Whole]) -> Folder:

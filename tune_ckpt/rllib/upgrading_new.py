@@ -10,10 +10,8 @@ import json
 from typing import Any
 
 from tune_ckpt.errors import Fault, UnsupportedStateError
-from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import pickling
-from tune_ckpt.rllib.config import config_of
 from tune_ckpt.rllib.counters import ITERATION
 from tune_ckpt.rllib.finding import ALGORITHM, MODULE, MODULES, Part, open_part
 from tune_ckpt.rllib.folders import Folder, below
@@ -28,12 +26,11 @@ from tune_ckpt.rllib.modules import (
     modules_spec,
 )
 from tune_ckpt.rllib.moves import POLICIES, algorithm_class, class_name, config_class, moved
-from tune_ckpt.rllib.pickling import Call
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.rebuilding import rebuild
 from tune_ckpt.rllib.restating import LOST, Restating
 from tune_ckpt.rllib.upgrading_old import algorithm_of
-from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION
 
 _STACK = {"enable_rl_module_and_learner": True, "enable_env_runner_and_connector_v2": True}
 _CTOR = "class_and_ctor_args.pkl"
@@ -72,7 +69,7 @@ class NewStack:
     def _config(self, part: Part, restating: Restating) -> dict[str, Any]:
         args, kwargs = arguments(part)
         stored = (fields(part.state) or {}).get("config") or next(iter(args), kwargs.get("config"))
-        config = {} if self._given.is_whole else rebuild(stored, restating, "config")
+        config = rebuild(self._given.others(stored), restating, "config")
         config = {**config, **embedded(self._given.keys), **_STACK}
         lost = (fields(stored) or {}).get("env")
         if config.get("env") is None and lost is not None:
@@ -265,9 +262,7 @@ def _states(folder: Part) -> dict[str, Any]:
     }
 
 
-def _of_modules(
-    config: dict[str, Any], found: dict[str, Member], algorithm: str
-) -> dict[str, Any]:
+def _of_modules(config: dict[str, Any], found: dict[str, Member], algorithm: str) -> dict[str, Any]:
     """Return how the modules are made, as their own folders tell it: no default is to change it."""
     silent = Restating("")
     told = {name: module_arguments(module, silent) for name, module in found.items()}

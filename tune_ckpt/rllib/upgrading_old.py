@@ -10,7 +10,6 @@ import json
 from typing import Any
 
 from tune_ckpt.errors import Fault, UnsupportedStateError
-from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import pickling
 from tune_ckpt.rllib.config_keys import AS_A_DICT
@@ -33,8 +32,8 @@ from tune_ckpt.rllib.pickling import Call
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.rebuilding import rebuild
 from tune_ckpt.rllib.restating import Restating
-from tune_ckpt.rllib.spaces_again import policy_space, space_object
 from tune_ckpt.rllib.spaces import spaces_of
+from tune_ckpt.rllib.spaces_again import policy_space, space_object
 
 _VERSION = "1.1"
 _STACK = {"enable_rl_module_and_learner": False, "enable_env_runner_and_connector_v2": False}
@@ -63,7 +62,9 @@ class OldStack:
         if config.get("env") is None:
             config["policies"] = _with_spaces(config.get("policies"), found)
         told = {
-            "algorithm_class": algorithm_class(algorithm_of(state.get("algorithm_class"), self._given)),
+            "algorithm_class": algorithm_class(
+                algorithm_of(state.get("algorithm_class"), self._given)
+            ),
             "config": config,
             "worker": self._worker(state, config, restating, list(found)),
             "counters": _counters(state.get("counters")),
@@ -84,7 +85,7 @@ class OldStack:
     # ----------------------------------------------------------------------- an Algorithm's parts
 
     def _config(self, stored: Any, restating: Restating) -> dict[str, Any]:
-        config = {} if self._given.is_whole else rebuild(stored, restating, "config")
+        config = rebuild(self._given.others(stored), restating, "config")
         # Flags first: they decide what RLlib makes of the others.
         return {**_STACK, **config, **embedded(self._given.keys), **_STACK}
 
@@ -112,7 +113,9 @@ class OldStack:
         state = {k: item for k, item in policy.state.items() if k not in _REPLACED}
         told = restating.value(state)
         if _has_spaces(policy):
-            told["policy_spec"] = self._spec(policy, restating)
+            # An Algorithm's notes on its configuration are on its policies', too.
+            to_tell = restating if name is None else Restating(policy.path)
+            told["policy_spec"] = self._spec(policy, to_tell)
         told.setdefault("global_timestep", 0)
         told["checkpoint_version"] = _VERSION
         self.notes += below("" if name is None else f"policies/{name}/", restating.notes)
@@ -120,7 +123,8 @@ class OldStack:
 
     def _spec(self, policy: Policy, restating: Restating) -> dict[str, Any]:
         spaces = spaces_of(policy)
-        config = rebuild(policy.spec.get("config"), restating, "policy_spec", "config")
+        stored = self._given.others(policy.spec.get("config"))
+        config = rebuild(stored, restating, "policy_spec", "config")
         config = {**config, **embedded(self._given.keys), **_STACK}
         cls = class_name(policy.spec.get("policy_class"))
         return {
@@ -208,7 +212,7 @@ def algorithm_of(cls: Any, given: Given) -> str:
 def _why_not(name: str) -> str:
     if name in REMOVED_ALGORITHMS:
         return (
-            f"Ray removed {name} in {REMOVED_ALGORITHMS[name]}; load_weights reads its weights, and "
-            "with the configuration of another algorithm as config= its models become that one's"
+            f"Ray removed {name} in {REMOVED_ALGORITHMS[name]}; load_weights reads its weights. "
+            "Its policies can become another algorithm's: pass that one's configuration as config="
         )
     return f"Ray has no algorithm of the name {name!r}; pass the configuration of one as config="
