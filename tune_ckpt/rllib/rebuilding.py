@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.config_keys import (
     DERIVED,
@@ -13,7 +14,7 @@ from tune_ckpt.rllib.config_keys import (
     newest,
 )
 from tune_ckpt.rllib.moves import reference
-from tune_ckpt.rllib.plain import fields
+from tune_ckpt.rllib.plain import code_name, fields
 from tune_ckpt.rllib.portable import NOT_SERIALIZABLE
 from tune_ckpt.rllib.replay_buffers import buffer_class
 from tune_ckpt.rllib.restating import LOST, Restating, Steps
@@ -102,6 +103,9 @@ def _with_type(restating: Restating, value: Any, steps: Steps) -> Any:
 
 def _replay_buffer(restating: Restating, value: Any, steps: Steps) -> Any:
     told = {key: item for key, item in (fields(value) or {}).items() if key not in _NOT_OF_BUFFERS}
+    made_here = code_name(told["type"]) if isinstance(told.get("type"), Opaque) else None
+    if made_here:  # the subclass of `buffer_class`, which has its base's name
+        told["type"] = made_here.replace(":", ".")
     made = _with_type(restating, told, steps)
     if isinstance(made.get("type"), str | Reference) and not made.get("no_local_replay_buffer"):
         is_new = "Episode" in str(made["type"])  # of the new API stack, which takes the name

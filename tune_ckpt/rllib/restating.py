@@ -126,8 +126,9 @@ _KINDS: dict[type, Callable[[Restating, Any, Steps], Any]] = {
 def _other(restating: Restating, value: Opaque, steps: Steps) -> Any:
     if value.pairs:  # a kind of dict
         return restating.value(dict(value.pairs), *steps)
-    if "Enum" in value.name or (value.args and len(value.args) == 1 and value.state is None):
-        return restating.value((value.args or ("",))[0], *steps)
+    is_enum = value.state is None and len(value.args or ()) == 1 and not value.kwargs
+    if is_enum and isinstance((value.args or (None,))[0], str | int):
+        return (value.args or (None,))[0]
     return restating.note(steps, f"an object of {value.module}:{value.name} was not carried")
 
 
