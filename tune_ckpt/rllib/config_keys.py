@@ -145,6 +145,9 @@ OF_THE_REPLAY_BUFFER = {
     "prioritized_replay_eps": "prioritized_replay_eps",
 }
 
+# What policies of the old API stack ask for since a version of Ray, and what they did before.
+ADDED_TO_POLICIES = {"use_kl_loss": (True, "2.6")}
+
 # Keys of the dicts that policies of the old API stack have as their configuration.
 AS_A_DICT = {
     "callbacks_class": "callbacks",

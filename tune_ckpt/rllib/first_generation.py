@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, Fault
@@ -34,11 +34,13 @@ class Whole:
         state: Its state, as Ray 2.4 has it.
         policies: Its policies, by their ids.
         notes: What was assumed.
+        tune_metadata: What Tune kept of the run in a file of its own, up to Ray 2.3.
     """
 
     state: dict[Any, Any]
     policies: dict[str, Policy]
     notes: tuple[Fault, ...] = ()
+    tune_metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
@@ -53,7 +55,7 @@ def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
     # Up to Ray 2.3 the iteration stood in a file of Tune's only.
     state = {ITERATION: part.tune_metadata.get("iteration", 0), **(fields(part.state) or {})}
     if not part.is_first_generation:
-        return Whole(state, policies)
+        return Whole(state, policies, (), part.tune_metadata)
     stored = run_config(part, checkpoint, filesystem)
     config = _assumed(policies) if stored is None else stored
     notes = (Fault("config", _ASSUMED),) if stored is None else ()
@@ -65,7 +67,8 @@ def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
         "counters": state.get("counters") or _executed(state),
         ITERATION: state[ITERATION],
     }
-    return Whole(told, {k: _told(p, config, name) for k, p in policies.items()}, notes)
+    policies = {k: _told(policy, config, name) for k, policy in policies.items()}
+    return Whole(told, policies, notes, part.tune_metadata)
 
 
 _ASSUMED = (

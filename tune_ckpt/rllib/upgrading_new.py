@@ -25,7 +25,14 @@ from tune_ckpt.rllib.modules import (
     module_spec,
     modules_spec,
 )
-from tune_ckpt.rllib.moves import POLICIES, algorithm_class, class_name, config_class, moved
+from tune_ckpt.rllib.moves import (
+    POLICIES,
+    algorithm_class,
+    class_name,
+    config_class,
+    moved,
+    reference,
+)
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.rebuilding import rebuild
 from tune_ckpt.rllib.restating import LOST, Restating
@@ -35,7 +42,8 @@ from tune_ckpt.tree.layout import CHECKPOINT_VERSION
 _STACK = {"enable_rl_module_and_learner": True, "enable_env_runner_and_connector_v2": True}
 _CTOR = "class_and_ctor_args.pkl"
 _STEMS = {ALGORITHM: "algorithm_state", MODULE: "module_state", MODULES: "module_state"}
-_LEARNER = "ray.rllib.core.learner"
+_LEARNER = "ray.rllib.core.learner.learner"
+_MODULES = Reference("ray.rllib.core.rl_module.multi_rl_module:MultiRLModule")
 
 
 class NewStack:
@@ -129,12 +137,16 @@ class NewStack:
     def _of_learner(self, part: Part) -> Folder:
         state = fields(part.state) or {}
         told = {ITERATION: state.get(ITERATION, 0)}
+        counters = fields(state.get("counters")) or {}
         if "metrics_logger" in state:
             told["metrics_logger"] = _metrics(state["metrics_logger"])
+        elif counters:
+            told |= {"counters": dict(counters), "metrics_logger": _counted(counters)}
         learner = part.child("learner")
         assert learner is not None
         group = Folder(children={"learner": self._learner(learner)})
-        group.files["state.pkl"] = pickling.dumps({})
+        cls = Reference(f"{_LEARNER}_group:LearnerGroup")
+        group.files |= {"state.pkl": pickling.dumps({}), _CTOR: _ctor(cls, (), {})}
         group.metadata["metadata.json"] = _metadata("state", {})
         folder = Folder({"algorithm_state.pkl": pickling.dumps(told)})
         folder.metadata["rllib_checkpoint.json"] = _metadata("algorithm_state", {})
@@ -146,12 +158,14 @@ class NewStack:
         optimizers = part.child("optimizer_state")
         stored = {} if optimizers is None else _states(optimizers)
         state = {"optimizer": _named(stored, list(found)), "weights_seq_no": 0}
-        modules = Folder({"module_state.pkl": pickling.dumps({})})
+        modules = Folder({"module_state.pkl": pickling.dumps({}), _CTOR: _ctor(_MODULES, (), {})})
         modules.metadata["metadata.json"] = _metadata("module_state", {})
         for name, module in found.items():
             assert isinstance(module, Module)
             modules.children[name] = self._module(module, f"{name}/")
-        folder = Folder({"state.pkl": pickling.dumps(state)}, children={"rl_module": modules})
+        cls = reference(part.metadata.get("learner_class")) or Reference(f"{_LEARNER}:Learner")
+        folder = Folder({"state.pkl": pickling.dumps(state), _CTOR: _ctor(cls, (), {})})
+        folder.children["rl_module"] = modules
         folder.metadata["metadata.json"] = _metadata("state", {})
         return folder
 
@@ -240,6 +254,14 @@ def _metrics(logger: Any) -> dict[str, Any]:
     # Paths were tuples up to Ray 2.40.
     named = {"--".join(map(str, k)) if isinstance(k, tuple) else k: v for k, v in stats.items()}
     return {"stats": named}
+
+
+def _counted(counters: dict[Any, Any]) -> dict[str, Any]:
+    """Return metrics that go on counting where the old API stack's counters stood."""
+    sampled = counters.get("num_env_steps_sampled", 0)
+    total = {"values": [sampled], "reduce": "sum", "window": None, "ema_coeff": None}
+    lifetime = {**total, "clear_on_reduce": False}
+    return {"stats": {"env_runners--num_env_steps_sampled_lifetime": lifetime}}
 
 
 def _named(optimizers: dict[Any, Any], module_ids: list[str]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import Any
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import pickling
-from tune_ckpt.rllib.config_keys import AS_A_DICT
+from tune_ckpt.rllib.config_keys import ADDED_TO_POLICIES, AS_A_DICT
 from tune_ckpt.rllib.counters import ITERATION
-from tune_ckpt.rllib.finding import POLICY, Part
+from tune_ckpt.rllib.finding import POLICY, TUNE_METADATA, Part
 from tune_ckpt.rllib.first_generation import Whole
 from tune_ckpt.rllib.folders import Folder, below
 from tune_ckpt.rllib.given import Given, embedded
@@ -72,6 +72,9 @@ class OldStack:
         }
         self.notes += restating.notes
         folder = _folder("Algorithm", told, policy_ids=list(found))
+        if whole.tune_metadata:
+            kept = restating.value(whole.tune_metadata)
+            folder.files[TUNE_METADATA] = pickling.dumps(kept)
         policies = {name: self._policy(policy, name) for name, policy in found.items()}
         folder.children["policies"] = Folder(children=policies)
         return folder
@@ -125,7 +128,8 @@ class OldStack:
         spaces = spaces_of(policy)
         stored = self._given.others(policy.spec.get("config"))
         config = rebuild(stored, restating, "policy_spec", "config")
-        config = {**config, **embedded(self._given.keys), **_STACK}
+        added = {key: value for key, (value, _) in ADDED_TO_POLICIES.items()}
+        config = {**added, **config, **embedded(self._given.keys), **_STACK}
         cls = class_name(policy.spec.get("policy_class"))
         return {
             "policy_class": cls,
