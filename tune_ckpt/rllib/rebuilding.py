@@ -13,11 +13,12 @@ from tune_ckpt.rllib.config_keys import (
     REMOVED,
     newest,
 )
-from tune_ckpt.rllib.moves import reference
+from tune_ckpt.rllib.moves import moved, reference
+from tune_ckpt.rllib.pickling import Call
 from tune_ckpt.rllib.plain import code_name, fields
 from tune_ckpt.rllib.portable import NOT_SERIALIZABLE
 from tune_ckpt.rllib.replay_buffers import buffer_class
-from tune_ckpt.rllib.restating import LOST, Restating, Steps
+from tune_ckpt.rllib.restating import CONFIG, LOST, OBJECTS, Restating, Steps
 
 _DEPRECATED = -1  # RLlib's value for keys that are not to be used
 
@@ -185,3 +186,13 @@ _VALUES: dict[str, Callable[[Restating, Any, Steps], Any]] = {
     "policies_to_train": _function,
     _MAPPING: _mapping,
 }
+
+
+def _configuration(restating: Restating, value: Opaque, steps: Steps) -> Call:
+    cls = Reference(moved(f"{value.module}:{value.name}"))
+    told = rebuild(value, Restating(restating.file), *steps)
+    return Call(Reference(f"{_CONFIG}.from_state"), ({"class": cls, **told},))
+
+
+_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
+OBJECTS[CONFIG] = _configuration

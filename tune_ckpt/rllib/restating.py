@@ -15,7 +15,7 @@ from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.formats.walking import label
-from tune_ckpt.rllib.moves import can_be_found, is_local, moved, reference
+from tune_ckpt.rllib.moves import can_be_found, is_local, reference
 from tune_ckpt.rllib.pickling import Call, Instance
 from tune_ckpt.rllib.plain import code_name, fields
 from tune_ckpt.rllib.portable import is_pickle_of_code, new_statistics
@@ -30,6 +30,7 @@ class Lost:
 
 
 LOST = Lost()
+CONFIG = "AlgorithmConfig"  # and every class of such a name
 SPEC = ("policy_class", "observation_space", "action_space", "config")
 _SPACES = ("gym.spaces.", "gymnasium.spaces.", "ray.rllib.utils.spaces.")
 _SCHEMA = "ray.rllib.core.rl_module"
@@ -95,7 +96,7 @@ class Restating:
         if value.module.startswith(_SPACES):
             return space_object(space_of(value, self.file))
         is_config = value.module.startswith("ray.rllib.") and value.name.endswith("Config")
-        make = _OBJECTS.get(value.name, _configuration if is_config else _other)
+        make = OBJECTS.get(value.name, OBJECTS.get(CONFIG, _other) if is_config else _other)
         return make(self, value, steps)
 
     def _bytes(self, value: bytes, steps: Steps) -> bytes | None:
@@ -182,22 +183,12 @@ _SPEC_CLASS = "ray.rllib.core.rl_module.rl_module:RLModuleSpec"
 _SPECS_CLASS = "ray.rllib.core.rl_module.multi_rl_module:MultiRLModuleSpec"
 
 
-def _configuration(restating: Restating, value: Opaque, steps: Steps) -> Any:
-    from tune_ckpt.rllib.rebuilding import rebuild
-
-    cls = Reference(moved(f"{value.module}:{value.name}"))
-    told = rebuild(value, Restating(restating.file), *steps)
-    return Call(Reference(f"{_CONFIG}.from_state"), ({"class": cls, **told},))
-
-
-_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
-
-
 def _fields(restating: Restating, value: Opaque, steps: Steps) -> Any:
     return restating.value(fields(value) or {}, *steps)
 
 
-_OBJECTS: dict[str, Callable[[Restating, Opaque, Steps], Any]] = {
+# By the names of their classes; `tune_ckpt.rllib.rebuilding` adds configurations.
+OBJECTS: dict[str, Callable[[Restating, Opaque, Steps], Any]] = {
     "DefaultModelConfig": _fields,
     "RLModuleSpec": _called(_SPEC_CLASS),
     "SingleAgentRLModuleSpec": _called(_SPEC_CLASS),

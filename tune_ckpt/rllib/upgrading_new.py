@@ -34,6 +34,7 @@ from tune_ckpt.rllib.moves import (
     reference,
 )
 from tune_ckpt.rllib.plain import fields
+from tune_ckpt.rllib.reading import read_file
 from tune_ckpt.rllib.rebuilding import rebuild
 from tune_ckpt.rllib.restating import LOST, Restating
 from tune_ckpt.rllib.upgrading_old import algorithm_of
@@ -276,8 +277,6 @@ def _named(optimizers: dict[Any, Any], module_ids: list[str]) -> dict[str, Any]:
 
 
 def _states(folder: Part) -> dict[str, Any]:
-    from tune_ckpt.rllib.reading import read_file
-
     return {
         entry.name.rpartition(".")[0]: read_file(folder.folder.store, entry.name)
         for entry in folder.folder.files
