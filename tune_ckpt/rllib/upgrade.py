@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tune_ckpt.errors import Fault, NotACheckpointError
+from tune_ckpt.errors import CorruptDataError, Fault, NotACheckpointError
 from tune_ckpt.rllib.finding import ALGORITHM, POLICY, Part, find
 from tune_ckpt.rllib.first_generation import Whole, read_whole
 from tune_ckpt.rllib.folders import Folder, open_empty, write
@@ -81,8 +81,18 @@ def upgraded_folder(
         NotACheckpointError, UnsupportedStateError: See `upgrade_checkpoint`.
     """
     stack = NewStack(told) if is_of_new_stack(part) else OldStack(told)
-    folder = _upgraded(part, stack, lambda: read_whole(part, src, filesystem))
+    try:
+        folder = _upgraded(part, stack, lambda: read_whole(part, src, filesystem))
+    except _MALFORMED as error:
+        reason = f"it holds what no RLlib writes ({type(error).__name__}: {error})"
+        raise CorruptDataError(part.state_path, reason) from error
     return folder, tuple(map(_advised, stack.notes))
+
+
+_MALFORMED = (
+    *(AssertionError, AttributeError, IndexError, KeyError, RecursionError, StopIteration),
+    *(TypeError, ValueError),
+)
 
 
 def _advised(note: Fault) -> Fault:
