@@ -14,6 +14,7 @@ from tune_ckpt.formats.pickle_by_name import dumps_by_name
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import convert as rllib
 from tune_ckpt.rllib.finding import find
+from tune_ckpt.rllib.folders import Folder, open_empty, write
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, RLLIB_FIELDS, STATE
@@ -108,14 +109,13 @@ def _to_pickle(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
 
 
 def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
-    target = open_store(dst, filesystem)
-    rllib.check_empty(target)
+    target = open_empty(dst, filesystem, "convert into")
     component = _read(open_store(src, filesystem), allow_pickle, tensors="numpy")
     faults: list[Fault] = []
     folder = _rllib_folder(component, "", faults)
     if faults:
         raise UnsupportedStateError(tuple(faults))
-    rllib.write_folder(target, folder)
+    write(target, folder)
     return target.location
 
 
@@ -145,8 +145,8 @@ def _name_classes(component: Component) -> None:
             _name_classes(child)
 
 
-def _rllib_folder(component: Component, path: str, faults: list[Fault]) -> rllib.Folder:
-    folder = rllib.Folder()
+def _rllib_folder(component: Component, path: str, faults: list[Fault]) -> Folder:
+    folder = Folder()
     metadata = {
         "class_and_ctor_args_file": component.names.ctor,
         RLLIB_FIELDS[STATE]: component.names.state,

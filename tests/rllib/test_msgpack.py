@@ -1,6 +1,8 @@
 """msgpack as RLlib's `try_import_msgpack` returns it, but without patching anything."""
 
 import io
+import subprocess
+import sys
 
 import msgpack
 import msgpack_numpy
@@ -40,3 +42,45 @@ def test_what_cannot_be_read_or_written_is_an_error_of_ours():
     objects = msgpack.packb(np.array([print]), default=msgpack_numpy.encode)
     with pytest.raises(UntrustedPickleError, match="print"):
         ours.loads(objects)
+
+
+def test_a_patch_of_rllibs_is_undone_with_a_warning():
+    code = """
+        import msgpack, msgpack_numpy, warnings
+        from tune_ckpt.rllib import try_import_msgpack
+        before = msgpack.ExtType
+        msgpack_numpy.patch()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try_import_msgpack()
+            try_import_msgpack()
+        (warning,) = caught
+        assert "msgpack was patched" in str(warning.message), warning
+        assert msgpack.packb.__module__ == "msgpack" and msgpack.ExtType is before
+    """
+    _run(code)
+
+
+@pytest.mark.slow
+def test_ray_sends_arrays_again_after_rllib_has_patched_msgpack():
+    code = """
+        import numpy as np, ray, warnings
+        from ray.rllib.utils.checkpoints import try_import_msgpack as theirs
+        from tune_ckpt.rllib import try_import_msgpack as ours
+        ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+        kind = ray.remote(lambda value: type(value["a"]).__name__)
+        sent = {"a": np.arange(3)}
+        assert ray.get(kind.remote(sent)) == "ndarray"
+        theirs()
+        assert ray.get(kind.remote(sent)) == "dict"  # what RLlib's does
+        warnings.simplefilter("ignore")
+        ours()
+        assert ray.get(kind.remote(sent)) == "ndarray"
+    """
+    _run(code)
+
+
+def _run(code):
+    lines = "\n".join(line[8:] for line in code.splitlines())
+    run = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

@@ -32,6 +32,7 @@ from tune_ckpt.rllib.restore_algorithm import restore_algorithm
 from tune_ckpt.rllib.restore_module import restore_module
 from tune_ckpt.rllib.restore_policy import restore_policy
 from tune_ckpt.rllib.spaces import load_spaces
+from tune_ckpt.rllib.upgrade import Upgraded, upgrade_checkpoint
 from tune_ckpt.rllib.versions import CheckpointVersion
 from tune_ckpt.rllib.weights import load_weights
 
@@ -43,6 +44,7 @@ __all__ = [
     "Known",
     "Migrated",
     "Recipe",
+    "Upgraded",
     "convert_to_msgpack_checkpoint",
     "convert_to_msgpack_policy_checkpoint",
     "export_bundle",
@@ -59,4 +61,5 @@ __all__ = [
     "restore_module",
     "restore_policy",
     "try_import_msgpack",
+    "upgrade_checkpoint",
 ]

@@ -7,26 +7,31 @@ newer, is copied: RLlib reads no other form of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tune_ckpt.errors import (
     Fault,
-    InvalidArgumentError,
     NotACheckpointError,
+    NotInCheckpointError,
     PickleReadError,
-    StorageError,
     UnsupportedStateError,
 )
 from tune_ckpt.formats import rllib_dialect
+from tune_ckpt.formats.pickle import Opaque
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.config import config_of
 from tune_ckpt.rllib.finding import ALGORITHM, POLICY, Part, find, open_part
+from tune_ckpt.rllib.folders import Folder, below, open_empty, write
+from tune_ckpt.rllib.given import given
+from tune_ckpt.rllib.moves import can_be_found, class_name
 from tune_ckpt.rllib.plain import fields
 from tune_ckpt.rllib.portable import NOT_SERIALIZABLE, Carrying
-from tune_ckpt.tree.commit import can_stage, staging
-from tune_ckpt.tree.folder import Store
+from tune_ckpt.rllib.upgrade import RAY, upgraded_folder
+from tune_ckpt.rllib.versions import CheckpointVersion as Version
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
-from tune_ckpt.tree.store import LocalStore, open_store
+from tune_ckpt.tree.store import open_store
 
 _OLD_VERSION = "1.1"  # what RLlib writes, and reads, of the old API stack
 
@@ -42,17 +47,19 @@ class Converted(str):
 
 
 def convert_to_msgpack_checkpoint(
-    checkpoint: Any, msgpack_checkpoint_dir: Any, *, filesystem: Any = None
+    checkpoint: Any, msgpack_checkpoint_dir: Any, *, config: Any = None, filesystem: Any = None
 ) -> Converted:
     """Write a checkpoint of RLlib's again, as msgpack that RLlib reads.
 
     This is RLlib's function of that name, on the files alone: nothing that they name is imported,
-    and no Algorithm is built. It takes any part of a checkpoint of versions 1.0 to 2.1; the version
-    of a tree becomes 2.1, others become 1.1.
+    and no Algorithm is built. It takes any part of a checkpoint of any version. One that an older
+    Ray wrote is upgraded first (see `upgrade_checkpoint`), so that Ray 2.60 restores it; the
+    version of the new API stack's becomes 2.1, that of the old one's 1.1.
 
     Args:
         checkpoint: The checkpoint: a local path, a URI, or a Ray Checkpoint.
         msgpack_checkpoint_dir: The new checkpoint's folder, which must be empty or not exist.
+        config: Settings in the place of stored ones: a dict, or an AlgorithmConfig for all.
         filesystem: A ``pyarrow.fs.FileSystem`` in which both are to be looked up.
 
     Returns:
@@ -60,27 +67,73 @@ def convert_to_msgpack_checkpoint(
 
     Raises:
         NotACheckpointError: RLlib wrote nothing like it.
-        InvalidArgumentError: It is of a version that is not converted.
+        InvalidArgumentError: The configuration is none.
         UnsupportedStateError: It holds values that msgpack cannot hold.
         CorruptDataError, CorruptCheckpointError: It is damaged.
         StorageError: The new folder is not empty, or cannot be written.
     """
-    part, target = find(checkpoint, filesystem), open_store(msgpack_checkpoint_dir, filesystem)
-    if part.is_first_generation:
-        raise InvalidArgumentError("checkpoint", part.path, ("one of version 1.0 or newer",))
-    check_empty(target)
-    conversion = _Conversion()
-    folder = conversion.folder(part, "")
+    part = find(checkpoint, filesystem)
+    target = open_empty(msgpack_checkpoint_dir, filesystem, "convert into")
+    with TemporaryDirectory() as folder:
+        today, notes = _of_today(part, folder, checkpoint, config, filesystem)
+        conversion = _Conversion()
+        made = conversion.folder(today, "")
     if conversion.refused:
         raise UnsupportedStateError(tuple(conversion.refused))
-    write_folder(target, folder)
+    write(target, made)
     converted = Converted(target.location)
-    converted.not_carried = tuple(conversion.lost)
+    converted.not_carried = (*notes, *conversion.lost)
     return converted
 
 
+def _of_today(
+    part: Part, folder: str, checkpoint: Any, config: Any, filesystem: Any
+) -> tuple[Part, tuple[Fault, ...]]:
+    """Return a part of a checkpoint, upgraded where an older Ray wrote it, and what that lost."""
+    if config is None and not _is_older(part):
+        return part, ()
+    env = None if "env" in given(config).keys else _named_env(part)
+    try:
+        made, notes = upgraded_folder(part, checkpoint, given(config, env), filesystem)
+    except UnsupportedStateError as error:  # an algorithm that there is no more
+        if config is not None:
+            raise
+        return part, error.faults
+    if env is not None:
+        notes += (Fault("config/env", f"only its name was carried, {env}"),)
+    write(open_store(folder), made)
+    return find(folder), notes
+
+
+def _is_older(part: Part) -> bool:
+    told = str(part.metadata.get("ray_version", ""))
+    is_known = part.type in (ALGORITHM, POLICY) or part.folder.ctor is not None
+    return part.is_first_generation or (is_known and told != "" and Version(told) < RAY)
+
+
+def _named_env(part: Part) -> str | None:
+    """Return how to call an environment whose class msgpack cannot hold: what may be registered."""
+    try:
+        env = config_of(part).get("env") if part.type == ALGORITHM else None
+    except NotInCheckpointError:
+        return None
+    if isinstance(env, Reference) and can_be_found(env) and not _is_of_rllib(env):
+        return env.name.replace(":", ".")
+    is_code = isinstance(env, Reference) or "<locals>" in str(env)
+    return class_name(env) if is_code else None
+
+
+def _is_of_rllib(env: Reference) -> bool:
+    # make_multi_agent() makes classes that say so, and nobody can import them.
+    return env.name.startswith("ray.rllib.env.")
+
+
 def convert_to_msgpack_policy_checkpoint(
-    policy_checkpoint: Any, msgpack_checkpoint_dir: Any, *, filesystem: Any = None
+    policy_checkpoint: Any,
+    msgpack_checkpoint_dir: Any,
+    *,
+    config: Any = None,
+    filesystem: Any = None,
 ) -> Converted:
     """Write a Policy's checkpoint again, as msgpack that RLlib reads.
 
@@ -93,26 +146,11 @@ def convert_to_msgpack_policy_checkpoint(
     if part.type != POLICY:
         raise NotACheckpointError(part.path, f"it is one of a {part.type}, and no Policy")
     return convert_to_msgpack_checkpoint(
-        policy_checkpoint, msgpack_checkpoint_dir, filesystem=filesystem
+        policy_checkpoint, msgpack_checkpoint_dir, config=config, filesystem=filesystem
     )
 
 
 # ------------------------------------------------------------------------------------ reading
-
-
-@dataclass
-class Folder:
-    """A folder to be written: metadata last.
-
-    Attributes:
-        files: Its files, by name.
-        metadata: Its metadata files, by name.
-        children: The folders below, by name.
-    """
-
-    files: dict[str, bytes | rllib_dialect.Stream] = field(default_factory=dict)
-    metadata: dict[str, bytes] = field(default_factory=dict)
-    children: dict[str, Folder] = field(default_factory=dict)
 
 
 class _Conversion:
@@ -143,17 +181,13 @@ class _Conversion:
         try:
             folder.files[name] = rllib_dialect.pack(carry(carrying, part.state))
         except UnsupportedStateError as error:
-            self.refused += _below(path, error.faults)
+            self.refused += below(path, error.faults)
         except RecursionError as error:
             reason = "it is nested too deeply, or contains itself"
             raise PickleReadError(part.state_path, reason) from error
-        self.lost += _below(path, carrying.lost)
+        self.lost += below(path, carrying.lost)
         metadata = {**part.metadata, **(_tree_facts(stem) if is_tree else _old_facts(part, name))}
         folder.metadata[part.metadata_file] = json.dumps(metadata).encode()
-
-
-def _below(path: str, faults: Iterable[Fault]) -> list[Fault]:
-    return [Fault(path + fault.path, fault.reason) for fault in faults]
 
 
 def _tree_facts(stem: str) -> dict[str, Any]:
@@ -178,7 +212,7 @@ def _rest(state: Any, carrying: Carrying) -> dict[str, Any]:
 
 
 def _old_policy(carrying: Carrying, state: Any) -> dict[str, Any]:
-    spec = fields((fields(state) or {}).get("policy_spec")) or {}
+    spec = dict(fields((fields(state) or {}).get("policy_spec")) or {})
     told = carrying.state({**spec, "config": None}, "policy_spec")
     told["config"] = _old_config(spec.get("config"), carrying, "policy_spec", "config")
     return {**_rest(state, carrying), "policy_spec": told}
@@ -187,12 +221,15 @@ def _old_policy(carrying: Carrying, state: Any) -> dict[str, Any]:
 def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
     told = fields(state) or {}
     worker = dict(fields(told.get("worker")) or {})
+    config = _old_config(told.get("config"), carrying, "config")
     for name in fields(worker.get("filters")) or {}:
         carrying.mark(("worker", "filters", name), "the filter's state")
+    if worker.get("filters"):
+        # RLlib wants the workers' filters to be objects; the policies' connectors have them, too.
+        config = {**config, "observation_filter": "NoFilter"}
     if worker:  # what RLlib writes there in any case
         functions = dict.fromkeys(("policy_mapping_fn", "is_policy_to_train"), NOT_SERIALIZABLE)
         worker |= {"filters": {}, **functions}
-    config = _old_config(told.get("config"), carrying, "config")
     made = {**_rest(state, carrying), "config": config, "worker": carrying.state(worker, "worker")}
     return {**made, "counters": {**_NO_COUNTS, **(made.get("counters") or {})}}
 
@@ -208,41 +245,28 @@ def _old_config(config: Any, carrying: Carrying, *steps: str) -> dict[str, Any]:
     told.pop("stats_cls_lookup", None)  # classes of RLlib's own, which it finds again
     if "callbacks_class" in told:
         told["callbacks"] = told.pop("callbacks_class")
+    buffer = fields(told.get("replay_buffer_config")) or {}
+    if isinstance(buffer.get("type"), Opaque) and buffer["type"].args:  # of `buffer_class`
+        name = next(arg for arg in buffer["type"].args if isinstance(arg, str))
+        told["replay_buffer_config"] = {**buffer, "type": name}
+        carrying.mark((*steps, "replay_buffer_config", "type"), "a class that Ray 2.60 can build")
     made: dict[str, Any] = carrying.state(told, *steps)
+    if isinstance(made.get("policies"), dict):
+        # RLlib reads no spaces here; it takes them from the environment.
+        specs = made["policies"].items()
+        made["policies"] = {k: _without_spaces(spec) for k, spec in specs}
+    if len(made.get("policies") or ()) > 1:
+        made.setdefault("policy_mapping_fn", NOT_SERIALIZABLE)
     return made
 
 
+def _without_spaces(spec: Any) -> Any:
+    if not isinstance(spec, list) or len(spec) != len(_SPEC):
+        return spec
+    return [spec[0], None, None, spec[3]]
+
+
+_SPEC = ("policy_class", "observation_space", "action_space", "config")
+
+
 _OLD: dict[str, Callable[[Carrying, Any], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}
-
-# ------------------------------------------------------------------------------------ writing
-
-
-def check_empty(target: Store) -> None:
-    """Refuse a folder that has something in it.
-
-    Raises:
-        StorageError: It has.
-    """
-    if target.list():
-        raise StorageError(target.location, "convert into", "the folder is not empty")
-
-
-def write_folder(target: Store, folder: Folder) -> None:
-    """Write a folder and all below it; on the local disk it appears as a whole."""
-    if isinstance(target, LocalStore) and can_stage(target):
-        with staging(target, lambda _: ()) as place:
-            _write_files(place.store, folder)
-    else:
-        _write_files(target, folder)
-
-
-def _write_files(store: Store, folder: Folder) -> None:
-    store.make()
-    for name, child in folder.children.items():
-        _write_files(store.child(name), child)
-    for name, data in (*folder.files.items(), *folder.metadata.items()):
-        if isinstance(data, bytes):
-            store.write_bytes(name, data)
-        else:
-            with store.create(name, data.nbytes) as sink:
-                data.write(sink)

@@ -30,7 +30,7 @@ _TYPE_OF_STATE = {"algorithm_state": ALGORITHM, "policy_state": POLICY, "module_
 _STATES = (*_TYPE_OF_STATE, STATE)
 _FIRST_GENERATION = re.compile(r"checkpoint-(\d+)")  # the one file of Ray up to 2.0
 _MODULE_STATE_DIR = "module_state_dir"  # in 1.2, the state of a module lies one level down
-_TUNE_METADATA = ".tune_metadata"
+TUNE_METADATA = ".tune_metadata"
 _MODULE_METADATA, _LEARNER_METADATA = "rl_module_metadata.json", "learner_state.json"
 
 # What tells a component's type: how its class's name ends; else what is below; else its own name.
@@ -123,7 +123,7 @@ class Part:
     @cached_property
     def tune_metadata(self) -> dict[str, Any]:
         """What old Ray kept of the run, in a file beside the state; nothing where there is none."""
-        names = (f"{self.state_file}{_TUNE_METADATA}", _TUNE_METADATA)
+        names = (f"{self.state_file}{TUNE_METADATA}", TUNE_METADATA)
         found = [read_file(self.folder.store, name) for name in names if name in self._files]
         return found[0] if found and isinstance(found[0], dict) else {}
 

@@ -62,8 +62,6 @@ def _opaque(value: Opaque, above: tuple[int, ...]) -> Any:
         return Reference(name)
     if value.name.rpartition(".")[2] in _ENUMS and len(value.args) == 1:
         return _plain(value.args[0], above)
-    if value.pairs:
-        return {_plain(key, above): _plain(item, above) for key, item in value.pairs}
     found = fields(value)
     return value if found is None else _dict(found, above)
 
@@ -84,12 +82,14 @@ def fields(value: Any) -> dict[Any, Any] | None:
         return value
     if not isinstance(value, Opaque) or value.args is None or code_name(value) is not None:
         return None
+    if value.pairs:  # a kind of dict
+        return dict(value.pairs)
     state = value.state
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
         state = {**(state[0] or {}), **state[1]}  # one with __slots__
     if isinstance(state, dict):
         return state
-    is_empty = state is None and not (value.args or value.items or value.pairs)
+    is_empty = state is None and not (value.args or value.items)
     return value.kwargs if value.kwargs or is_empty else None
 
 

@@ -73,7 +73,7 @@ class Carrying:
         if self._text_keys and value.keys() >= _OPTIMIZER:
             value = _numbers_as_text(value)
         if value.keys() >= _OLD_STATISTICS:
-            value = _new_statistics(value)
+            value = new_statistics(value)
         made = {self._key(key): self.state(item, *steps, key) for key, item in value.items()}
         if len(made) != len(value):
             path = "/".join(map(label, steps))
@@ -111,7 +111,7 @@ class Carrying:
 
     def _bytes(self, value: bytes, steps: tuple[Any, ...]) -> bytes | None:
         # Connectors of the old stack keep what they remember of an episode like this.
-        if _is_pickle_of_code(value, self._file):
+        if is_pickle_of_code(value, self._file):
             self.mark(steps, "a pickle with code in it")
             return None
         return value
@@ -134,7 +134,8 @@ _KINDS: dict[type, Callable[[Carrying, Any, tuple[Any, ...]], Any]] = {
 }
 
 
-def _is_pickle_of_code(data: bytes, file: str) -> bool:
+def is_pickle_of_code(data: bytes, file: str) -> bool:
+    """Say whether some bytes are a pickle with code in it."""
     if not (data[:1] == b"\x80" and data[-1:] == b"."):
         return False
     try:
@@ -143,7 +144,8 @@ def _is_pickle_of_code(data: bytes, file: str) -> bool:
         return False  # bytes that only look like one
 
 
-def _new_statistics(old: dict[Any, Any]) -> dict[Any, Any]:
+def new_statistics(old: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the statistics of an old filter by the names that they have in newer Ray."""
     # The old name was wrong: it always was the sum of squared differences. What was pushed since
     # the workers last shared theirs, the delta, was not kept apart.
     squares = old["std_array"]

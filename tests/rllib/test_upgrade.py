@@ -1,0 +1,239 @@
+"""Checkpoints of older Ray become ones that Ray 2.60 loads: on the files alone, without code."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+
+import cloudpickle
+import gymnasium as gym
+import numpy as np
+import pytest
+from pyarrow import fs
+
+from tests.rllib.cases import COMMITTED, every_case, one
+from tune_ckpt.errors import (
+    CorruptDataError,
+    InvalidArgumentError,
+    NotACheckpointError,
+    StorageError,
+    UnsupportedStateError,
+)
+from tune_ckpt.formats.pickle import list_globals
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib import (
+    get_checkpoint_info,
+    load_config,
+    load_counters,
+    load_weights,
+    upgrade_checkpoint,
+)
+from tune_ckpt.rllib.config_keys import DERIVED, REMOVED, RENAMED, newest
+from tune_ckpt.rllib.moves import _CLASSES as MOVED
+from tune_ckpt.rllib.moves import ALGORITHMS, POLICIES, REMOVED_ALGORITHMS, algorithm_class
+
+
+@every_case
+def test_weights_and_counters_are_the_same(tmp_path, case):
+    upgraded = upgrade_checkpoint(case.path, tmp_path / "c")
+    np.testing.assert_equal(load_weights(upgraded), load_weights(case.path))
+    if get_checkpoint_info(upgraded, details=False)["type"] == "Algorithm":
+        before, after = load_counters(case.path), load_counters(upgraded)
+        assert after["training_iteration"] == before.get("training_iteration", 0)
+
+
+@every_case
+def test_no_code_is_in_it_and_only_rllibs_own_classes_are_named(tmp_path, case):
+    upgrade_checkpoint(case.path, tmp_path / "c")
+    for file in (tmp_path / "c").rglob("*.pkl"):
+        packages = {name.partition(":")[0].partition(".")[0] for name in _globals(file)}
+        assert packages <= {
+            *("ray", "gymnasium", "numpy", "collections", "builtins", "operator")
+        } | {*("abc", "functools", "_codecs")}
+
+
+def _globals(file):
+    return list_globals(file.read_bytes(), file=str(file))
+
+
+def test_notes_tell_what_was_not_carried(tmp_path):
+    upgraded = upgrade_checkpoint(one("ray2.10.0").path, tmp_path / "c")
+    told = {fault.path: fault.reason for fault in upgraded.notes}
+    assert told["config/policy_mapping_fn"].startswith("the code of __main__:mapping_fn was not")
+    assert told["config/env"].endswith("MultiEnv was not carried; pass env=")
+    assert upgraded == str(tmp_path / "c")
+
+
+def test_settings_have_todays_names(tmp_path):
+    config = load_config(
+        upgrade_checkpoint(one("ray2.3.1-py3.8-old-ppo-single").path, tmp_path / "c")
+    )
+    assert (config["num_env_runners"], config["minibatch_size"], config["num_epochs"]) == (0, 32, 1)
+    assert config["enable_rl_module_and_learner"] is False
+    assert not config.keys() & {*RENAMED, *REMOVED, *DERIVED}
+
+
+def test_what_the_caller_says_counts(tmp_path):
+    path = one("ray2.10.0").path
+    upgraded = upgrade_checkpoint(path, tmp_path / "c", config={"num_workers": 3}, env="Mine-v0")
+    config = load_config(upgraded)
+    assert (config["num_env_runners"], config["env"]) == (3, "Mine-v0")
+    assert not [note for note in upgraded.notes if note.path.endswith("env")]
+
+
+def test_a_function_of_the_callers_is_in_the_file(tmp_path):
+    def mapping(agent_id, *args, **kwargs):
+        return "pol2"
+
+    config = {"policy_mapping_fn": mapping}
+    upgrade_checkpoint(one("ray2.10.0").path, tmp_path / "c", config=config)
+    file = tmp_path / "c" / "algorithm_state.pkl"
+    state = pickle.loads(file.read_bytes())
+    assert state["worker"]["policy_mapping_fn"]("agent") == "pol2"
+
+
+def _algorithm(tmp_path, name, policy="PPOTorchPolicy", **config):
+    told = {"env": "CartPole-v1", **config}
+    state = {"algorithm_class": name, "config": told, "worker": {}, "counters": {}}
+    spec = {"policy_class": policy, "config": told}
+    spaces = {
+        "observation_space": gym.spaces.Box(-1, 1, (2,)),
+        "action_space": gym.spaces.Discrete(2),
+    }
+    weights = {"_logits._model.0.weight": np.zeros((2, 2), "f4")}
+    folder = tmp_path / "a" / "policies" / "default_policy"
+    folder.mkdir(parents=True)
+    policy_state = {"weights": weights, "policy_spec": {**spec, **spaces}, "global_timestep": 0}
+    (folder / "policy_state.pkl").write_bytes(cloudpickle.dumps(policy_state))
+    (tmp_path / "a" / "algorithm_state.pkl").write_bytes(cloudpickle.dumps(state))
+    return tmp_path / "a"
+
+
+@pytest.mark.parametrize("name", ["ray.rllib.algorithms.a2c.a2c.A2C", "ray.rllib.agents.ddpg.TD3"])
+def test_algorithms_that_ray_removed_are_told(tmp_path, name):
+    with pytest.raises(UnsupportedStateError, match=r"Ray removed (A2C|TD3) in 2\.8"):
+        upgrade_checkpoint(_algorithm(tmp_path, name), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_removed_settings_that_said_something_are_told(tmp_path):
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.ppo.ppo.PPO", horizon=200, soft_horizon=False)
+    upgraded = upgrade_checkpoint(path, tmp_path / "b")
+    told = [str(note) for note in upgraded.notes if note.path.startswith("config")]
+    assert told == ["config/horizon: 200: Ray removed this setting in 2.4"]
+
+
+def test_settings_of_ray_1_lead_to_todays(tmp_path):
+    old = {
+        **{"num_workers": 2, "min_iter_time_s": 7, "buffer_size": 500, "prioritized_replay": True},
+        **{"framework": "torch", "lambda": 0.9, "learning_starts": 100},
+        "multiagent": {"policies": {"default_policy": (None, None, None, {"num_workers": 1})}},
+    }
+    path = _algorithm(tmp_path, "ray.rllib.agents.dqn.dqn.DQNTrainer", "DQNTorchPolicy", **old)
+    config = load_config(upgrade_checkpoint(path, tmp_path / "b"))
+    assert (config["num_env_runners"], config["min_time_s_per_iteration"]) == (2, 7)
+    assert config["replay_buffer_config"]["capacity"] == 500
+    assert config["num_steps_sampled_before_learning_starts"] == 100
+    assert (config["framework_str"], config["lambda_"]) == ("torch", 0.9)
+    assert config["policies"]["default_policy"][3] == {"num_env_runners": 1}
+
+
+def test_the_configuration_of_version_0_1_is_found_beside_it(tmp_path):
+    shutil.copytree(one("synthetic").path, tmp_path / "trial" / "checkpoint_10")
+    params = {"lr": 0.25, "model": {"fcnet_hiddens": [8, 8]}, "env": "CartPole-v1"}
+    (tmp_path / "trial" / "params.json").write_text(json.dumps(params))
+    upgraded = upgrade_checkpoint(tmp_path / "trial" / "checkpoint_10", tmp_path / "b")
+    assert load_config(upgraded)["lr"] == 0.25
+    assert not upgraded.notes
+
+
+def test_without_one_the_model_is_as_the_weights_tell(tmp_path):
+    upgraded = upgrade_checkpoint(one("synthetic").path, tmp_path / "b")
+    model = load_config(upgraded)["model"]
+    assert (model["fcnet_hiddens"], model["vf_share_layers"]) == ([8, 8], False)
+    assert "pass config=" in str(upgraded.notes[0])
+
+
+def test_optimizers_know_their_modules(tmp_path):
+    upgrade_checkpoint(one("ray2.30.0").path, tmp_path / "c")
+    state = pickle.loads((tmp_path / "c/learner_group/learner/state.pkl").read_bytes())
+    assert {name: item["module_id"] for name, item in state["optimizer"].items()} == {
+        "p0_default_optimizer": "p0",
+        "p1_default_optimizer": "p1",
+    }
+
+
+def test_a_policy_with_a_module_in_it_becomes_the_module(tmp_path):
+    path = one("ray2.7.1").path / "policies" / "default_policy"
+    upgraded = upgrade_checkpoint(path, tmp_path / "c")
+    assert get_checkpoint_info(upgraded)["type"] == "RLModule"
+    np.testing.assert_equal(load_weights(upgraded), load_weights(path))
+
+
+def test_the_new_folder_must_be_empty_and_the_configuration_one(tmp_path):
+    path = one("ray2.10.0").path
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("x")
+    with pytest.raises(StorageError, match="the folder is not empty"):
+        upgrade_checkpoint(path, tmp_path / "full")
+    with pytest.raises(InvalidArgumentError):
+        upgrade_checkpoint(path, tmp_path / "c", config=3)
+    with pytest.raises(NotACheckpointError):
+        upgrade_checkpoint(tmp_path / "full", tmp_path / "c")
+
+
+def test_damage_leaves_nothing_behind(tmp_path):
+    shutil.copytree(one("ray2.10.0").path, tmp_path / "a")
+    (tmp_path / "a" / "policies" / "pol2" / "policy_state.pkl").write_bytes(b"\x80\x05")
+    with pytest.raises(CorruptDataError, match=r"pol2/policy_state\.pkl"):
+        upgrade_checkpoint(tmp_path / "a", tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_any_filesystem_will_do(tmp_path):
+    shutil.copytree(one("ray2.10.0").path, tmp_path / "a")
+    store = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    upgrade_checkpoint("a", "b", filesystem=store)
+    np.testing.assert_equal(load_weights(tmp_path / "b"), load_weights(tmp_path / "a"))
+
+
+# -------------------------------------------------------------------------------- in RLlib itself
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_tables_lead_to_what_ray_has():
+    from ray.rllib.algorithms.registry import ALGORITHMS as THEIRS
+    from ray.rllib.algorithms.registry import get_policy_class
+
+    known = {"train_batch_size_per_learner", *()}
+    for make in THEIRS.values():
+        known |= vars(make()[1]).keys()
+    assert {newest(key) for key in RENAMED} - known == set()
+    assert not known & REMOVED_ALGORITHMS.keys()
+    for name in (*MOVED.values(), *(algorithm_class(name).name for name in ALGORITHMS)):
+        Reference(name).resolve([name])
+    found = [name for name in POLICIES if get_policy_class(name) is not None]
+    assert "PPOTorchPolicy" in found
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """What became of each committed case in Ray itself, in one process."""
+    command = [sys.executable, "-m", "tests.rllib.score_upgrades", "--committed"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=550)
+    rows = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
+    assert rows, run.stderr
+    return {row["case"]: row for row in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", COMMITTED, ids=lambda case: case.name)
+def test_ray_loads_it_with_equal_weights_and_outputs_and_goes_on(scored, case):
+    row = scored[case.name]
+    assert "error" not in row
+    assert row["loaded"]
+    assert row["weights"]
+    assert row["output error"] < 1e-6
+    assert row["type"] != "Algorithm" or row["trained"]

@@ -1,0 +1,65 @@
+"""Folders that are to be written: first gathered whole, then put into place at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune_ckpt.errors import Fault, StorageError
+from tune_ckpt.formats import rllib_dialect
+from tune_ckpt.tree.commit import can_stage, staging
+from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.store import LocalStore, open_store
+
+
+@dataclass
+class Folder:
+    """A folder to be written: metadata last."""
+
+    files: dict[str, bytes | rllib_dialect.Stream] = field(default_factory=dict)
+    metadata: dict[str, bytes] = field(default_factory=dict)
+    children: dict[str, Folder] = field(default_factory=dict)
+
+
+def open_empty(path: Any, filesystem: Any, what_for: str) -> Store:
+    """Open a folder that is to be written.
+
+    Args:
+        path: Where it is to be.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which that is to be looked up.
+        what_for: What is wanted of it, for the message.
+
+    Raises:
+        StorageError: There is something in it.
+    """
+    target = open_store(path, filesystem)
+    if target.list():
+        raise StorageError(target.location, what_for, "the folder is not empty")
+    return target
+
+
+def write(target: Store, folder: Folder) -> None:
+    """Write a folder with all below it; on a local disk all of it or nothing."""
+    if isinstance(target, LocalStore) and can_stage(target):
+        with staging(target, lambda _: ()) as place:
+            _write_files(place.store, folder)
+    else:
+        _write_files(target, folder)
+
+
+def _write_files(store: Store, folder: Folder) -> None:
+    store.make()
+    for name, child in folder.children.items():
+        _write_files(store.child(name), child)
+    for name, data in (*folder.files.items(), *folder.metadata.items()):
+        if isinstance(data, bytes):
+            store.write_bytes(name, data)
+        else:
+            with store.create(name, data.nbytes) as sink:
+                data.write(sink)
+
+
+def below(path: str, faults: Iterable[Fault]) -> list[Fault]:
+    """Return faults of a part of a checkpoint as faults of the whole."""
+    return [Fault(path + fault.path, fault.reason) for fault in faults]
