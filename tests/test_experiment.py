@@ -202,15 +202,15 @@ def test_a_checkpoint_that_is_gone_is_passed_over_with_the_reason(tmp_path):
     best = tc.best_checkpoint(tmp_path, "acc")
     assert best.value == 0.7
     assert best.passed_over == (
-        f"trial {A}, iteration 1 (checkpoint_000000): acc is 0.9, but the checkpoint is gone",
-        f"trial {A}, iteration 2 (checkpoint_000001): acc is 0.8, but the checkpoint is gone",
+        f"trial {A}, iteration 1 (checkpoint_000000) has acc 0.9, but its checkpoint was deleted",
+        f"trial {A}, iteration 2 (checkpoint_000001) has acc 0.8, but its checkpoint was deleted",
     )
 
 
 def test_all_gone_is_an_error_that_says_so(tmp_path):
     folder = _function_trial(tmp_path, A, [{"acc": 0.9}])
     shutil.rmtree(folder / "checkpoint_000000")
-    with pytest.raises(NoCheckpointError, match=r"acc is 0\.9, but the checkpoint is gone"):
+    with pytest.raises(NoCheckpointError, match=r"acc 0\.9, but its checkpoint was deleted"):
         tc.best_checkpoint(tmp_path, "acc")
 
 
@@ -238,7 +238,7 @@ def test_a_damaged_checkpoint_is_passed_over_unless_verification_is_off(tmp_path
     state.write_bytes(data)
     best = tc.best_checkpoint(tmp_path, "acc")
     assert (best.value, best.runner_up) == (0.5, None)
-    assert "the checkpoint is damaged: state" in best.passed_over[0]
+    assert "its checkpoint is damaged: state" in best.passed_over[0]
     assert tc.best_checkpoint(tmp_path, "acc", verify=False).value == 1.5
     assert _names(tc.rank_checkpoints(tmp_path, "acc")) == [(A, 1)]
 

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from tune_ckpt.classes import register_renamed
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
     from tune_ckpt.errors import RestoreReport, RestoreWarning, TuneCkptError
-    from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
+    from tune_ckpt.experiment import best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
+    from tune_ckpt.record_table import CheckpointTable
+    from tune_ckpt.records import CheckpointRecord
     from tune_ckpt.rllib.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
     from tune_ckpt.states import load_state, restore, restore_object, save, save_async, save_state
+    from tune_ckpt.sweep import Sweep
     from tune_ckpt.tree.archive import archive, extract
     from tune_ckpt.tree.describe import describe
     from tune_ckpt.tree.diff import diff
@@ -42,12 +45,15 @@ _HOMES = {
     "classes": ["register_renamed"],
     "convert": ["convert_to_msgpack_checkpoint"],
     "errors": ["RestoreReport", "RestoreWarning", "TuneCkptError"],
-    "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
+    "experiment": ["best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
+    "record_table": ["CheckpointTable"],
+    "records": ["CheckpointRecord"],
     "rllib.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
     "states": ["load_state", "restore", "restore_object", "save", "save_async", "save_state"],
+    "sweep": ["Sweep"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],
@@ -63,6 +69,7 @@ __all__ = [
     "ActorGroup",
     "CheckpointCallback",
     "CheckpointRecord",
+    "CheckpointTable",
     "Checkpointable",
     "CheckpointableMixin",
     "CheckpointableTrainable",
@@ -72,6 +79,7 @@ __all__ = [
     "RestoreWarning",
     "RngState",
     "Saved",
+    "Sweep",
     "TuneCkptError",
     "__version__",
     "archive",
