@@ -18,6 +18,7 @@ FLOORS = {
     "tree": 2,
     "actors": 3,
     "adapters": 3,
+    "averaging": 3,
     "background": 3,
     "arguments": 3,
     "bundle": 3,

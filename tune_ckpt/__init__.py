@@ -14,6 +14,7 @@ from tune_ckpt.version import __version__
 if TYPE_CHECKING:
     from tune_ckpt.actors import ActorGroup
     from tune_ckpt.adapters.registry import register_adapter
+    from tune_ckpt.averaging import average_checkpoints
     from tune_ckpt.background import PendingSave
     from tune_ckpt.checkpointable import Checkpointable
     from tune_ckpt.classes import register_renamed
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "actors": ["ActorGroup"],
     "adapters.registry": ["register_adapter"],
+    "averaging": ["average_checkpoints"],
     "background": ["PendingSave"],
     "checkpointable": ["Checkpointable"],
     "classes": ["register_renamed"],
@@ -83,6 +85,7 @@ __all__ = [
     "TuneCkptError",
     "__version__",
     "archive",
+    "average_checkpoints",
     "best_checkpoint",
     "check",
     "clean",

@@ -118,7 +118,8 @@ def rank_checkpoints(
     if not found:
         raise ranking.failure()
     title = ", ".join(f"{metric.name} ({metric.mode})" for metric in wanted)
-    return CheckpointTable(_linked(ranking, found), f"{title} in {ranking.sweep.path()}")
+    records = _linked(ranking, found)
+    return CheckpointTable(records, f"{title} in {ranking.sweep.base}", ranking.reasons())
 
 
 def _metrics(metric: str | None, mode: str, metrics: Mapping[str, str] | None) -> Sequence[Metric]:

@@ -114,16 +114,19 @@ class ExperimentState:
         start, size = 0, self._size()
         while start < size:
             data = self._range(start, min(size, start + _CHUNK_NBYTES + _NAME_NBYTES))
-            for found in _FOLDER.finditer(data):
-                if found.start() < _CHUNK_NBYTES:
-                    yield start + found.start(), _unescaped(found[1])
+            place = data.find(_FOLDER_KEY)  # several times as fast as a regular expression
+            while 0 <= place < _CHUNK_NBYTES:
+                found = _FOLDER.match(data, place)
+                if found is not None:
+                    yield start + place, _unescaped(found[1])
+                place = data.find(_FOLDER_KEY, place + 1)
             start += _CHUNK_NBYTES
 
-    def _range(self, start: int, end: int) -> bytes:
+    def _range(self, start: int, end: int) -> bytearray:
         buffer = bytearray(end - start)
         with self._experiment.open(self._file) as source:
             source.read_into(start, memoryview(buffer))
-        return bytes(buffer)
+        return buffer
 
     def _blob_around(self, before: int, place: int, after: int) -> bytes:
         data = self._range(before, after)
@@ -137,12 +140,13 @@ class ExperimentState:
         return _blob(trial)
 
 
-_FOLDER = re.compile(rb'relative_logdir\\":\s*\\"(.*?)\\"')
+_FOLDER_KEY = b'relative_logdir\\":'
+_FOLDER = re.compile(re.escape(_FOLDER_KEY) + rb'\s*\\"(.*?)\\"')
 _ENTRY = re.compile(rb'(?<!\\)"\{')  # quotes within a text are escaped
 
 
 def _unescaped(name: bytes) -> str:
-    once = json.loads(b'"' + name + b'"')
+    once = json.loads(b'"' + bytes(name) + b'"')
     return str(json.loads(f'"{once}"'))
 
 

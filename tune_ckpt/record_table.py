@@ -23,11 +23,18 @@ class CheckpointTable(Sequence[CheckpointRecord]):
     Args:
         records: The records.
         title: What they are.
+        passed_over: What was not considered, or was better but is not usable: one line each.
     """
 
-    def __init__(self, records: Sequence[CheckpointRecord], title: str = "") -> None:
+    def __init__(
+        self,
+        records: Sequence[CheckpointRecord],
+        title: str = "",
+        passed_over: tuple[str, ...] = (),
+    ) -> None:
         self._records = tuple(records)
         self.title = title
+        self.passed_over = passed_over
 
     def __len__(self) -> int:
         return len(self._records)
@@ -40,17 +47,21 @@ class CheckpointTable(Sequence[CheckpointRecord]):
 
     def __getitem__(self, index: int | slice) -> CheckpointRecord | CheckpointTable:
         found = self._records[index]
-        return CheckpointTable(found, self.title) if isinstance(found, tuple) else found
+        return (
+            CheckpointTable(found, self.title, self.passed_over)
+            if isinstance(found, tuple)
+            else found
+        )
 
     def explain(self) -> str:
         """Return why the first is the first, and why others were passed over.
 
-        See `CheckpointRecord.explain`; of the last one, what was passed over until then is told.
+        See `CheckpointRecord.explain`; what was passed over after the first is told too.
         """
         if not self._records:
             return "no checkpoint"
         first = self._records[0].explain().split("\n")
-        rest = [f"  - {line}" for line in self._records[-1].passed_over]
+        rest = [f"  - {line}" for line in self.passed_over]
         return "\n".join([*first, *(line for line in rest if line not in first)])
 
     def to_pandas(self) -> pd.DataFrame:
