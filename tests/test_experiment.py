@@ -666,6 +666,18 @@ def test_results_and_their_folder_agree(live, mode):
     assert best.checkpoint.to_directory()
 
 
+def test_whatever_ray_gives_leads_to_the_same(live):
+    results, metric = live
+    best = tc.best_checkpoint(results, metric)
+    analysis = tune.ExperimentAnalysis(results.experiment_path)
+    assert tc.best_checkpoint(analysis, metric).path == best.path
+    trials = {result.metrics["trial_id"]: result for result in results}
+    for source in (trials[best.trial_id], trials[best.trial_id].path):
+        assert tc.best_checkpoint(source, metric).path == best.path
+    for trial_id, result in trials.items():
+        assert {r.trial_id for r in tc.rank_checkpoints(result, metric)} == {trial_id}
+
+
 def test_results_whose_checkpoints_were_deleted(live, tmp_path):
     results, metric = live
     best = tc.best_checkpoint(results, metric)
@@ -720,3 +732,17 @@ def test_a_record_is_short_and_copies(tmp_path):
     assert copy.copy(best).value == best.value
     with pytest.raises(AttributeError):
         best.value = 1
+
+
+# ----------------------------------------------------------------------------------- other Rays
+
+OTHER_RAYS = sorted((Path(__file__).parent / "data/tune").glob("ray*"))
+
+
+@pytest.mark.parametrize("folder", OTHER_RAYS, ids=lambda folder: folder.name)
+def test_sweeps_of_other_rays(folder):
+    ranked = tc.rank_checkpoints(folder, "eval/score")
+    facts = [(record.config["name"], record.iteration, record.value) for record in ranked]
+    assert facts == [("a", 2, 0.9), ("b", 3, 0.8), ("b", 2, 0.5), ("a", 3, 0.2), ("a", 1, 0.1)]
+    assert "eval/score is nan" in ranked.explain()
+    assert Path(ranked[0].path, "x").is_file()

@@ -113,7 +113,7 @@ def _row(record: CheckpointRecord) -> dict[str, Any]:
         **({"score": record.score} if record.scope else {}),
         **{f"config/{name}": value for name, value in _flat(record.config)},
         "nbytes": record.nbytes,
-        "format": record.format,
+        "format": record.format or "other",
         "verified": record.verified,
         "path": record.path,
     }
