@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
     from tune_ckpt.tune.callback import CheckpointCallback
+    from tune_ckpt.tune.retention import Retention
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
 _HOMES = {
@@ -63,6 +64,7 @@ _HOMES = {
     "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback"],
+    "tune.retention": ["Retention"],
     "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -79,6 +81,7 @@ __all__ = [
     "Reference",
     "RestoreReport",
     "RestoreWarning",
+    "Retention",
     "RngState",
     "Saved",
     "Sweep",

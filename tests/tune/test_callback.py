@@ -116,7 +116,7 @@ def test_a_failed_conversion_is_reported_and_harms_nothing(tmp_path, ray_session
     assert not _converted(results[0])
     failed = [row for row in _report(results) if row["status"] == "failed"]
     assert all("extra/helper" in row["detail"] for row in failed)
-    assert "was not converted" in caplog.text
+    assert "was not converted or deleted" in caplog.text
 
 
 def _boom(*args, **kwargs):

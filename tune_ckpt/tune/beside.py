@@ -21,7 +21,7 @@ from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import TEMPORARY, Store, open_store
 
 FOLDER = "msgpack"
-Status = Literal["converted", "up to date", "skipped", "failed"]
+Status = Literal["converted", "up to date", "skipped", "failed", "deleted", "kept"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The Tune callback: converts a sweep's pickle checkpoints to msgpack while it runs.
+"""The Tune callback: converts a sweep's pickle checkpoints to msgpack, and deletes what may go.
 
 Its hooks run on the driver's event loop, where an exception makes Tune forget a checkpoint and a
 pause holds up every trial. So they only note what is to be done; Ray tasks that need no CPU do it,
@@ -20,8 +20,8 @@ from ray.tune import Callback
 from rich.console import Console
 from rich.progress import Progress
 
-from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.metrics import Metric
+from tune_ckpt.errors import InvalidArgumentError, UnknownMetricError
+from tune_ckpt.metrics import Metric, names, nearest_first
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tune.beside import (
     Outcome,
@@ -31,7 +31,16 @@ from tune_ckpt.tune.beside import (
     convert_one,
     snapshot,
 )
-from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
+from tune_ckpt.tune.private import (
+    checkpoint_config,
+    experiment_folder,
+    exploitable,
+    latest_of,
+    local_or,
+    trial_folder,
+)
+from tune_ckpt.tune.pruning import Measured, Pruner, live_trials, measure, prune
+from tune_ckpt.tune.retention import Retention, deletes_the_best
 from tune_ckpt.tune.tasks import TaskQueue
 
 logger = logging.getLogger(__name__)
@@ -56,7 +65,9 @@ def _harmless(hook: Hook) -> Hook:
 
 
 class CheckpointCallback(Callback):
-    """Converts checkpoints to msgpack beside the originals, off the driver's event loop.
+    """Converts checkpoints to msgpack beside the originals, and deletes what need not be kept.
+
+    All of it happens off the driver's event loop.
 
     Give it to ``tune.RunConfig(callbacks=[...])``; or, to add one to a sweep that is restored, name
     it in the environment: ``RAY_TUNE_CALLBACKS=tune_ckpt.CheckpointCallback``.
@@ -66,6 +77,7 @@ class CheckpointCallback(Callback):
             ``mode``; each trial's ``"last"``; or ``"all"``.
         metric: The metric's name, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
+        retention: Which checkpoints the sweep keeps; by default all that Tune keeps.
         max_concurrent: How many conversions may run at once.
         drain_timeout_secs: How long the end of the sweep may wait for conversions to end.
 
@@ -83,6 +95,7 @@ class CheckpointCallback(Callback):
         *,
         metric: str | None = None,
         mode: str = "max",
+        retention: Retention | None = None,
         max_concurrent: int = 2,
         drain_timeout_secs: float = 600.0,
     ) -> None:
@@ -96,6 +109,9 @@ class CheckpointCallback(Callback):
         self.drain_timeout_secs = drain_timeout_secs
         self.outcomes: list[Outcome] = []
         self._best: tuple[float, str] | None = None
+        self._pruner = Pruner(retention) if retention else None
+        self._has_results = False
+        self._warned = False
         # Made in setup: the callback is pickled when the Tuner is made.
         self._queue: TaskQueue | None = None
 
@@ -107,6 +123,34 @@ class CheckpointCallback(Callback):
         self._queue = TaskQueue(self.max_concurrent, _lost)
 
     @_harmless
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Warn where Tune's own setting would delete the best checkpoint."""
+        metric = self._pruner.policy.ranked_by if self._pruner else self.metric
+        reason = deletes_the_best(checkpoint_config(trial), metric) if metric else None
+        if reason and not self._warned:
+            self._warned = True
+            logger.warning(
+                "tune_ckpt: num_to_keep of Tune's CheckpointConfig would delete the checkpoint "
+                "with the best %s: %s. Leave it unset, and give retention= to the callback.",
+                *(metric.name if metric else "", reason),
+            )
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
+    ) -> None:
+        """Refuse a metric that the sweep's first result lacks, before anything is lost.
+
+        Raises:
+            UnknownMetricError: It does; the metrics that there are, are listed.
+        """
+        metric = self._pruner.policy.ranked_by if self._pruner else None
+        if self._pruner is None or metric is None or self._has_results:
+            return
+        self._has_results = True
+        if not self._pruner.policy.late_metric and metric.find(result) is None:
+            raise UnknownMetricError(metric.name, nearest_first(metric.name, names(result)))
+
+    @_harmless
     def on_checkpoint(
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any
     ) -> None:
@@ -114,6 +158,10 @@ class CheckpointCallback(Callback):
         if self.convert == "all" or (self.convert == "best" and self._improves(trial, checkpoint)):
             path, filesystem = checkpoint.path, local_or(checkpoint.filesystem)
             self._add(trial, convert_one, path, filesystem, snapshot(path, filesystem))
+        if self._pruner is not None:
+            self._pruner.add(str(trial.trial_id), checkpoint.path, trial.last_result)
+            if self._pruner.policy.max_bytes is not None:
+                self._add(trial, measure, checkpoint.path, local_or(checkpoint.filesystem))
 
     @_harmless
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -126,29 +174,38 @@ class CheckpointCallback(Callback):
 
     @_harmless
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        """Take the results of conversions that ended and start the next; never waits."""
+        """Take the results of jobs that ended and start the next; never waits."""
         self._note(self._running().advance())
+        self._prune(trials)
 
     @_harmless
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
-        """Wait for the conversions, see to it that none is missing, and write the report."""
-        if self.convert == "never" or not trials:
+        """Wait for what is queued, see to it that nothing is missing, and write the report."""
+        if not trials or (self.convert == "never" and self._pruner is None):
             return
         self._drain("Converting checkpoints")
-        self._add_what_is_missing(trials)
-        self._drain("Checking conversions")
+        if self.convert != "never":
+            self._add_what_is_missing(trials)
+            self._drain("Checking conversions")
+        self._prune(trials, at_end=True)
+        self._drain("Deleting checkpoints")
         for key in self._running().give_up():
             self._note([[Outcome(f"(trial {key})", "failed", "the time for conversions was up")]])
         self._report(trials)
 
     def get_state(self) -> dict[str, Any]:
         """Return what Tune shall keep with the sweep's state."""
-        return {"best": self._best, "outcomes": [asdict(outcome) for outcome in self.outcomes]}
+        held = self._pruner.get_state() if self._pruner else []
+        outcomes = [asdict(outcome) for outcome in self.outcomes]
+        return {"best": self._best, "outcomes": outcomes, "held": held}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what Tune kept; what it lacks is found in storage when the sweep ends."""
         self._best = state["best"]
         self.outcomes = [Outcome(**outcome) for outcome in state["outcomes"]]
+        self._has_results = True  # it has gone on from there before
+        if self._pruner is not None:
+            self._pruner.set_state(state.get("held", []))
 
     # --------------------------------------------------------------------------- the work
 
@@ -157,7 +214,7 @@ class CheckpointCallback(Callback):
             self._queue = TaskQueue(self.max_concurrent, _lost)
         return self._queue
 
-    def _add(self, trial: Any, job: Callable[..., list[Outcome]], *args: Any) -> None:
+    def _add(self, trial: Any, job: Callable[..., list[Any]], *args: Any) -> None:
         self._running().add(str(trial.trial_id), job, *args)
 
     def _improves(self, trial: Any, checkpoint: Any) -> bool:
@@ -167,6 +224,17 @@ class CheckpointCallback(Callback):
             return False
         self._best = (value, checkpoint.path)
         return True
+
+    def _prune(self, trials: Iterable[Any], *, at_end: bool = False) -> None:
+        """Queue the deletion of what may go."""
+        if self._pruner is None or not (self._pruner.has_news or at_end):
+            return
+        by_id = {str(trial.trial_id): trial for trial in trials}
+        live = live_trials(by_id.values())
+        in_use = {path for path in map(latest_of, (by_id[name] for name in live)) if path}
+        for one, newest in self._pruner.take_doomed(live, in_use | exploitable()):
+            trial = by_id[one.trial]
+            self._add(trial, prune, one, newest, trial_folder(trial)[1])
 
     def _add_what_is_missing(self, trials: Iterable[Any]) -> None:
         """Queue what a killed driver, a deleted or rewritten checkpoint left undone."""
@@ -191,11 +259,18 @@ class CheckpointCallback(Callback):
                 self._note([outcomes])
                 progress.advance(task)
 
-    def _note(self, results: Iterable[list[Outcome]]) -> None:
+    def _note(self, results: Iterable[list[Outcome | Measured]]) -> None:
         for outcome in (outcome for outcomes in results for outcome in outcomes):
+            if isinstance(outcome, Measured):
+                if self._pruner is not None:
+                    self._pruner.measured(outcome)
+                continue
+            if self._pruner is not None:
+                self._pruner.ended(outcome)
             if outcome.status == "failed":
                 logger.warning(
-                    "tune_ckpt: %s was not converted: %s", outcome.checkpoint, outcome.detail
+                    "tune_ckpt: %s was not converted or deleted: %s",
+                    *(outcome.checkpoint, outcome.detail),
                 )
             if outcome.status != "up to date":
                 self.outcomes.append(outcome)
