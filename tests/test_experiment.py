@@ -746,3 +746,10 @@ def test_sweeps_of_other_rays(folder):
     assert facts == [("a", 2, 0.9), ("b", 3, 0.8), ("b", 2, 0.5), ("a", 3, 0.2), ("a", 1, 0.1)]
     assert "eval/score is nan" in ranked.explain()
     assert Path(ranked[0].path, "x").is_file()
+
+
+def test_a_run_of_ray_train():
+    ranked = tc.rank_checkpoints(Path(__file__).parent / "data/tune/train2.60.0-run", "eval/score")
+    assert [record.value for record in ranked] == [0.9, 0.5, 0.2]
+    assert [Path(r.path, "x").read_text() for r in ranked] == ["0.9", "0.5", "0.2"]
+    assert "eval/score is None" in ranked.explain()  # it was NaN

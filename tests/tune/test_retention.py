@@ -155,6 +155,9 @@ def test_a_checkpoint_goes_with_its_conversion_and_whatever_else_is_in_it(tmp_pa
     assert (outcome.status, outcome.checkpoint) == ("deleted", one.path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint_000001", "msgpack"]
     assert not list((tmp_path / "msgpack").iterdir())
+    (tmp_path / "msgpack").rmdir()
+    prune(Held(str(tmp_path / "checkpoint_000001"), "t", 0), None)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("damage", ["altered", "empty", "gone"])
@@ -336,6 +339,8 @@ class Climber(tune.Trainable):
 
     def load_checkpoint(self, checkpoint):
         self.at = float(Path(checkpoint, "at.txt").read_text())
+        with open(self.config["log"], "a") as log:
+            log.write(f"{self.trial_id} {checkpoint}\n")
 
     def reset_config(self, new_config):
         self.config, self.at = new_config, 0.0
@@ -349,8 +354,10 @@ def test_what_pbt_exploits_is_there(tmp_path, ray_session):
     pbt = PopulationBasedTraining(
         metric="at",
         mode="max",
+        time_attr="training_iteration",
         perturbation_interval=4,
         quantile_fraction=0.5,
+        synch=True,
         hyperparam_mutations={"rate": [0.1, 1.0, 2.0]},
     )
     policy = tc.Retention(keep_last=1)
@@ -363,8 +370,10 @@ def test_what_pbt_exploits_is_there(tmp_path, ray_session):
         checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
     )
     config = tune.TuneConfig(scheduler=pbt, reuse_actors=True, max_concurrent_trials=2)
-    space = {"rate": tune.grid_search([0.1, 1.0])}
+    log = tmp_path / "log"
+    space = {"rate": tune.grid_search([0.1, 1.0]), "log": str(log)}
     results = tune.Tuner(Climber, param_space=space, run_config=run, tune_config=config).fit()
     assert not results.errors
-    assert pbt._num_perturbations > 0
+    loaded = [line.split() for line in log.read_text().splitlines()]
+    assert [path for trial, path in loaded if trial not in path]  # another one's was taken over
     assert [len(list(Path(r.path).glob("checkpoint_*"))) for r in results] == [1, 1]

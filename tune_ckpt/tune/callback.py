@@ -232,7 +232,9 @@ class CheckpointCallback(Callback):
         by_id = {str(trial.trial_id): trial for trial in trials}
         live = live_trials(by_id.values())
         in_use = {path for path in map(latest_of, (by_id[name] for name in live)) if path}
-        for one, newest in self._pruner.take_doomed(live, in_use | exploitable()):
+        if live:
+            in_use |= exploitable()
+        for one, newest in self._pruner.take_doomed(live, in_use):
             trial = by_id[one.trial]
             self._add(trial, prune, one, newest, trial_folder(trial)[1])
 

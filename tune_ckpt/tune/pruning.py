@@ -155,9 +155,11 @@ def _is_whole(checkpoint: str, filesystem: Any) -> bool:
 
 def delete_whole(checkpoint: str, filesystem: Any = None) -> None:
     """Delete a checkpoint's folder, whatever is in it; no half of it can be taken for one."""
+    parent, name = open_parent(checkpoint, filesystem)
+    if not parent.exists(name):
+        return
     with suppress(NotACheckpointError, CorruptDataError, IncompleteCheckpointError):
         delete_checkpoint(checkpoint, filesystem=filesystem)
-    parent, name = open_parent(checkpoint, filesystem)
     if isinstance(parent, LocalStore):
         _delete_at_once(Path(parent.path(name)))
     else:
