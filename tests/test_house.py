@@ -32,6 +32,7 @@ FLOORS = {
     "metrics": 3,
     "notes": 3,
     "parts": 3,
+    "paths": 3,
     "random_generators": 3,
     "ranking": 3,
     "record_table": 3,

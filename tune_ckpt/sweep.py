@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.experiment_state import ExperimentState
 from tune_ckpt.formats import pickle
 from tune_ckpt.metrics import Metric, number
 from tune_ckpt.notes import Notes
+from tune_ckpt.paths import below, last_of, parent_of, places_of
 from tune_ckpt.result_log import Mark, Metrics, Pairs
 from tune_ckpt.tree.local import LocalStore
 from tune_ckpt.tree.store import Store, open_store
@@ -120,12 +120,12 @@ class Sweep:
         folder.look()
         if not folder.is_trial:
             return cls(store, base, given)
-        parent, name = _parent(base)  # where Tune's experiment state is
+        parent, name = parent_of(base)  # where Tune's experiment state is
         return cls(open_store(parent, given), parent, given, only=name)
 
     def path(self, *names: str) -> str:
         """Return the path of something below the sweep's folder."""
-        return _below(self.base, *names)
+        return below(self.base, *names)
 
     def look(self) -> list[TrialFolder]:
         """Return the trials' folders that there are now, by name.
@@ -174,7 +174,7 @@ class Sweep:
         if "/" not in name:
             home = candidate.folder.home(name)
             return [self.path(candidate.folder.name, *home)] if home else []
-        return _moved(self.base, name)
+        return places_of(self.base, name)
 
     def converted(self, candidate: Candidate) -> str | None:
         """Return the path of a candidate's conversion beside it, where there is one."""
@@ -198,14 +198,14 @@ def _of_grid(results: Any) -> Sweep:
     sweep = Sweep.open(results.experiment_path, results.filesystem)
     for result in results:
         if result.path is not None:  # else a trial that never started
-            sweep.in_memory[_last(result.path)] = _pairs(result)
+            sweep.in_memory[last_of(result.path)] = _pairs(result)
     return sweep
 
 
 def _of_result(result: Any) -> Sweep:
     if result.path is None:
         raise InvalidArgumentError("source", result, ("a Result of a trial that was started",))
-    parent, name = _parent(result.path)
+    parent, name = parent_of(result.path)
     store = open_store(parent, result.filesystem)
     given = store.filesystem  # a URI is none of Ray's paths
     return Sweep(store, parent, given, {name: _pairs(result)}, only=name)
@@ -226,51 +226,8 @@ _OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], Sweep]]] = [
 
 
 def _pairs(result: Any) -> Pairs:
-    trial, pairs = _last(result.path), {}
+    trial, pairs = last_of(result.path), {}
     for checkpoint, metrics in result.best_checkpoints or ():
-        if _last(checkpoint.path, 2) == trial:  # not one that it took over from another trial
-            pairs[_last(checkpoint.path)] = metrics
+        if last_of(checkpoint.path, 2) == trial:  # not one that it took over from another trial
+            pairs[last_of(checkpoint.path)] = metrics
     return pairs
-
-
-# ----------------------------------------------------------------------------------------- paths
-
-
-def _last(path: str, place: int = 1) -> str:
-    return ["", *path.rstrip("/").split("/")][-place]
-
-
-def _split(path: str) -> tuple[str, str]:
-    """Return a path or URI without its options, and those."""
-    head, mark, options = path.partition("?") if "://" in path else (path, "", "")
-    return head.rstrip("/"), mark + options
-
-
-def _parent(path: str) -> tuple[str, str]:
-    head, options = _split(path)
-    parent, _, name = head.rpartition("/")
-    return parent + options, unquote(name) if "://" in path else name
-
-
-def _below(base: str, *names: str) -> str:
-    if "://" not in base:
-        return "/".join((base.rstrip("/"), *names))
-    head, options = _split(base)
-    return "/".join((head, *map(_quoted, names))) + options
-
-
-def _quoted(path: str) -> str:
-    return quote(path, safe="/=,:@+")
-
-
-def _moved(experiment: str, recorded: str) -> list[str]:
-    # A whole path was recorded: look within the sweep's folder, beside it, and where it was.
-    is_uri = "://" in experiment
-    options = _split(experiment)[1]
-    parent, name = _parent(experiment)
-    within = recorded.partition(f"/{name}/")[2]
-    beside = "/".join(recorded.rstrip("/").split("/")[-2:])
-    scheme = experiment.partition("://")[0]
-    there = f"{scheme}://{_quoted(recorded)}" if is_uri else recorded
-    paths = [_below(experiment, within)] if within else []
-    return [*paths, _below(parent, beside), there + options]

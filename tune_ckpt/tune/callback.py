@@ -8,13 +8,12 @@ a few at a time, in order for each trial. A conversion goes beside the original
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from ray.tune import Callback
 from rich.console import Console
@@ -31,6 +30,7 @@ from tune_ckpt.tune.beside import (
     convert_one,
     snapshot,
 )
+from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.private import (
     checkpoint_config,
     experiment_folder,
@@ -47,21 +47,6 @@ logger = logging.getLogger(__name__)
 
 Convert = Literal["never", "best", "last", "all"]
 REPORT = "tune_ckpt_report.json"
-Hook = TypeVar("Hook", bound=Callable[..., None])
-
-
-def _harmless(hook: Hook) -> Hook:
-    """Keep a hook's failure out of the sweep: log it and put it into the report."""
-
-    @functools.wraps(hook)
-    def safe(self: CheckpointCallback, *args: Any, **kwargs: Any) -> None:
-        try:
-            hook(self, *args, **kwargs)
-        except Exception as error:
-            logger.exception("tune_ckpt: %s failed; the sweep goes on", hook.__name__)
-            self.outcomes.append(Outcome("", "failed", f"{hook.__name__}: {error!r}"))
-
-    return safe  # type: ignore[return-value]
 
 
 class CheckpointCallback(Callback):
@@ -117,12 +102,12 @@ class CheckpointCallback(Callback):
 
     # ------------------------------------------------------------------------- Tune's hooks
 
-    @_harmless
+    @harmless
     def setup(self, *args: Any, **info: Any) -> None:
         """Make what cannot be pickled."""
         self._queue = TaskQueue(self.max_concurrent, _lost)
 
-    @_harmless
+    @harmless
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Warn where Tune's own setting would delete the best checkpoint."""
         metric = self._pruner.policy.ranked_by if self._pruner else self.metric
@@ -150,7 +135,7 @@ class CheckpointCallback(Callback):
         if not self._pruner.policy.late_metric and metric.find(result) is None:
             raise UnknownMetricError(metric.name, nearest_first(metric.name, names(result)))
 
-    @_harmless
+    @harmless
     def on_checkpoint(
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any
     ) -> None:
@@ -163,7 +148,7 @@ class CheckpointCallback(Callback):
             if self._pruner.policy.max_bytes is not None:
                 self._add(trial, measure, checkpoint.path, local_or(checkpoint.filesystem))
 
-    @_harmless
+    @harmless
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Note a trial's last checkpoint for conversion."""
         if self.convert == "last" and trial.checkpoint:
@@ -172,13 +157,13 @@ class CheckpointCallback(Callback):
 
     on_trial_error = on_trial_complete
 
-    @_harmless
+    @harmless
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         """Take the results of jobs that ended and start the next; never waits."""
         self._note(self._running().advance())
         self._prune(trials)
 
-    @_harmless
+    @harmless
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         """Wait for what is queued, see to it that nothing is missing, and write the report."""
         if not trials or (self.convert == "never" and self._pruner is None):
