@@ -114,12 +114,9 @@ class ExperimentState:
         start, size = 0, self._size()
         while start < size:
             data = self._range(start, min(size, start + _CHUNK_NBYTES + _NAME_NBYTES))
-            place = data.find(_FOLDER_KEY)  # several times as fast as a regular expression
-            while 0 <= place < _CHUNK_NBYTES:
-                found = _FOLDER.match(data, place)
-                if found is not None:
-                    yield start + place, _unescaped(found[1])
-                place = data.find(_FOLDER_KEY, place + 1)
+            for found in _FOLDER.finditer(data):
+                if found.start() < _CHUNK_NBYTES:
+                    yield start + found.start(), _unescaped(found[1])
             start += _CHUNK_NBYTES
 
     def _range(self, start: int, end: int) -> bytearray:
@@ -140,8 +137,7 @@ class ExperimentState:
         return _blob(trial)
 
 
-_FOLDER_KEY = b'relative_logdir\\":'
-_FOLDER = re.compile(re.escape(_FOLDER_KEY) + rb'\s*\\"(.*?)\\"')
+_FOLDER = re.compile(rb'relative_logdir\\":\s*\\"(.*?)\\"')
 _ENTRY = re.compile(rb'(?<!\\)"\{')  # quotes within a text are escaped
 
 
