@@ -202,15 +202,15 @@ def test_a_checkpoint_that_is_gone_is_passed_over_with_the_reason(tmp_path):
     best = tc.best_checkpoint(tmp_path, "acc")
     assert best.value == 0.7
     assert best.passed_over == (
-        f"trial {A}, iteration 1 (checkpoint_000000): acc is 0.9, but the checkpoint is gone",
-        f"trial {A}, iteration 2 (checkpoint_000001): acc is 0.8, but the checkpoint is gone",
+        f"trial {A}, iteration 1 (checkpoint_000000) has acc 0.9, but its checkpoint was deleted",
+        f"trial {A}, iteration 2 (checkpoint_000001) has acc 0.8, but its checkpoint was deleted",
     )
 
 
 def test_all_gone_is_an_error_that_says_so(tmp_path):
     folder = _function_trial(tmp_path, A, [{"acc": 0.9}])
     shutil.rmtree(folder / "checkpoint_000000")
-    with pytest.raises(NoCheckpointError, match=r"acc is 0\.9, but the checkpoint is gone"):
+    with pytest.raises(NoCheckpointError, match=r"acc 0\.9, but its checkpoint was deleted"):
         tc.best_checkpoint(tmp_path, "acc")
 
 
@@ -238,7 +238,7 @@ def test_a_damaged_checkpoint_is_passed_over_unless_verification_is_off(tmp_path
     state.write_bytes(data)
     best = tc.best_checkpoint(tmp_path, "acc")
     assert (best.value, best.runner_up) == (0.5, None)
-    assert "the checkpoint is damaged: state" in best.passed_over[0]
+    assert "its checkpoint is damaged: state" in best.passed_over[0]
     assert tc.best_checkpoint(tmp_path, "acc", verify=False).value == 1.5
     assert _names(tc.rank_checkpoints(tmp_path, "acc")) == [(A, 1)]
 
@@ -666,6 +666,18 @@ def test_results_and_their_folder_agree(live, mode):
     assert best.checkpoint.to_directory()
 
 
+def test_whatever_ray_gives_leads_to_the_same(live):
+    results, metric = live
+    best = tc.best_checkpoint(results, metric)
+    analysis = tune.ExperimentAnalysis(results.experiment_path)
+    assert tc.best_checkpoint(analysis, metric).path == best.path
+    trials = {result.metrics["trial_id"]: result for result in results}
+    for source in (trials[best.trial_id], trials[best.trial_id].path):
+        assert tc.best_checkpoint(source, metric).path == best.path
+    for trial_id, result in trials.items():
+        assert {r.trial_id for r in tc.rank_checkpoints(result, metric)} == {trial_id}
+
+
 def test_results_whose_checkpoints_were_deleted(live, tmp_path):
     results, metric = live
     best = tc.best_checkpoint(results, metric)
@@ -720,3 +732,24 @@ def test_a_record_is_short_and_copies(tmp_path):
     assert copy.copy(best).value == best.value
     with pytest.raises(AttributeError):
         best.value = 1
+
+
+# ----------------------------------------------------------------------------------- other Rays
+
+OTHER_RAYS = sorted((Path(__file__).parent / "data/tune").glob("ray*"))
+
+
+@pytest.mark.parametrize("folder", OTHER_RAYS, ids=lambda folder: folder.name)
+def test_sweeps_of_other_rays(folder):
+    ranked = tc.rank_checkpoints(folder, "eval/score")
+    facts = [(record.config["name"], record.iteration, record.value) for record in ranked]
+    assert facts == [("a", 2, 0.9), ("b", 3, 0.8), ("b", 2, 0.5), ("a", 3, 0.2), ("a", 1, 0.1)]
+    assert "eval/score is nan" in ranked.explain()
+    assert Path(ranked[0].path, "x").is_file()
+
+
+def test_a_run_of_ray_train():
+    ranked = tc.rank_checkpoints(Path(__file__).parent / "data/tune/train2.60.0-run", "eval/score")
+    assert [record.value for record in ranked] == [0.9, 0.5, 0.2]
+    assert [Path(r.path, "x").read_text() for r in ranked] == ["0.9", "0.5", "0.2"]
+    assert "eval/score is None" in ranked.explain()  # it was NaN

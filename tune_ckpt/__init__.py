@@ -14,22 +14,26 @@ from tune_ckpt.version import __version__
 if TYPE_CHECKING:
     from tune_ckpt.actors import ActorGroup
     from tune_ckpt.adapters.registry import register_adapter
+    from tune_ckpt.averaging import average_checkpoints
     from tune_ckpt.background import PendingSave
     from tune_ckpt.checkpointable import Checkpointable
     from tune_ckpt.classes import register_renamed
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
     from tune_ckpt.converting import convert_checkpoint
     from tune_ckpt.errors import RestoreReport, RestoreWarning, TuneCkptError
-    from tune_ckpt.experiment import CheckpointRecord, best_checkpoint, rank_checkpoints
+    from tune_ckpt.experiment import best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
     from tune_ckpt.objects import restore_object, save, save_async
     from tune_ckpt.pinned import pinned_checkpoint
     from tune_ckpt.plots.curves import plot
+    from tune_ckpt.record_table import CheckpointTable
+    from tune_ckpt.records import CheckpointRecord
     from tune_ckpt.rllib.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
     from tune_ckpt.session import report, restore
     from tune_ckpt.states import load_state, save_state
+    from tune_ckpt.sweep import Sweep
     from tune_ckpt.train.callback import TrainCheckpointCallback
     from tune_ckpt.train.uploading import upload_as_msgpack
     from tune_ckpt.tree.archive import archive, extract
@@ -40,18 +44,20 @@ if TYPE_CHECKING:
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
     from tune_ckpt.tune.callback import CheckpointCallback, EnvironmentCallback
+    from tune_ckpt.tune.retention import Retention
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
 _HOMES = {
     "actors": ["ActorGroup"],
     "adapters.registry": ["register_adapter"],
+    "averaging": ["average_checkpoints"],
     "background": ["PendingSave"],
     "checkpointable": ["Checkpointable"],
     "classes": ["register_renamed"],
     "convert": ["convert_to_msgpack_checkpoint"],
     "converting": ["convert_checkpoint"],
     "errors": ["RestoreReport", "RestoreWarning", "TuneCkptError"],
-    "experiment": ["CheckpointRecord", "best_checkpoint", "rank_checkpoints"],
+    "experiment": ["best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
     "pinned": ["pinned_checkpoint"],
@@ -63,6 +69,9 @@ _HOMES = {
     "states": ["load_state", "save_state"],
     "train.callback": ["TrainCheckpointCallback"],
     "train.uploading": ["upload_as_msgpack"],
+    "record_table": ["CheckpointTable"],
+    "records": ["CheckpointRecord"],
+    "sweep": ["Sweep"],
     "tree.archive": ["archive", "extract"],
     "tree.removing": ["clean", "delete_checkpoint"],
     "tree.describe": ["describe"],
@@ -71,6 +80,7 @@ _HOMES = {
     "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback", "EnvironmentCallback"],
+    "tune.retention": ["Retention"],
     "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -79,6 +89,7 @@ __all__ = [
     "ActorGroup",
     "CheckpointCallback",
     "CheckpointRecord",
+    "CheckpointTable",
     "Checkpointable",
     "CheckpointableMixin",
     "CheckpointableTrainable",
@@ -87,12 +98,15 @@ __all__ = [
     "Reference",
     "RestoreReport",
     "RestoreWarning",
+    "Retention",
     "RngState",
     "Saved",
+    "Sweep",
     "TrainCheckpointCallback",
     "TuneCkptError",
     "__version__",
     "archive",
+    "average_checkpoints",
     "best_checkpoint",
     "check",
     "clean",

@@ -395,6 +395,26 @@ class AmbiguousMetricError(TuneCkptError):
 
 
 @dataclass(eq=False)
+class CheckpointMismatchError(TuneCkptError):
+    """Checkpoints that are to be averaged do not hold the same arrays.
+
+    Attributes:
+        path: The first checkpoint, to which the others were compared.
+        faults: Every array that differs in shape or dtype, or that only one of them has.
+    """
+
+    path: str
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"These do not hold the same arrays as {self.path}:{_bullets(self.faults)}\n"
+            "Average checkpoints of one model: choose them with where=, or a part that they share "
+            "with component=."
+        )
+
+
+@dataclass(eq=False)
 class NoCheckpointError(TuneCkptError):
     """A sweep holds no checkpoint that can be ranked.
 

@@ -1,4 +1,4 @@
-"""A sweep's folder or `ResultGrid` to records of its checkpoints, and the best of them.
+"""The best checkpoints of a sweep, from its results in memory or from its folder.
 
 Best means the *checkpoint*, over all trials, whose own metrics are best; not the best trial's last
 one. See `tune_ckpt.ranking` for what wins, and `tune_ckpt.sweep` for whose metrics are whose.
@@ -6,135 +6,45 @@ one. See `tune_ckpt.ranking` for what wins, and `tune_ckpt.sweep` for whose metr
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tune_ckpt.configs import config_text
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.metrics import Metric
 from tune_ckpt.ranking import Place, Ranking
+from tune_ckpt.record_table import CheckpointTable
+from tune_ckpt.records import CheckpointRecord
+from tune_ckpt.scopes import Scope
 from tune_ckpt.sweep import Sweep
-from tune_ckpt.tree.notebook import as_html
 
-if TYPE_CHECKING:
-    from ray.tune import Checkpoint
+__all__ = ["CheckpointRecord", "CheckpointTable", "best_checkpoint", "rank_checkpoints"]
 
-
-@dataclass(frozen=True, eq=False)
-class CheckpointRecord:
-    """One checkpoint of a sweep with what is known of it.
-
-    Attributes:
-        path: Where it is: a local path, a URI, or a path within ``filesystem``.
-        trial_id: The trial that wrote it.
-        iteration: After which iteration; None where that is not recorded.
-        config: The trial's config, at that iteration where it is recorded.
-        metrics: Its own metrics: those of the result to which it belongs.
-        metric: What it was ranked by.
-        mode: ``"max"`` or ``"min"``.
-        value: Its value of the metric.
-        runner_up: The next best checkpoint; it exists, but was not verified.
-        passed_over: What was not considered, or was better but is not usable: one line each.
-        converted: The path of its msgpack conversion beside it, where there is one.
-        filesystem: The ``pyarrow.fs.FileSystem`` of ``path``; None for local paths and URIs.
-    """
-
-    path: str
-    trial_id: str
-    iteration: int | None
-    config: dict[str, Any] = field(repr=False)
-    metrics: dict[str, Any] = field(repr=False)
-    metric: str
-    mode: str
-    value: float
-    runner_up: CheckpointRecord | None = field(default=None, repr=False)
-    passed_over: tuple[str, ...] = field(default=(), repr=False)
-    converted: str | None = None
-    filesystem: Any = field(default=None, repr=False)
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint as a ``ray.tune.Checkpoint``."""
-        from ray.tune import Checkpoint
-
-        return Checkpoint(self.path, self.filesystem)
-
-    def _repr_html_(self) -> str:
-        runner_up = self.runner_up and f"{self.runner_up.value!r}, {self.runner_up.path}"
-        facts = {
-            "checkpoint": self.path,
-            "trial": self.trial_id,
-            "iteration": self.iteration,
-            "config": config_text(self.config, [*self.config]),
-            "converted": self.converted,
-            "runner-up": runner_up,
-        }
-        known = ((name, value) for name, value in facts.items() if value not in (None, ""))
-        return as_html(f"{self.metric} {self.value!r}", known)
-
-    def restore(self, cls: Any = None, *, allow_pickle: bool = False, **kwargs: Any) -> Any:
-        """Return the object that was saved, such as the Trainable.
-
-        Args:
-            cls: Its class; by default the stored one, which must be imported already.
-            allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
-                you trust.
-            kwargs: As for `tune_ckpt.restore_object`: ``trusted``, ``strict``, ...
-
-        Raises:
-            ClassNotFoundError: The stored class is not imported.
-            UntrustedPickleError: A pickle names more than harmless things.
-        """
-        from tune_ckpt.objects import restore_object
-
-        return restore_object(self, cls, allow_pickle=allow_pickle, **kwargs)
-
-    def load(self, component: str | None = None, *, allow_pickle: bool = False) -> Any:
-        """Return the state as plain dicts; no class is imported.
-
-        Args:
-            component: Only this subcomponent, ``/`` between levels.
-            allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
-                you trust.
-
-        Raises:
-            ComponentNotFoundError: There is no such component.
-            UntrustedPickleError: A pickle names more than harmless things.
-        """
-        from tune_ckpt.states import load_state
-
-        return load_state(self, component, allow_pickle=allow_pickle)
-
-    def export(self, directory: str | os.PathLike[str], *, allow_pickle: bool = False) -> str:
-        """Write a verified copy, all of it msgpack, and return its path.
-
-        Args:
-            directory: The copy's path or URI.
-            allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
-                you trust.
-
-        Raises:
-            UnsupportedStateError: msgpack cannot bring back some values; all are listed.
-            UntrustedPickleError: A pickle names more than harmless things.
-        """
-        from tune_ckpt.convert import convert_to_msgpack_checkpoint
-
-        return convert_to_msgpack_checkpoint(self, directory, allow_pickle=allow_pickle)
+Where = Callable[[CheckpointRecord], bool] | Mapping[str, Any]
 
 
 def best_checkpoint(
-    source: Any, metric: str, mode: str = "max", *, verify: bool = True, filesystem: Any = None
+    source: Any,
+    metric: str | None = None,
+    mode: str = "max",
+    *,
+    scope: str | None = None,
+    where: Where | None = None,
+    verify: bool = True,
+    filesystem: Any = None,
 ) -> CheckpointRecord:
     """Return the checkpoint, over all trials of a sweep, whose own metrics are best.
 
     Args:
-        source: The sweep: a ``ResultGrid``, or its folder as a path or URI, also while it runs,
-            after it was killed, and wherever it was moved. Ray need not be installed for a folder,
-            and nothing in it is unpickled.
+        source: The sweep: a ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or its folder as
+            a path or URI, also while it runs, after it was killed, and wherever it was moved; or a
+            single trial's folder, or a Train run's. Ray need not be installed for a folder, and
+            nothing in it is unpickled. A `Sweep` is read only where it has changed since.
         metric: The metric's name, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
+        scope: See `rank_checkpoints`.
+        where: See `rank_checkpoints`.
         verify: Check every byte of the checkpoint that is returned.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the folder is to be looked up.
 
@@ -142,68 +52,99 @@ def best_checkpoint(
         UnknownMetricError: No result has such a metric; those there are, are listed.
         AmbiguousMetricError: The name fits two places in a result.
         NoCheckpointError: No checkpoint has a value and is usable; why is told for each.
-        InvalidArgumentError: There is no such mode, or ``source`` is no sweep.
+        InvalidArgumentError: There is no such mode or scope, or ``source`` is no sweep.
     """
-    return rank_checkpoints(source, metric, mode, k=1, verify=verify, filesystem=filesystem)[0]
+    options = {"scope": scope, "where": where, "verify": verify, "filesystem": filesystem}
+    return rank_checkpoints(source, metric, mode, k=1, **options)[0]
 
 
 def rank_checkpoints(
     source: Any,
-    metric: str,
+    metric: str | None = None,
     mode: str = "max",
     *,
+    metrics: Mapping[str, str] | None = None,
     k: int | None = None,
+    per_trial: int | None = None,
+    scope: str | None = None,
+    where: Where | None = None,
     verify: bool = True,
     filesystem: Any = None,
-) -> list[CheckpointRecord]:
+) -> CheckpointTable:
     """Return the checkpoints of a sweep, over all trials, from the best down.
 
     Args:
         source: The sweep, as for `best_checkpoint`.
         metric: The metric's name, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
+        metrics: Several metrics instead, each with its mode. Then the Pareto front is returned,
+            in the order of the first: what no other equals in all of them and beats in one.
         k: How many; by default all that are usable.
+        per_trial: How many of one trial at most.
+        scope: By default each checkpoint stands for itself. With ``"last"``, ``"avg"``,
+            ``"last-5-avg"``, ``"last-10-avg"`` or ``"all"`` trials are compared by those of their
+            values, as in Tune, and each one's checkpoints follow: where the value speaks of the
+            trial's end, the newest first, else the best first.
+        where: Which checkpoints count: a function of the record, or values that the config must
+            have, by name, ``a/b`` for nested ones.
         verify: Check every byte of those that are returned.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the folder is to be looked up.
 
     Returns:
-        At least one record; each one's ``runner_up`` is the next.
+        A sequence of at least one record, which prints as a table; each one's ``runner_up`` is the
+        next.
 
     Raises:
         UnknownMetricError: No result has such a metric; those there are, are listed.
         AmbiguousMetricError: The name fits two places in a result.
         NoCheckpointError: No checkpoint has a value and is usable; why is told for each.
-        InvalidArgumentError: There is no such mode, ``k`` is not positive, or ``source`` is no
-            sweep.
+        InvalidArgumentError: There is no such mode or scope, ``k`` or ``per_trial`` is not
+            positive, not one of ``metric`` and ``metrics`` is given, or ``source`` is no sweep.
     """
-    if k is not None and k < 1:
-        raise InvalidArgumentError("k", k, ("a positive number", None))
-    sweep = Sweep.open(source, filesystem)
-    ranking = Ranking(sweep, Metric(metric, mode))
+    for name, number in (("k", k), ("per_trial", per_trial)):
+        if number is not None and number < 1:
+            raise InvalidArgumentError(name, number, ("a positive number", None))
+    wanted = _metrics(metric, mode, metrics)
+    if scope is not None and len(wanted) > 1:
+        raise InvalidArgumentError("scope", scope, ("None where there are several metrics",))
+    ranking = Ranking(
+        Sweep.open(source, filesystem),
+        wanted,
+        Scope.named(scope),
+        per_trial,
+        lambda place: where is None or _fits(CheckpointRecord.of(ranking, place), where),
+    )
     found = list(islice(iter(lambda: ranking.next(verify=verify), None), k))
     if not found:
         raise ranking.failure()
-    places = [*found, ranking.next(verify=False)]
-    records = [_record(sweep, ranking.metric, place) for place in places if place is not None]
-    following = [*records[1:], None]
-    linked = [
-        replace(first, runner_up=second) for first, second in zip(records, following, strict=True)
-    ]
-    return linked[: len(found)]
+    title = ", ".join(f"{metric.name} ({metric.mode})" for metric in wanted)
+    records = _linked(ranking, found)
+    return CheckpointTable(records, f"{title} in {ranking.sweep.base}", ranking.reasons())
 
 
-def _record(sweep: Sweep, metric: Metric, place: Place) -> CheckpointRecord:
-    candidate = place.candidate
-    return CheckpointRecord(
-        path=place.path,
-        trial_id=candidate.trial_id,
-        iteration=candidate.iteration,
-        config=sweep.config(candidate),
-        metrics=dict(candidate.metrics),
-        metric=metric.name,
-        mode=metric.mode,
-        value=place.value,
-        passed_over=place.passed_over,
-        converted=sweep.converted(candidate),
-        filesystem=sweep.filesystem,
-    )
+def _metrics(metric: str | None, mode: str, metrics: Mapping[str, str] | None) -> Sequence[Metric]:
+    if (metric is None) == (metrics is None):
+        expected = ("a metric's name", "None with metrics={name: mode, ...}")
+        raise InvalidArgumentError("metric", metric, expected)
+    if metrics is None:
+        return [Metric(metric or "", mode)]
+    if not isinstance(metrics, Mapping) or not metrics:
+        raise InvalidArgumentError("metrics", metrics, ("a dict of names and modes",))
+    return [Metric(name, of) for name, of in metrics.items()]
+
+
+def _fits(record: CheckpointRecord, where: Where) -> bool:
+    if isinstance(where, Mapping):
+        return all(Metric(name).find(record.config) == value for name, value in where.items())
+    return bool(where(record))
+
+
+def _linked(ranking: Ranking, found: list[Place]) -> list[CheckpointRecord]:
+    """Return the records of places, each with the next as its runner-up."""
+    following = ranking.next(verify=False)
+    last = None if following is None else CheckpointRecord.of(ranking, following)
+    linked = []
+    for place in reversed(found):
+        last = replace(CheckpointRecord.of(ranking, place), runner_up=last)
+        linked.append(last)
+    return linked[::-1]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tune_ckpt.errors import CorruptDataError, NoCheckpointError
-from tune_ckpt.experiment import CheckpointRecord
+from tune_ckpt.records import CheckpointRecord
 from tune_ckpt.sweep import Sweep
 from tune_ckpt.tree.folder import Store
 
@@ -109,5 +109,8 @@ def pinned_checkpoint(experiment: Any, *, filesystem: Any = None) -> CheckpointR
         metric=pinned.metric,
         mode=pinned.mode,
         value=pinned.value,
+        values={pinned.metric: pinned.value},
+        scope=None,
+        score=pinned.value,
         filesystem=sweep.filesystem,
     )

@@ -1,25 +1,33 @@
 """A sweep, in its folder or in memory, as candidates: checkpoints and the metrics of their moment.
 
 Which metrics belong to a checkpoint is told by its own ``metadata.json`` where this package wrote
-it; else by the results in memory or ``result.json``; else by Tune's experiment state. Paths are
-taken relative to the folder that was given, so a sweep may have been moved.
+it; else by the results in memory, ``result.json`` or a Train run's snapshot; else by Tune's
+experiment state. Paths are taken relative to the folder that was given, so a sweep may have been
+moved.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
-from urllib.parse import quote, unquote
+from typing import Any, TypeVar
 
-from tune_ckpt import tune_files
 from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.experiment_state import ExperimentState
 from tune_ckpt.formats import pickle
-from tune_ckpt.metrics import number
+from tune_ckpt.metrics import Metric, number
+from tune_ckpt.notes import Notes
+from tune_ckpt.paths import below, last_of, parent_of, places_of
+from tune_ckpt.result_log import Mark, Metrics, Pairs
+from tune_ckpt.tree.local import LocalStore
 from tune_ckpt.tree.store import Store, open_store
-from tune_ckpt.tune_files import CONVERTED, Metrics, Notes, Pairs, TrialFolder
+from tune_ckpt.trial_folder import CONVERTED, TrialFolder
+
+_REQUESTS = 16  # at a time, where each takes a while
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,15 +62,22 @@ class Candidate:
         return f"trial {self.trial_id}, iteration {self.iteration} ({self.name})"
 
 
-@dataclass
+@dataclass(eq=False)
 class Sweep:
     """A sweep's folder, and what is known of it in memory.
+
+    Whatever takes a sweep takes a `Sweep` too, and reads only what is new since the last time:
+
+        sweep = tune_ckpt.Sweep.open("s3://bucket/sweeps/run1")
+        while running():
+            print(tune_ckpt.best_checkpoint(sweep, "eval/acc"))
 
     Attributes:
         store: The folder.
         base: Its path, as records shall give it.
         filesystem: The pyarrow filesystem of ``base``; None for local paths and URIs.
-        in_memory: What a ``ResultGrid`` says of checkpoints, by trial folder.
+        in_memory: What results in memory say of checkpoints, by trial folder.
+        only: The one trial's folder that is meant; None for all.
         notes: What could not be read or has no metrics.
     """
 
@@ -70,59 +85,88 @@ class Sweep:
     base: str
     filesystem: Any = None
     in_memory: dict[str, Pairs] = field(default_factory=dict)
+    only: str | None = None
     notes: Notes = field(default_factory=Notes)
+    _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, source: Any, filesystem: Any = None) -> Sweep:
         """Return the sweep that ``source`` means.
 
+        Args:
+            source: A ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or a folder, as a path
+                or URI: a sweep's, a single trial's, or that of a Train run.
+            filesystem: A ``pyarrow.fs.FileSystem`` in which a folder is to be looked up.
+
         Raises:
             InvalidArgumentError: It means none.
         """
-        # A ResultGrid, known without importing Ray.
-        if hasattr(source, "experiment_path") and hasattr(source, "filesystem"):
-            sweep = cls.open(source.experiment_path, source.filesystem)
-            sweep.in_memory = _in_memory(source)
-            return sweep
-        if not isinstance(source, str | os.PathLike):
-            expected = ("a ResultGrid", "a sweep's folder as a path or URI")
-            raise InvalidArgumentError("source", source, expected)
+        if isinstance(source, Sweep):
+            return source
+        if isinstance(source, str | os.PathLike):
+            return cls._of_folder(source, filesystem)
+        for attributes, opener in _OBJECTS:
+            if all(hasattr(source, name) for name in attributes):
+                return opener(source)
+        expected = ("a ResultGrid, Result or ExperimentAnalysis", "a folder as a path or URI")
+        raise InvalidArgumentError("source", source, expected)
+
+    @classmethod
+    def _of_folder(cls, source: str | os.PathLike[str], filesystem: Any) -> Sweep:
         store = open_store(source, filesystem)
         base = os.fspath(source) if store.filesystem else store.location
-        return cls(store, base, store.filesystem if filesystem else None)
+        given = store.filesystem if filesystem else None
+        folder = TrialFolder("", store, Notes())
+        folder.look()
+        if not folder.is_trial:
+            return cls(store, base, given)
+        parent, name = parent_of(base)  # where Tune's experiment state is
+        return cls(open_store(parent, given), parent, given, only=name)
 
     def path(self, *names: str) -> str:
         """Return the path of something below the sweep's folder."""
-        return _below(self.base, *names)
+        return below(self.base, *names)
+
+    def look(self) -> list[TrialFolder]:
+        """Return the trials' folders that there are now, by name.
+
+        Those are included that are known in memory but gone from storage.
+        """
+        self.notes.clear()
+        names = {self.only: True} if self.only else self.store.names()
+        found = {name for name, is_dir in names.items() if is_dir}
+        folders = [self._folder(name) for name in sorted(found | self.in_memory.keys())]
+        self._each(TrialFolder.look, folders)
+        return [f for f in folders if f.is_trial or f.name in self.in_memory]
+
+    def marks(self, folders: Iterable[TrialFolder], metric: Metric) -> list[Mark]:
+        """Return a bound of the metric for each trial."""
+        return self._each(lambda folder: folder.mark(metric), folders)
+
+    def _folder(self, name: str) -> TrialFolder:
+        if name not in self._known:
+            pairs = self.in_memory.get(name)
+            store = self.store.child(name)
+            self._known[name] = TrialFolder(name, store, self.notes, self._state.pairs, pairs)
+        return self._known[name]
+
+    def _each(self, do: Callable[[TrialFolder], T], folders: Iterable[TrialFolder]) -> list[T]:
+        if isinstance(self.store, LocalStore):  # threads would only wait for each other
+            return [do(folder) for folder in folders]
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            return list(pool.map(do, folders))
 
     @cached_property
-    def folders(self) -> list[TrialFolder]:
-        """The trials' folders, those included that are known in memory but gone from storage."""
-        found = tune_files.trial_folders(self.store)
-        gone = self.in_memory.keys() - {folder.name for folder in found}
-        return [*found, *(TrialFolder(name, self.store.child(name)) for name in sorted(gone))]
+    def _state(self) -> ExperimentState:
+        return ExperimentState(self.store, self.notes)
 
-    @cached_property
-    def _state(self) -> dict[str, Pairs]:
-        return tune_files.state_pairs(self.store, self.notes)
-
-    def candidates(self) -> Iterator[Candidate]:
-        """Yield every checkpoint whose metrics are known, and note those whose are not."""
-        for folder in self.folders:
-            pairs = self._pairs(folder)
-            for name in sorted(folder.checkpoints - pairs.keys()):
-                line = f"trial {folder.trial_id}: the metrics of {name} are recorded nowhere"
-                self.notes.lines.append(line)
-            for name, metrics in pairs.items():
-                yield Candidate(folder, name, metrics)
-
-    def _pairs(self, folder: TrialFolder) -> Pairs:
-        own = tune_files.own_pairs(folder, self.notes)
-        pairs = tune_files.reported_pairs(folder, self.notes)
-        pairs |= self.in_memory.get(folder.name, {})
-        if folder.checkpoints - pairs.keys() - own.keys():  # only then: it may be large
-            pairs = self._state.get(folder.name, {}) | pairs
-        return pairs | {name: _joined(own[name], pairs.get(name, {})) for name in own}
+    def candidates(self, folder: TrialFolder) -> Iterator[Candidate]:
+        """Yield the checkpoints of a trial whose metrics are known; note those whose are not."""
+        pairs = folder.pairs()
+        for name in sorted(folder.checkpoints - pairs.keys()):
+            self.notes.add(f"trial {folder.trial_id}: the metrics of {name} are recorded nowhere")
+        for name, metrics in pairs.items():
+            yield Candidate(folder, name, metrics)
 
     def homes(self, candidate: Candidate) -> list[str]:
         """Return the paths at which a candidate may be; none where it is gone."""
@@ -130,7 +174,7 @@ class Sweep:
         if "/" not in name:
             home = candidate.folder.home(name)
             return [self.path(candidate.folder.name, *home)] if home else []
-        return _moved(self.base, name)
+        return places_of(self.base, name)
 
     def converted(self, candidate: Candidate) -> str | None:
         """Return the path of a candidate's conversion beside it, where there is one."""
@@ -144,56 +188,46 @@ class Sweep:
         own = candidate.metrics.get("config")
         if isinstance(own, dict) and own and not pickle.holds_opaque(own):
             return own
-        return tune_files.config(candidate.folder, self.notes)
-
-    def reported(self) -> Iterator[Metrics]:
-        """Yield every result of every trial, those without a checkpoint too."""
-        for folder in self.folders:
-            yield from tune_files.results(folder, self.notes)
+        return candidate.folder.config
 
 
-def _below(base: str, *names: str) -> str:
-    if "://" not in base:
-        return "/".join((base.rstrip("/"), *names))
-    head, mark, options = base.partition("?")
-    return "/".join((head.rstrip("/"), *map(_quoted, names))) + mark + options
+# ------------------------------------------------------------------------------ objects of Ray's
 
 
-def _quoted(path: str) -> str:
-    return quote(path, safe="/=,:@+")
-
-
-def _moved(experiment: str, recorded: str) -> list[str]:
-    # A whole path was recorded: look within the sweep's folder, beside it, and where it was.
-    is_uri = "://" in experiment
-    head, mark, options = experiment.partition("?") if is_uri else (experiment, "", "")
-    scheme = head.partition("://")[0]
-    parent, _, name = head.rstrip("/").rpartition("/")
-    within = recorded.partition(f"/{unquote(name) if is_uri else name}/")[2]
-    beside = "/".join(recorded.rstrip("/").split("/")[-2:])
-    there = f"{scheme}://{_quoted(recorded)}" if is_uri else recorded
-    paths = [_below(experiment, within)] if within else []
-    return [*paths, _below(parent + mark + options, beside), there + mark + options]
-
-
-def _in_memory(results: Any) -> dict[str, Pairs]:
-    by_trial: dict[str, Pairs] = {}
+def _of_grid(results: Any) -> Sweep:
+    sweep = Sweep.open(results.experiment_path, results.filesystem)
     for result in results:
-        if result.path is None:  # a trial that never started
-            continue
-        trial = _last(result.path)
-        pairs = by_trial.setdefault(trial, {})
-        for checkpoint, metrics in result.best_checkpoints or ():
-            if _last(checkpoint.path, 2) == trial:  # not one that it took over from another trial
-                pairs[_last(checkpoint.path)] = metrics
-    return by_trial
+        if result.path is not None:  # else a trial that never started
+            sweep.in_memory[last_of(result.path)] = _pairs(result)
+    return sweep
 
 
-def _last(path: str, place: int = 1) -> str:
-    return ["", *path.rstrip("/").split("/")][-place]
+def _of_result(result: Any) -> Sweep:
+    if result.path is None:
+        raise InvalidArgumentError("source", result, ("a Result of a trial that was started",))
+    parent, name = parent_of(result.path)
+    store = open_store(parent, result.filesystem)
+    given = store.filesystem  # a URI is none of Ray's paths
+    return Sweep(store, parent, given, {name: _pairs(result)}, only=name)
 
 
-def _joined(own: Metrics, other: Metrics) -> Metrics:
-    # Ours are cut down to what JSON can hold; what else was reported at that moment is as good.
-    same = own.get("training_iteration") == other.get("training_iteration")
-    return {**other, **own} if same else own
+def _of_analysis(analysis: Any) -> Sweep:
+    from ray.tune import ResultGrid  # whoever has an analysis has imported Ray
+
+    return _of_grid(ResultGrid(analysis))
+
+
+# Known by what they have, without importing Ray.
+_OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], Sweep]]] = [
+    (("experiment_path", "trials"), _of_analysis),
+    (("experiment_path", "filesystem"), _of_grid),
+    (("path", "filesystem", "best_checkpoints"), _of_result),
+]
+
+
+def _pairs(result: Any) -> Pairs:
+    trial, pairs = last_of(result.path), {}
+    for checkpoint, metrics in result.best_checkpoints or ():
+        if last_of(checkpoint.path, 2) == trial:  # not one that it took over from another trial
+            pairs[last_of(checkpoint.path)] = metrics
+    return pairs

@@ -1,128 +1,110 @@
-"""What the callback costs a sweep: wall time, and the time within its hooks.
-
-Run it:  python -m tests.benchmarks.sweeps [--trials 200] [--rounds 3]
-
-The same sweep of short trials, five checkpoints each, without the callback and with it, in turn.
-Then the hooks of one sweep whose storage takes a second for every operation.
-"""
+"""Sweeps of any size for the benchmarks: copies of a small one that Ray itself has run."""
 
 from __future__ import annotations
 
-import argparse
+import json
+import os
+import random
+import re
 import shutil
-import statistics
 import tempfile
-import time
+from itertools import cycle, islice
 from pathlib import Path
 
-import numpy as np
-import ray
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 from ray import tune
-from rich.console import Console
 
-import tune_ckpt as tc
-from tests.benchmarks.formats import rounds_of, timed
-from tests.benchmarks.slow_disk import SlowDisk
-
-HOOKS = ("setup", "on_checkpoint", "on_trial_complete", "on_step_end")
+TEMPLATES, RESULTS = 4, 20
+METRIC = "eval/score"
 
 
-class Short(tc.CheckpointableTrainable):
-    """Does a little work in each of five steps."""
-
-    def setup(self, config: dict[str, object]) -> None:
-        self.weights = np.zeros(10_000)
-
-    def step(self) -> dict[str, float]:
-        end = time.perf_counter() + 0.05
-        while time.perf_counter() < end:
-            self.weights += 1e-3
-        return {"loss": float(self.weights[0])}
-
-    def get_state(self, *args: object, **kwargs: object) -> dict[str, object]:
-        return {"weights": self.weights}
-
-    def set_state(self, state: dict[str, np.ndarray]) -> None:
-        self.weights = state["weights"]
+def _metrics(name: int, iteration: int) -> dict:
+    numbers = random.Random(name * 1000 + iteration)
+    return {"eval": {"score": numbers.random()}} | {f"loss_{i}": numbers.random() for i in range(9)}
 
 
-class Timed(tc.CheckpointCallback):
-    """Keeps how long each call of a hook took, in seconds."""
+class Trainable(tune.Trainable):
+    """Its results do not name their checkpoints."""
 
-    def __init__(self, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)
-        self.taken: dict[str, list[float]] = {name: [] for name in HOOKS}
+    def reset_config(self, new_config):
+        return True
 
-    def __getattribute__(self, name: str) -> object:
-        found = super().__getattribute__(name)
-        if name not in HOOKS:
-            return found
+    def step(self):
+        return _metrics(self.config["name"], self.iteration)
 
-        def hook(*args: object, **kwargs: object) -> None:
-            start = time.perf_counter()
-            found(*args, **kwargs)
-            self.taken[name].append(time.perf_counter() - start)
+    def save_checkpoint(self, checkpoint_dir):
+        Path(checkpoint_dir, "weights.bin").write_bytes(bytes(100))
 
-        return hook
+    def load_checkpoint(self, checkpoint):
+        pass
 
 
-def sweep(trials: int, callback: tune.Callback | None, filesystem: object = None) -> None:
-    """Run a sweep in a new folder, which is deleted afterwards."""
-    folder = Path(tempfile.mkdtemp())
-    try:
-        run_config = tune.RunConfig(
-            name="run",
+def function(config):
+    """Its results name their checkpoints."""
+    for iteration in range(RESULTS):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "weights.bin").write_bytes(bytes(100))
+            checkpoint = tune.Checkpoint.from_directory(folder)
+            tune.report(_metrics(config["name"], iteration), checkpoint=checkpoint)
+
+
+TRAINABLES = {"class": Trainable, "function": function}
+
+
+def run_template(folder: Path, kind: str) -> Path:
+    """Let Ray run a small sweep of 20 results a trial, all with checkpoints."""
+    every = tune.CheckpointConfig(checkpoint_frequency=1 if kind == "class" else 0)
+    tuner = tune.Tuner(
+        TRAINABLES[kind],
+        param_space={"name": tune.grid_search(list(range(TEMPLATES)))},
+        tune_config=tune.TuneConfig(reuse_actors=kind == "class", max_concurrent_trials=2),
+        run_config=tune.RunConfig(
+            name=f"{kind}-template",
             storage_path=str(folder),
-            storage_filesystem=filesystem,
+            stop={"training_iteration": RESULTS},
+            checkpoint_config=every,
             verbose=0,
-            stop={"training_iteration": 5},
-            callbacks=[callback] if callback else [],
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
-        )
-        space = {"trial": tune.grid_search(list(range(trials)))}
-        tune_config = tune.TuneConfig(reuse_actors=False)
-        tuner = tune.Tuner(Short, param_space=space, run_config=run_config, tune_config=tune_config)
-        assert not tuner.fit().errors
-    finally:
-        shutil.rmtree(folder)
+        ),
+    )
+    return Path(tuner.fit().experiment_path)
 
 
-def report_hooks(console: Console, title: str, taken: dict[str, list[float]]) -> None:
-    """Print the median, the 99th percentile and the longest time of all calls, in ms."""
-    console.print(title)
-    for name, times in taken.items():
-        if times:
-            low, high = statistics.median(times), float(np.percentile(times, 99))
-            console.print(
-                f"  {name:18} {len(times):5} calls, median {low * 1e3:.3f} ms, "
-                f"99% {high * 1e3:.3f} ms, longest {max(times) * 1e3:.3f} ms"
-            )
+def grow(template: Path, target: Path, trials: int) -> Path:
+    """Write a sweep of copies of a template's trials, each with an id of its own."""
+    (source,) = template.glob("experiment_state-*.json")
+    state = json.loads(source.read_text())
+    entries = {json.loads(entry[0])["trial_id"]: entry for entry in state["trial_data"]}
+    folders = {old: next(template.glob(f"*_{old}_*")) for old in entries}
+    target.mkdir(parents=True)
+    grown = []
+    for number, old in enumerate(islice(cycle(sorted(entries)), trials)):
+        new = f"{old[:5]}_{number:05}"
+        _copy(folders[old], target / folders[old].name.replace(old, new), old, new)
+        grown.append([_renamed(text, old, new) for text in entries[old]])
+    (target / source.name).write_text(json.dumps({**state, "trial_data": grown}))
+    renamed = (template / "tuner.pkl").read_bytes()
+    (target / "tuner.pkl").write_bytes(renamed)
+    return target
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    console = Console(width=100)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    callbacks: list[Timed] = []
-
-    def run(name: str) -> float:
-        if name != "none":
-            callbacks.append(Timed(name, metric="loss", mode="min", pin_best=True))
-        return timed(lambda: sweep(options.trials, callbacks[-1] if name != "none" else None))
-
-    times = rounds_of(["none", "best", "all"], run, options.rounds)
-    for name, taken in times.items():
-        console.print(f"convert={name:5} {taken:7.1f} s, {taken / times['none'] - 1:+.1%}")
-    taken = {name: [t for one in callbacks for t in one.taken[name]] for name in HOOKS}
-    report_hooks(console, "hooks, local disk", taken)
-    slow = Timed("all", metric="loss", mode="min", verify=True, pin_best=True)
-    sweep(2, slow, PyFileSystem(FSSpecHandler(SlowDisk())))
-    report_hooks(console, "hooks, storage that takes a second for every operation", slow.taken)
+def _copy(folder: Path, target: Path, old: str, new: str) -> None:
+    target.mkdir()
+    for name in ("params.json", "result.json", "params.pkl"):
+        data = (folder / name).read_bytes()
+        (target / name).write_bytes(data.replace(old.encode(), new.encode()))
+    for checkpoint in folder.glob("checkpoint_*"):
+        (target / checkpoint.name).mkdir()
+        for file in checkpoint.iterdir():
+            _link(file, target / checkpoint.name / file.name)
 
 
-if __name__ == "__main__":
-    main()
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # there are only so many links to a file
+        shutil.copyfile(source, target)
+
+
+def _renamed(text: str, old: str, new: str) -> str:
+    # Within the pickles too: the ids are equally long.
+    pattern = re.compile(f"{old}|{old.encode().hex()}")
+    return pattern.sub(lambda found: new if found[0] == old else new.encode().hex(), text)

@@ -76,7 +76,7 @@ def conversions(experiment: str, dst: str | None, options: dict[str, Any]) -> li
         options: As for `convert_checkpoint`.
     """
     sweep = Sweep.open(experiment)
-    places = [(trial.name, name) for trial in sweep.folders for name in sorted(trial.checkpoints)]
+    places = [(trial.name, name) for trial in sweep.look() for name in sorted(trial.checkpoints)]
     return [
         Conversion(sweep.path(*place), dst and "/".join((dst.rstrip("/"), *place)), options)
         for place in places

@@ -59,7 +59,7 @@ def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
     from tune_ckpt.sweep import Sweep
 
     sweep = Sweep.open(experiment)
-    candidates = [*sweep.candidates()]
+    candidates = [one for folder in sweep.look() for one in sweep.candidates(folder)]
     rows = [row for candidate in candidates for row in _row(sweep, candidate)]
     if not rows:
         raise NoCheckpointError(sweep.base, tuple(sweep.notes.lines))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from tune_ckpt import tune_files
 from tune_ckpt.configs import config_text, telling_keys
 from tune_ckpt.errors import NoCheckpointError, TuneCkptError
 from tune_ckpt.experiment import CheckpointRecord, best_checkpoint
@@ -14,7 +13,7 @@ from tune_ckpt.metrics import Metric, number
 from tune_ckpt.sweep import Candidate, Sweep
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import open_store
-from tune_ckpt.tune_files import TrialFolder
+from tune_ckpt.trial_folder import TrialFolder
 
 
 @dataclass(frozen=True)
@@ -96,41 +95,31 @@ def read_history(source: Any, metric: str, mode: str = "max", *, filesystem: Any
         NoCheckpointError: There is no trial.
     """
     wanted, sweep = Metric(metric, mode), Sweep.open(source, filesystem)
+    folders = sweep.look()
     try:
-        best = best_checkpoint(source, metric, mode, verify=False, filesystem=filesystem)
+        best = best_checkpoint(sweep, metric, mode, verify=False)
     except NoCheckpointError:
-        if not sweep.folders:
+        if not folders:
             raise
         best = None  # there are curves all the same
-    marks: dict[str, list[Mark]] = {}
-    for candidate in sweep.candidates():
-        marks.setdefault(candidate.folder.name, []).append(_mark(sweep, candidate, wanted))
-    configs = {folder.name: tune_files.config(folder, sweep.notes) for folder in sweep.folders}
-    keys = telling_keys([*configs.values()]) if len(configs) > 1 else []
-    curves = [
-        _curve(sweep, folder, wanted, config_text(configs[folder.name], keys), marks)
-        for folder in sweep.folders
-    ]
+    configs = [folder.config for folder in folders]
+    keys = telling_keys(configs) if len(configs) > 1 else []
+    curves = [_curve(sweep, folder, wanted, config_text(folder.config, keys)) for folder in folders]
     name = sweep.base.rstrip("/").rpartition("/")[2]
     return History(name, wanted, sorted(curves, key=lambda curve: _cost(curve, wanted)), best)
 
 
-def _curve(
-    sweep: Sweep,
-    folder: TrialFolder,
-    metric: Metric,
-    config: str,
-    marks: dict[str, list[Mark]],
-) -> Curve:
+def _curve(sweep: Sweep, folder: TrialFolder, metric: Metric, config: str) -> Curve:
     points: dict[int, float] = {}  # after a crash an iteration is reported again
-    for place, result in enumerate(tune_files.results(folder, sweep.notes), 1):
+    for place, result in enumerate(folder.log.results(), 1):
         value = metric.value(result)
         iteration = number(result.get("training_iteration", place))
         if value is not None and iteration is not None:
             points[int(iteration)] = value
     order = sorted(points)
-    found = sorted(marks.get(folder.name, []), key=lambda mark: mark.iteration or 0)
-    return Curve(folder.trial_id, config, order, [points[i] for i in order], found)
+    marks = [_mark(sweep, candidate, metric) for candidate in sweep.candidates(folder)]
+    marks.sort(key=lambda mark: mark.iteration or 0)
+    return Curve(folder.trial_id, config, order, [points[i] for i in order], marks)
 
 
 def _mark(sweep: Sweep, candidate: Candidate, metric: Metric) -> Mark:

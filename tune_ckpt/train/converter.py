@@ -16,11 +16,11 @@ import ray
 
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import open_store
+from tune_ckpt.trial_folder import CONVERTED
 from tune_ckpt.tune.beside import convert_one, keep_only
 from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.outcomes import Outcome, failed, report_json
 from tune_ckpt.tune.source import Source
-from tune_ckpt.tune_files import CONVERTED
 
 REPORT = "tune_ckpt_report.json"
 _IDLE_SECS = 600.0

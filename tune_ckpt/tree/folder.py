@@ -66,6 +66,13 @@ class Store(ABC):
     def list(self) -> list[Entry]:
         """Return what is in the folder, sorted by name; nothing where it does not exist."""
 
+    def names(self) -> dict[str, bool]:
+        """Return the names in the folder, and of each whether it is a folder; cheaper than `list`.
+
+        Nothing is told where the folder does not exist.
+        """
+        return {entry.name: entry.is_dir for entry in self.list()}
+
     @abstractmethod
     def stat(self, name: str) -> Entry | None:
         """Return the entry ``name``, or None."""

@@ -119,6 +119,16 @@ class LocalStore(Store):
                 return []
         return sorted(entries, key=lambda entry: entry.name)
 
+    def names(self) -> dict[str, bool]:
+        """Return the names in the folder, and which of them are folders; no file is looked at."""
+        root = self._inside(self.root)
+        with reported("list", root):
+            try:
+                with os.scandir(root) as found:
+                    return {entry.name: entry.is_dir() for entry in found}
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+
     def stat(self, name: str) -> Entry | None:
         """Return the entry ``name``, or None."""
         path = self._inside(self.root / name)

@@ -19,10 +19,10 @@ from tune_ckpt.metrics import Metric
 from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.store import open_store
+from tune_ckpt.trial_folder import CONVERTED
 from tune_ckpt.tune.jobs import Done, folder_nbytes, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.source import Source
-from tune_ckpt.tune_files import CONVERTED
 
 # In the conversion of what RLlib wrote: what of, and what could not be carried.
 NOTE = "tune_ckpt_converted.json"

@@ -8,28 +8,37 @@ it, a few at a time, in order for each trial. A conversion goes beside the origi
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from ray.tune import Callback
 from rich.console import Console
 from rich.progress import Progress
 
-from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.metrics import Metric
+from tune_ckpt.errors import InvalidArgumentError, UnknownMetricError
+from tune_ckpt.metrics import Metric, names, nearest_first
 from tune_ckpt.pinned import Pinned
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tune.beside import convert_all, convert_best, convert_last, convert_one
+from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome, Summary, failed, report_json
 from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one, within
-from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
+from tune_ckpt.tune.private import (
+    checkpoint_config,
+    experiment_folder,
+    exploitable,
+    latest_of,
+    local_or,
+    trial_folder,
+)
+from tune_ckpt.tune.pruning import Measured, Pruner, live_trials, measure, prune
+from tune_ckpt.tune.retention import Retention, deletes_the_best
 from tune_ckpt.tune.source import Source
 
 logger = logging.getLogger(__name__)
@@ -39,26 +48,10 @@ REPORT = "tune_ckpt_report.json"
 ENVIRONMENT = "TUNE_CKPT_CALLBACK"
 _PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from
 _TIDY = "tidy"
-_Hook = TypeVar("_Hook", bound=Callable[..., Any])
-
-
-def _harmless(hook: _Hook) -> _Hook:
-    """Keep a hook's failure out of the sweep: log it and put it into the report."""
-
-    @functools.wraps(hook)
-    def safe(self: CheckpointCallback, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return hook(self, *args, **kwargs)
-        except Exception as error:
-            logger.exception("tune_ckpt: %s failed; the sweep goes on", hook.__name__)
-            self.outcomes.append(failed("", "hook", error))
-            return None
-
-    return safe  # type: ignore[return-value]
 
 
 class CheckpointCallback(Callback):
-    """Converts, verifies and pins a sweep's checkpoints, off the driver's event loop.
+    """Converts, verifies, pins and deletes checkpoints, off the driver's event loop.
 
     Give it to ``tune.RunConfig(callbacks=[...])``. A sweep that is restored keeps it; one that had
     none can gain an `EnvironmentCallback`.
@@ -73,6 +66,7 @@ class CheckpointCallback(Callback):
         pin_best: Keep a copy of the best checkpoint so far, by ``metric`` and ``mode``, in
             ``<experiment>/best/``, for other processes to follow: `tune_ckpt.pinned_checkpoint`.
             It is msgpack where checkpoints are converted.
+        retention: Which checkpoints the sweep keeps; by default all that Tune keeps.
         max_concurrent: How many of these jobs may run at once.
         drain_timeout_secs: How long the end of the sweep may wait for them.
 
@@ -92,6 +86,7 @@ class CheckpointCallback(Callback):
         mode: str = "max",
         verify: bool = False,
         pin_best: bool = False,
+        retention: Retention | None = None,
         max_concurrent: int = 2,
         drain_timeout_secs: float = 600.0,
     ) -> None:
@@ -107,17 +102,48 @@ class CheckpointCallback(Callback):
         self.drain_timeout_secs = drain_timeout_secs
         self.outcomes: list[Outcome] = []
         self._best: float | None = None
+        self._pruner = Pruner(retention) if retention else None
+        self._has_results = False
+        self._warned = False
         # Made in setup: the callback is pickled when the Tuner is made.
         self._queue: JobQueue | None = None
 
     # ------------------------------------------------------------------------- Tune's hooks
 
-    @_harmless
+    @harmless
     def setup(self, *args: Any, **info: Any) -> None:
         """Make what cannot be pickled."""
         self._queue = JobQueue(self.max_concurrent, _lost)
 
-    @_harmless
+    @harmless
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Warn where Tune's own setting would delete the best checkpoint."""
+        metric = self._pruner.policy.ranked_by if self._pruner else self.metric
+        reason = deletes_the_best(checkpoint_config(trial), metric) if metric else None
+        if reason and not self._warned:
+            self._warned = True
+            logger.warning(
+                "tune_ckpt: num_to_keep of Tune's CheckpointConfig would delete the checkpoint "
+                "with the best %s: %s. Leave it unset, and give retention= to the callback.",
+                *(metric.name if metric else "", reason),
+            )
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
+    ) -> None:
+        """Refuse a metric that the sweep's first result lacks, before anything is lost.
+
+        Raises:
+            UnknownMetricError: It does; the metrics that there are, are listed.
+        """
+        metric = self._pruner.policy.ranked_by if self._pruner else None
+        if self._pruner is None or metric is None or self._has_results:
+            return
+        self._has_results = True
+        if not self._pruner.policy.late_metric and metric.find(result) is None:
+            raise UnknownMetricError(metric.name, nearest_first(metric.name, names(result)))
+
+    @harmless
     def on_checkpoint(
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any
     ) -> None:
@@ -130,8 +156,12 @@ class CheckpointCallback(Callback):
             self._add(trial.trial_id, convert_one, source.kept_for("convert"))
         if self.pin_best and value is not None:
             self._add(_PIN, pin_one, source.kept_for("pin"), self._pinning(trial, source, value))
+        if self._pruner is not None:
+            self._pruner.add(trial.trial_id, source.path, trial.last_result)
+            if self._pruner.policy.max_bytes is not None:
+                self._add(trial.trial_id, measure, source.path, source.filesystem)
 
-    @_harmless
+    @harmless
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Note a trial's last checkpoint for conversion."""
         if self.convert == "last" and trial.checkpoint:
@@ -139,43 +169,55 @@ class CheckpointCallback(Callback):
 
     on_trial_error = on_trial_complete
 
-    @_harmless
+    @harmless
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         """Take the results of jobs that ended; never waits."""
         self._note(self._running().results())
+        self._prune(trials)
 
-    @_harmless
+    @harmless
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         """Wait for the jobs, see to it that none is missing, and write the report."""
         trials = list(trials)
-        if not trials or (self.convert == "never" and not self.verify and not self.pin_best):
+        if not trials or not self._is_needed:
             return
         self._drain("Looking after checkpoints")
         self._add_what_is_missing(trials)
         self._drain("Completing")
+        self._prune(trials, at_end=True)
+        self._drain("Deleting checkpoints")
         for key in self._running().close():
             self._note([_lost(key, "the time was up")])
         self._report(trials[0])
 
-    @_harmless
+    @harmless
     def get_state(self) -> dict[str, Any]:
         """Return what Tune shall keep with the sweep's state."""
-        return {"best": self._best, "outcomes": [asdict(outcome) for outcome in self.outcomes]}
+        held = self._pruner.get_state() if self._pruner else []
+        outcomes = [asdict(outcome) for outcome in self.outcomes]
+        return {"best": self._best, "outcomes": outcomes, "held": held}
 
-    @_harmless
+    @harmless
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what Tune kept; what it lacks is found in storage when the sweep ends."""
         self._best = state["best"]
         self.outcomes = [Outcome(**outcome) for outcome in state["outcomes"]]
+        self._has_results = True  # it has gone on from there before
+        if self._pruner is not None:
+            self._pruner.set_state(state.get("held", []))
 
     # --------------------------------------------------------------------------- the work
+
+    @property
+    def _is_needed(self) -> bool:
+        return self.convert != "never" or self.verify or self.pin_best or self._pruner is not None
 
     def _running(self) -> JobQueue:
         if self._queue is None:  # a hook before setup: none of Tune's, but a caller's
             self._queue = JobQueue(self.max_concurrent, _lost)
         return self._queue
 
-    def _add(self, key: str, job: Callable[..., list[Outcome]], *args: Any) -> None:
+    def _add(self, key: str, job: Callable[..., list[Any]], *args: Any) -> None:
         self._running().add(key, job, *args)
 
     def _improvement(self, trial: Any) -> float | None:
@@ -201,6 +243,19 @@ class CheckpointCallback(Callback):
             metrics={key: item for key, item in trial.last_result.items() if key != "config"},
         )
         return Pinning(experiment, facts, as_msgpack=self.convert != "never")
+
+    def _prune(self, trials: Iterable[Any], *, at_end: bool = False) -> None:
+        """Queue the deletion of what may go."""
+        if self._pruner is None or not (self._pruner.has_news or at_end):
+            return
+        by_id = {str(trial.trial_id): trial for trial in trials}
+        live = live_trials(by_id.values())
+        in_use = {path for path in map(latest_of, (by_id[name] for name in live)) if path}
+        if live:
+            in_use |= exploitable()
+        for one, newest in self._pruner.take_doomed(live, in_use):
+            trial = by_id[one.trial]
+            self._add(trial.trial_id, prune, one, newest, trial_folder(trial)[1])
 
     def _add_what_is_missing(self, trials: list[Any]) -> None:
         """Queue what a killed driver, a deleted or rewritten checkpoint left undone."""
@@ -228,8 +283,14 @@ class CheckpointCallback(Callback):
                 self._note([outcomes])
                 progress.advance(task)
 
-    def _note(self, results: Iterable[list[Outcome]]) -> None:
+    def _note(self, results: Iterable[list[Outcome | Measured]]) -> None:
         for outcome in (outcome for outcomes in results for outcome in outcomes):
+            if isinstance(outcome, Measured):
+                if self._pruner is not None:
+                    self._pruner.measured(outcome)
+                continue
+            if self._pruner is not None:
+                self._pruner.ended(outcome)
             if outcome.status == "failed":
                 logger.warning("tune_ckpt: %s: %s", outcome.action, outcome)
             if outcome.status != "up to date":
@@ -245,7 +306,7 @@ def _last(trial: Any) -> Source:
     return Source(trial.checkpoint.path, local_or(trial.checkpoint.filesystem))
 
 
-def _lost(key: str, reason: str) -> list[Outcome]:
+def _lost(key: str, reason: str) -> list[Outcome | Measured]:
     return [failed(f"(trial {key})", "hook", reason)]
 
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.tree.describe import human
 
-Action = Literal["convert", "verify", "pin", "hook"]
+Action = Literal["convert", "verify", "pin", "delete", "measure", "hook"]
 Status = Literal["done", "up to date", "skipped", "failed"]
-_DONE = {"convert": "converted", "verify": "verified", "pin": "pinned"}
+_DONE = {"convert": "converted", "verify": "verified", "pin": "pinned", "delete": "deleted"}
 _SHOWN_CAUSES = 5
 
 

@@ -6,6 +6,7 @@ A test fails when Ray changes any of it.
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
 
 import ray
@@ -72,3 +73,41 @@ def train_run_folder() -> tuple[str, Any]:
 def takes_upload_function() -> bool:
     """Say whether this Ray's ``ray.train.report`` lets us do the upload."""
     return "checkpoint_upload_fn" in inspect.signature(ray.train.report).parameters
+
+
+def latest_of(trial: Any) -> str | None:
+    """Return the path of what a trial would be restored from, another trial's too."""
+    result = trial.run_metadata.checkpoint_manager.latest_checkpoint_result
+    return result.checkpoint.path if result is not None and result.checkpoint else None
+
+
+def checkpoint_config(trial: Any) -> Any:
+    """Return a trial's ``CheckpointConfig``."""
+    return trial.run_metadata.checkpoint_manager.checkpoint_config
+
+
+def exploitable() -> set[str]:
+    """Return the paths of checkpoints that PBT may still give to other trials.
+
+    Hooks are told nothing of the scheduler. It is found among their callers: PBT keeps for each
+    good trial the checkpoint of its last perturbation, which may be older than its newest.
+    """
+    paths = set()
+    for state in getattr(_scheduler(), "_trial_state", {}).values():
+        kept: Any = getattr(state, "last_checkpoint", None)
+        if hasattr(kept, "resolve"):  # a save under way, or just ended
+            result = kept.resolve(block=False)
+            kept = result.checkpoint if result is not None else None
+        if kept is not None:
+            paths.add(kept.path)
+    return paths
+
+
+def _scheduler() -> Any:
+    frame = sys._getframe()
+    while frame is not None:
+        scheduler = getattr(frame.f_locals.get("self"), "_scheduler_alg", None)
+        if scheduler is not None:
+            return getattr(scheduler, "_base_scheduler", scheduler)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

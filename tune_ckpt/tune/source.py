@@ -12,7 +12,7 @@ from typing import Any
 
 from tune_ckpt.tree.folder import TEMPORARY, Store
 from tune_ckpt.tree.store import open_store
-from tune_ckpt.tune_files import CONVERTED
+from tune_ckpt.trial_folder import CONVERTED
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,128 @@
+"""What the callback costs a sweep: wall time, and the time within its hooks.
+
+Run it:  python -m tests.benchmarks.callback [--trials 200] [--rounds 3]
+
+The same sweep of short trials, five checkpoints each, without the callback and with it, in turn.
+Then the hooks of one sweep whose storage takes a second for every operation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import ray
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+from ray import tune
+from rich.console import Console
+
+import tune_ckpt as tc
+from tests.benchmarks.formats import rounds_of, timed
+from tests.benchmarks.slow_disk import SlowDisk
+
+HOOKS = ("setup", "on_checkpoint", "on_trial_complete", "on_step_end")
+
+
+class Short(tc.CheckpointableTrainable):
+    """Does a little work in each of five steps."""
+
+    def setup(self, config: dict[str, object]) -> None:
+        self.weights = np.zeros(10_000)
+
+    def step(self) -> dict[str, float]:
+        end = time.perf_counter() + 0.05
+        while time.perf_counter() < end:
+            self.weights += 1e-3
+        return {"loss": float(self.weights[0])}
+
+    def get_state(self, *args: object, **kwargs: object) -> dict[str, object]:
+        return {"weights": self.weights}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        self.weights = state["weights"]
+
+
+class Timed(tc.CheckpointCallback):
+    """Keeps how long each call of a hook took, in seconds."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)
+        self.taken: dict[str, list[float]] = {name: [] for name in HOOKS}
+
+    def __getattribute__(self, name: str) -> object:
+        found = super().__getattribute__(name)
+        if name not in HOOKS:
+            return found
+
+        def hook(*args: object, **kwargs: object) -> None:
+            start = time.perf_counter()
+            found(*args, **kwargs)
+            self.taken[name].append(time.perf_counter() - start)
+
+        return hook
+
+
+def sweep(trials: int, callback: tune.Callback | None, filesystem: object = None) -> None:
+    """Run a sweep in a new folder, which is deleted afterwards."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        run_config = tune.RunConfig(
+            name="run",
+            storage_path=str(folder),
+            storage_filesystem=filesystem,
+            verbose=0,
+            stop={"training_iteration": 5},
+            callbacks=[callback] if callback else [],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+        )
+        space = {"trial": tune.grid_search(list(range(trials)))}
+        tune_config = tune.TuneConfig(reuse_actors=False)
+        tuner = tune.Tuner(Short, param_space=space, run_config=run_config, tune_config=tune_config)
+        assert not tuner.fit().errors
+    finally:
+        shutil.rmtree(folder)
+
+
+def report_hooks(console: Console, title: str, taken: dict[str, list[float]]) -> None:
+    """Print the median, the 99th percentile and the longest time of all calls, in ms."""
+    console.print(title)
+    for name, times in taken.items():
+        if times:
+            low, high = statistics.median(times), float(np.percentile(times, 99))
+            console.print(
+                f"  {name:18} {len(times):5} calls, median {low * 1e3:.3f} ms, "
+                f"99% {high * 1e3:.3f} ms, longest {max(times) * 1e3:.3f} ms"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    console = Console(width=100)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    callbacks: list[Timed] = []
+
+    def run(name: str) -> float:
+        if name != "none":
+            callbacks.append(Timed(name, metric="loss", mode="min", pin_best=True))
+        return timed(lambda: sweep(options.trials, callbacks[-1] if name != "none" else None))
+
+    times = rounds_of(["none", "best", "all"], run, options.rounds)
+    for name, taken in times.items():
+        console.print(f"convert={name:5} {taken:7.1f} s, {taken / times['none'] - 1:+.1%}")
+    taken = {name: [t for one in callbacks for t in one.taken[name]] for name in HOOKS}
+    report_hooks(console, "hooks, local disk", taken)
+    slow = Timed("all", metric="loss", mode="min", verify=True, pin_best=True)
+    sweep(2, slow, PyFileSystem(FSSpecHandler(SlowDisk())))
+    report_hooks(console, "hooks, storage that takes a second for every operation", slow.taken)
+
+
+if __name__ == "__main__":
+    main()

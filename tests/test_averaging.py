@@ -1,0 +1,88 @@
+"""The mean of several checkpoints' weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tune_ckpt as tc
+from tune_ckpt.errors import CheckpointMismatchError, InvalidArgumentError
+
+
+def _saved(tmp_path, states):
+    return [tc.save_state(state, tmp_path / str(n)).path for n, state in enumerate(states)]
+
+
+def test_floating_arrays_are_averaged_and_the_rest_is_the_firsts(tmp_path):
+    states = [
+        {
+            "layers": [{"w": np.float32([n, 2 * n])}, (np.float16(n) * np.ones(2, "f2"),)],
+            "count": np.array([n]),
+            "step": n,
+            "lr": n / 10,
+        }
+        for n in (1, 2, 6)
+    ]
+    mean = tc.average_checkpoints(_saved(tmp_path, states))
+    (layer, (half,)) = mean["layers"]
+    np.testing.assert_array_equal(layer["w"], np.float32([3, 6]))
+    assert (layer["w"].dtype, half.dtype, half[0]) == (np.float32, np.float16, 3)
+    assert (mean["count"].tolist(), mean["step"], mean["lr"]) == ([1], 1, 0.1)
+
+
+def test_small_differences_survive_half_precision(tmp_path):
+    states = [{"w": np.full(1, 2048 + 2 * n, "f2")} for n in range(4)]
+    assert tc.average_checkpoints(_saved(tmp_path, states))["w"][0] == np.float16(2051)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_tensors(tmp_path, dtype):
+    torch = pytest.importorskip("torch")
+    kind = getattr(torch, dtype)
+    states = [{"w": torch.full((2,), float(n), dtype=kind), "n": torch.tensor(n)} for n in (1, 3)]
+    mean = tc.average_checkpoints(_saved(tmp_path, states))
+    assert mean["w"].dtype == kind
+    assert mean["w"].tolist() == [2, 2]
+    assert mean["n"].item() == 1
+
+
+def test_bfloat16_arrays(tmp_path):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    states = [{"w": np.full(2, n, ml_dtypes.bfloat16)} for n in (1, 3)]
+    mean = tc.average_checkpoints(_saved(tmp_path, states))["w"]
+    assert (mean.dtype, float(mean[0])) == (ml_dtypes.bfloat16, 2.0)
+
+
+def test_a_component_alone(tmp_path):
+    class Model(tc.Checkpointable):
+        def __init__(self, value=0.0):
+            self.value = value
+
+        def get_state(self, components=None, *, not_components=None, **kwargs):
+            return {"w": np.array([self.value])}
+
+        def set_state(self, state):
+            self.value = state["w"][0]
+
+    paths = [tc.save({"model": Model(v), "step": 3}, tmp_path / str(v)).path for v in (1.0, 2.0)]
+    assert tc.average_checkpoints(paths, component="model")["w"].tolist() == [1.5]
+
+
+def test_all_mismatches_are_listed_at_once(tmp_path):
+    first = {"a": np.ones(2), "b": np.ones(2), "c": np.ones(2)}
+    other = {"a": np.ones(3), "b": np.ones(2, "f4"), "d": np.ones(2)}
+    with pytest.raises(CheckpointMismatchError) as caught:
+        tc.average_checkpoints(_saved(tmp_path, [first, first, other]))
+    told = [str(fault) for fault in caught.value.faults]
+    assert [line.partition(": ")[2] for line in told] == [
+        "a: float64(3,), but float64(2,) in the first",
+        "b: float32(2,), but float64(2,) in the first",
+        "c: missing, but float64(2,) in the first",
+        "d: float64(2,), but missing in the first",
+    ]
+    assert all(line.startswith(str(tmp_path / "2")) for line in told)
+
+
+def test_nothing_has_no_mean():
+    with pytest.raises(InvalidArgumentError, match="at least one"):
+        tc.average_checkpoints([])

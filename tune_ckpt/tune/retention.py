@@ -1,0 +1,201 @@
+"""Which checkpoints of a sweep may go: a decision from what is known of them, without touching any.
+
+Ray deletes the best checkpoint where its score is nested, or where some results lack it. Here what
+is kept has roles, and whatever has one stays: the newest, the best, every so many, pinned ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.metrics import Metric
+
+Pinned = Callable[[Mapping[str, Any]], bool] | Collection[int]
+
+_UNITS = (
+    {"": 1}
+    | {
+        f"{letter}{binary}B".upper(): (1024 if binary else 1000) ** power
+        for power, letter in enumerate("KMGT", 1)
+        for binary in ("", "i")
+    }
+    | {"B": 1}
+)
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Which checkpoints a sweep keeps; give it to `CheckpointCallback`.
+
+    What has any role is kept. Never deleted are the newest checkpoint of a trial that is not
+    finished (if it is damaged, the one before it either), what a scheduler such as PBT may still
+    exploit, and pinned ones. Tune's own ``num_to_keep`` must be left unset: it knows no roles.
+
+    Args:
+        keep_last: How many of each trial, the newest first.
+        keep_best: How many of each trial, the best first. NaN and results without the metric come
+            after every number.
+        metric: What is best, ``a/b`` for nested ones.
+        mode: ``"max"`` or ``"min"``.
+        keep_every: Those after every so many iterations.
+        pinned: Iterations; or a function that says of a result whether its checkpoint is pinned.
+        max_bytes: For the whole sweep, such as ``"50 GB"``. The best of all are kept, then the
+            newest: the budget takes from the other end, whatever role a checkpoint has.
+        late_metric: Whether first results may lack the metric. By default a sweep whose first
+            result lacks it is stopped at once, since its name may be misspelled.
+
+    Raises:
+        InvalidArgumentError: An option has no such value, or ``keep_best`` lacks its metric.
+    """
+
+    keep_last: int = 1
+    keep_best: int = 0
+    metric: str | None = None
+    mode: str = "max"
+    keep_every: int | None = None
+    pinned: Pinned = ()
+    max_bytes: int | str | None = None
+    late_metric: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        for name in ("keep_last", "keep_best"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
+                raise InvalidArgumentError(name, getattr(self, name), ("0 or a positive number",))
+        if self.keep_every is not None and self.keep_every < 1:
+            raise InvalidArgumentError("keep_every", self.keep_every, ("a positive number", None))
+        if self.keep_best and self.metric is None:
+            raise InvalidArgumentError("metric", None, ("the metric that says what is best",))
+        if self.metric is not None:
+            Metric(self.metric, self.mode)
+        _nbytes(self.max_bytes)
+
+    @property
+    def ranked_by(self) -> Metric | None:
+        """What is best."""
+        return None if self.metric is None else Metric(self.metric, self.mode)
+
+    @property
+    def budget_nbytes(self) -> float:
+        """How much the whole sweep may take."""
+        return _nbytes(self.max_bytes)
+
+    def pins(self, iteration: int, metrics: Mapping[str, Any]) -> bool:
+        """Say whether a checkpoint is pinned."""
+        if callable(self.pinned):
+            return bool(self.pinned(metrics))
+        return iteration in self.pinned
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is known of a checkpoint that is there.
+
+    Attributes:
+        path: Where it is.
+        trial: Its trial's id.
+        order: The higher, the newer.
+        iteration: After which iteration.
+        value: Its value of the metric; None where it has no number.
+        is_pinned: Whether it is pinned.
+        nbytes: Its size; None where it is not known yet.
+    """
+
+    path: str
+    trial: str
+    order: int
+    iteration: int = 0
+    value: float | None = None
+    is_pinned: bool = False
+    nbytes: int | None = None
+
+
+def doomed(
+    policy: Retention,
+    held: Iterable[Held],
+    live: Collection[str] = (),
+    in_use: Collection[str] = (),
+) -> list[Held]:
+    """Return the checkpoints that may go, the least valuable first.
+
+    Args:
+        policy: What is kept.
+        held: All checkpoints that are there.
+        live: The trials that are not finished.
+        in_use: The paths of checkpoints that something else still needs.
+    """
+    by_trial: dict[str, list[Held]] = {}
+    for one in sorted(held, key=lambda one: -one.order):
+        by_trial.setdefault(one.trial, []).append(one)
+    everything = [one for newest_first in by_trial.values() for one in newest_first]
+    untouchable = {one.path for one in everything if one.is_pinned or one.path in in_use}
+    untouchable |= {newest[0].path for trial, newest in by_trial.items() if trial in live}
+    kept = untouchable | {one.path for t in by_trial.values() for one in _with_a_role(policy, t)}
+    kept -= _over_budget(policy, [one for one in everything if one.path in kept], untouchable)
+    return [one for one in _best_first(policy, everything)[::-1] if one.path not in kept]
+
+
+def _with_a_role(policy: Retention, newest_first: list[Held]) -> list[Held]:
+    every = policy.keep_every
+    return [
+        *newest_first[: policy.keep_last],
+        *_best_first(policy, newest_first)[: policy.keep_best],
+        *(one for one in newest_first if every and one.iteration % every == 0),
+    ]
+
+
+def _over_budget(policy: Retention, kept: list[Held], untouchable: set[str]) -> set[str]:
+    """Return the paths for which there is no room: from the first that does not fit on."""
+    room = policy.budget_nbytes
+    room -= sum(one.nbytes or 0 for one in kept if one.path in untouchable)
+    others = [one for one in _best_first(policy, kept) if one.path not in untouchable]
+    for position, one in enumerate(others):
+        room -= one.nbytes or 0
+        if room < 0:
+            return {later.path for later in others[position:]}
+    return set()
+
+
+def _best_first(policy: Retention, held: Iterable[Held]) -> list[Held]:
+    """Order by value, those without one last; of equal ones the newest first."""
+    metric = policy.ranked_by
+
+    def key(one: Held) -> tuple[bool, float, int]:
+        if metric is None or one.value is None:
+            return True, 0.0, -one.order
+        return False, metric.cost(one.value), -one.order
+
+    return sorted(held, key=key)
+
+
+def _nbytes(size: int | str | None) -> float:
+    if size is None:
+        return float("inf")
+    found = re.fullmatch(r"\s*([\d_]+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
+    if found is None or found[2].upper() not in _UNITS:
+        expected = ("a number of bytes", "text such as '50 GB' or '512 MiB'", None)
+        raise InvalidArgumentError("max_bytes", size, expected)
+    return float(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def deletes_the_best(config: Any, metric: Metric) -> str | None:
+    """Return why Tune's own setting would delete the best checkpoint, or None.
+
+    Args:
+        config: A trial's ``CheckpointConfig``.
+        metric: What is best.
+    """
+    if config is None or config.num_to_keep is None:
+        return None
+    score = config.checkpoint_score_attribute
+    if score is None:
+        return "it keeps the newest, whatever their values"
+    if "/" in score:
+        return f"Tune does not find the nested score {score!r}, and keeps the newest"
+    if (score, config.checkpoint_score_order) != (metric.name, metric.mode):
+        return f"its score is {score!r} ({config.checkpoint_score_order})"
+    return f"results without {score!r} count as the best"
