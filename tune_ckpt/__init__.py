@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
     from tune_ckpt.tune.callback import CheckpointCallback
+    from tune_ckpt.tune.resume import ResumedTuner, ResumeReport, resume
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
 _HOMES = {
@@ -55,6 +56,7 @@ _HOMES = {
     "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback"],
+    "tune.resume": ["ResumeReport", "ResumedTuner", "resume"],
     "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -70,6 +72,8 @@ __all__ = [
     "Reference",
     "RestoreReport",
     "RestoreWarning",
+    "ResumeReport",
+    "ResumedTuner",
     "RngState",
     "Saved",
     "TuneCkptError",
@@ -90,6 +94,7 @@ __all__ = [
     "register_renamed",
     "restore",
     "restore_object",
+    "resume",
     "save",
     "save_async",
     "save_state",

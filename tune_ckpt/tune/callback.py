@@ -32,12 +32,14 @@ from tune_ckpt.tune.beside import (
     snapshot,
 )
 from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
+from tune_ckpt.tune.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.tasks import TaskQueue
 
 logger = logging.getLogger(__name__)
 
 Convert = Literal["never", "best", "last", "all"]
 REPORT = "tune_ckpt_report.json"
+SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
 Hook = TypeVar("Hook", bound=Callable[..., None])
 
 
@@ -96,6 +98,7 @@ class CheckpointCallback(Callback):
         self.drain_timeout_secs = drain_timeout_secs
         self.outcomes: list[Outcome] = []
         self._best: tuple[float, str] | None = None
+        self.memory = SchedulerMemory()
         # Made in setup: the callback is pickled when the Tuner is made.
         self._queue: TaskQueue | None = None
 
@@ -103,8 +106,9 @@ class CheckpointCallback(Callback):
 
     @_harmless
     def setup(self, *args: Any, **info: Any) -> None:
-        """Make what cannot be pickled."""
+        """Make what cannot be pickled, and bring the scheduler back where a sweep is resumed."""
         self._queue = TaskQueue(self.max_concurrent, _lost)
+        self.memory.attach()
 
     @_harmless
     def on_checkpoint(
@@ -143,14 +147,23 @@ class CheckpointCallback(Callback):
 
     def get_state(self) -> dict[str, Any]:
         """Return what Tune shall keep with the sweep's state."""
-        return {"best": self._best, "outcomes": [asdict(outcome) for outcome in self.outcomes]}
+        outcomes = [asdict(outcome) for outcome in self.outcomes]
+        return {"best": self._best, "outcomes": outcomes, SCHEDULER: self._scheduler()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what Tune kept; what it lacks is found in storage when the sweep ends."""
         self._best = state["best"]
         self.outcomes = [Outcome(**outcome) for outcome in state["outcomes"]]
+        self.memory.packed = self.memory.packed or state.get(SCHEDULER)
 
     # --------------------------------------------------------------------------- the work
+
+    def _scheduler(self) -> bytes | None:
+        try:
+            return self.memory.snapshot()
+        except Exception:  # such as a scheduler that holds what cannot be pickled
+            logger.exception("tune_ckpt: the scheduler's state is not kept; the sweep goes on")
+            return None
 
     def _running(self) -> TaskQueue:
         if self._queue is None:  # a hook before setup: none of Tune's, but a caller's
