@@ -8,6 +8,7 @@ from pathlib import Path
 from ray import tune
 
 import tune_ckpt as tc
+from tune_ckpt.tune import private
 
 
 class Interrupted(Exception):
@@ -15,27 +16,50 @@ class Interrupted(Exception):
 
 
 class Interrupt(tune.Callback):
-    """Ends the driver's work after so many results, without a last note of the sweep's state.
+    """Ends the driver's work after so many results.
 
     Args:
         after: How many results.
-        saved: Whether to wait until the trial has saved, too.
+        saved: Whether to wait until the last of them has been saved.
+        noted: Whether Tune notes the sweep's state just before.
     """
 
-    def __init__(self, after: int, *, saved: bool = True) -> None:
-        self.after = after
-        self.saved = saved
-        self.results = self.saves = 0
+    def __init__(self, after: int, *, saved: bool = True, noted: bool = True) -> None:
+        self.after, self.saved, self.noted = after, saved, noted
+        self.results = 0
+        self.unsaved = False
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
         self.results += 1
+        self.unsaved = True
 
     def on_trial_save(self, iteration, trials, trial, **info):
-        self.saves += 1
+        self.unsaved = False
 
     def on_step_end(self, iteration, trials, **info):
-        if self.results >= self.after and (not self.saved or self.saves >= self.after):
+        if self.results >= self.after and not (self.saved and self.unsaved):
+            if self.noted:
+                private.controller().checkpoint(force=True, wait=True)
             raise Interrupted
+
+
+class Record(tune.Callback):
+    """Writes down every result, in a file that no one else writes."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        facts = [trial.trial_id, *(result[name] for name in ("training_iteration", "height"))]
+        with open(self.file, "a") as file:
+            file.write(json.dumps([*facts, round(trial.config["rate"], 12)]) + "\n")
+
+
+def recorded(file):
+    """Return what a `Record` wrote, trials by the order in which they appeared."""
+    rows = [json.loads(line) for line in Path(file).read_text().splitlines()]
+    places = {trial: place for place, trial in enumerate(dict.fromkeys(row[0] for row in rows))}
+    return [(places[trial], *facts) for trial, *facts in rows]
 
 
 class Climber(tc.CheckpointableTrainable):
@@ -50,8 +74,6 @@ class Climber(tc.CheckpointableTrainable):
     def step(self):
         self.height += self.config["rate"]
         self.marks.append(self.height)
-        if self.iteration + 1 == self.config.get("fails_at") and not Path("/", "no").exists():
-            raise RuntimeError("planned")
         return {"height": self.height, "rate": self.config["rate"], "marks": len(self.marks)}
 
     def get_state(self, components=None, *, not_components=None, **kwargs):
@@ -76,6 +98,7 @@ def new_tuner(
     frequency=1,
     cpus=2,
     keep=None,
+    reuse_actors=True,
     **options,
 ):
     """Return a sweep of one trial at a time (the tests' Ray has two CPUs)."""
@@ -84,7 +107,7 @@ def new_tuner(
     return tune.Tuner(
         cls,
         param_space=space or {"rate": tune.grid_search([1.0, 2.0])},
-        tune_config=tune.TuneConfig(reuse_actors=True, **options),
+        tune_config=tune.TuneConfig(reuse_actors=reuse_actors, **options),
         run_config=tune.RunConfig(
             name=name,
             storage_path=str(storage),
@@ -98,9 +121,10 @@ def new_tuner(
     )
 
 
-def interrupted(storage, after, *callbacks, saved=True, **options):
+def interrupted(storage, after, *callbacks, saved=True, noted=True, **options):
     """Run a sweep until it is interrupted, and return its folder."""
-    tuner = new_tuner(storage, *callbacks, Interrupt(after, saved=saved), **options)
+    interrupt = Interrupt(after, saved=saved, noted=noted)
+    tuner = new_tuner(storage, *callbacks, interrupt, **options)
     try:
         tuner.fit()
     except Interrupted:

@@ -32,9 +32,7 @@ def whole(tmp_path_factory, ray_session):
 @pytest.fixture(scope="module")
 def original(tmp_path_factory, ray_session):
     """A sweep that was interrupted in its second trial, to be copied."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0")
-        return interrupted(tmp_path_factory.mktemp("original"), 6)
+    return interrupted(tmp_path_factory.mktemp("original"), 6)
 
 
 @pytest.fixture
@@ -153,7 +151,7 @@ def test_the_newest_whole_experiment_state_is_used(sweep, whole):
 
 def test_what_was_saved_after_tunes_last_note_is_not_lost(tmp_path, ray_session, whole):
     # The default: a note every ten seconds, so here only the very first.
-    path = interrupted(tmp_path, 6)
+    path = interrupted(tmp_path, 6, noted=False)
     tuner = resumed(path)
     tuner.fit()
     assert [c.status for c in tuner.report.trials] == ["finished", "continues"]

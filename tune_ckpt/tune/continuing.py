@@ -121,7 +121,7 @@ def _note_its_end(trial: Any, past: PastTrial, found: tuple[str, Metrics] | None
 
 def _meets(criterion: Mapping[str, float], result: Metrics) -> bool:
     flat: Metrics = flatten_dict(result)
-    return any([flat[name] >= value for name, value in criterion.items() if name in flat])
+    return any(flat[name] >= value for name, value in criterion.items() if name in flat)
 
 
 def _usable(
@@ -153,7 +153,7 @@ def _candidates(trial: Any, past: PastTrial, *, newest: bool) -> list[str]:
 
 
 def _is_own(trial: Any, path: str) -> bool:
-    return path.rpartition("/")[0] == trial.storage.trial_fs_path
+    return bool(path.rpartition("/")[0] == trial.storage.trial_fs_path)
 
 
 def _metrics(past: PastTrial, name: str, noted: Metrics | None) -> Metrics | None:

@@ -186,11 +186,18 @@ def trials(controller: Any) -> list[Any]:
     return list(controller._trials)
 
 
-def reorder(controller: Any, trial_ids: list[str]) -> None:
-    """Put a controller's trials into an order; those that are not named come last."""
+def reorder(controller: Any, trial_ids: list[str], first: list[Any]) -> None:
+    """Put a controller's trials into an order; those that are not named come last.
+
+    Args:
+        controller: The controller.
+        trial_ids: The order.
+        first: Those that are to be started before all others.
+    """
     places = {trial_id: place for place, trial_id in enumerate(trial_ids)}
     for queue in (controller._trials, controller._pending_trials_list):
         queue.sort(key=lambda trial: places.get(trial.trial_id, len(places)))
+    controller._pending_trials_list.sort(key=lambda trial: trial not in first)
 
 
 def pause(controller: Any, trial: Any) -> None:

@@ -27,6 +27,7 @@ from ray.tune.schedulers import TrialScheduler
 from tune_ckpt.tune import private
 
 _ENDED = ("TERMINATED", "ERROR")
+_PAUSING = (TrialScheduler.PAUSE, TrialScheduler.NOOP)
 
 
 @dataclass
@@ -119,6 +120,7 @@ class Remembering(TrialScheduler):
         self.scheduler = scheduler
         self.seen: dict[str, tuple[int, str]] = {}
         self.repeats: dict[str, tuple[int, str]] = {}
+        self.under_way: list[Any] = []  # trials that ran when the sweep was interrupted
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Tell the scheduler of a result, unless it knows it already."""
@@ -165,7 +167,10 @@ class Remembering(TrialScheduler):
         self.scheduler.on_trial_remove(*args, **kwargs)
 
     def choose_trial_to_run(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the scheduler's choice."""
+        """Return the scheduler's choice, once all run again that did."""
+        self.under_way = [trial for trial in self.under_way if trial.status == Trial.PENDING]
+        if self.under_way:
+            return self.under_way[0]
         return self.scheduler.choose_trial_to_run(*args, **kwargs)
 
     def debug_string(self) -> str:
@@ -224,9 +229,9 @@ def put_back(packed: bytes, controller: Any, remembering: Remembering) -> None:
     snapshot = Snapshot.unpack(packed, trials, folder, filesystem)
     vars(remembering.scheduler).update(snapshot.state)
     remembering.seen = dict(snapshot.seen)
-    private.reorder(controller, list(snapshot.statuses))
     for trial in trials:
         _put_trial_back(trial, snapshot, controller, remembering)
+    private.reorder(controller, list(snapshot.statuses), remembering.under_way)
     if snapshot.generators is not None:
         random.setstate(snapshot.generators[0])
         np.random.set_state(snapshot.generators[1])
@@ -246,5 +251,7 @@ def _put_trial_back(
     at = latest.metrics.get("training_iteration", 0) if latest else 0
     if at < iteration and not private.exploits(trial):
         remembering.repeats[trial.trial_id] = (iteration, decision)
-    elif status == "PAUSED":
-        private.pause(controller, trial)
+    elif status == "PAUSED" or (status == "PENDING" and decision in _PAUSING):
+        private.pause(controller, trial)  # pending: about to be started again
+    if status == "RUNNING":
+        remembering.under_way.append(trial)
