@@ -1,7 +1,7 @@
 """Schedulers and searchers go on as if nothing had happened."""
 
 import random
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +11,6 @@ from ray.tune.schedulers import (
     HyperBandScheduler,
     MedianStoppingRule,
     PopulationBasedTraining,
-    PopulationBasedTrainingReplay,
     ResourceChangingScheduler,
 )
 
@@ -104,7 +103,7 @@ def test_a_scheduler_goes_on_as_if_it_had_not_been_interrupted(tmp_path, ray_ses
 @pytest.mark.parametrize("name", ["HyperBand", "median", "PBT, synchronous"])
 def test_it_is_not_told_twice_of_a_result_that_was_not_saved(tmp_path, ray_session, name):
     parts, whole, _ = _told(tmp_path, *SWEEPS[name], tc.CheckpointCallback(), saved=False)
-    twice = [row for row, following in zip(parts, parts[1:], strict=False) if row == following]
+    twice = [row for row, following in pairwise(parts) if row == following]
     assert len(twice) <= 1
     for row in twice:
         parts.remove(row)

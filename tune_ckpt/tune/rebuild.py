@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 
 from tune_ckpt.tune import private
 from tune_ckpt.tune.past import PastTrial
+from tune_ckpt.tune.portable import as_in
 
 _TRIAL_ID = re.compile(r"_([0-9a-f]{5,8}(?:_\d{5})?)_")
 
@@ -28,7 +29,7 @@ class TrialMaker:
         stop: The criterion at which trials stop.
         checkpoint_config: When and how trials save.
         max_failures: How often a trial may fail.
-        fixed: Values of the configs that no folder can tell, such as functions.
+        space: The search space, for what no folder can tell, such as functions.
         facts: What else is known of a trial, by its folder's name.
     """
 
@@ -38,14 +39,14 @@ class TrialMaker:
     stop: Mapping[str, float]
     checkpoint_config: Any
     max_failures: int = 0
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def make(self, past: PastTrial) -> Any:
         """Return the trial of a folder, with its results, and its status as they tell it."""
         facts = self.facts.get(past.name, {})
         last = past.results[-1] if past.results else {}
-        config = {**past.config, **{k: v for k, v in self.fixed.items() if k in past.config}}
+        config = as_in(dict(self.space), past.config)
         parent, _, name = self.experiment.rpartition("/")
         storage = private.storage(parent, name, past.name, self.filesystem)
         trial: Any = Trial(

@@ -18,9 +18,11 @@ from tune_ckpt.tune import private
 from tune_ckpt.tune.callback import SCHEDULER, CheckpointCallback
 from tune_ckpt.tune.continuing import Continuation, Wishes, continue_trial
 from tune_ckpt.tune.past import PastTrial, past_trials
+from tune_ckpt.tune.portable import Plain, new_tuner_for
 from tune_ckpt.tune.rebuild import TrialMaker, code_of_another_python, plain_stop
 from tune_ckpt.tune.replay import Past, is_timeless, replayed
 from tune_ckpt.tune.scheduler_memory import Snapshot, class_name
+from tune_ckpt.tune.searching import write_search_state
 from tune_ckpt.tune.soundness import Soundness, broken_pickle
 from tune_ckpt.tune.state_files import CALLBACKS, STATE, TUNER, StateFiles
 
@@ -50,6 +52,17 @@ class ResumeReport:
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
 
+class _Guard(tune.Callback):
+    """Stops what Ray does when it cannot resume: begin anew in the same folder."""
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Raise an error before anything is written."""
+        controller = private.controller()
+        if controller is not None and not private.has_resumed(controller):
+            path = private.state_path(controller)
+            raise PickleReadError(path, f"Ray could not resume, as its log says; {_PORTABLE}")
+
+
 class ResumedTuner(tune.Tuner):
     """The Tuner of a sweep that is resumed: call its ``fit()``.
 
@@ -68,7 +81,10 @@ def resume(
     retry_errored: bool = False,
     resources: Any = None,
     max_concurrent: int | None = None,
+    portable: bool = False,
     param_space: dict[str, Any] | None = None,
+    tune_config: tune.TuneConfig | None = None,
+    run_config: tune.RunConfig | None = None,
     filesystem: Any = None,
 ) -> ResumedTuner:
     """Return a Tuner that goes on with a sweep, from every trial's newest valid checkpoint.
@@ -94,7 +110,17 @@ def resume(
         retry_errored: Go on with failed trials, from their newest valid checkpoint.
         resources: What each trial needs, as for ``tune.with_resources``.
         max_concurrent: How many trials the searcher may have under way.
-        param_space: The sweep's own, needed only where it holds references of Ray.
+        portable: Do without the sweep's own pickles, which only the Python and Ray that wrote them
+            are sure to read: they are set aside, and the sweep is made again from plain data, the
+            trials' ``params.json``, ``result.json`` and checkpoints. Finished trials stay finished,
+            the others go on. What no file can tell is to be given again: see the next three.
+        param_space: The sweep's own. With ``portable``, what is left of it is sampled; without it,
+            no new trials are made. Else needed only where it holds references of Ray.
+        tune_config: With ``portable``: the scheduler and the searcher; of both, the state is made
+            again from the results (of searchers, OptunaSearch's and the default one's). By default,
+            metric, mode and number of samples as they were, and no scheduler.
+        run_config: With ``portable``: callbacks and the like. By default, the stop criterion and
+            when trials save and may fail, as they were. Its name and storage path do not count.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
 
     Raises:
@@ -106,15 +132,24 @@ def resume(
     if resources is not None:
         trainable = tune.with_resources(trainable, resources)
     files = StateFiles.look(place.store)
-    tuner = _restored(place, trainable, param_space, filesystem)
+    plain = None
+    if portable:
+        where = place.fs_path, private.local_or(place.filesystem)
+        plain = new_tuner_for(files, trainable, param_space, tune_config, run_config, where)
+    # Else Ray would look for its placeholders in the trials' configs, which hold the values.
+    references = param_space if files.document is not None else None
+    tuner = _restored(place, trainable, references, filesystem)
     report = ResumeReport(place.path)
-    trials = _trials(place, files, tuner, report)
+    trials = _trials(place, files, tuner, report, plain, param_space)
     callback = _callback(tuner)
     callback.memory.limit = max_concurrent
     sound = Soundness(private.local_or(place.filesystem))
     wishes = Wishes(extend, retry_errored)
     _continue(place, files, trials, tuner, sound, wishes, report)
-    files.write(list(private.dump_trials(trials)))
+    session = files.write(list(private.dump_trials(trials)))
+    if not files.has_search_state() or (files.document is None and param_space):
+        told = _pasts(trials, place.pasts())
+        report.notes.append(write_search_state(tuner, param_space, told, place.store, session))
     _extend_stop(tuner, extend)
     report.set_aside += [*files.faults, *sound.faults]
     resumed = ResumedTuner(_tuner_internal=private.internals(tuner))
@@ -170,13 +205,21 @@ def _restored(place: _Place, trainable: Any, param_space: Any, filesystem: Any) 
         raise PickleReadError(where, f"{type(error).__name__}: {error}; {_PORTABLE}") from error
 
 
-def _trials(place: _Place, files: StateFiles, tuner: Any, report: ResumeReport) -> list[Any]:
+def _trials(
+    place: _Place,
+    files: StateFiles,
+    tuner: Any,
+    report: ResumeReport,
+    plain: Plain | None,
+    param_space: dict[str, Any] | None,
+) -> list[Any]:
     """Return the trials as Tune noted them, or as their folders tell."""
     if files.document is None:
-        report.notes.append(
-            "no whole experiment state is left: the trials are made again from their folders"
-        )
-        return _made_again(place, tuner)
+        why = "the sweep's pickles are not used" if plain else "no whole experiment state is left"
+        report.notes.append(f"{why}: the trials are made again from their folders")
+        if param_space is None:
+            report.notes.append("trials that had not begun are lost, unless param_space is given")
+        return _made_again(place, tuner, plain or Plain(), param_space)
     where = files.store.path(files.names[STATE])
     try:
         trials = private.load_trials(files.document)
@@ -187,7 +230,9 @@ def _trials(place: _Place, files: StateFiles, tuner: Any, report: ResumeReport) 
     return trials
 
 
-def _made_again(place: _Place, tuner: Any) -> list[Any]:
+def _made_again(
+    place: _Place, tuner: Any, plain: Plain, param_space: dict[str, Any] | None
+) -> list[Any]:
     trainable = private.internals(tuner).converted_trainable
     run_config = private.run_config(tuner)
     maker = TrialMaker(
@@ -197,6 +242,8 @@ def _made_again(place: _Place, tuner: Any) -> list[Any]:
         plain_stop(run_config),
         private.checkpoint_config(tuner, trainable),
         run_config.failure_config.max_failures,
+        param_space or {},
+        plain.facts,
     )
     made = [maker.make(past) for past in place.pasts().values()]
     return sorted(made, key=lambda trial: trial.trial_id)
@@ -212,7 +259,10 @@ def _callback(tuner: Any) -> CheckpointCallback:
     found = next((c for c in callbacks if isinstance(c, CheckpointCallback)), None)
     if found is None:
         found = CheckpointCallback()
-        run_config.callbacks = [*callbacks, found]
+        callbacks.append(found)
+    if not any(isinstance(callback, _Guard) for callback in callbacks):
+        callbacks.append(_Guard())
+    run_config.callbacks = callbacks
     return found
 
 
@@ -265,10 +315,21 @@ def _replayed(
     place: _Place, trials: list[Any], pasts: Mapping[str, PastTrial], tuner: Any
 ) -> bytes | None:
     config = private.tune_config(tuner)
-    told = [Past(trial, _told(trial, pasts[str(trial.relative_logdir)])) for trial in trials]
-    told.sort(key=lambda past: str(past.trial.trial_id))  # the order in which they were made
+    told = _pasts(trials, pasts)
     snapshot = replayed(config.scheduler, told, config.metric, config.mode)
     return snapshot.pack(place.fs_path) if snapshot else None
+
+
+def _pasts(trials: list[Any], pasts: Mapping[str, PastTrial]) -> list[Past]:
+    """Return what schedulers and searchers know of the trials, in the order of their making."""
+    told = [Past(trial, _told(trial, pasts[str(trial.relative_logdir)])) for trial in trials]
+    return sorted(told, key=lambda past: _number(past.trial))
+
+
+def _number(trial: Any) -> tuple[int, str]:
+    """Return which trial of the sweep one is, as its tag begins."""
+    number = str(trial.experiment_tag).partition("_")[0]
+    return int(number) if number.isdigit() else -1, str(trial.trial_id)
 
 
 def _told(trial: Any, past: PastTrial) -> list[dict[str, Any]]:

@@ -55,19 +55,33 @@ class StateFiles:
         """Find the newest whole files, and set aside what Ray must not find."""
         files = cls(store)
         sessions = _sessions(store)
-        for session in sorted(sessions, reverse=True):
-            names = sessions[session]
-            files._check(names)
-            if files.document is not None:
-                files.names = names
-                break
-            for name in names.values():
-                files._set_aside(name, "it belongs to an experiment state that is damaged or gone")
+        order = sorted(sessions, reverse=True)
+        torn = {session: files._torn(sessions[session]) for session in order}
+        whole = [session for session in order if torn[session] is None]
+        kept = whole[0] if whole else None
+        for session in order[: order.index(kept)] if kept else order:
+            files._drop(sessions[session], torn[session] or "", searcher=not kept)
+        files.names = sessions[kept] if kept else _only_search(sessions[order[0]]) if order else {}
+        files._check(files.names)
         return files
+
+    def _torn(self, names: dict[str, str]) -> str | None:
+        """Say what is wrong with a session's experiment state; the first whole one is kept."""
+        if self.document is not None:
+            return "it is not needed"
+        return self._load(names[STATE]) if STATE in names else "its experiment state is gone"
+
+    def _drop(self, names: dict[str, str], reason: str, *, searcher: bool) -> None:
+        """Set a session's files aside; its searcher's state may be all that is left of that."""
+        for kind, name in names.items():
+            if kind == STATE:
+                self._set_aside(name, reason)
+            elif kind not in SEARCH or not searcher:
+                self._set_aside(name, f"its session's {STATE} is damaged or gone")
 
     def _check(self, names: dict[str, str]) -> None:
         for kind, name in list(names.items()):
-            reason = self._load(name) if kind == STATE else broken_pickle(self.store, name)
+            reason = None if kind == STATE else broken_pickle(self.store, name)
             if reason is not None:
                 self._set_aside(name, reason)
                 del names[kind]
@@ -85,8 +99,12 @@ class StateFiles:
     def _set_aside(self, name: str, reason: str) -> None:
         self.faults.append(Fault(set_aside(self.store, name), reason))
 
+    def has_search_state(self) -> bool:
+        """Say whether the searcher's state is there and whole."""
+        return SEARCH[0] in self.names or set(SEARCH[1:]) <= self.names.keys()
+
     def write(self, trial_data: list[list[str]]) -> str:
-        """Write an experiment state that is newer than all others, and return its name."""
+        """Write an experiment state that is newer than all others, and return its session."""
         session = datetime.now().strftime(_SESSION)
         for older in sorted(_sessions(self.store)):
             if older > session and STATE in _sessions(self.store)[older]:
@@ -97,7 +115,11 @@ class StateFiles:
         whole = {**document, "trial_data": trial_data, "runner_data": runner}
         name = f"{STATE}-{session}.json"
         self.store.write_bytes(name, json.dumps(whole).encode())
-        return name
+        return session
+
+
+def _only_search(names: dict[str, str]) -> dict[str, str]:
+    return {kind: name for kind, name in names.items() if kind in SEARCH}
 
 
 def _sessions(store: Store) -> dict[str, dict[str, str]]:
