@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
     from tune_ckpt.tune.callback import CheckpointCallback
-    from tune_ckpt.tune.resume import ResumedTuner, ResumeReport, resume
+    from tune_ckpt.tune.resume import ResumedTuner, resume
+    from tune_ckpt.tune.resumption import ResumeReport
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
 _HOMES = {
@@ -56,7 +57,8 @@ _HOMES = {
     "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback"],
-    "tune.resume": ["ResumeReport", "ResumedTuner", "resume"],
+    "tune.resume": ["ResumedTuner", "resume"],
+    "tune.resumption": ["ResumeReport"],
     "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

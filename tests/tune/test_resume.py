@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 from ray import tune
 
 import tune_ckpt as tc
@@ -242,3 +243,40 @@ class Plain(tune.Trainable):
     def reset_config(self, new_config):
         self.height = 0.0
         return True
+
+
+def test_a_sweep_that_was_copied_to_s3_goes_on_there(sweep, whole, s3, bucket):
+    filesystem = s3.filesystem()
+    newest = sorted(_trial(sweep, 1).glob("checkpoint_*"))[-1]
+    _damage(newest)
+    fs.copy_files(str(sweep), f"{bucket}/there", destination_filesystem=filesystem)
+    # Only looked at by its URI: the trials' processes have no credentials in their environment.
+    uri = tc.resume(s3.uri(f"{bucket}/there"), Climber)
+    (aside,) = uri.report.set_aside
+    assert f"{bucket}/there/{newest.parent.name}/set_aside/{newest.name}" in aside.path
+    tuner = resumed(f"{bucket}/there", filesystem=filesystem)
+    assert [c.iteration for c in tuner.report.trials] == [None, 1]
+    assert not tuner.fit().errors
+    back = sweep.with_name("back")
+    fs.copy_files(f"{bucket}/there", str(back), source_filesystem=filesystem)
+    assert story(back) == whole
+    assert tc.verify(aside.path.removeprefix("s3://"), filesystem=filesystem).faults
+
+
+def test_a_state_from_the_future_does_not_hide_the_resumed_one(sweep, whole):
+    (state,) = sweep.glob("experiment_state-*.json")
+    state.rename(sweep / "experiment_state-2999-01-01_00-00-00.json")
+    tuner = resumed(sweep)
+    assert "its clock was ahead" in str(tuner.report)
+    tuner.fit()
+    assert story(sweep) == whole
+
+
+def test_rays_own_failure_to_resume_is_an_error_not_a_new_sweep(sweep):
+    tuner = resumed(sweep)
+    (state,) = sorted(sweep.glob("experiment_state-*.json"))[-1:]
+    state.write_text("{")
+    before = sorted(sweep.rglob("checkpoint_*"))
+    with pytest.raises(PickleReadError, match="Ray could not resume"):
+        tuner.fit()
+    assert sorted(sweep.rglob("checkpoint_*")) == before

@@ -60,6 +60,9 @@ def _harmless(hook: Hook) -> Hook:
 class CheckpointCallback(Callback):
     """Converts checkpoints to msgpack beside the originals, off the driver's event loop.
 
+    It also keeps the scheduler's state with the sweep's, which Tune forgets: `tune_ckpt.resume`
+    goes on with it exactly. For that alone it needs no arguments.
+
     Give it to ``tune.RunConfig(callbacks=[...])``; or, to add one to a sweep that is restored, name
     it in the environment: ``RAY_TUNE_CALLBACKS=tune_ckpt.CheckpointCallback``.
 

@@ -237,6 +237,13 @@ def extend_stop(controller: Any, stop: dict[str, float]) -> None:
         spec["stop"] = {**(spec.get("stop") or {}), **stop}
 
 
+def is_future(value: Any) -> bool:
+    """Say whether a value is the promise of a save that a scheduler asked for."""
+    from ray.train._internal.session import _FutureTrainingResult
+
+    return isinstance(value, _FutureTrainingResult)
+
+
 def resolved(future: Any) -> Any:
     """Return the checkpoint that a scheduled save has written; None where it is not there yet."""
     result = future.resolve(block=False)

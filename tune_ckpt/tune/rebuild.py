@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,8 +80,8 @@ def _status(past: PastTrial) -> str:
     return "ERROR" if past.store.exists("error.txt") else "PENDING"
 
 
-def made_by(pasts: Iterator[PastTrial] | list[PastTrial]) -> set[str]:
-    """Return the Python versions (``3.11``) that wrote a sweep's checkpoints, where they tell."""
+def made_by(pasts: list[PastTrial]) -> set[str]:
+    """Return the Python versions (``3.11``) of the trials' newest checkpoints, where they tell."""
     written = (past.python() for past in pasts)
     return {".".join(version.split(".")[:2]) for version in written if version}
 
@@ -94,8 +94,13 @@ def code_of_another_python(pasts: list[PastTrial], names: tuple[str, ...]) -> st
         names: What the pickle would import.
     """
     here = ".".join(platform.python_version_tuple()[:2])
-    others = made_by(pasts) - {here}
-    if not others or not any(name.endswith((":_make_function", ":CodeType")) for name in names):
+    others = made_by(pasts)
+    # Where some trial has gone on here already, the pickles were made again here, too.
+    if (
+        not others
+        or here in others
+        or not any(name.endswith((":_make_function", ":CodeType")) for name in names)
+    ):
         return None
     return f"it holds code of Python {', '.join(sorted(others))}, and this is {here}"
 

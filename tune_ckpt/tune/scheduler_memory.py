@@ -19,7 +19,6 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
-from ray.train._internal.session import _FutureTrainingResult
 from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
@@ -83,7 +82,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._experiment = experiment
 
     def persistent_id(self, value: Any) -> Any:
-        if isinstance(value, _FutureTrainingResult):
+        if private.is_future(value):
             value = private.resolved(value)
             if value is None:  # not saved yet: then it cannot be gone on from either
                 return "nothing", None
