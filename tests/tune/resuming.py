@@ -106,7 +106,7 @@ def new_tuner(
         cls = tune.with_resources(cls, {"cpu": cpus})
     return tune.Tuner(
         cls,
-        param_space=space or {"rate": tune.grid_search([1.0, 2.0])},
+        param_space={"rate": tune.grid_search([1.0, 2.0])} if space is None else space,
         tune_config=tune.TuneConfig(reuse_actors=reuse_actors, **options),
         run_config=tune.RunConfig(
             name=name,

@@ -1,5 +1,6 @@
 """Schedulers and searchers go on as if nothing had happened."""
 
+import functools
 import json
 import pickle
 import random
@@ -39,14 +40,8 @@ def _pbt(**options):
 
 
 SWEEPS = {
-    "ASHA": (lambda: ASHAScheduler(max_t=6, reduction_factor=2), 6, 11),
     "ASHA, brackets": (lambda: ASHAScheduler(max_t=6, reduction_factor=2, brackets=2), 6, 11),
     "HyperBand": (lambda: HyperBandScheduler(max_t=4, reduction_factor=2), 6, 5),
-    "median": (
-        lambda: MedianStoppingRule("training_iteration", grace_period=1, min_samples_required=2),
-        4,
-        9,
-    ),
     "median, soft": (
         lambda: MedianStoppingRule(
             "training_iteration", grace_period=1, min_samples_required=1, hard_stop=False
@@ -56,12 +51,14 @@ SWEEPS = {
     ),
     "PBT": (_pbt, 6, 13),
     "PBT, synchronous": (lambda: _pbt(synch=True), 6, 13),
-    "ResourceChanging": (
-        lambda: ResourceChangingScheduler(
-            ASHAScheduler(max_t=6, reduction_factor=2), lambda *args, **kwargs: None
-        ),
-        6,
-        11,
+}
+FROM_RESULTS = {
+    "ASHA": (lambda: ASHAScheduler(max_t=6, reduction_factor=2), 6, 11),
+    "HyperBand": SWEEPS["HyperBand"],
+    "median": (
+        lambda: MedianStoppingRule("training_iteration", grace_period=1, min_samples_required=2),
+        4,
+        9,
     ),
 }
 
@@ -71,54 +68,72 @@ def _seed(number):
     np.random.seed(number)
 
 
-def _told(tmp_path, scheduler, stop, after, *callbacks, **options):
-    """Return what a sweep does when it is interrupted, and when it is not."""
-    options = {"space": POPULATION, **GOAL, **options}
-    saved = options.pop("saved", True)
+def _uninterrupted(tmp_path, scheduler, stop, **options):
     _seed(1)
     record = Record(str(tmp_path / "whole.txt"))
     new_tuner(tmp_path, record, stop=stop, scheduler=scheduler(), name="whole", **options).fit()
+    return recorded(tmp_path / "whole.txt")
+
+
+def _in_two_parts(tmp_path, scheduler, stop, after, *callbacks, **options):
     _seed(1)
     record = Record(str(tmp_path / "parts.txt"))
-    path = interrupted(
-        tmp_path,
-        after,
-        record,
-        *callbacks,
-        saved=saved,
-        stop=stop,
-        scheduler=scheduler(),
-        **options,
-    )
+    options = {"stop": stop, "scheduler": scheduler(), **options}
+    path = interrupted(tmp_path, after, record, *callbacks, **options)
     _seed(2)
     tuner = resumed(path)
     tuner.fit()
-    return recorded(tmp_path / "parts.txt"), recorded(tmp_path / "whole.txt"), tuner.report
+    return recorded(tmp_path / "parts.txt"), tuner.report
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, ray_session):
+    """What each sweep does when it is not interrupted."""
+
+    @functools.cache
+    def run(name):
+        scheduler, stop, _ = {**SWEEPS, **FROM_RESULTS}[name]
+        folder = tmp_path_factory.mktemp("whole")
+        return _uninterrupted(folder, scheduler, stop, space=POPULATION, **GOAL)
+
+    return run
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_a_scheduler_goes_on_as_if_it_had_not_been_interrupted(tmp_path, ray_session, name):
-    reuse = name != "ResourceChanging"  # it refuses that
+def test_a_scheduler_goes_on_as_if_it_had_not_been_interrupted(tmp_path, whole, name):
     callback = tc.CheckpointCallback()
-    parts, whole, _ = _told(tmp_path, *SWEEPS[name], callback, reuse_actors=reuse)
-    assert parts == whole
+    parts, _ = _in_two_parts(tmp_path, *SWEEPS[name], callback, space=POPULATION, **GOAL)
+    assert parts == whole(name)
 
 
-@pytest.mark.parametrize("name", ["HyperBand", "median", "PBT, synchronous"])
-def test_it_is_not_told_twice_of_a_result_that_was_not_saved(tmp_path, ray_session, name):
-    parts, whole, _ = _told(tmp_path, *SWEEPS[name], tc.CheckpointCallback(), saved=False)
+def test_so_does_one_that_changes_resources(tmp_path, ray_session):
+    def scheduler():
+        base = ASHAScheduler(max_t=4, reduction_factor=2)
+        return ResourceChangingScheduler(base, lambda *args, **kwargs: None)
+
+    space = {"rate": tune.grid_search([2.0, 1.0])}
+    options = {"space": space, "reuse_actors": False, **GOAL}
+    callback = tc.CheckpointCallback()
+    parts, _ = _in_two_parts(tmp_path, scheduler, 4, 3, callback, **options)
+    assert parts == _uninterrupted(tmp_path, scheduler, 4, **options)
+
+
+@pytest.mark.parametrize("name", ["median, soft", "PBT, synchronous"])
+def test_it_is_not_told_twice_of_a_result_that_was_not_saved(tmp_path, whole, name):
+    options = {"space": POPULATION, "saved": False, **GOAL}
+    parts, _ = _in_two_parts(tmp_path, *SWEEPS[name], tc.CheckpointCallback(), **options)
     twice = [row for row, following in pairwise(parts) if row == following]
     assert len(twice) <= 1
     for row in twice:
         parts.remove(row)
-    assert parts == whole
+    assert parts == whole(name)
 
 
-@pytest.mark.parametrize("name", ["ASHA", "HyperBand", "median"])
-def test_without_the_callback_the_state_is_made_again_from_the_results(tmp_path, ray_session, name):
-    parts, whole, report = _told(tmp_path, *SWEEPS[name])
-    assert "made again from the trials' results" in str(report) or name == "ASHA"
-    assert parts == whole
+@pytest.mark.parametrize("name", FROM_RESULTS)
+def test_without_the_callback_the_state_is_made_again_from_the_results(tmp_path, whole, name):
+    parts, report = _in_two_parts(tmp_path, *FROM_RESULTS[name], space=POPULATION, **GOAL)
+    assert "made again from the trials' results" in str(report)
+    assert parts == whole(name)
 
 
 def test_optuna_goes_on_as_if_it_had_not_been_interrupted(tmp_path, ray_session):

@@ -274,6 +274,14 @@ def population(scheduler: Any) -> dict[Any, Any]:
     return dict(scheduler._trial_state)
 
 
+def keep_replayed_config(scheduler: Any, trial: Any) -> None:
+    """Give a trial the config at which PBT's replay is; when it was added, it got the first."""
+    from ray.tune.schedulers import PopulationBasedTrainingReplay
+
+    if isinstance(scheduler, PopulationBasedTrainingReplay):
+        trial.set_config(scheduler.current_config)
+
+
 def time_attribute(scheduler: Any) -> str:
     """Return the metric that tells PBT the time."""
     return str(scheduler._time_attr)

@@ -70,14 +70,20 @@ def resume(
     ``set_aside`` beside it, never deleted. What was found is printed, and is in the Tuner's
     ``report``. The sweep's own pickles are loaded, as Tune does: only for sweeps that you trust.
 
-    The scheduler goes on with its own state. Where the sweep ran with a `CheckpointCallback`, that
-    is exact for every scheduler of Ray: ASHA, HyperBand, HyperBandForBOHB, MedianStoppingRule,
-    PopulationBasedTraining and its Replay, PB2, ResourceChangingScheduler, and with Python's and
-    NumPy's random generators. Elsewhere it is made again from the trials' results: exactly for
-    HyperBand, MedianStoppingRule and ASHA with one bracket; of PopulationBasedTraining and PB2 all
-    but their random choices from there on; PopulationBasedTrainingReplay and
-    ResourceChangingScheduler are not possible so (what they did stands in no result) and begin
-    anew. Searchers are brought back by Tune itself, if they can be saved; all of Ray's can.
+    The scheduler goes on with its own state. Where the sweep ran with a `CheckpointCallback`, all
+    of that is as it was, with Python's and NumPy's random generators, and the sweep goes on as if
+    it had not been interrupted: so tested for ASHA, HyperBand, MedianStoppingRule,
+    PopulationBasedTraining and ResourceChangingScheduler. PopulationBasedTrainingReplay, PB2 and
+    HyperBandForBOHB are kept in the same way, but not tested. From a save that asynchronous PBT had
+    asked for, and that was not done yet, nobody can go on.
+
+    Elsewhere the state is made again from the trials' results, as far as ``result.json`` has them
+    (of a trial that was paused, Ray drops what it logged since it noted the sweep's state last):
+    exactly for HyperBand, MedianStoppingRule and ASHA with one bracket; not tested for
+    PopulationBasedTraining and PB2, whose random choices from there on are others. ASHA with
+    several brackets has drawn lots for them, and draws again. PopulationBasedTrainingReplay and
+    ResourceChangingScheduler begin anew: what they did stands in no result. Searchers are brought
+    back by Tune itself, which saves them: so tested for OptunaSearch and the default one.
 
     Args:
         path: The sweep's folder: a path or URI, also where it was moved or copied to.

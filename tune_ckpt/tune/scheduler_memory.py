@@ -230,6 +230,7 @@ def put_back(packed: bytes, controller: Any, remembering: Remembering) -> None:
     remembering.seen = dict(snapshot.seen)
     for trial in trials:
         _put_trial_back(trial, snapshot, controller, remembering)
+        private.keep_replayed_config(remembering.scheduler, trial)
     private.reorder(controller, list(snapshot.statuses), remembering.under_way)
     if snapshot.generators is not None:
         random.setstate(snapshot.generators[0])
