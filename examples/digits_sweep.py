@@ -94,10 +94,7 @@ def new_tuner(config: dict, storage: Path) -> tune.Tuner:
 
 def drive(config: dict, storage: Path, *, resume: bool) -> None:
     """Run the sweep in this process: anew, or on from where another process was killed."""
-    if resume:
-        tuner = tune.Tuner.restore(str(storage / NAME), Digits)
-    else:
-        tuner = new_tuner(config, storage)
+    tuner = tc.resume(storage / NAME, Digits) if resume else new_tuner(config, storage)
     tuner.fit()
 
 

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
     from tune_ckpt.tune.callback import CheckpointCallback, EnvironmentCallback
+    from tune_ckpt.tune.resume import ResumedTuner, resume
+    from tune_ckpt.tune.resumption import ResumeReport
     from tune_ckpt.tune.retention import Retention
     from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
 
@@ -81,6 +83,8 @@ _HOMES = {
     "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback", "EnvironmentCallback"],
     "tune.retention": ["Retention"],
+    "tune.resume": ["ResumedTuner", "resume"],
+    "tune.resumption": ["ResumeReport"],
     "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -98,6 +102,8 @@ __all__ = [
     "Reference",
     "RestoreReport",
     "RestoreWarning",
+    "ResumeReport",
+    "ResumedTuner",
     "Retention",
     "RngState",
     "Saved",
@@ -126,6 +132,7 @@ __all__ = [
     "report",
     "restore",
     "restore_object",
+    "resume",
     "save",
     "save_async",
     "save_state",

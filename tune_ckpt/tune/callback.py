@@ -30,7 +30,7 @@ from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome, Summary, failed, report_json
 from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one, within
 from tune_ckpt.tune.private import (
-    checkpoint_config,
+    checkpoint_config_of,
     experiment_folder,
     exploitable,
     latest_of,
@@ -39,12 +39,14 @@ from tune_ckpt.tune.private import (
 )
 from tune_ckpt.tune.pruning import Measured, Pruner, live_trials, measure, prune
 from tune_ckpt.tune.retention import Retention, deletes_the_best
+from tune_ckpt.tune.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.source import Source
 
 logger = logging.getLogger(__name__)
 
 Convert = Literal["never", "best", "last", "all", "at end"]
 REPORT = "tune_ckpt_report.json"
+SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
 ENVIRONMENT = "TUNE_CKPT_CALLBACK"
 _PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from
 _TIDY = "tidy"
@@ -52,6 +54,9 @@ _TIDY = "tidy"
 
 class CheckpointCallback(Callback):
     """Converts, verifies, pins and deletes checkpoints, off the driver's event loop.
+
+    It also keeps the scheduler's state with the sweep's, which Tune forgets: `tune_ckpt.resume`
+    goes on with it exactly. For that alone it needs no arguments.
 
     Give it to ``tune.RunConfig(callbacks=[...])``. A sweep that is restored keeps it; one that had
     none can gain an `EnvironmentCallback`.
@@ -105,6 +110,7 @@ class CheckpointCallback(Callback):
         self._pruner = Pruner(retention) if retention else None
         self._has_results = False
         self._warned = False
+        self.memory = SchedulerMemory()
         # Made in setup: the callback is pickled when the Tuner is made.
         self._queue: JobQueue | None = None
 
@@ -112,14 +118,15 @@ class CheckpointCallback(Callback):
 
     @harmless
     def setup(self, *args: Any, **info: Any) -> None:
-        """Make what cannot be pickled."""
+        """Make what cannot be pickled, and bring the scheduler back where a sweep is resumed."""
         self._queue = JobQueue(self.max_concurrent, _lost)
+        self.memory.attach()
 
     @harmless
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Warn where Tune's own setting would delete the best checkpoint."""
         metric = self._pruner.policy.ranked_by if self._pruner else self.metric
-        reason = deletes_the_best(checkpoint_config(trial), metric) if metric else None
+        reason = deletes_the_best(checkpoint_config_of(trial), metric) if metric else None
         if reason and not self._warned:
             self._warned = True
             logger.warning(
@@ -195,11 +202,13 @@ class CheckpointCallback(Callback):
         """Return what Tune shall keep with the sweep's state."""
         held = self._pruner.get_state() if self._pruner else []
         outcomes = [asdict(outcome) for outcome in self.outcomes]
-        return {"best": self._best, "outcomes": outcomes, "held": held}
+        kept = {"best": self._best, "outcomes": outcomes, "held": held}
+        return {**kept, SCHEDULER: self._scheduler()}
 
     @harmless
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what Tune kept; what it lacks is found in storage when the sweep ends."""
+        self.memory.packed = self.memory.packed or state.get(SCHEDULER)
         self._best = state["best"]
         self.outcomes = [Outcome(**outcome) for outcome in state["outcomes"]]
         self._has_results = True  # it has gone on from there before
@@ -207,6 +216,13 @@ class CheckpointCallback(Callback):
             self._pruner.set_state(state.get("held", []))
 
     # --------------------------------------------------------------------------- the work
+
+    def _scheduler(self) -> bytes | None:
+        try:
+            return self.memory.snapshot()
+        except Exception:  # such as a scheduler that holds what cannot be pickled
+            logger.exception("tune_ckpt: the scheduler's state is not kept; the sweep goes on")
+            return None
 
     @property
     def _is_needed(self) -> bool:

@@ -1,0 +1,192 @@
+"""Resuming a sweep: from what is valid, wherever it lies now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ray import tune
+from rich.console import Console
+
+from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, PickleReadError
+from tune_ckpt.formats.pickle import list_globals
+from tune_ckpt.tune import private
+from tune_ckpt.tune.callback import CheckpointCallback
+from tune_ckpt.tune.continuing import Wishes
+from tune_ckpt.tune.portable import new_tuner_for
+from tune_ckpt.tune.rebuild import code_of_another_python
+from tune_ckpt.tune.resumption import (
+    PORTABLE,
+    Place,
+    ResumeReport,
+    continue_all,
+    known_trials,
+    pasts_of,
+)
+from tune_ckpt.tune.searching import write_search_state
+from tune_ckpt.tune.soundness import Soundness, broken_pickle
+from tune_ckpt.tune.state_files import TUNER, StateFiles
+
+
+class _Guard(tune.Callback):
+    """Stops what Ray does when it cannot resume: begin anew in the same folder."""
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Raise an error before anything is written."""
+        controller = private.controller()
+        if controller is not None and not private.has_resumed(controller):
+            path = private.state_path(controller)
+            raise PickleReadError(path, f"Ray could not resume, as its log says; {PORTABLE}")
+
+
+class ResumedTuner(tune.Tuner):
+    """The Tuner of a sweep that is resumed: call its ``fit()``.
+
+    Attributes:
+        report: What was found and done.
+    """
+
+    report: ResumeReport
+
+
+def resume(
+    path: str | os.PathLike[str],
+    trainable: Any,
+    *,
+    extend: Mapping[str, float] | None = None,
+    retry_errored: bool = False,
+    resources: Any = None,
+    max_concurrent: int | None = None,
+    portable: bool = False,
+    param_space: dict[str, Any] | None = None,
+    tune_config: tune.TuneConfig | None = None,
+    run_config: tune.RunConfig | None = None,
+    filesystem: Any = None,
+) -> ResumedTuner:
+    """Return a Tuner that goes on with a sweep, from every trial's newest valid checkpoint.
+
+    Nothing may be running the sweep any more. What is damaged is set aside: renamed into a folder
+    ``set_aside`` beside it, never deleted. What was found is printed, and is in the Tuner's
+    ``report``. The sweep's own pickles are loaded, as Tune does: only for sweeps that you trust.
+
+    The scheduler goes on with its own state. Where the sweep ran with a `CheckpointCallback`, all
+    of that is as it was, with Python's and NumPy's random generators, and the sweep goes on as if
+    it had not been interrupted: so tested for ASHA, HyperBand, MedianStoppingRule,
+    PopulationBasedTraining and ResourceChangingScheduler. PopulationBasedTrainingReplay, PB2 and
+    HyperBandForBOHB are kept in the same way, but not tested. From a save that asynchronous PBT had
+    asked for, and that was not done yet, nobody can go on.
+
+    Elsewhere the state is made again from the trials' results, as far as ``result.json`` has them
+    (of a trial that was paused, Ray drops what it logged since it noted the sweep's state last):
+    exactly for HyperBand, MedianStoppingRule and ASHA with one bracket; not tested for
+    PopulationBasedTraining and PB2, whose random choices from there on are others. ASHA with
+    several brackets has drawn lots for them, and draws again. PopulationBasedTrainingReplay and
+    ResourceChangingScheduler begin anew: what they did stands in no result. Searchers are brought
+    back by Tune itself, which saves them: so tested for OptunaSearch and the default one.
+
+    Args:
+        path: The sweep's folder: a path or URI, also where it was moved or copied to.
+        trainable: What the sweep ran; of the same name as then.
+        extend: Metrics and values up to which trials go on that ended by their stop criterion, as
+            ``{"training_iteration": 50}``; unfinished trials stop there too.
+        retry_errored: Go on with failed trials, from their newest valid checkpoint.
+        resources: What each trial needs, as for ``tune.with_resources``.
+        max_concurrent: How many trials the searcher may have under way.
+        portable: Do without the sweep's own pickles, which only the Python and Ray that wrote them
+            are sure to read: they are set aside, and the sweep is made again from plain data, the
+            trials' ``params.json``, ``result.json`` and checkpoints. Finished trials stay finished,
+            the others go on. What no file can tell is to be given again: see the next three.
+        param_space: The sweep's own. With ``portable``, what is left of it is sampled; without it,
+            no new trials are made. Else needed only where it holds references of Ray.
+        tune_config: With ``portable``: the scheduler and the searcher; of both, the state is made
+            again from the results (of searchers, OptunaSearch's and the default one's). By default,
+            metric, mode and number of samples as they were, and no scheduler.
+        run_config: With ``portable``: callbacks and the like. By default, the stop criterion and
+            when trials save and may fail, as they were. Its name and storage path do not count.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+
+    Raises:
+        NotACheckpointError: There is no sweep at ``path``.
+        PickleReadError: One of the sweep's own pickles cannot be read here.
+        StorageError: The storage refuses.
+    """
+    place = Place.of(path, filesystem)
+    if resources is not None:
+        trainable = tune.with_resources(trainable, resources)
+    files = StateFiles.look(place.store)
+    plain = None
+    if portable:
+        where = place.fs_path, private.local_or(place.filesystem)
+        plain = new_tuner_for(files, trainable, param_space, tune_config, run_config, where)
+    # Else Ray would look for its placeholders in the trials' configs, which hold the values.
+    references = param_space if files.document is not None else None
+    if plain is None:
+        _check_tuner(place)
+    tuner = _restored(place, trainable, references, filesystem)
+    report = ResumeReport(place.path)
+    trials = known_trials(place, files, tuner, report, plain, param_space)
+    callback = _callback(tuner)
+    callback.memory.limit = max_concurrent
+    sound = Soundness(private.local_or(place.filesystem))
+    wishes = Wishes(extend, retry_errored)
+    callback.memory.packed = continue_all(place, files, trials, tuner, sound, wishes, report)
+    session = files.write(list(private.dump_trials(trials)))
+    if not files.has_search_state() or (files.document is None and param_space):
+        told = pasts_of(trials, place.pasts())
+        report.notes.append(write_search_state(tuner, param_space, told, place.store, session))
+    _extend_stop(tuner, extend)
+    report.set_aside += [*files.faults, *sound.faults]
+    resumed = ResumedTuner(_tuner_internal=private.internals(tuner))
+    resumed.report = report
+    Console(stderr=True, soft_wrap=True).print(str(report), markup=False, highlight=False)
+    return resumed
+
+
+def _check_tuner(place: Place) -> None:
+    """See to it that the Tuner's pickle is there, whole, and of this Python."""
+    if not place.store.exists(TUNER):
+        raise NotACheckpointError(place.path, f"it has no {TUNER}; {PORTABLE}")
+    where = place.store.path(TUNER)
+    reason = broken_pickle(place.store, TUNER)
+    if reason is None:
+        names = list_globals(place.store.read_bytes(TUNER), file=where)
+        reason = code_of_another_python(list(place.pasts().values()), names)
+    if reason is not None:
+        raise PickleReadError(where, f"{reason}; {PORTABLE}")
+
+
+def _restored(place: Place, trainable: Any, param_space: Any, filesystem: Any) -> tune.Tuner:
+    try:
+        return tune.Tuner.restore(
+            place.path, trainable, param_space=param_space, storage_filesystem=filesystem
+        )
+    except ValueError as error:
+        if "identifier" not in str(error):
+            raise
+        raise InvalidArgumentError("trainable", trainable, (str(error),)) from error
+    except Exception as error:  # whatever the pickle's own code raises
+        where = place.store.path(TUNER)
+        raise PickleReadError(where, f"{type(error).__name__}: {error}; {PORTABLE}") from error
+
+
+def _callback(tuner: Any) -> CheckpointCallback:
+    """Return the sweep's callback that keeps the scheduler's state; it gains one if need be."""
+    run_config = private.run_config(tuner)
+    callbacks = list(run_config.callbacks or ())
+    found = next((c for c in callbacks if isinstance(c, CheckpointCallback)), None)
+    if found is None:
+        found = CheckpointCallback()
+        callbacks.append(found)
+    if not any(isinstance(callback, _Guard) for callback in callbacks):
+        callbacks.append(_Guard())
+    run_config.callbacks = callbacks
+    return found
+
+
+def _extend_stop(tuner: Any, extend: Mapping[str, float] | None) -> None:
+    """Let trials that are still to be made stop where the extended ones do."""
+    run_config = private.run_config(tuner)
+    if extend and isinstance(run_config.stop, dict):
+        run_config.stop = {**run_config.stop, **extend}
+    _callback(tuner).memory.stop = dict(extend or {})
