@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,8 @@ from ray import tune
 import tune_ckpt as tc
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.metrics import Metric
+from tune_ckpt.tune import private
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.private import exploitable
 from tune_ckpt.tune.pruning import Pruner, delete_whole, measure, prune
 from tune_ckpt.tune.retention import Held, Retention, deletes_the_best, doomed
 
@@ -230,22 +231,19 @@ def test_a_setting_of_tunes_that_deletes_the_best_is_told(options, told):
     assert (reason is None) if told is None else (told in reason)
 
 
-def test_what_pbt_may_exploit_is_found_among_the_callers():
+def test_what_pbt_may_exploit_is_found(monkeypatch):
     class Future:
         def resolve(self, block):
             assert not block
             return SimpleNamespace(checkpoint=SimpleNamespace(path="b"))
 
-    class Controller:
-        def __init__(self, *kept):
-            states = {n: SimpleNamespace(last_checkpoint=one) for n, one in enumerate(kept)}
-            self._scheduler_alg = SimpleNamespace(_trial_state=states)
-
-        def step(self):
-            return exploitable()
-
-    assert Controller(SimpleNamespace(path="a"), None, Future()).step() == {"a", "b"}
-    assert exploitable() == set()
+    kept = [SimpleNamespace(path="a"), None, Future()]
+    states = {n: SimpleNamespace(last_checkpoint=one) for n, one in enumerate(kept)}
+    scheduler = SimpleNamespace(_trial_state=states)
+    monkeypatch.setattr(private, "controller", lambda: SimpleNamespace(_scheduler_alg=scheduler))
+    assert private.exploitable() == {"a", "b"}
+    monkeypatch.setattr(private, "controller", lambda: None)
+    assert private.exploitable() == set()
 
 
 # ---------------------------------------------------------------------------------- real sweeps
@@ -336,6 +334,10 @@ class Climber(tune.Trainable):
         self.at = 0.0
 
     def step(self):
+        meet = Path(self.config["log"]).parent  # two trials go on side by side
+        meet.joinpath(f"{self.trial_id}-{self.iteration}").touch()
+        while len(list(meet.glob(f"*-{self.iteration}"))) < 2:
+            time.sleep(0.01)
         self.at += self.config["rate"]
         return {"at": self.at}
 
@@ -362,7 +364,6 @@ def test_what_pbt_exploits_is_there(tmp_path, ray_session):
         time_attr="training_iteration",
         perturbation_interval=4,
         quantile_fraction=0.5,
-        synch=True,
         hyperparam_mutations={"rate": [0.1, 1.0, 2.0]},
     )
     policy = tc.Retention(keep_last=1)

@@ -6,6 +6,7 @@ Whatever happens between two iterations, a trial's values are those of an uninte
 import json
 import os
 import signal
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -32,6 +33,17 @@ class Kept(MsgpackWalker):
         return True
 
 
+class Paired(Kept):
+    """Two of them go on side by side: neither is more than one iteration ahead."""
+
+    def step(self):
+        folder = Path(self.config["folder"])
+        folder.joinpath(f"{self.trial_id}-{self.iteration}").touch()
+        while len(list(folder.glob(f"*-{self.iteration}"))) < 2:
+            time.sleep(0.01)
+        return super().step()
+
+
 def _run(tmp_path, cls, space, scheduler=None, iterations=6, samples=1, **options):
     checkpoints = options.pop("checkpoints", {"checkpoint_frequency": 1})
     reuse_actors = options.pop("reuse_actors", False)
@@ -44,7 +56,10 @@ def _run(tmp_path, cls, space, scheduler=None, iterations=6, samples=1, **option
         **options,
     )
     tune_config = tune.TuneConfig(
-        scheduler=scheduler, num_samples=samples, reuse_actors=reuse_actors
+        scheduler=scheduler,
+        num_samples=samples,
+        reuse_actors=reuse_actors,
+        time_budget_s=150,  # what hangs shall fail
     )
     tuner = tune.Tuner(cls, param_space=space, run_config=run_config, tune_config=tune_config)
     return tuner.fit()
@@ -116,10 +131,9 @@ def test_pbt_goes_on_from_another_trials_checkpoint_and_says_so(
         perturbation_interval=2,
         quantile_fraction=0.5,
         hyperparam_mutations={"lr": [1.0, 2.0]},
-        synch=True,
     )
-    space = {"lr": 1.0, "seed": tune.grid_search([1, 2])}
-    results = _run(tmp_path, Kept, space, scheduler, iterations=8, reuse_actors=reuse_actors)
+    space = {"lr": 1.0, "seed": tune.grid_search([1, 2]), "folder": str(tmp_path)}
+    results = _run(tmp_path, Paired, space, scheduler, iterations=8, reuse_actors=reuse_actors)
     assert not results.errors
     digests = {_digest(path) for result in results for path in _checkpoints(result)}
     donors = 0
@@ -148,10 +162,10 @@ def test_pb2_goes_on_from_another_trials_checkpoint(tmp_path, ray_session):
         perturbation_interval=2,
         quantile_fraction=0.5,
         hyperparam_bounds={"lr": [0.5, 2.0]},
-        synch=True,
     )
-    space = {"lr": tune.uniform(0.5, 2.0), "seed": tune.grid_search([1, 2])}
-    results = _run(tmp_path, MsgpackWalker, space, scheduler, iterations=6)
+    seeds = {"seed": tune.grid_search([1, 2]), "folder": str(tmp_path)}
+    space = {"lr": tune.uniform(0.5, 2.0), **seeds}
+    results = _run(tmp_path, Paired, space, scheduler, iterations=6)
     assert not results.errors
     for result in results:
         assert len(tc.load_state(_checkpoints(result)[-1])["path"]) == 6
