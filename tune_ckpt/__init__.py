@@ -47,7 +47,11 @@ if TYPE_CHECKING:
     from tune_ckpt.tune.resume import ResumedTuner, resume
     from tune_ckpt.tune.resumption import ResumeReport
     from tune_ckpt.tune.retention import Retention
-    from tune_ckpt.tune.trainable import CheckpointableMixin, CheckpointableTrainable
+    from tune_ckpt.tune.trainable import (
+        AlgorithmMixin,
+        CheckpointableMixin,
+        CheckpointableTrainable,
+    )
 
 _HOMES = {
     "actors": ["ActorGroup"],
@@ -85,12 +89,13 @@ _HOMES = {
     "tune.retention": ["Retention"],
     "tune.resume": ["ResumedTuner", "resume"],
     "tune.resumption": ["ResumeReport"],
-    "tune.trainable": ["CheckpointableMixin", "CheckpointableTrainable"],
+    "tune.trainable": ["AlgorithmMixin", "CheckpointableMixin", "CheckpointableTrainable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ActorGroup",
+    "AlgorithmMixin",
     "CheckpointCallback",
     "CheckpointRecord",
     "CheckpointTable",

@@ -118,12 +118,15 @@ def give_to_new_stack(
     state = {"learner_group": {"learner": learner}, **_rest(algorithm, part, account)}
     account.check()
     algorithm.set_state(state)
-    _send_weights(algorithm)
+    send_weights(algorithm)
     return given
 
 
-def _send_weights(algorithm: Any) -> None:
-    # RLlib sends them without waiting, and drops what a busy runner does not take.
+def send_weights(algorithm: Any) -> None:
+    """Give the learners' weights to every runner of an Algorithm of the new API stack, and wait.
+
+    RLlib sends them without waiting, and drops what a busy runner does not take.
+    """
     wanted = {"components": "learner/rl_module", "inference_only": True}
     state = {"rl_module": algorithm.learner_group.get_state(**wanted)["learner"]["rl_module"]}
 
