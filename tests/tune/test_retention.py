@@ -22,6 +22,7 @@ from tune_ckpt.tune import private
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning import Pruner, delete_whole, measure, prune
 from tune_ckpt.tune.retention import Held, Retention, deletes_the_best, doomed
+from tune_ckpt.tune.scheduler_memory import Remembering
 
 # ----------------------------------------------------------------------------------- the decision
 
@@ -240,7 +241,8 @@ def test_what_pbt_may_exploit_is_found(monkeypatch):
     kept = [SimpleNamespace(path="a"), None, Future()]
     states = {n: SimpleNamespace(last_checkpoint=one) for n, one in enumerate(kept)}
     scheduler = SimpleNamespace(_trial_state=states)
-    monkeypatch.setattr(private, "controller", lambda: SimpleNamespace(_scheduler_alg=scheduler))
+    wrapped = Remembering(SimpleNamespace(_base_scheduler=scheduler))
+    monkeypatch.setattr(private, "controller", lambda: SimpleNamespace(_scheduler_alg=wrapped))
     assert private.exploitable() == {"a", "b"}
     monkeypatch.setattr(private, "controller", lambda: None)
     assert private.exploitable() == set()

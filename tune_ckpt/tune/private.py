@@ -96,7 +96,9 @@ def exploitable() -> set[str]:
     """
     paths, owner = set(), controller()
     found = scheduler(owner) if owner is not None else None
-    known = getattr(getattr(found, "_base_scheduler", found), "_trial_state", {})
+    for wrapper in ("scheduler", "_base_scheduler"):  # ours, and Ray's that changes resources
+        found = getattr(found, wrapper, found)
+    known = getattr(found, "_trial_state", {})
     for state in known.values():
         kept: Any = getattr(state, "last_checkpoint", None)
         if hasattr(kept, "resolve"):  # a save under way, or just ended
