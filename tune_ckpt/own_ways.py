@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
+from tune_ckpt.adapters.rllib_algorithms import is_algorithm, send_weights
 from tune_ckpt.classes import name_of_class
 from tune_ckpt.components import walk
 from tune_ckpt.errors import CorruptDataError, InvalidNameError
@@ -172,6 +173,8 @@ def restore_by_rllib(value: Any, states: Mapping[str, Any]) -> None:
             stem = getattr(objects.get(path), "STATE_FILE_NAME", FileNames().state)
             (place / f"{stem}.pkl").write_bytes(pickle.dumps(state))
         value.restore_from_path(folder)
+    if is_algorithm(value):
+        send_weights(value)
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -46,7 +46,7 @@ def test_convert_to_pickle_and_back(tk, saved, tmp_path):
 
 
 def test_convert_of_rllibs_own_tells_what_was_not_carried(tk, corpus, tmp_path):
-    source = corpus / "ray2.40.0-py3.10-old-ppo-single" / "checkpoint"
+    source = corpus / "ray2.60.0-py3.11-old-ppo-multi" / "checkpoint"
     answer = tk("convert", source, tmp_path / "d")
     assert answer.code == 0
     assert "not carried: " in answer.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from tune_ckpt.adapters.rllib_algorithms import send_weights
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import holds_opaque
 from tune_ckpt.rllib.accounting import Account
@@ -120,23 +121,6 @@ def give_to_new_stack(
     algorithm.set_state(state)
     send_weights(algorithm)
     return given
-
-
-def send_weights(algorithm: Any) -> None:
-    """Give the learners' weights to every runner of an Algorithm of the new API stack, and wait.
-
-    RLlib sends them without waiting, and drops what a busy runner does not take.
-    """
-    wanted = {"components": "learner/rl_module", "inference_only": True}
-    state = {"rl_module": algorithm.learner_group.get_state(**wanted)["learner"]["rl_module"]}
-
-    def give(runner: Any) -> None:
-        if runner.module is not None:
-            runner.set_state(state)
-
-    for group in (algorithm.env_runner_group, algorithm.eval_env_runner_group):
-        if group is not None:
-            group.foreach_env_runner(give)
 
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from tune_ckpt.checkpointable import Checkpointable
 from tune_ckpt.errors import NotACheckpointError
 from tune_ckpt.object_states import StateDict
 from tune_ckpt.restoring import restore_into
-from tune_ckpt.rllib.give_states import send_weights
 from tune_ckpt.saving import component_of
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.reading import open_tree
@@ -158,13 +157,6 @@ class AlgorithmMixin(_InTrial):
             ``FailureConfig(max_failures=...)`` allows. Best effort: the iteration and the save must
             end before the process is killed for good.
     """
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Restore from a folder of this sweep; every runner holds the weights afterwards."""
-        super().load_checkpoint(checkpoint)
-        algorithm: Any = self
-        if algorithm.config.enable_env_runner_and_connector_v2:
-            send_weights(algorithm)
 
 
 def _lineage_of(checkpoint: str) -> dict[str, Any]:
