@@ -293,11 +293,9 @@ def test_ray_deletes_the_best_under_a_nested_score_and_we_keep_it(tmp_path, ray_
     assert _kept(ours) == [1, 3, 5]
     assert tc.best_checkpoint(ours, "eval/score").value == 0.9
     report = json.loads(Path(ours.experiment_path, "tune_ckpt_report.json").read_text())
-    deleted = [
-        row["checkpoint"][-6:]
-        for row in report
-        if (row["action"], row["status"]) == ("delete", "done")
-    ]
+    rows = [row for row in report["outcomes"] if row["action"] == "delete"]
+    assert {row["status"] for row in rows} == {"done"}
+    deleted = [row["checkpoint"][-6:] for row in rows]
     assert sorted(deleted) == ["000000", "000002", "000004"]
 
 
