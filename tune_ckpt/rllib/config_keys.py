@@ -6,7 +6,10 @@ the rows lead from each name to the next.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+from tune_ckpt.rllib.plain import fields
 
 RENAMED: dict[str, tuple[str, str]] = {
     # of the dicts that old configurations were
@@ -164,3 +167,52 @@ def newest(key: str) -> str:
     while key in RENAMED:
         key = RENAMED[key][0]
     return key
+
+
+def told_settings(config: dict[Any, Any]) -> Iterator[tuple[Any, Any]]:
+    """Return the settings that say something, by the keys that they have in the checkpoint.
+
+    What was in ``multiagent`` comes with the others, and keys of the replay buffer in its own dict.
+
+    Args:
+        config: A configuration's fields, of any version.
+    """
+    flat = {**(fields(config.get("multiagent")) or {}), **config}
+    flat.pop("multiagent", None)
+    flat |= _replay_buffer(flat)
+    for key, value in flat.items():
+        if key not in _NO_SETTINGS and not _says_nothing(key, value):
+            yield key, value
+
+
+def _replay_buffer(told: dict[Any, Any]) -> dict[str, Any]:
+    """Return what is said of the replay buffer, if anything, as Ray says it since 2.0."""
+    moved = {
+        new: told[old]
+        for old, new in OF_THE_REPLAY_BUFFER.items()
+        if told.get(old) is not None and not is_deprecated(told[old])
+    }
+    buffer = fields(told.get("replay_buffer_config"))
+    if buffer is None and told.get("prioritized_replay") in (True, False):  # Ray 1
+        is_prioritized = told["prioritized_replay"]
+        kind = "MultiAgentPrioritizedReplayBuffer" if is_prioritized else "MultiAgentReplayBuffer"
+        buffer = {"type": kind}
+    if buffer is None:
+        return {}
+    starts = told.get("learning_starts", buffer.get("learning_starts", _DEPRECATED))
+    return {"replay_buffer_config": {**buffer, **moved}, "learning_starts": starts}
+
+
+_DEPRECATED = -1
+_NO_SETTINGS = {*DERIVED, *OF_THE_REPLAY_BUFFER, "prioritized_replay"}
+
+
+def is_deprecated(value: Any) -> bool:
+    """Say whether a value is the one that RLlib gives to keys that are not to be used."""
+    return type(value) is int and value == _DEPRECATED
+
+
+def _says_nothing(key: Any, value: Any) -> bool:
+    if key in REMOVED:
+        return value is None or is_deprecated(value) or value in REMOVED[key][1]
+    return is_deprecated(value)

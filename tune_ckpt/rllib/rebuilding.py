@@ -7,20 +7,13 @@ from typing import Any
 
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.rllib.config_keys import (
-    DERIVED,
-    OF_THE_REPLAY_BUFFER,
-    REMOVED,
-    newest,
-)
+from tune_ckpt.rllib.config_keys import REMOVED, is_deprecated, newest, told_settings
 from tune_ckpt.rllib.moves import moved, reference
 from tune_ckpt.rllib.pickling import Call
 from tune_ckpt.rllib.plain import code_name, fields
 from tune_ckpt.rllib.portable import NOT_SERIALIZABLE
 from tune_ckpt.rllib.replay_buffers import buffer_class
 from tune_ckpt.rllib.restating import CONFIG, LOST, OBJECTS, Restating, Steps
-
-_DEPRECATED = -1  # RLlib's value for keys that are not to be used
 
 
 def rebuild(config: Any, restating: Restating, *steps: Any) -> dict[str, Any]:
@@ -31,47 +24,16 @@ def rebuild(config: Any, restating: Restating, *steps: Any) -> dict[str, Any]:
         restating: Takes the notes.
         steps: Where it stands.
     """
-    told = _flat(fields(config) or {})
     made: dict[str, Any] = {}
-    for key, value in told.items():
+    for key, value in told_settings(fields(config) or {}):
         if key in REMOVED:
-            _note_removed(restating, key, value, steps)
-        elif key not in DERIVED and not _says_nothing(value):
+            reason = f"{value!r}: Ray removed this setting in {REMOVED[key][0]}"
+            restating.note((*steps, key), reason)
+        elif value is not LOST:
             found = _VALUES.get(newest(key), _restated)(restating, value, (*steps, key))
             if found is not LOST and (found is not None or newest(key) not in made):
                 made[newest(key)] = found
     return made
-
-
-def _says_nothing(value: Any) -> bool:
-    return value is LOST or (type(value) is int and value == _DEPRECATED)
-
-
-def _flat(told: dict[Any, Any]) -> dict[Any, Any]:
-    # What was in "multiagent" is at the top now, and keys of the replay buffer are in its dict.
-    nested = fields(told.get("multiagent")) or {}
-    flat = {**nested, **told}
-    flat.pop("multiagent", None)
-    moved = {
-        new: value
-        for old, new in OF_THE_REPLAY_BUFFER.items()
-        if (value := flat.pop(old, None)) is not None and value != _DEPRECATED
-    }
-    buffer = fields(flat.get("replay_buffer_config"))
-    prioritized = flat.pop("prioritized_replay", _DEPRECATED)
-    if prioritized in (True, False) and buffer is None:  # Ray 1
-        kind = "MultiAgentPrioritizedReplayBuffer" if prioritized else "MultiAgentReplayBuffer"
-        buffer = {"type": kind}
-    if buffer is not None:
-        flat["replay_buffer_config"] = {**buffer, **moved}
-        flat.setdefault("learning_starts", buffer.get("learning_starts", _DEPRECATED))
-    return flat
-
-
-def _note_removed(restating: Restating, key: str, value: Any, steps: Steps) -> None:
-    version, nothing = REMOVED[key]
-    if not (_says_nothing(value) or value is None or value in nothing):
-        restating.note((*steps, key), f"{value!r}: Ray removed this setting in {version}")
 
 
 # ------------------------------------------------------------------------------------ values
@@ -118,7 +80,7 @@ _NOT_OF_BUFFERS = {"_enable_replay_buffer_api", "learning_starts", "replay_batch
 
 
 def _model(restating: Restating, value: Any, steps: Steps) -> Any:
-    told = {k: v for k, v in (fields(value) or {}).items() if not _says_nothing(v)}
+    told = {k: v for k, v in (fields(value) or {}).items() if not is_deprecated(v)}
     if told.pop("custom_preprocessor", None) is not None:
         restating.note((*steps, "custom_preprocessor"), "Ray removed these in 2.8")
     made = restating.value(told, *steps)

@@ -12,23 +12,13 @@ from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.accounting import Account
 from tune_ckpt.rllib.config import stored_config
+from tune_ckpt.rllib.config_keys import newest, told_settings
 from tune_ckpt.rllib.finding import Part
 from tune_ckpt.rllib.naming import find_rllib_class
 from tune_ckpt.rllib.plain import fields, plain
 from tune_ckpt.rllib.plain_config import plain_config
 from tune_ckpt.rllib.rebuilt_connectors import env_to_module_connectors
 from tune_ckpt.trust import Trust
-
-_RENAMED = {
-    "num_workers": "num_env_runners",
-    "num_rollout_workers": "num_env_runners",
-    "num_envs_per_worker": "num_envs_per_env_runner",
-    "num_cpus_per_worker": "num_cpus_per_env_runner",
-    "num_gpus_per_worker": "num_gpus_per_env_runner",
-    "sgd_minibatch_size": "minibatch_size",
-    "num_sgd_iter": "num_epochs",
-    "framework": "framework_str",
-}
 
 # What is made anew for the policies that are chosen, or is RLlib's own business.
 _NOT_TAKEN = {
@@ -51,7 +41,7 @@ def rebuilt_config(part: Part, is_new_stack: bool, trust: Trust, account: Accoun
     config.api_stack(
         enable_rl_module_and_learner=is_new_stack, enable_env_runner_and_connector_v2=is_new_stack
     )
-    told = {_RENAMED.get(name, name): item for name, item in _told(part).items()}
+    told = _told(part)
     known, unknown = vars(config).keys() - _NOT_TAKEN, told.keys() - vars(config).keys()
     made, lost = plain_config({name: told[name] for name in told if name in known}, trust)
     for name, value in made.items():
@@ -85,10 +75,14 @@ def _is_default(value: Any, config: dict[str, Any]) -> bool:
 
 
 def _told(part: Part) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, item in told_settings(fields(stored_config(part)) or {}):
+        if item is not None or newest(key) not in made:
+            made[newest(key)] = item
     # An object is no dict of its fields where RLlib wants the object, but for the models'.
     return {
         name: item if _is_object(item) and name != "_model_config" else plain(item, part.path)
-        for name, item in (fields(stored_config(part)) or {}).items()
+        for name, item in made.items()
     }
 
 

@@ -36,6 +36,11 @@ from tune_ckpt.rllib.spaces import spaces_of
 from tune_ckpt.rllib.spaces_again import policy_space, space_object
 
 _VERSION = "1.1"
+# What an Algorithm's state has besides, and Ray 2.60 does without.
+_NOT_CARRIED = {
+    "local_replay_buffer": "the replay buffer's contents were not carried; sampling fills it again",
+    "eval_policy_mapping_fn": "evaluation maps agents to policies as sampling does",
+}
 _STACK = {"enable_rl_module_and_learner": False, "enable_env_runner_and_connector_v2": False}
 _SPACES = ("observation_space", "action_space")
 
@@ -71,6 +76,7 @@ class OldStack:
             ITERATION: state.get(ITERATION, 0),
         }
         self.notes += restating.notes
+        self.notes += (Fault(key, why) for key, why in _NOT_CARRIED.items() if key in state)
         folder = _folder("Algorithm", told, policy_ids=list(found))
         if whole.tune_metadata:
             kept = restating.value(whole.tune_metadata)
