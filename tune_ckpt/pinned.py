@@ -88,7 +88,7 @@ def pinned_checkpoint(experiment: Any, *, filesystem: Any = None) -> CheckpointR
     two better ones were found.
 
     Args:
-        experiment: The sweep's folder: a local path or a URI.
+        experiment: The sweep's folder, or a Train run's: a local path or a URI.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the folder is to be looked up.
 
     Raises:
@@ -96,12 +96,12 @@ def pinned_checkpoint(experiment: Any, *, filesystem: Any = None) -> CheckpointR
         CorruptDataError: What names it is damaged.
     """
     sweep = Sweep.open(experiment, filesystem)
-    pinned = read_pinned(sweep.store.child(FOLDER))
+    home, pinned = _home(sweep)
     if pinned is None:
-        reason = f"there is no {FOLDER}/{FILE}, which CheckpointCallback(pin_best=True) writes"
+        reason = f"there is no {FOLDER}/{FILE}, which callbacks with pin_best=True write"
         raise NoCheckpointError(sweep.store.location, (reason,))
     return CheckpointRecord(
-        path=sweep.path(FOLDER, pinned.folder),
+        path=sweep.path(*home, FOLDER, pinned.folder),
         trial_id=pinned.trial_id,
         iteration=pinned.iteration,
         config=pinned.config,
@@ -114,3 +114,12 @@ def pinned_checkpoint(experiment: Any, *, filesystem: Any = None) -> CheckpointR
         score=pinned.value,
         filesystem=sweep.filesystem,
     )
+
+
+def _home(sweep: Sweep) -> tuple[tuple[str, ...], Pinned | None]:
+    """Return where below the sweep's folder something is pinned: a Train run has its own."""
+    if sweep.only:
+        pinned = read_pinned(sweep.store.child(sweep.only).child(FOLDER))
+        if pinned is not None:
+            return (sweep.only,), pinned
+    return (), read_pinned(sweep.store.child(FOLDER))

@@ -1,6 +1,7 @@
 """The controller's callback: beside the run, and nothing that the run could feel."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,6 @@ import pytest
 import tune_ckpt as tc
 from tests.train import functions
 from tests.train.test_session import checkpoints, fit
-from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune.private import takes_upload_function
 
 pytestmark = [
@@ -20,16 +20,32 @@ pytestmark = [
 DAMAGED, CONVERTED = 2, 3
 
 
-class Failing(tc.TrainCheckpointCallback):
-    def _note(self, *args):
+class FailsToLook(tc.TrainCheckpointCallback):
+    def _jobs(self, *args):
         raise RuntimeError("boom")
+
+
+class FailsToStart(tc.TrainCheckpointCallback):
+    """In the controller, when it is unpickled there, and at every report."""
+
+    def _converter(self):
+        raise RuntimeError("boom")
+
+
+class Dies(tc.TrainCheckpointCallback):
+    """Its actor's process ends with every job."""
+
+    def _jobs(self, *args):
+        yield os._exit, (1,), {}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, ray_session):
-    """A run with three callbacks, one of which fails; its result, and what came of the others."""
+    """A run with callbacks, most of which fail; its result, and what came of them."""
     callbacks = [
-        Failing("all"),
+        FailsToLook(verify=True),
+        FailsToStart(verify=True),
+        Dies(verify=True),
         tc.TrainCheckpointCallback("best", metric="score"),
         tc.TrainCheckpointCallback(verify=True),
     ]
@@ -40,20 +56,23 @@ def run(tmp_path_factory, ray_session):
         damaged=DAMAGED,
         converted=CONVERTED,
     )
-    return result, [callback.wait(60) for callback in callbacks]
+    return result, [
+        [] if isinstance(callback, FailsToStart) else callback.wait(result)
+        for callback in callbacks
+    ]
 
 
 def test_the_run_is_as_if_there_were_no_callbacks(run):
     result, outcomes = run
     assert result.error is None
     assert len(checkpoints(result)) == functions.STEPS
-    assert outcomes[0] == []
+    assert outcomes[:3] == [[], [], []]
 
 
 def test_the_best_checkpoint_is_converted_with_its_metrics(run):
     result, outcomes = run
     best = checkpoints(result)[1]
-    assert [outcome.checkpoint for outcome in outcomes[1]] == [
+    assert [outcome.checkpoint for outcome in outcomes[3]] == [
         str(c) for c in checkpoints(result)[:2]
     ]
     (copy,) = Path(result.path, "msgpack").glob("checkpoint_*")
@@ -66,8 +85,8 @@ def test_the_best_checkpoint_is_converted_with_its_metrics(run):
 
 def test_a_damaged_checkpoint_is_told(run):
     result, outcomes = run
-    assert len(outcomes[2]) == functions.STEPS
-    (outcome,) = [outcome for outcome in outcomes[2] if outcome.status != "done"]
+    assert len(outcomes[4]) == functions.STEPS
+    (outcome,) = [outcome for outcome in outcomes[4] if outcome.status != "done"]
     assert (outcome.status, outcome.checkpoint) == ("failed", str(checkpoints(result)[DAMAGED]))
     assert "state.pkl" in outcome.detail
     report = json.loads(Path(result.path, "tune_ckpt_report.json").read_text())
@@ -80,9 +99,3 @@ def test_a_worker_can_convert_before_the_commit(run):
     assert tc.verify(path).ok
     assert not list(path.rglob("*.pkl"))
     assert tc.load_state(path)["step"] == CONVERTED
-
-
-@pytest.mark.parametrize("options", [{"convert": "some"}, {"convert": "best"}])
-def test_options_that_cannot_be_are_refused_at_once(options):
-    with pytest.raises(InvalidArgumentError):
-        tc.TrainCheckpointCallback(**options)

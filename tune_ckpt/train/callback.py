@@ -1,4 +1,4 @@
-"""The callback for Ray Train V2: checks and converts a run's checkpoints while it trains.
+"""The callback for Ray Train V2: looks after a run's checkpoints while it trains.
 
 Its hooks run on the controller's event loop, where an exception ends the run and a pause holds up
 every worker's report. So they only note what is to be done; an actor does it (see
@@ -9,124 +9,167 @@ driver to call.
 from __future__ import annotations
 
 import logging
+import time
 import uuid
-from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import RayError
 from ray.train import UserCallback
 
-from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.metrics import Metric
-from tune_ckpt.train.converter import Job, start_converter
-from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.pinned import Pinned
+from tune_ckpt.train.converter import Job, Run, start_converter
+from tune_ckpt.train.jobs import Wanted, convert_reported
+from tune_ckpt.tree.progress import steps_bar
+from tune_ckpt.tune.harmless import harmless
+from tune_ckpt.tune.jobs import verify_one
+from tune_ckpt.tune.options import CheckpointOptions, Convert
+from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed
+from tune_ckpt.tune.pinning import Pinning, pin_one
 from tune_ckpt.tune.private import local_or
 from tune_ckpt.tune.source import Source
 from tune_ckpt.tune.trainable import plain_metrics
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from tune_ckpt.tune.options import Options
+
 logger = logging.getLogger(__name__)
-Convert = Literal["never", "best", "last", "all"]
-_HANDOVER_SECS = 10.0  # takes a millisecond, once the actor runs
+_HANDOVER_SECS = 1.0  # takes a millisecond, once the actor runs
+_LOOK_SECS = 1.0
 
 
-class TrainCheckpointCallback(UserCallback):
-    """Converts a Train run's checkpoints to msgpack beside the originals, and verifies them.
+class TrainCheckpointCallback(CheckpointOptions, UserCallback):
+    """Converts, verifies and pins a Train run's checkpoints, off the controller's event loop.
 
-    Give it to ``ray.train.RunConfig(callbacks=[...])``. A conversion goes to
-    ``<run>/msgpack/<checkpoint>`` and has the metrics of its report in its metadata. What fails is
-    logged and reported; the run's result stays the same, whatever happens here. Checkpoints that
-    `tune_ckpt.report` writes are msgpack already.
+    Give it to ``ray.train.RunConfig(callbacks=[...])``, with the options of `CheckpointOptions`. A
+    conversion goes to ``<run>/msgpack/<checkpoint>`` and has the metrics of its report in its
+    metadata. What fails is logged and reported; the run's result stays the same, whatever happens
+    here. Checkpoints that `tune_ckpt.report` writes are msgpack already.
 
-    Args:
-        convert: Which checkpoints: ``"never"``; the ``"best"`` by ``metric`` and ``mode``; the
-            ``"last"``; or ``"all"``.
-        metric: The metric's name, ``a/b`` for nested ones; that of rank 0 counts.
-        mode: ``"max"`` or ``"min"``.
-        verify: Check every byte of each checkpoint after it was reported.
-
-    Attributes:
-        outcomes: What became of each checkpoint, once `wait` was called.
-
-    Raises:
-        InvalidArgumentError: An option has no such value, or ``"best"`` lacks its metric.
+    After ``fit()`` call ``callback.wait(result)``. Where nobody does, what is to be done at the end of the run is done
+    ten minutes later, if Ray still runs.
     """
 
-    def __init__(
-        self,
-        convert: Convert = "never",
-        *,
-        metric: str | None = None,
-        mode: str = "max",
-        verify: bool = False,
-    ) -> None:
-        if convert not in get_args(Convert):
-            raise InvalidArgumentError("convert", convert, get_args(Convert))
-        if convert == "best" and metric is None:
-            raise InvalidArgumentError("metric", metric, ("the metric that says what is best",))
-        self.convert = convert
-        self.metric = Metric(metric, mode) if metric else None
-        self.verify = verify
-        self.outcomes: list[Outcome] = []
-        self._best: float | None = None
+    def __init__(self, convert: Convert = "never", **options: Unpack[Options]) -> None:
+        super().__init__(convert, **options)
         self._name = f"tune_ckpt-{uuid.uuid4().hex}"  # of the actor, for controller and driver
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Start the actor as soon as this is in the controller: long before the first report."""
         self.__dict__.update(state)
-        if ray.is_initialized() and (self.convert != "never" or self.verify):
-            start_converter(self._name)
+        self._start()
 
+    @harmless
     def after_report(
         self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any
     ) -> None:
-        """Note a new checkpoint; called by Ray Train."""
-        try:
-            if checkpoint is not None:
-                self._note(metrics[0], checkpoint)
-        except Exception:
-            logger.exception("tune_ckpt: a checkpoint was passed over; the run goes on")
+        """Note what is to be done with a new checkpoint; called by Ray Train."""
+        if checkpoint is None or not self._is_needed:
+            return
+        source = Source(checkpoint.path, local_or(checkpoint.filesystem))
+        jobs = [*self._jobs(source, metrics[0], getattr(run_context, "train_loop_config", None))]
+        # Even without a job the actor has to know the run, for its end.
+        taken = self._converter().take.remote((source.trial, source.filesystem), jobs)
+        # What is still on its way when the controller ends is lost: see that it has arrived.
+        ray.wait([taken], timeout=_HANDOVER_SECS)
 
-    def wait(self, timeout_secs: float = 600.0) -> list[Outcome]:
-        """Wait until all checkpoints reported so far are done with; for the driver, after fit().
+    def wait(self, result: Any = None, *, timeout_secs: float | None = None) -> list[Outcome]:
+        """Wait until all is done, print a summary, and return it in full; for the driver.
+
+        What a killed controller or actor left undone is found in storage and done now.
 
         Args:
-            timeout_secs: How long to wait.
+            result: What ``fit()`` returned, or ``ray.train.Result.from_path(...)`` of a run whose
+                driver was killed. Without it only what the actor was told of is looked after.
+            timeout_secs: How long to wait; by default ``drain_timeout_secs``. What takes longer
+                goes on, and is reported as not done.
 
         Returns:
             What became of each checkpoint, also written to ``tune_ckpt_report.json`` in the run's
             folder.
-
-        Raises:
-            GetTimeoutError: Ray's, a TimeoutError: it is not all done by then; it goes on.
         """
-        try:
-            actor = ray.get_actor(self._name)
-        except ValueError:  # nothing was to be done, or all of it long ago
+        if not self._is_needed:
             return self.outcomes
-        self.outcomes += ray.get(actor.outcomes.remote(), timeout=timeout_secs)
-        actor.__ray_terminate__.remote()
+        try:
+            actor = self._found(result)
+            if actor is not None:
+                secs = self.drain_timeout_secs if timeout_secs is None else timeout_secs
+                self._drain(actor, secs, _run_of(result))
+        except RayError as error:
+            logger.warning("tune_ckpt: looking after checkpoints failed: %s", error)
+            self.outcomes.append(failed("", "hook", error))
         return self.outcomes
 
-    def _note(self, metrics: Mapping[str, Any], checkpoint: Any) -> None:
-        convert = self.convert in ("all", "last") or self._improves(metrics)
-        if not convert and not self.verify:
-            return
-        source = Source(checkpoint.path, local_or(checkpoint.filesystem))
-        job = Job(
-            source.kept_for("convert") if convert else source,
-            plain_metrics(dict(metrics)),
-            convert=convert,
-            keep="exists" if self.convert == "all" else "this",
-            verify=self.verify,
-        )
-        # What is still on its way when the controller ends is lost: see that it has arrived.
-        ray.get(start_converter(self._name).take.remote(job), timeout=_HANDOVER_SECS)
+    # --------------------------------------------------------------------------- the work
 
-    def _improves(self, metrics: Mapping[str, Any]) -> bool:
-        if self.convert != "best" or self.metric is None:
-            return False
-        value = self.metric.value(metrics)
-        if value is None or not self.metric.better(value, self._best):
-            return False
-        self._best = value
-        return True
+    @harmless
+    def _start(self) -> None:
+        if self._is_needed and ray.is_initialized():
+            self._converter()
+
+    def _converter(self) -> Any:
+        wanted = Wanted(self.convert, self.metric, self.pin_best)
+        return start_converter(self._name, wanted)
+
+    def _found(self, result: Any) -> Any:
+        """Return the actor; None where there is nothing to be done, or it was, long ago."""
+        if result is not None:
+            return self._converter()
+        try:
+            return ray.get_actor(self._name)
+        except ValueError:
+            return None
+
+    def _jobs(self, source: Source, metrics: Mapping[str, Any], config: Any) -> Iterator[Job]:
+        value = self._improvement(metrics)
+        improves = value is not None
+        if self.verify:
+            yield verify_one, (source.kept_for("verify"),), {}
+        if self.convert in ("all", "last") or (self.convert == "best" and improves):
+            args = source.kept_for("convert"), plain_metrics(dict(metrics))
+            yield convert_reported, args, {"keep_others": self.convert == "all"}
+        if self.pin_best and value is not None:
+            pinning = self._pinning(source, value, metrics, config)
+            yield pin_one, (source.kept_for("pin"), pinning), {}
+
+    def _pinning(
+        self, source: Source, value: float, metrics: Mapping[str, Any], config: Any
+    ) -> Pinning:
+        assert self.metric is not None
+        facts = Pinned(
+            metric=self.metric.name,
+            mode=self.metric.mode,
+            value=value,
+            trial_id=Source(source.trial).name,
+            iteration=metrics.get("training_iteration"),
+            checkpoint=source.name,
+            folder="",
+            config=plain_metrics(dict(config or {})),
+            metrics=plain_metrics(dict(metrics)),
+        )
+        return Pinning(source.trial, facts, as_msgpack=self.convert != "never")
+
+    def _drain(self, actor: Any, secs: float, run: Run | None) -> None:
+        deadline = time.monotonic() + secs
+        ray.get(actor.finish.remote(run), timeout=secs)
+        left = count = ray.get(actor.left.remote(-1, 0.0), timeout=secs)
+        with steps_bar("Looking after checkpoints", count, shown=count > 0) as advance:
+            while left and time.monotonic() < deadline:
+                before, left = left, ray.get(actor.left.remote(left, _LOOK_SECS))
+                advance(before - left)
+        found, run = ray.get(actor.outcomes.remote())
+        self.outcomes = [*(old for old in self.outcomes if old not in found), *found]
+        self.outcomes += [failed("", "hook", "the time was up") for _ in range(left)]
+        if not left:
+            ray.kill(actor)
+        if run is not None:
+            print(f"{Summary.of(self.outcomes)}\n  each of them in {run[0]}/{REPORT}")
+
+
+def _run_of(result: Any) -> Run | None:
+    if result is None:
+        return None
+    return result.path, local_or(result.filesystem) if result.filesystem else None

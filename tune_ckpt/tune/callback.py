@@ -13,21 +13,22 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from ray.tune import Callback
 from rich.console import Console
 from rich.progress import Progress
 
 from tune_ckpt.errors import InvalidArgumentError, UnknownMetricError
-from tune_ckpt.metrics import Metric, names, nearest_first
+from tune_ckpt.metrics import names, nearest_first
 from tune_ckpt.pinned import Pinned
 from tune_ckpt.tree.store import open_store
 from tune_ckpt.tune.beside import convert_all, convert_best, convert_last, convert_one
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.jobs import tidy, verify_one
-from tune_ckpt.tune.outcomes import Outcome, Summary, failed, report_json
+from tune_ckpt.tune.options import CheckpointOptions, Convert
+from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed, report_json
 from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one, within
 from tune_ckpt.tune.private import (
     checkpoint_config_of,
@@ -42,17 +43,20 @@ from tune_ckpt.tune.retention import Retention, deletes_the_best
 from tune_ckpt.tune.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.source import Source
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from tune_ckpt.tune.options import Options
+
 logger = logging.getLogger(__name__)
 
-Convert = Literal["never", "best", "last", "all", "at end"]
-REPORT = "tune_ckpt_report.json"
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
 ENVIRONMENT = "TUNE_CKPT_CALLBACK"
 _PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from
 _TIDY = "tidy"
 
 
-class CheckpointCallback(Callback):
+class CheckpointCallback(CheckpointOptions, Callback):
     """Converts, verifies, pins and deletes checkpoints, off the driver's event loop.
 
     It also keeps the scheduler's state with the sweep's, which Tune forgets: `tune_ckpt.resume`
@@ -62,22 +66,10 @@ class CheckpointCallback(Callback):
     none can gain an `EnvironmentCallback`.
 
     Args:
-        convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
-            the ``"best"`` of all trials by ``metric`` and ``mode``; each trial's ``"last"``;
-            ``"all"``; or ``"at end"``, all that are left when the sweep ends.
-        metric: The metric's name, ``a/b`` for nested ones.
-        mode: ``"max"`` or ``"min"``.
-        verify: Check every byte of every checkpoint, once it is in storage.
-        pin_best: Keep a copy of the best checkpoint so far, by ``metric`` and ``mode``, in
-            ``<experiment>/best/``, for other processes to follow: `tune_ckpt.pinned_checkpoint`.
-            It is msgpack where checkpoints are converted.
+        convert: As `CheckpointOptions` says, and so are the ``options``.
         retention: Which checkpoints the sweep keeps; by default all that Tune keeps.
-        max_concurrent: How many of these jobs may run at once.
-        drain_timeout_secs: How long the end of the sweep may wait for them.
-
-    Attributes:
-        outcomes: What became of each checkpoint, in order. Also written to
-            ``tune_ckpt_report.json`` in the sweep's folder when it ends.
+        max_concurrent: How many jobs may run at once.
+        options: ``metric``, ``mode``, ``verify``, ``pin_best`` and ``drain_timeout_secs``.
 
     Raises:
         InvalidArgumentError: An option has no such value, or the metric is missing.
@@ -87,26 +79,12 @@ class CheckpointCallback(Callback):
         self,
         convert: Convert = "never",
         *,
-        metric: str | None = None,
-        mode: str = "max",
-        verify: bool = False,
-        pin_best: bool = False,
         retention: Retention | None = None,
         max_concurrent: int = 2,
-        drain_timeout_secs: float = 600.0,
+        **options: Unpack[Options],
     ) -> None:
-        if convert not in get_args(Convert):
-            raise InvalidArgumentError("convert", convert, get_args(Convert))
-        if metric is None and (convert == "best" or pin_best):
-            raise InvalidArgumentError("metric", metric, ("the metric that says what is best",))
-        self.convert = convert
-        self.metric = Metric(metric, mode) if metric else None
-        self.verify = verify
-        self.pin_best = pin_best
+        super().__init__(convert, **options)
         self.max_concurrent = max_concurrent
-        self.drain_timeout_secs = drain_timeout_secs
-        self.outcomes: list[Outcome] = []
-        self._best: float | None = None
         self._pruner = Pruner(retention) if retention else None
         self._has_results = False
         self._warned = False
@@ -156,7 +134,7 @@ class CheckpointCallback(Callback):
     ) -> None:
         """Note what is to be done with a new checkpoint."""
         source = Source(checkpoint.path, local_or(checkpoint.filesystem))
-        value = self._improvement(trial)
+        value = self._improvement(trial.last_result)
         if self.verify:
             self._add(trial.trial_id, verify_one, source.kept_for("verify"))
         if self.convert == "all" or (self.convert == "best" and value is not None):
@@ -226,7 +204,7 @@ class CheckpointCallback(Callback):
 
     @property
     def _is_needed(self) -> bool:
-        return self.convert != "never" or self.verify or self.pin_best or self._pruner is not None
+        return super()._is_needed or self._pruner is not None
 
     def _running(self) -> JobQueue:
         if self._queue is None:  # a hook before setup: none of Tune's, but a caller's
@@ -235,14 +213,6 @@ class CheckpointCallback(Callback):
 
     def _add(self, key: str, job: Callable[..., list[Any]], *args: Any) -> None:
         self._running().add(key, job, *args)
-
-    def _improvement(self, trial: Any) -> float | None:
-        """Return the trial's value of the metric, if it is the best so far."""
-        value = self.metric.value(trial.last_result) if self.metric else None
-        if value is None or self.metric is None or not self.metric.better(value, self._best):
-            return None
-        self._best = value
-        return value
 
     def _pinning(self, trial: Any, source: Source, value: float) -> Pinning:
         assert self.metric is not None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.tree.describe import human
 
+REPORT = "tune_ckpt_report.json"  # in the folder of a sweep or Train run
 Action = Literal["convert", "verify", "pin", "delete", "measure", "hook"]
 Status = Literal["done", "up to date", "skipped", "failed"]
 _DONE = {"convert": "converted", "verify": "verified", "pin": "pinned", "delete": "deleted"}

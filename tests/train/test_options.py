@@ -1,0 +1,211 @@
+"""The Train callback's options, each with the actor that does the work; Ray Train is played."""
+
+import inspect
+import json
+import os
+import shutil
+import signal
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import ray.train
+
+import tune_ckpt as tc
+from tests.agents import Weights
+from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.train.jobs import Wanted, complete
+from tune_ckpt.tune.beside import convert_one
+from tune_ckpt.tune.options import CheckpointOptions
+from tune_ckpt.tune.source import Source
+
+SCORES = [0.1, 0.9, float("nan"), 0.5]
+NAMES = [f"checkpoint_2026-11-21_12-00-0{step}.000000" for step in range(len(SCORES))]
+CONTEXT = SimpleNamespace(train_loop_config={"lr": 0.1})
+
+
+class Run:
+    """A Train run's folder, to which checkpoints are written as by a user's own code."""
+
+    def __init__(self, folder):
+        self.folder = folder / "run"
+        self.folder.mkdir()
+        self.results = []
+        for step in range(len(SCORES)):
+            self.write(step)
+        self.result = SimpleNamespace(path=str(self.folder), filesystem=None)
+
+    def write(self, step):
+        weights = Weights(3)
+        weights.w = weights.w + step
+        parts = {"weights": weights, "step": step}
+        tc.save(parts, self.folder / NAMES[step], format="pickle")
+        metrics = self.metrics(step)
+        self.results.append({"checkpoint_dir_name": NAMES[step], "metrics": metrics})
+        document = {"checkpoint_results": self.results, "latest_checkpoint_result": None}
+        (self.folder / "checkpoint_manager_snapshot.json").write_text(json.dumps(document))
+
+    def metrics(self, step):
+        return {"eval": {"score": SCORES[step]}, "step": step}
+
+    def report(self, callback, step):
+        """Do what Ray Train does, and leave the rest to the actor."""
+        checkpoint = ray.train.Checkpoint(str(self.folder / NAMES[step]))
+        callback.after_report(CONTEXT, [self.metrics(step), {}], checkpoint)
+
+    def look_after(self, callback):
+        """Do here what the actor would; return the outcomes."""
+        found = []
+        for step in range(len(SCORES)):
+            source = Source(str(self.folder / NAMES[step]))
+            jobs = [*callback._jobs(source, self.metrics(step), CONTEXT.train_loop_config)]
+            found += [o for job, args, options in jobs for o in job(*args, **options)]
+        return found
+
+    def converted(self):
+        return [path.name for path in sorted(self.folder.glob("msgpack/*"))]
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path)
+
+
+def callback(convert="never", **options):
+    return tc.TrainCheckpointCallback(convert, metric="eval/score", **options)
+
+
+# ------------------------------------------------------------------------- what the jobs do
+
+KEPT = {"never": [], "best": [1], "last": [3], "all": [0, 1, 2, 3], "at end": [0, 1, 2, 3]}
+
+
+def check_conversions(run, steps):
+    assert run.converted() == [NAMES[step] for step in steps]
+    for step in steps:
+        copy = run.folder / "msgpack" / NAMES[step]
+        assert tc.verify(copy).ok
+        assert not list(copy.rglob("*.pkl"))
+        assert tc.load_state(copy)["step"] == step
+        metrics = json.loads((copy / "metadata.json").read_text())["metrics"]
+        assert metrics["step"] == step
+
+
+@pytest.mark.parametrize("convert", KEPT)
+def test_while_the_run_goes_on(run, convert):
+    outcomes = run.look_after(callback(convert))
+    assert {outcome.status for outcome in outcomes} <= {"done"}
+    check_conversions(run, [] if convert == "at end" else KEPT[convert])
+
+
+@pytest.mark.parametrize("convert", KEPT)
+def test_at_the_end_what_is_missing_is_found_in_storage(run, convert):
+    made = callback(convert)
+    complete(str(run.folder), None, Wanted(made.convert, made.metric, pin_best=False))
+    check_conversions(run, KEPT[convert])
+
+
+def test_metrics_that_were_not_written_before_a_kill_are_written_at_the_end(run):
+    convert_one(Source(str(run.folder / NAMES[3])))
+    complete(str(run.folder), None, Wanted("last", None, pin_best=False))
+    check_conversions(run, [3])
+
+
+def test_a_damaged_checkpoint_is_told(run):
+    (run.folder / NAMES[2] / "state.pkl").write_bytes(b"damaged")
+    outcomes = run.look_after(callback(verify=True))
+    assert [outcome.status for outcome in outcomes] == ["done", "done", "failed", "done"]
+    assert "state.pkl" in outcomes[2].detail
+
+
+@pytest.mark.parametrize("convert", ["never", "best"])
+def test_the_best_is_pinned(run, convert):
+    run.look_after(callback(convert, pin_best=True))
+    pinned = tc.pinned_checkpoint(run.folder)
+    assert (pinned.value, pinned.metrics["step"], pinned.config) == (0.9, 1, {"lr": 0.1})
+    assert tc.load_state(pinned.path, allow_pickle=True)["step"] == 1
+    assert tc.verify(pinned.path).ok
+    assert any(Path(pinned.path).rglob("*.pkl")) == (convert == "never")
+
+
+# ---------------------------------------------------------------------- the actor that does it
+
+
+@pytest.fixture(scope="module")
+def looked_after(tmp_path_factory, ray_session):
+    """A run with every option; Ray Train deletes a checkpoint early, and the driver waits twice."""
+    run = Run(tmp_path_factory.mktemp("actor"))
+    (run.folder / NAMES[0] / "state.pkl").write_bytes(b"damaged")
+    made = callback("all", verify=True, pin_best=True)
+    for step in range(len(SCORES)):
+        run.report(made, step)
+        if step == 1:
+            shutil.rmtree(run.folder / NAMES[1])
+    with redirect_stdout(StringIO()) as printed:
+        early = made.wait(timeout_secs=0.0)
+        outcomes = made.wait(run.result)
+    return run, early, outcomes, printed.getvalue()
+
+
+def test_a_deleted_checkpoint_was_converted_verified_and_pinned(looked_after):
+    run, _, outcomes, _ = looked_after
+    path = str(run.folder / NAMES[1])
+    done = {(o.action, o.status) for o in outcomes if o.checkpoint == path}
+    assert done == {("verify", "done"), ("convert", "done"), ("pin", "done")}
+    assert tc.pinned_checkpoint(run.folder).value == 0.9
+
+
+def test_the_report_and_the_summary_tell_of_each(looked_after):
+    run, _, outcomes, printed = looked_after
+    report = json.loads((run.folder / "tune_ckpt_report.json").read_text())
+    assert report["summary"]["counts"]["verify: done"] == 3
+    assert report["summary"]["causes"].keys() == {"CorruptCheckpointError", "CorruptDataError"}
+    assert len(report["outcomes"]) <= len(outcomes)
+    assert "convert: done 3" in printed
+    assert "became" in printed
+    assert str(run.folder / "tune_ckpt_report.json") in printed
+
+
+def test_time_that_is_up_is_told_and_the_work_goes_on(looked_after):
+    run, early, outcomes, _ = looked_after
+    assert early[-1].status == "failed"
+    assert {o.checkpoint for o in outcomes} >= {str(run.folder / name) for name in NAMES}
+
+
+def test_what_a_killed_actor_left_undone_is_done_at_the_end(run, ray_session):
+    made = callback("all")
+    run.report(made, 0)
+    actor = ray.get_actor(made._name)
+    os.kill(ray.get(actor.__ray_call__.remote(lambda self: os.getpid())), signal.SIGKILL)
+    run.report(made, 1)
+    made.wait(run.result)
+    check_conversions(run, KEPT["all"])
+
+
+def test_without_options_there_is_no_actor(run, ray_session):
+    made = callback()
+    run.report(made, 0)
+    assert made.wait(run.result) == []
+    with pytest.raises(ValueError, match="actor"):
+        ray.get_actor(made._name)
+
+
+# ---------------------------------------------------------------------------- the options
+
+
+def test_both_callbacks_have_the_same_options():
+    options = {"metric": "a", "mode": "min", "verify": True, "pin_best": True}
+    given = {*inspect.signature(CheckpointOptions.__init__).parameters} - {"self", "convert"}
+    assert {*options, "drain_timeout_secs"} == given
+    for convert in ("never", "best", "last", "all", "at end"):
+        for cls in (tc.CheckpointCallback, tc.TrainCheckpointCallback):
+            assert cls(convert, drain_timeout_secs=1.0, **options).convert == convert
+
+
+@pytest.mark.parametrize("cls", [tc.CheckpointCallback, tc.TrainCheckpointCallback])
+@pytest.mark.parametrize("options", [{"convert": "some"}, {"convert": "best"}, {"pin_best": True}])
+def test_options_that_cannot_be_are_refused_at_once(cls, options):
+    with pytest.raises(InvalidArgumentError):
+        cls(**options)

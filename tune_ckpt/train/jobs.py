@@ -1,0 +1,119 @@
+"""What is done with a Train run's checkpoints; runs in the callback's actor.
+
+A run's folder is laid out as a trial's, so Tune's jobs do it. There is one difference: a user's own
+checkpoint says nothing of its metrics, so its conversion gets what was reported with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_ckpt.errors import NotACheckpointError, TuneCkptError
+from tune_ckpt.experiment import best_checkpoint
+from tune_ckpt.metrics import Metric
+from tune_ckpt.notes import Notes
+from tune_ckpt.tree.folder import Store
+from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.store import open_store
+from tune_ckpt.trial_folder import CONVERTED, TrialFolder
+from tune_ckpt.tune.beside import convert_one, keep_only
+from tune_ckpt.tune.jobs import tidy
+from tune_ckpt.tune.options import Convert
+from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.pinning import pin_best
+from tune_ckpt.tune.source import Source
+from tune_ckpt.tune.trainable import plain_metrics
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the callback's options say.
+
+    Attributes:
+        convert: Which checkpoints to convert.
+        metric: What is best.
+        pin_best: Whether to pin it.
+    """
+
+    convert: Convert
+    metric: Metric | None
+    pin_best: bool
+
+
+def convert_reported(
+    source: Source, metrics: Mapping[str, Any], *, keep_others: bool
+) -> list[Outcome]:
+    """Convert a checkpoint, with its metrics in the metadata.
+
+    Args:
+        source: The checkpoint.
+        metrics: What was reported with it.
+        keep_others: Keep the other conversions whose originals are still there.
+    """
+    outcomes = convert_one(source)
+    run = open_store(source.trial, source.filesystem)
+    if outcomes[0].status in ("done", "up to date"):
+        annotate(run.child(CONVERTED).child(source.name), metrics)
+    keep_only(run, {entry.name for entry in run.list()} if keep_others else {source.name})
+    return outcomes
+
+
+def annotate(store: Store, metrics: Mapping[str, Any]) -> None:
+    """Write metrics into a checkpoint's metadata, where it has none.
+
+    RLlib's own checkpoints have no place for them and stay as they are.
+    """
+    try:
+        opened = open_tree(store)
+    except NotACheckpointError:
+        return
+    if not opened.metadata.extra.get("metrics"):
+        opened.metadata.extra["metrics"] = plain_metrics(dict(metrics))
+        store.write_bytes(opened.metadata_file, opened.metadata.to_json())
+
+
+def complete(folder: str, filesystem: Any, wanted: Wanted) -> list[Outcome]:
+    """Do what a killed controller left undone, and what is to be done at the end.
+
+    Args:
+        folder: The run's folder.
+        filesystem: The pyarrow filesystem it lies on; None for the local disk.
+        wanted: The options.
+    """
+    if filesystem is None:
+        tidy([folder])
+    outcomes = []
+    names, metrics = _to_convert(folder, filesystem, wanted)
+    for name in names:
+        source = Source(f"{folder}/{name}", filesystem)
+        keep_others = wanted.convert in ("all", "at end")
+        outcomes += convert_reported(source, metrics.get(name, {}), keep_others=keep_others)
+    if wanted.pin_best and wanted.metric is not None:
+        outcomes += pin_best(folder, wanted.metric, wanted.convert != "never", filesystem)
+    return outcomes
+
+
+def _to_convert(
+    folder: str, filesystem: Any, wanted: Wanted
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    run = TrialFolder("", open_store(folder, filesystem), Notes())
+    run.look()
+    names = sorted(run.checkpoints)  # named by the time
+    if wanted.convert == "never" or not names:
+        return [], {}
+    if wanted.convert == "last":
+        names = names[-1:]
+    if wanted.convert == "best":
+        names = [name for name in names if name == _best(folder, filesystem, wanted.metric)]
+    return names, run.pairs()
+
+
+def _best(folder: str, filesystem: Any, metric: Metric | None) -> str | None:
+    assert metric is not None
+    try:
+        best = best_checkpoint(folder, metric.name, metric.mode, filesystem=filesystem)
+    except TuneCkptError:  # none has that metric
+        return None
+    return Source(best.path).name
