@@ -51,6 +51,17 @@ class ExperimentState:
         own = {checkpoint: metrics for owner, checkpoint, metrics in recorded if owner == folder}
         return self._loose.get(folder, {}) | own
 
+    def needed(self, folder: str) -> set[tuple[str, str]]:
+        """Return what a trial would go on from: checkpoints by their trial's folder and name.
+
+        That is the newest one that was noted of its own, and whatever it took over from others.
+        """
+        self._load()
+        recorded = self._recorded(self._entries[folder]) if folder in self._entries else []
+        ends = {(owner, checkpoint) for owner, checkpoint, _ in recorded}
+        own = max((end for end in ends if end[0] == folder), default=None)
+        return {end for end in ends if end[0] != folder or end == own}
+
     def _load(self) -> None:
         """Read the newest file, if there is one that was not read yet."""
         names = [name for name in self._experiment.names() if name.startswith(PREFIX)]

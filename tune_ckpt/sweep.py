@@ -176,6 +176,10 @@ class Sweep:
             return [self.path(candidate.folder.name, *home)] if home else []
         return places_of(self.base, name)
 
+    def needed(self, folder: TrialFolder) -> set[str]:
+        """Return the checkpoints, as ``<trial folder>/<name>``, that a trial would go on from."""
+        return {"/".join(ends) for ends in self._state.needed(folder.name)}
+
     def converted(self, candidate: Candidate) -> str | None:
         """Return the path of a candidate's conversion beside it, where there is one."""
         folder = candidate.folder

@@ -7,7 +7,7 @@ from pyarrow import fs
 from tests.cli.conftest import make_sweep
 
 
-def _upload(s3, bucket, folder):
+def upload(s3, bucket, folder):
     fs.copy_files(
         str(folder),
         f"{bucket}/sweep",
@@ -19,7 +19,7 @@ def _upload(s3, bucket, folder):
 
 
 def test_a_sweep_on_s3_from_listing_to_export(tk, tmp_path, s3, bucket):
-    uri = _upload(s3, bucket, make_sweep(tmp_path / "sweep", use_msgpack=True))
+    uri = upload(s3, bucket, make_sweep(tmp_path / "sweep", use_msgpack=True))
     rows = tk("ls", uri, "--metric", "eval/acc", "--json").json["checkpoints"]
     assert [row["value"] for row in rows] == [0.9, 0.8, 0.7, 0.6]
     best = tk("best", uri, "--metric", "eval/acc").out.strip()

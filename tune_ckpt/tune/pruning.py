@@ -27,7 +27,7 @@ from tune_ckpt.tree.store import open_parent, open_store
 from tune_ckpt.tree.verify import verify
 from tune_ckpt.trial_folder import CONVERTED
 from tune_ckpt.tune.outcomes import Outcome, failed
-from tune_ckpt.tune.retention import Held, Retention, doomed
+from tune_ckpt.tune.retention import Fate, Held, Retention, doomed, fates
 from tune_ckpt.tune.source import Source
 
 
@@ -69,6 +69,10 @@ class Pruner:
         if size.path in self._held:
             self._held[size.path] = replace(self._held[size.path], nbytes=size.nbytes)
             self.has_news = True
+
+    def fates(self, live: set[str], in_use: set[str]) -> list[Fate]:
+        """Return what would become of each, the most valuable first."""
+        return fates(self.policy, self._held.values(), live, in_use)
 
     def take_doomed(self, live: set[str], in_use: set[str]) -> list[tuple[Held, str | None]]:
         """Return what may go, and forget it.

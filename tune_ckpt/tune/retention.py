@@ -7,7 +7,7 @@ is kept has roles, and whatever has one stays: the newest, the best, every so ma
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,13 +114,39 @@ class Held:
     nbytes: int | None = None
 
 
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of a checkpoint.
+
+    Attributes:
+        held: The checkpoint.
+        stays: Whether it is kept.
+        roles: What speaks for it; all of that may be outweighed by the budget.
+    """
+
+    held: Held
+    stays: bool
+    roles: tuple[str, ...]
+
+
 def doomed(
     policy: Retention,
     held: Iterable[Held],
     live: Collection[str] = (),
     in_use: Collection[str] = (),
 ) -> list[Held]:
-    """Return the checkpoints that may go, the least valuable first.
+    """Return the checkpoints that may go, the least valuable first; see `fates`."""
+    decided = fates(policy, held, live, in_use)
+    return [fate.held for fate in reversed(decided) if not fate.stays]
+
+
+def fates(
+    policy: Retention,
+    held: Iterable[Held],
+    live: Collection[str] = (),
+    in_use: Collection[str] = (),
+) -> list[Fate]:
+    """Return what becomes of each checkpoint, the most valuable first.
 
     Args:
         policy: What is kept.
@@ -132,20 +158,36 @@ def doomed(
     for one in sorted(held, key=lambda one: -one.order):
         by_trial.setdefault(one.trial, []).append(one)
     everything = [one for newest_first in by_trial.values() for one in newest_first]
-    untouchable = {one.path for one in everything if one.is_pinned or one.path in in_use}
-    untouchable |= {newest[0].path for trial, newest in by_trial.items() if trial in live}
-    kept = untouchable | {one.path for t in by_trial.values() for one in _with_a_role(policy, t)}
-    kept -= _over_budget(policy, [one for one in everything if one.path in kept], untouchable)
-    return [one for one in _best_first(policy, everything)[::-1] if one.path not in kept]
-
-
-def _with_a_role(policy: Retention, newest_first: list[Held]) -> list[Held]:
-    every = policy.keep_every
+    firm = {one.path: _firm_roles(one, in_use) for one in everything}
+    for trial in by_trial.keys() & set(live):
+        firm[by_trial[trial][0].path].append("newest of an unfinished trial")
+    roles = {path: [*words] for path, words in firm.items()}
+    for newest_first in by_trial.values():
+        for one, role in _roles(policy, newest_first):
+            roles[one.path].append(role)
+    untouchable = {path for path, words in firm.items() if words}
+    gone = {path for path, words in roles.items() if not words}
+    gone |= _over_budget(policy, [one for one in everything if one.path not in gone], untouchable)
     return [
-        *newest_first[: policy.keep_last],
-        *_best_first(policy, newest_first)[: policy.keep_best],
-        *(one for one in newest_first if every and one.iteration % every == 0),
+        Fate(one, one.path not in gone, tuple(roles[one.path]))
+        for one in _best_first(policy, everything)
     ]
+
+
+def _firm_roles(one: Held, in_use: Collection[str]) -> list[str]:
+    """Return what no budget outweighs."""
+    words = {"pinned": one.is_pinned, "needed to go on": one.path in in_use}
+    return [word for word, holds in words.items() if holds]
+
+
+def _roles(policy: Retention, newest_first: list[Held]) -> Iterator[tuple[Held, str]]:
+    for one in newest_first[: policy.keep_last]:
+        yield one, f"among the last {policy.keep_last}"
+    for one in _best_first(policy, newest_first)[: policy.keep_best]:
+        yield one, f"among the best {policy.keep_best}"
+    for one in newest_first:
+        if policy.keep_every and one.iteration % policy.keep_every == 0:
+            yield one, f"one of every {policy.keep_every}"
 
 
 def _over_budget(policy: Retention, kept: list[Held], untouchable: set[str]) -> set[str]:
