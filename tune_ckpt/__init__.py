@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from tune_ckpt.tree.scan import scan
     from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
-    from tune_ckpt.tune.callback import CheckpointCallback, EnvironmentCallback
+    from tune_ckpt.tune.callback import CheckpointCallback
+    from tune_ckpt.tune.environment import EnvironmentCallback
     from tune_ckpt.tune.resume import ResumedTuner, resume
     from tune_ckpt.tune.resumption import ResumeReport
     from tune_ckpt.tune.retention import Retention
@@ -85,7 +86,8 @@ _HOMES = {
     "tree.scan": ["scan"],
     "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
-    "tune.callback": ["CheckpointCallback", "EnvironmentCallback"],
+    "tune.callback": ["CheckpointCallback"],
+    "tune.environment": ["EnvironmentCallback"],
     "tune.retention": ["Retention"],
     "tune.resume": ["ResumedTuner", "resume"],
     "tune.resumption": ["ResumeReport"],

@@ -25,7 +25,7 @@ import tune_ckpt as tc
 from tests.benchmarks.formats import rounds_of, timed
 from tests.benchmarks.slow_disk import SlowDisk
 
-HOOKS = ("setup", "on_checkpoint", "on_trial_complete", "on_step_end")
+HOOKS = ("setup", "on_checkpoint", "on_trial_complete", "on_step_end", "get_state")
 
 
 class Short(tc.CheckpointableTrainable):
@@ -59,10 +59,11 @@ class Timed(tc.CheckpointCallback):
         if name not in HOOKS:
             return found
 
-        def hook(*args: object, **kwargs: object) -> None:
+        def hook(*args: object, **kwargs: object) -> object:
             start = time.perf_counter()
-            found(*args, **kwargs)
+            result = found(*args, **kwargs)
             self.taken[name].append(time.perf_counter() - start)
+            return result
 
         return hook
 

@@ -2,8 +2,12 @@
 
 import json
 import logging
+import os
 import pickle
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -109,14 +113,52 @@ def test_a_failed_conversion_is_reported_and_harms_nothing(tmp_path, ray_session
     assert {row["cause"] for row in failed} == {"UnsupportedStateError"}
 
 
-HOOKS = ["setup", "on_checkpoint", "on_trial_complete", "on_step_end", "on_experiment_end"]
-ACCESSES = ["convert", "verify", "pin_best", "metric"]  # what each of the hooks' bodies looks at
+HOOKS = {
+    *("setup", "on_trial_start", "on_checkpoint", "on_trial_complete", "on_step_end"),
+    *("on_experiment_end", "get_state", "set_state", "_refusal"),
+}
 
 
-@pytest.mark.parametrize("failing", [*HOOKS, "get_state", "job"])
-def test_a_callback_that_fails_changes_no_result(tmp_path, ray_session, caplog, failing):
-    options = {"metric": "score", "verify": True, "pin_best": True}
-    callback = _Failing("last", **options, failing=failing)
+class Panic(BaseException):
+    """As Rust's panics come to Python."""
+
+
+class Failing(tc.CheckpointCallback):
+    """All of its hooks fail, at the first thing that they use."""
+
+    def __init__(self, kind):
+        super().__init__("last", metric="score", verify=True, pin_best=True)
+        self.kind = kind
+
+    def __getattribute__(self, name):
+        caller = sys._getframe(1)
+        is_ours = caller.f_globals["__name__"] == "tune_ckpt.tune.callback"
+        if is_ours and caller.f_code.co_name in HOOKS:
+            raise super().__getattribute__("kind")("planned")
+        return super().__getattribute__(name)
+
+
+class FailingJobs(tc.CheckpointCallback):
+    """All of its jobs fail."""
+
+    def _running(self):
+        queue = super()._running()
+        queue.add_prepared = lambda key, job, prepare: JobQueue.add_prepared(
+            queue, key, _fail, prepare
+        )
+        return queue
+
+
+def _fail(*args):
+    raise Panic("planned")
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [Failing(RuntimeError), Failing(Panic), FailingJobs("all", verify=True)],
+    ids=["hooks", "hooks, not by Exceptions", "jobs"],
+)
+def test_a_callback_that_fails_changes_no_result(tmp_path, ray_session, caplog, callback):
     results = sweep(tmp_path, callback)
     assert results[0].error is None
     assert len(_originals(results[0])) == 4
@@ -125,27 +167,19 @@ def test_a_callback_that_fails_changes_no_result(tmp_path, ray_session, caplog, 
     assert "planned" in caplog.text
 
 
-class _Failing(tc.CheckpointCallback):
-    """One of its hooks, or every job, fails within."""
-
-    def __init__(self, *args, failing, **options):
-        super().__init__(*args, **options)
-        self.failing = failing
-
-    def __getattribute__(self, name):
-        # The hooks are wrapped: what fails is the first thing that their bodies use.
-        if name in ("_running", "outcomes", "max_concurrent", *ACCESSES):
-            caller = sys._getframe(1).f_code.co_name
-            if caller == super().__getattribute__("failing"):
-                raise RuntimeError("planned")
-        return super().__getattribute__(name)
-
-    def _add(self, key, job, *args):
-        super()._add(key, _fail if self.failing == "job" else job, *args)
+def test_who_ends_the_program_is_not_held_up():
+    for kind in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(kind):
+            Failing(kind).on_step_end(1, [])
 
 
-def _fail(*args):
-    raise RuntimeError("planned")
+def test_one_callback_may_serve_two_sweeps(tmp_path, ray_session):
+    callback = tc.CheckpointCallback("best", metric="score")
+    first, second = (sweep(tmp_path / name, callback) for name in ("first", "second"))
+    for results in (first, second):
+        assert [copy.name for copy in _converted(results[0])] == ["checkpoint_000001"]
+        assert len({row["checkpoint"] for row in _report(results)}) == 2
+    assert all(second[0].path in outcome.checkpoint for outcome in callback.outcomes)
 
 
 def test_a_rewritten_checkpoint_is_converted_again(tmp_path):
@@ -252,23 +286,46 @@ def test_the_queue_keeps_the_order_of_one_key_and_its_limit(tmp_path, ray_sessio
     queue = JobQueue(2, lambda key, reason: f"lost {key}")
     for number in range(6):
         queue.add(str(number % 2), _append, str(tmp_path / str(number % 2)), str(number))
-    results = list(queue.drain(60))
+    results = list(queue.drain(time.monotonic() + 60))
     assert sorted(results) == list("012345")
     assert (tmp_path / "0").read_text() == "024"
     assert (tmp_path / "1").read_text() == "135"
 
 
-def test_the_queue_says_which_job_was_lost(ray_session):
+def test_the_queue_says_which_job_was_lost(tmp_path, ray_session):
     queue = JobQueue(1, lambda key, reason: f"lost {key}")
     queue.add("a", _die)
     queue.add("b", _append, "/dev/null", "done")
-    assert sorted(queue.drain(60)) == ["done", "lost a"]
+    queue.add("c", _die_once, tmp_path / "died")
+    queue.add("d", threading.Lock())  # cannot be sent
+    queue.add_prepared("e", _append, _fail_softly)
+    lost = ["lost a", "lost d", "lost e"]
+    results = list(queue.drain(time.monotonic() + 90))
+    assert sorted(results) == ["done", "done once more", *lost]
+
+
+def test_a_closed_queue_names_what_has_not_ended(ray_session):
+    queue = JobQueue(1, lambda key, reason: f"lost {key}")
+    queue.add("a", time.sleep, 1000)
+    queue.add("b", _append, "/dev/null", "done")
+    assert list(queue.drain(time.monotonic())) == []
+    assert sorted(queue.close()) == ["a", "b"]
+    assert len(queue) == 0
 
 
 def _die():
-    import os
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    os._exit(1)
+
+def _die_once(marker):
+    if not marker.exists():
+        marker.touch()
+        _die()
+    return "done once more"
+
+
+def _fail_softly():
+    raise OSError("planned")
 
 
 def test_what_is_private_in_ray_is_as_we_know_it(tmp_path, ray_session):

@@ -2,10 +2,17 @@
 
 import inspect
 
+import pytest
 import ray
 from packaging.version import Version
 from ray.train._internal import session, storage
+from ray.train._internal.checkpoint_manager import _CheckpointManager
 from ray.train.v2._internal.execution import context as train_context
+from ray.tune import Tuner, schedulers
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.impl.tuner_internal import TunerInternal
+from ray.tune.search import BasicVariantGenerator, SearchGenerator
 
 from tune_ckpt.tune import private
 
@@ -43,3 +50,45 @@ class _Actor:
 
     def _iteration_to_report(self):
         return private.iteration_to_report()
+
+
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        (TuneController, "_scheduler_alg _search_alg _trials _pending_trials_list"),
+        (_CheckpointManager, "_checkpoint_results _latest_checkpoint_result"),
+        (TunerInternal, "_tune_config"),
+        (BasicVariantGenerator, "_live_trials _iterators max_concurrent"),
+        (SearchGenerator, "_counter _experiment searcher"),
+        (schedulers.ASHAScheduler, "_brackets"),
+        (schedulers.ResourceChangingScheduler, "_base_scheduler"),
+        (schedulers.PopulationBasedTraining, "_trial_state _time_attr _burn_in_period _synch"),
+        (schedulers.PopulationBasedTraining, "_perturbation_interval _next_perturbation_sync"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_attributes_are_set_where_we_know_them(owner, names):
+    source = inspect.getsource(owner)
+    assert [name for name in names.split() if f"self.{name}" not in source] == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "names"),
+    [
+        (TuneController, "_set_trial_status _wrapped update_max_pending_trials resumed"),
+        (Trial, "from_json_state get_json_state restore_run_metadata invalidate_json_state"),
+        (Trial, "set_storage set_config"),
+        (TunerInternal, "get_run_config _get_tune_run_arguments converted_trainable"),
+        (schedulers.PopulationBasedTraining, "_save_trial_state"),
+        (session._FutureTrainingResult, "resolve"),
+        (storage, "get_fs_and_path"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_methods_are_where_we_know_them(owner, names):
+    assert [name for name in names.split() if not hasattr(owner, name)] == []
+
+
+def test_a_tuner_is_made_of_one_private_object():
+    assert "_tuner_internal" in inspect.signature(Tuner).parameters
+    assert "self._local_tuner" in inspect.getsource(Tuner)

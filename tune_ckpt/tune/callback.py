@@ -8,37 +8,26 @@ it, a few at a time, in order for each trial. A conversion goes beside the origi
 
 from __future__ import annotations
 
-import json
+import functools
 import logging
-import os
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ray.tune import Callback
-from rich.console import Console
-from rich.progress import Progress
 
-from tune_ckpt.errors import InvalidArgumentError, UnknownMetricError
+from tune_ckpt.errors import UnknownMetricError
 from tune_ckpt.metrics import names, nearest_first
-from tune_ckpt.pinned import Pinned
-from tune_ckpt.tree.store import open_store
-from tune_ckpt.tune.beside import convert_all, convert_best, convert_last, convert_one
+from tune_ckpt.tune.beside import convert_last, convert_one
+from tune_ckpt.tune.completion import PIN, drain, last_of, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.job_queue import JobQueue
-from tune_ckpt.tune.jobs import tidy, verify_one
+from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.options import CheckpointOptions, Convert
-from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed, report_json
-from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one, within
-from tune_ckpt.tune.private import (
-    checkpoint_config_of,
-    experiment_folder,
-    exploitable,
-    latest_of,
-    local_or,
-    trial_folder,
-)
-from tune_ckpt.tune.pruning import Measured, Pruner, live_trials, measure, prune
+from tune_ckpt.tune.outcomes import Outcome, failed
+from tune_ckpt.tune.pinning import Pinning, pin_one
+from tune_ckpt.tune.private import checkpoint_config_of, local_or, trial_folder
+from tune_ckpt.tune.pruning import Measured, Pruner, measure, prune
 from tune_ckpt.tune.retention import Retention, deletes_the_best
 from tune_ckpt.tune.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.source import Source
@@ -51,9 +40,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
-ENVIRONMENT = "TUNE_CKPT_CALLBACK"
-_PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from
-_TIDY = "tidy"
 
 
 class CheckpointCallback(CheckpointOptions, Callback):
@@ -85,18 +71,34 @@ class CheckpointCallback(CheckpointOptions, Callback):
     ) -> None:
         super().__init__(convert, **options)
         self.max_concurrent = max_concurrent
-        self._pruner = Pruner(retention) if retention else None
-        self._has_results = False
-        self._warned = False
+        self._retention = retention
+        self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be pickled: Tune pickles the callback whenever a Tuner is made of it."""
+        return {**vars(self), "_queue": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._has_ended:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of any sweep."""
+        self.outcomes: list[Outcome] = []
         self.memory = SchedulerMemory()
-        # Made in setup: the callback is pickled when the Tuner is made.
-        self._queue: JobQueue | None = None
+        self._best: float | None = None
+        self._pruner = Pruner(self._retention) if self._retention else None
+        self._has_results = self._warned = self._has_ended = False
+        self._queue: JobQueue | None = None  # made in setup
 
     # ------------------------------------------------------------------------- Tune's hooks
 
     @harmless
     def setup(self, *args: Any, **info: Any) -> None:
         """Make what cannot be pickled, and bring the scheduler back where a sweep is resumed."""
+        if self._has_ended:  # another sweep has had it
+            self._begin()
         self._queue = JobQueue(self.max_concurrent, _lost)
         self.memory.attach()
 
@@ -121,12 +123,9 @@ class CheckpointCallback(CheckpointOptions, Callback):
         Raises:
             UnknownMetricError: It does; the metrics that there are, are listed.
         """
-        metric = self._pruner.policy.ranked_by if self._pruner else None
-        if self._pruner is None or metric is None or self._has_results:
-            return
-        self._has_results = True
-        if not self._pruner.policy.late_metric and metric.find(result) is None:
-            raise UnknownMetricError(metric.name, nearest_first(metric.name, names(result)))
+        error = self._refusal(result)
+        if error is not None:
+            raise error
 
     @harmless
     def on_checkpoint(
@@ -136,11 +135,13 @@ class CheckpointCallback(CheckpointOptions, Callback):
         source = Source(checkpoint.path, local_or(checkpoint.filesystem))
         value = self._improvement(trial.last_result)
         if self.verify:
-            self._add(trial.trial_id, verify_one, source.kept_for("verify"))
+            self._add_kept(trial, trial.trial_id, verify_one, source)
         if self.convert == "all" or (self.convert == "best" and value is not None):
-            self._add(trial.trial_id, convert_one, source.kept_for("convert"))
-        if self.pin_best and value is not None:
-            self._add(_PIN, pin_one, source.kept_for("pin"), self._pinning(trial, source, value))
+            self._add_kept(trial, trial.trial_id, convert_one, source)
+        if self.pin_best and value is not None and self.metric is not None:
+            as_msgpack = self.convert != "never"
+            pinning = Pinning.of_trial(trial, source.path, self.metric, value, as_msgpack)
+            self._add_kept(trial, PIN, pin_one, source, pinning)
         if self._pruner is not None:
             self._pruner.add(trial.trial_id, source.path, trial.last_result)
             if self._pruner.policy.max_bytes is not None:
@@ -150,7 +151,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Note a trial's last checkpoint for conversion."""
         if self.convert == "last" and trial.checkpoint:
-            self._add(trial.trial_id, convert_last, _last(trial))
+            self._add(trial.trial_id, convert_last, last_of(trial))
 
     on_trial_error = on_trial_complete
 
@@ -163,23 +164,22 @@ class CheckpointCallback(CheckpointOptions, Callback):
     @harmless
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
         """Wait for the jobs, see to it that none is missing, and write the report."""
+        self._has_ended = True
         trials = list(trials)
-        if not trials or not self._is_needed:
-            return
-        self._drain("Looking after checkpoints")
-        self._add_what_is_missing(trials)
-        self._drain("Completing")
-        self._prune(trials, at_end=True)
-        self._drain("Deleting checkpoints")
-        for key in self._running().close():
-            self._note([_lost(key, "the time was up")])
-        self._report(trials[0])
+        try:
+            if trials and self._is_needed:
+                self._complete(trials, time.monotonic() + self.drain_timeout_secs)
+        finally:
+            for key in self._running().close():
+                self._note([_lost(key, "the time was up")])
+        if trials and self._is_needed:
+            report(trials[0], self.outcomes)
 
     @harmless
     def get_state(self) -> dict[str, Any]:
         """Return what Tune shall keep with the sweep's state."""
         held = self._pruner.get_state() if self._pruner else []
-        outcomes = [asdict(outcome) for outcome in self.outcomes]
+        outcomes = [vars(outcome) for outcome in self.outcomes]
         kept = {"best": self._best, "outcomes": outcomes, "held": held}
         return {**kept, SCHEDULER: self._scheduler()}
 
@@ -194,6 +194,16 @@ class CheckpointCallback(CheckpointOptions, Callback):
             self._pruner.set_state(state.get("held", []))
 
     # --------------------------------------------------------------------------- the work
+
+    @harmless
+    def _refusal(self, result: Any) -> UnknownMetricError | None:
+        metric = self._pruner.policy.ranked_by if self._pruner else None
+        if self._pruner is None or metric is None or self._has_results:
+            return None
+        self._has_results = True
+        if self._pruner.policy.late_metric or metric.find(result) is not None:
+            return None
+        return UnknownMetricError(metric.name, nearest_first(metric.name, names(result)))
 
     def _scheduler(self) -> bytes | None:
         try:
@@ -214,60 +224,32 @@ class CheckpointCallback(CheckpointOptions, Callback):
     def _add(self, key: str, job: Callable[..., list[Any]], *args: Any) -> None:
         self._running().add(key, job, *args)
 
-    def _pinning(self, trial: Any, source: Source, value: float) -> Pinning:
-        assert self.metric is not None
-        experiment, _ = experiment_folder(trial)
-        facts = Pinned(
-            metric=self.metric.name,
-            mode=self.metric.mode,
-            value=value,
-            trial_id=trial.trial_id,
-            iteration=trial.last_result.get("training_iteration"),
-            checkpoint=within(experiment, source.path),
-            folder="",
-            config=dict(trial.config),
-            metrics={key: item for key, item in trial.last_result.items() if key != "config"},
-        )
-        return Pinning(experiment, facts, as_msgpack=self.convert != "never")
+    def _add_kept(
+        self, trial: Any, key: str, job: Callable[..., list[Any]], source: Source, *args: Any
+    ) -> None:
+        """Append a job on a checkpoint, which Tune or we may delete before its turn comes."""
+        if checkpoint_config_of(trial).num_to_keep is None and self._pruner is None:
+            self._add(key, job, source, *args)
+        else:
+            prepare = functools.partial(_kept, source, job.__name__, args)
+            self._running().add_prepared(key, job, prepare)
 
     def _prune(self, trials: Iterable[Any], *, at_end: bool = False) -> None:
         """Queue the deletion of what may go."""
-        if self._pruner is None or not (self._pruner.has_news or at_end):
-            return
-        by_id = {str(trial.trial_id): trial for trial in trials}
-        live = live_trials(by_id.values())
-        in_use = {path for path in map(latest_of, (by_id[name] for name in live)) if path}
-        if live:
-            in_use |= exploitable()
-        for one, newest in self._pruner.take_doomed(live, in_use):
-            trial = by_id[one.trial]
-            self._add(trial.trial_id, prune, one, newest, trial_folder(trial)[1])
+        if self._pruner is not None and (self._pruner.has_news or at_end):
+            for trial, one, newest in self._pruner.take_doomed_of(trials):
+                self._add(trial.trial_id, prune, one, newest, trial_folder(trial)[1])
 
-    def _add_what_is_missing(self, trials: list[Any]) -> None:
-        """Queue what a killed driver, a deleted or rewritten checkpoint left undone."""
-        experiment, filesystem = experiment_folder(trials[0])
-        if self.convert == "best":
-            self._add(_PIN, convert_best, experiment, self.metric, filesystem)
-        if self.pin_best:
-            as_msgpack = self.convert != "never"
-            self._add(_PIN, pin_best, experiment, self.metric, as_msgpack, filesystem)
-        for trial in trials:
-            if self.convert in ("all", "at end"):
-                self._add(trial.trial_id, convert_all, *trial_folder(trial))
-            elif self.convert == "last" and trial.checkpoint:
-                self._add(trial.trial_id, convert_last, _last(trial))
-        if filesystem is None:
-            self._add(_TIDY, tidy, [trial_folder(trial)[0] for trial in trials])
+    def _complete(self, trials: list[Any], deadline: float) -> None:
+        self._drain("Looking after checkpoints", deadline)
+        for job in missing_jobs(trials, self.convert, self.metric, self.pin_best):
+            self._add(*job)
+        self._drain("Completing", deadline)
+        self._prune(trials, at_end=True)
+        self._drain("Deleting checkpoints", deadline)
 
-    def _drain(self, what: str) -> None:
-        queue = self._running()
-        if not len(queue):
-            return
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(what, total=len(queue))
-            for outcomes in queue.drain(self.drain_timeout_secs):
-                self._note([outcomes])
-                progress.advance(task)
+    def _drain(self, what: str, deadline: float) -> None:
+        drain(self._running(), what, deadline, lambda outcomes: self._note([outcomes]))
 
     def _note(self, results: Iterable[list[Outcome | Measured]]) -> None:
         for outcome in (outcome for outcomes in results for outcome in outcomes):
@@ -282,34 +264,10 @@ class CheckpointCallback(CheckpointOptions, Callback):
             if outcome.status != "up to date":
                 self.outcomes.append(outcome)
 
-    def _report(self, trial: Any) -> None:
-        folder, filesystem = experiment_folder(trial)
-        open_store(folder, filesystem).write_bytes(REPORT, report_json(self.outcomes))
-        print(f"{Summary.of(self.outcomes)}\n  each of them in {folder}/{REPORT}")
 
-
-def _last(trial: Any) -> Source:
-    return Source(trial.checkpoint.path, local_or(trial.checkpoint.filesystem))
+def _kept(source: Source, job: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return source.kept_for(job), *args
 
 
 def _lost(key: str, reason: str) -> list[Outcome | Measured]:
     return [failed(f"(trial {key})", "hook", reason)]
-
-
-class EnvironmentCallback(CheckpointCallback):
-    """A `CheckpointCallback` for a sweep whose code does not name one, such as a restored one.
-
-    ``RAY_TUNE_CALLBACKS=tune_ckpt.EnvironmentCallback`` adds it to every sweep of the process; its
-    options are a JSON object: ``TUNE_CKPT_CALLBACK='{"convert": "best", "metric": "eval/acc"}'``.
-
-    Raises:
-        InvalidArgumentError: They are none, or an option has no such value.
-    """
-
-    def __init__(self) -> None:
-        text = os.environ.get(ENVIRONMENT, "{}")
-        try:
-            super().__init__(**json.loads(text))
-        except (ValueError, TypeError) as error:
-            expected = ("a JSON object of CheckpointCallback's options",)
-            raise InvalidArgumentError(ENVIRONMENT, text, expected) from error

@@ -15,13 +15,18 @@ Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 
 def harmless(hook: Hook) -> Hook:
-    """Keep a hook's failure out of the sweep: log it and put it into the callback's outcomes."""
+    """Keep a hook's failure out of the sweep: log it and put it into the callback's outcomes.
+
+    Only what ends a program passes: Ctrl-C, and the SystemExit with which Ray answers SIGTERM.
+    """
 
     @functools.wraps(hook)
     def safe(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return hook(self, *args, **kwargs)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # such as a panic in another library's Rust
             logger.exception("tune_ckpt: %s failed; the sweep goes on", hook.__name__)
             self.outcomes.append(failed("", "hook", error))
             return None

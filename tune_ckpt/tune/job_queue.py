@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 
 _Job = tuple[Callable[..., Any], tuple[Any, ...]]
 _NICENESS = 10  # trials come first
@@ -21,35 +19,43 @@ _NICENESS = 10  # trials come first
 class JobQueue:
     """Runs jobs in an actor: a few at a time, and those of one key one after the other.
 
-    The actor asks for no CPU: any that did would wait until a trial gives one up. Nothing but the
-    iteration of `drain` waits for it.
+    The actor asks for no CPU: any that did would wait until a trial gives one up. A job whose
+    process dies under it is tried once more. Who adds a job or takes results only touches queues in
+    memory: threads of ours speak with Ray. They are daemons, so that none can hold up the end of
+    the process.
 
     Args:
         limit: How many jobs may run at once.
-        on_failure: Makes a result for a job whose process died, from its key and the reason.
+        on_failure: Makes a result for a job that could not be done, from its key and the reason.
     """
 
     def __init__(self, limit: int, on_failure: Callable[[str, str], Any]) -> None:
         self._limit = limit
         self._on_failure = on_failure
-        self._lock = Lock()
+        self._open: Counter[str] = Counter()  # how many jobs of each key have not ended
+        self._added: SimpleQueue[tuple[str, Callable[..., Any], Any]] = SimpleQueue()
+        self._ready: SimpleQueue[str] = SimpleQueue()  # the keys of which no job runs
+        self._results: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._waiting: dict[str, deque[_Job]] = {}  # by keys, those that run included
-        self._results: SimpleQueue[Any] = SimpleQueue()
-        self._open = 0
-        self._threads = ThreadPoolExecutor(limit, thread_name_prefix="tune_ckpt")
+        self._waiting_lock, self._actor_lock = Lock(), Lock()
+        self._closed = Event()
         self._actor: Any = None
+        for work in (self._sort, *[self._work] * limit):
+            Thread(target=work, name="tune_ckpt", daemon=True).start()
 
     def __len__(self) -> int:
-        return self._open
+        return self._open.total()
 
     def add(self, key: str, job: Callable[..., Any], *args: Any) -> None:
         """Append a job."""
-        with self._lock:
-            self._open += 1
-            is_new = key not in self._waiting
-            self._waiting.setdefault(key, deque()).append((job, args))
-        if is_new:
-            self._threads.submit(self._run_all, key)
+        self.add_prepared(key, job, lambda: args)
+
+    def add_prepared(
+        self, key: str, job: Callable[..., Any], prepare: Callable[[], tuple[Any, ...]]
+    ) -> None:
+        """Append a job whose arguments are made at once, in a thread, whatever else is waiting."""
+        self._open[key] += 1
+        self._added.put((key, job, prepare))
 
     def results(self, timeout_secs: float = 0.0) -> list[Any]:
         """Return the results of jobs that ended since the last call.
@@ -59,52 +65,80 @@ class JobQueue:
         """
         results = []
         try:
-            results.append(self._results.get(timeout_secs > 0, timeout_secs or None))
+            found = self._results.get(timeout_secs > 0, timeout_secs or None)
             while True:
-                results.append(self._results.get_nowait())
+                key, result = found
+                self._open[key] -= 1
+                results.append(result)
+                found = self._results.get_nowait()
         except Empty:
-            self._open -= len(results)
             return results
 
-    def drain(self, timeout_secs: float) -> Iterator[Any]:
-        """Yield the results of all jobs as they end, until the time is up."""
-        deadline = time.monotonic() + timeout_secs
-        while len(self) and time.monotonic() < deadline:
-            yield from self.results(max(0.01, deadline - time.monotonic()))
+    def drain(self, deadline: float) -> Iterator[Any]:
+        """Yield the results of all jobs as they end, until ``time.monotonic()`` is there."""
+        while len(self) and (left := deadline - time.monotonic()) > 0:
+            yield from self.results(left)
 
     def close(self) -> list[str]:
         """End the actor, forget every job that has not ended, and return their keys."""
-        with self._lock:
-            keys = [key for key, jobs in self._waiting.items() for _ in range(len(jobs) + 1)]
-            for jobs in self._waiting.values():
-                jobs.clear()
+        self._closed.set()
+        with self._actor_lock:
             actor, self._actor = self._actor, None
         if actor is not None:
             ray.kill(actor)
-        self._threads.shutdown()
-        self._open = 0
+        keys = list(self._open.elements())
+        self._open.clear()
+        for _ in range(self._limit):
+            self._ready.put("")
+        self._added.put(("", _do_nothing, tuple))
         return keys
 
-    def _run_all(self, key: str) -> None:
+    # ----------------------------------------------------------------------------- in threads
+
+    def _sort(self) -> None:
+        """Prepare each new job, and put it behind those of its key."""
         while True:
-            with self._lock:
-                if not self._waiting[key]:
-                    del self._waiting[key]
-                    return
-                job, args = self._waiting[key].popleft()
-            self._results.put(self._run(key, job, args))
+            key, job, prepare = self._added.get()
+            if self._closed.is_set():
+                return
+            try:
+                args = prepare()
+            except Exception as error:  # noqa: BLE001 - the thread must live on
+                self._results.put((key, self._on_failure(key, repr(error))))
+                continue
+            with self._waiting_lock:
+                if key not in self._waiting:
+                    self._ready.put(key)
+                self._waiting.setdefault(key, deque()).append((job, args))
+
+    def _work(self) -> None:
+        """Do the jobs of one key after the other."""
+        while True:
+            key = self._ready.get()
+            while found := self._next(key):
+                self._results.put((key, self._run(key, *found)))
+            if self._closed.is_set():
+                return
+
+    def _next(self, key: str) -> _Job | None:
+        with self._waiting_lock:
+            if not self._closed.is_set() and self._waiting[key]:
+                return self._waiting[key].popleft()
+            self._waiting.pop(key, None)
+            return None
 
     def _run(self, key: str, job: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:
             return ray.get(self._worker().run.remote(job, *args))
-        except RayError as error:
+        except Exception as error:  # noqa: BLE001 - Ray's, the job's, or of what cannot be sent
             return self._on_failure(key, str(error))
 
     def _worker(self) -> Any:
-        with self._lock:
-            if self._actor is None:
+        with self._actor_lock:
+            if self._actor is None and not self._closed.is_set():
                 options = {"max_concurrency": self._limit, "max_restarts": -1}
-                self._actor = ray.remote(num_cpus=0)(_Worker).options(**options).remote()
+                again = {"max_task_retries": 1}
+                self._actor = ray.remote(num_cpus=0)(_Worker).options(**options, **again).remote()
             return self._actor
 
 
@@ -113,4 +147,14 @@ class _Worker:
         os.nice(_NICENESS)
 
     def run(self, job: Callable[..., Any], *args: Any) -> Any:
-        return job(*args)
+        try:
+            return job(*args)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                raise
+            # Such as SystemExit, with which Ray would end the actor for good.
+            raise RuntimeError(repr(error)) from error
+
+
+def _do_nothing() -> None:
+    """The job that only wakes the thread which sorts."""

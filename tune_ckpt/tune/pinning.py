@@ -23,6 +23,7 @@ from tune_ckpt.tree.writing import write_packed
 from tune_ckpt.tune.beside import convert, is_msgpack
 from tune_ckpt.tune.jobs import Done, folder_nbytes, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.private import experiment_folder
 from tune_ckpt.tune.source import Source
 
 
@@ -39,6 +40,26 @@ class Pinning:
     experiment: str
     facts: Pinned
     as_msgpack: bool
+
+    @classmethod
+    def of_trial(
+        cls, trial: Any, path: str, metric: Metric, value: float, as_msgpack: bool
+    ) -> Pinning:
+        """Return what the checkpoint is pinned for that a trial has just reported."""
+        experiment, _ = experiment_folder(trial)
+        result = trial.last_result
+        facts = Pinned(
+            metric=metric.name,
+            mode=metric.mode,
+            value=value,
+            trial_id=trial.trial_id,
+            iteration=result.get("training_iteration"),
+            checkpoint=within(experiment, path),
+            folder="",
+            config=dict(trial.config),
+            metrics={key: item for key, item in result.items() if key != "config"},
+        )
+        return cls(experiment, facts, as_msgpack)
 
 
 def pin_one(source: Source, pinning: Pinning) -> list[Outcome]:

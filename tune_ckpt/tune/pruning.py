@@ -89,6 +89,18 @@ class Pruner:
             self._going[one.path] = self._held.pop(one.path)
         return [(one, newest[one.trial].path if one.trial in live else None) for one in gone]
 
+    def take_doomed_of(self, trials: Iterable[Any]) -> Iterator[tuple[Any, Held, str | None]]:
+        """Yield the same for the trials of a running sweep, each with its trial."""
+        from tune_ckpt.tune.private import exploitable, latest_of  # at rest, Ray is not needed
+
+        by_id = {str(trial.trial_id): trial for trial in trials}
+        live = live_trials(by_id.values())
+        in_use = {path for path in map(latest_of, (by_id[name] for name in live)) if path}
+        if live:
+            in_use |= exploitable()
+        for one, newest in self.take_doomed(live, in_use):
+            yield by_id[one.trial], one, newest
+
     def ended(self, outcome: Outcome) -> None:
         """Take back what was not deleted, for another time."""
         if outcome.action != "delete" or outcome.status == "failed":

@@ -1,0 +1,30 @@
+"""The callback of a sweep whose code names none: its options come from the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.tune.callback import CheckpointCallback
+
+ENVIRONMENT = "TUNE_CKPT_CALLBACK"
+
+
+class EnvironmentCallback(CheckpointCallback):
+    """A `CheckpointCallback` for a sweep whose code does not name one, such as a restored one.
+
+    ``RAY_TUNE_CALLBACKS=tune_ckpt.EnvironmentCallback`` adds it to every sweep of the process; its
+    options are a JSON object: ``TUNE_CKPT_CALLBACK='{"convert": "best", "metric": "eval/acc"}'``.
+
+    Raises:
+        InvalidArgumentError: They are none, or an option has no such value.
+    """
+
+    def __init__(self) -> None:
+        text = os.environ.get(ENVIRONMENT, "{}")
+        try:
+            super().__init__(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            expected = ("a JSON object of CheckpointCallback's options",)
+            raise InvalidArgumentError(ENVIRONMENT, text, expected) from error

@@ -1,0 +1,96 @@
+"""The controller of a running sweep, of which callbacks are not told.
+
+Checked with Ray 2.48, 2.54 and 2.60.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def controller() -> Any:
+    """Return the controller of which a callback's hook is called; None outside of a sweep.
+
+    Hooks are not told of it, and it alone knows the scheduler.
+    """
+    from ray.tune.execution.tune_controller import TuneController
+
+    frame = sys._getframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, TuneController):
+            return owner
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def has_resumed(controller: Any) -> bool:
+    """Say whether a controller goes on with a sweep; where that fails, Ray begins a new one."""
+    return bool(controller.resumed)
+
+
+def state_path(controller: Any) -> str:
+    """Return the folder of a controller's sweep."""
+    return str(controller.experiment_path)
+
+
+def scheduler(controller: Any) -> Any:
+    """Return a controller's scheduler."""
+    return controller._scheduler_alg
+
+
+def replace_scheduler(controller: Any, scheduler: Any) -> None:
+    """Give a controller another scheduler."""
+    controller._scheduler_alg = scheduler
+
+
+def trials(controller: Any) -> list[Any]:
+    """Return a controller's trials in its order."""
+    return list(controller._trials)
+
+
+def reorder(controller: Any, trial_ids: list[str], first: list[Any]) -> None:
+    """Put a controller's trials into an order; those that are not named come last.
+
+    Args:
+        controller: The controller.
+        trial_ids: The order.
+        first: Those that are to be started before all others.
+    """
+    places = {trial_id: place for place, trial_id in enumerate(trial_ids)}
+    for queue in (controller._trials, controller._pending_trials_list):
+        queue.sort(key=lambda trial: places.get(trial.trial_id, len(places)))
+    controller._pending_trials_list.sort(key=lambda trial: trial not in first)
+
+
+def pause(controller: Any, trial: Any) -> None:
+    """Let a pending trial wait for the scheduler."""
+    controller._set_trial_status(trial, "PAUSED")
+    controller._pending_trials_list = [t for t in controller._pending_trials_list if t is not trial]
+
+
+def limit_concurrency(controller: Any, limit: int) -> None:
+    """Let the searcher have so many trials under way; what it was saved with does not count."""
+    search = controller._search_alg
+    searcher = getattr(search, "searcher", None)
+    if searcher is None:
+        search.max_concurrent = limit
+    else:
+        searcher.set_max_concurrency(limit)
+    controller.update_max_pending_trials()
+
+
+def extend_stop(controller: Any, stop: dict[str, float]) -> None:
+    """Let the trials that the searcher is still to make stop there."""
+    search = controller._search_alg
+    specs = [iterator._unresolved_spec for iterator in getattr(search, "_iterators", ())]
+    if getattr(search, "_experiment", None) is not None:
+        specs.append(search._experiment.spec)
+    for spec in specs:
+        spec["stop"] = {**(spec.get("stop") or {}), **stop}
+
+
+def wrapped(controller: Any) -> Any:
+    """Return a controller as schedulers get it."""
+    return controller._wrapped()

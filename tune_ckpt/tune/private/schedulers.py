@@ -1,0 +1,107 @@
+"""What schedulers know of trials: ASHA's brackets, and PBT's population.
+
+Checked with Ray 2.48, 2.54 and 2.60.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tune_ckpt.tune.private.controllers import controller, scheduler
+
+
+def exploitable() -> set[str]:
+    """Return the paths of checkpoints that PBT may still give to other trials.
+
+    PBT keeps for each good trial the checkpoint of its last perturbation, which may be older than
+    its newest.
+    """
+    paths, owner = set(), controller()
+    found = scheduler(owner) if owner is not None else None
+    for wrapper in ("scheduler", "_base_scheduler"):  # ours, and Ray's that changes resources
+        found = getattr(found, wrapper, found)
+    known = getattr(found, "_trial_state", {})
+    for state in known.values():
+        kept: Any = getattr(state, "last_checkpoint", None)
+        if hasattr(kept, "resolve"):  # a save under way, or just ended
+            result = kept.resolve(block=False)
+            kept = result.checkpoint if result is not None else None
+        if kept is not None:
+            paths.add(kept.path)
+    return paths
+
+
+def is_future(value: Any) -> bool:
+    """Say whether a value is the promise of a save that a scheduler asked for."""
+    from ray.train._internal.session import _FutureTrainingResult
+
+    return isinstance(value, _FutureTrainingResult)
+
+
+def resolved(future: Any) -> Any:
+    """Return the checkpoint that a scheduled save has written; None where it is not there yet."""
+    result = future.resolve(block=False)
+    return result.checkpoint if result else None
+
+
+def brackets(scheduler: Any) -> int:
+    """Return how many brackets ASHA has."""
+    return len(scheduler._brackets)
+
+
+def population(scheduler: Any) -> dict[Any, Any]:
+    """Return what PBT knows of each trial."""
+    return dict(scheduler._trial_state)
+
+
+def keep_replayed_config(scheduler: Any, trial: Any) -> None:
+    """Give a trial the config at which PBT's replay is; when it was added, it got the first."""
+    from ray.tune.schedulers import PopulationBasedTrainingReplay
+
+    if isinstance(scheduler, PopulationBasedTrainingReplay):
+        trial.set_config(scheduler.current_config)
+
+
+def time_attribute(scheduler: Any) -> str:
+    """Return the metric that tells PBT the time."""
+    return str(scheduler._time_attr)
+
+
+def is_due(scheduler: Any, since: float, time: float) -> bool:
+    """Say whether PBT looks at a trial that long after it was last perturbed."""
+    return bool(time >= scheduler._burn_in_period and since >= scheduler._perturbation_interval)
+
+
+def last_multiple(scheduler: Any, time: float) -> float:
+    """Return when a trial was perturbed last that is looked at: there and then, if not in step."""
+    if not scheduler._synch:
+        return time
+    interval = scheduler._perturbation_interval
+    return float(time // interval * interval)
+
+
+def save_score(scheduler: Any, state: Any, time: float, result: dict[str, Any], trial: Any) -> None:
+    """Let PBT note a trial's score."""
+    scheduler._save_trial_state(state, time, result, trial)
+
+
+def wait_for_all(scheduler: Any, trials: list[Any]) -> dict[str, str]:
+    """Let synchronous PBT know up to where all trials are; return who waits for the others."""
+    if not scheduler._synch:
+        return {}
+    times = {
+        trial: scheduler._trial_state[trial].last_train_time
+        for trial in trials
+        if not trial.is_finished()
+    }
+    step = scheduler._next_perturbation_sync
+    while times and min(times.values()) >= step:
+        step = max(step + scheduler._perturbation_interval, max(times.values()))
+    scheduler._next_perturbation_sync = step
+    return {trial.trial_id: "PAUSED" for trial, time in times.items() if time >= step}
+
+
+def set_metric(scheduler: Any, metric: str | None, mode: str | None) -> None:
+    """Tell a scheduler what the sweep's TuneConfig says, as Tune does when it starts."""
+    if not getattr(scheduler, "_metric", None) and metric:
+        scheduler.set_search_properties(metric, mode)

@@ -1,0 +1,124 @@
+"""What Tune notes of a trial's checkpoints, running or in an experiment state.
+
+Checked with Ray 2.48, 2.54 and 2.60.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def latest_of(trial: Any) -> str | None:
+    """Return the path of what a trial would be restored from, another trial's too."""
+    result = trial.run_metadata.checkpoint_manager.latest_checkpoint_result
+    return result.checkpoint.path if result is not None and result.checkpoint else None
+
+
+def checkpoint_config_of(trial: Any) -> Any:
+    """Return a trial's ``CheckpointConfig``."""
+    return trial.run_metadata.checkpoint_manager.checkpoint_config
+
+
+def load_trials(document: dict[str, Any]) -> list[Any]:
+    """Return the trials of an experiment state; unpickles what is in it."""
+    from ray.tune.experiment import Trial
+
+    trials = []
+    for facts, past in document["trial_data"]:
+        trial = Trial.from_json_state(facts, stub=True)
+        trial.restore_run_metadata(past)
+        trials.append(trial)
+    return trials
+
+
+def dump_trials(trials: Iterable[Any]) -> Iterator[list[str]]:
+    """Yield trials as an experiment state holds them."""
+    for trial in trials:
+        trial.stub = False  # else Ray would not look for the trainable
+        trial.invalidate_json_state()
+        trial.run_metadata.invalidate_cache()
+        yield list(trial.get_json_state())
+
+
+def relocate(trial: Any, filesystem: Any, experiment: str) -> None:
+    """Tell a trial where its sweep is now, and so of its checkpoints, other trials' included."""
+    old = trial.storage.experiment_fs_path
+    storage = copy.copy(trial.storage)
+    storage.storage_filesystem = filesystem
+    storage.storage_fs_path, _, storage.experiment_dir_name = experiment.rpartition("/")
+    trial.set_storage(storage)
+    for result in (*_manager(trial)._checkpoint_results, latest(trial)):
+        # One that exploits another trial has that one's checkpoint.
+        if result and result.checkpoint and result.checkpoint.path.startswith(f"{old}/"):
+            moved = experiment + result.checkpoint.path.removeprefix(old)
+            result.checkpoint = _checkpoint(moved, filesystem)
+
+
+def _manager(trial: Any) -> Any:
+    return trial.run_metadata.checkpoint_manager
+
+
+def latest(trial: Any) -> Any:
+    """Return the checkpoint (and metrics) that a trial would go on from; None for the start."""
+    return _manager(trial)._latest_checkpoint_result
+
+
+def recorded(trial: Any) -> dict[str, dict[str, Any]]:
+    """Return the metrics of the checkpoints that are recorded for a trial, by path."""
+    results = [*_manager(trial)._checkpoint_results, latest(trial)]
+    return {r.checkpoint.path: r.metrics for r in results if r and r.checkpoint}
+
+
+def set_latest(trial: Any, found: tuple[str, dict[str, Any]] | None, filesystem: Any) -> None:
+    """Let a checkpoint, given by its path and metrics, be a trial's latest."""
+    from ray.train._internal.session import _TrainingResult
+
+    manager = _manager(trial)
+    manager._latest_checkpoint_result = None
+    if found is not None:
+        path, metrics = found
+        known = recorded(trial)
+        result = _TrainingResult(_checkpoint(path, filesystem), metrics)
+        if path not in known and path.startswith(f"{trial.storage.trial_fs_path}/"):
+            manager._checkpoint_results.append(result)
+        manager._latest_checkpoint_result = result
+
+
+def go_on_from(trial: Any, path: str, metrics: dict[str, Any], filesystem: Any) -> None:
+    """Let a trial go on from a checkpoint."""
+    set_latest(trial, (path, metrics), filesystem)
+    trial.run_metadata.last_result = dict(metrics)
+
+
+def start_over(trial: Any) -> None:
+    """Let a trial begin from the start."""
+    _manager(trial)._latest_checkpoint_result = None
+    trial.run_metadata.last_result = {}
+
+
+def forget(trial: Any, paths: set[str]) -> None:
+    """Forget that a trial has these checkpoints."""
+    manager = _manager(trial)
+    manager._checkpoint_results = [
+        result for result in manager._checkpoint_results if result.checkpoint.path not in paths
+    ]
+
+
+def _checkpoint(path: str, filesystem: Any) -> Any:
+    from ray.tune import Checkpoint
+
+    return Checkpoint(path, filesystem)
+
+
+def write_next_at(trial: Any, index: int) -> None:
+    """Let a trial number its next checkpoint so, or higher."""
+    current = trial.storage.current_checkpoint_index
+    trial.storage.current_checkpoint_index = max(current, index - 1)
+
+
+def exploits(trial: Any) -> bool:
+    """Say whether a trial's latest checkpoint is another trial's."""
+    result = latest(trial)
+    return bool(result) and not result.checkpoint.path.startswith(f"{trial.storage.trial_fs_path}/")
