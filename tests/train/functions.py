@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +74,9 @@ def save_their_own_way(config):
             tc.save({"weights": weights, "step": step}, folder, format="pickle")
             if step == config["damaged"]:
                 Path(folder, "state.pkl").write_bytes(b"damaged")
+            metrics = {"score": [0.1, 0.9, 0.5, 0.2][step]}
             options = {}
             if step == config["converted"] and takes_upload_function():
-                options = {"checkpoint_upload_fn": tc.upload_as_msgpack}
+                options = {"checkpoint_upload_fn": partial(tc.upload_as_msgpack, metrics=metrics)}
             checkpoint = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report({"score": [0.1, 0.9, 0.5, 0.2][step]}, checkpoint, **options)
+            ray.train.report(metrics, checkpoint, **options)
