@@ -94,8 +94,9 @@ def report(
         parts: Objects and plain values, as for `tune_ckpt.save`; None for metrics alone.
         save: Whether to save them this time.
         just_in_time: Save them, whatever ``save`` says, when Ray Train has announced a preemption
-            of a worker's node, or when a Tune trial got SIGTERM. A notice is only looked at here,
-            so call this often. A trial then ends after its report, as the signal demands, and goes
+            of a worker's node (to all workers at the same call), or when a Tune trial got
+            SIGTERM; a Train worker's SIGTERM is no notice. It is only looked at here, so call
+            this often. A trial then ends after its report, as the signal demands, and goes
             on from there if ``FailureConfig(max_failures=...)`` allows. Neither helps where no call
             comes before the process is killed.
         format: ``"msgpack"`` or ``"pickle"``.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import tempfile
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,14 @@ import ray.train
 
 import tune_ckpt as tc
 from tests.agents import Weights
-from tune_ckpt.tune.private import takes_upload_function
+from tune_ckpt.tune.private import in_train_worker, takes_upload_function
 
 STEPS = 4
 
 
 def walk(config):
     """A random walk of replicated weights; each worker has a generator of its own."""
-    rank = ray.train.get_context().get_world_rank()
+    rank = ray.train.get_context().get_world_rank() if in_train_worker() else 0
     weights, noise = Weights(3), Weights(2)
     found = tc.restore({"weights": weights, f"noise_{rank}": noise})
     rng = np.random.default_rng(5)
@@ -47,12 +48,17 @@ def expected(steps):
 
 
 def _die_once(config, rank, step):
-    marker = Path(config.get("marker", "/nonexistent/marker"))
-    if (rank, step) == config.get("die_at") and not marker.exists():
+    """End by a signal, once for each place in ``die_at``."""
+    number = config.get("die_at", {}).get((rank, step))
+    if number is None:
+        return
+    marker = Path(config["markers"], f"{rank}-{step}")
+    if not marker.exists():
         marker.touch()
         while _registered() < step:  # Ray Train looks for reports from time to time
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
+        threading.Event().wait()  # Ray ends the process in its main thread
 
 
 def _registered():
@@ -73,8 +79,9 @@ def save_their_own_way(config):
             tc.save({"weights": weights, "step": step}, folder, format="pickle")
             if step == config["damaged"]:
                 Path(folder, "state.pkl").write_bytes(b"damaged")
+            metrics = {"score": [0.1, 0.9, 0.5, 0.2][step]}
             options = {}
             if step == config["converted"] and takes_upload_function():
-                options = {"checkpoint_upload_fn": tc.upload_as_msgpack}
+                options = {"checkpoint_upload_fn": partial(tc.upload_as_msgpack, metrics=metrics)}
             checkpoint = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report({"score": [0.1, 0.9, 0.5, 0.2][step]}, checkpoint, **options)
+            ray.train.report(metrics, checkpoint, **options)

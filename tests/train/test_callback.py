@@ -99,3 +99,4 @@ def test_a_worker_can_convert_before_the_commit(run):
     assert tc.verify(path).ok
     assert not list(path.rglob("*.pkl"))
     assert tc.load_state(path)["step"] == CONVERTED
+    assert json.loads((path / "metadata.json").read_text())["metrics"] == {"score": 0.2}

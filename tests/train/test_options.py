@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 import ray.train
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 import tune_ckpt as tc
 from tests.agents import Weights
@@ -190,6 +192,36 @@ def test_without_options_there_is_no_actor(run, ray_session):
     assert made.wait(run.result) == []
     with pytest.raises(ValueError, match="actor"):
         ray.get_actor(made._name)
+
+
+class Untouchable(LocalFileSystem):
+    """Storage that is so slow that a hook must not wait for any of its answers."""
+
+    def __getattribute__(self, name):
+        if name in {"info", "open", "ls", "find", "exists", "mkdir", "makedirs", "rm", "cp_file"}:
+            raise AssertionError(f"a hook asks storage: {name}")
+        return super().__getattribute__(name)
+
+
+def test_the_hook_asks_nothing_of_a_remote_store(run, monkeypatch):
+    taken = []
+    actor = SimpleNamespace(take=SimpleNamespace(remote=lambda run, jobs: taken.extend(jobs)))
+    monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: actor)
+    monkeypatch.setattr(ray, "wait", lambda refs, timeout: None)
+    made = callback("all", verify=True, pin_best=True)
+    filesystem = PyFileSystem(FSSpecHandler(Untouchable()))
+    checkpoint = ray.train.Checkpoint(str(run.folder / NAMES[1]), filesystem)
+    made.after_report(CONTEXT, [run.metrics(1)], checkpoint)
+    assert made.outcomes == []  # where what fails is noted
+    assert len(taken) == 3
+
+
+@pytest.mark.parametrize("metrics", [[], [{}], [{"eval": None}], [{"eval/score": "text"}]])
+def test_strange_reports_do_no_harm(run, monkeypatch, metrics):
+    monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: None)
+    made = callback("best", pin_best=True)
+    made.after_report(None, metrics, ray.train.Checkpoint(str(run.folder / NAMES[1])))
+    made.after_report(None, metrics, None)
 
 
 # ---------------------------------------------------------------------------- the options

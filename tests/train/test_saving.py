@@ -21,6 +21,7 @@ from tune_ckpt.errors import (
 from tune_ckpt.train import saving, session
 from tune_ckpt.train.saving import Save
 from tune_ckpt.tree.packing import pack_tree
+from tune_ckpt.tree.snapshot import Arena
 
 
 class Table:
@@ -147,3 +148,44 @@ def test_on_object_storage_it_is_the_same(tmp_path, monkeypatch):
 def test_upload_modes_that_cannot_be_are_refused(mode):
     with pytest.raises(InvalidArgumentError, match=r"CheckpointUploadMode\.ASYNC"):
         session._mode({"checkpoint_upload_mode": mode})
+
+
+def one_save():
+    save = Save.agreed(Table(1).seat(0), 7, {"a": 1})
+    save.packed = pack_tree(save.component, "msgpack")
+    return save
+
+
+def test_an_upload_that_never_happens_is_told_of_by_the_next_report():
+    with pytest.raises(StorageError, match="report 7 has not ended"):
+        one_save().wait(0.01)
+
+
+@pytest.mark.parametrize("ending", ["write", "fail", "give up"])
+def test_an_upload_that_ended_in_any_way_holds_up_nobody(tmp_path, ending):
+    save = one_save()
+    if ending == "write":
+        save.write(str(tmp_path / "c"))
+    if ending == "fail":
+        (tmp_path / "file").touch()
+        with pytest.raises(StorageError):
+            save.write(str(tmp_path / "file" / "c"))
+    if ending == "give up":
+        save.give_up()
+    save.wait(0.01)
+
+
+def test_where_ray_refuses_a_report_the_next_one_need_not_wait(monkeypatch):
+    def refuse(*args, **options):
+        raise ValueError("no")
+
+    save = one_save()
+    worker = session.TrainSession.__new__(session.TrainSession)
+    worker._board, worker._number, worker._name = save.board, 6, "run"
+    worker._last, worker._arena = None, Arena()
+    monkeypatch.setattr(session, "_report_uploading", refuse)
+    monkeypatch.setattr(session, "_report_copied", refuse)
+    mode = SimpleNamespace(value="ASYNC")
+    with pytest.raises(ValueError, match="no"):
+        worker.report({}, {"a": 1}, "msgpack", {}, checkpoint_upload_mode=mode)
+    worker._last.wait(0.01)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 import ray.train
+from ray import tune
 from ray.train.torch import TorchTrainer
 
 import tune_ckpt as tc
@@ -41,9 +43,12 @@ def fit(tmp_path, workers=1, failures=0, function=functions.walk, callbacks=None
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, ray_session):
-    """Two workers, of which the second one is killed once."""
-    folder = tmp_path_factory.mktemp("two")
-    return fit(folder, workers=2, failures=1, die_at=(1, 2), marker=str(folder / "died"))
+    """Two workers, of which the second one is killed once, and then the first one gets SIGTERM."""
+    markers = tmp_path_factory.mktemp("markers")
+    die_at = {(1, 2): signal.SIGKILL, (0, 3): signal.SIGTERM}
+    result = fit(markers / "two", workers=2, failures=2, die_at=die_at, markers=str(markers))
+    assert {path.name for path in markers.glob("*-*")} == {"1-2", "0-3"}
+    return result
 
 
 def checkpoints(result):
@@ -74,9 +79,10 @@ def test_the_digest_is_that_of_one_worker_saving_all_of_it(two, tmp_path):
     assert tc.describe(last).digest == saved.digest
 
 
-def test_after_a_worker_was_killed_all_go_on_from_the_last_checkpoint(two):
+def test_after_a_kill_or_sigterm_all_go_on_from_the_last_checkpoint(two):
     assert two.error is None
-    assert two.metrics["started_at"] == 2
+    starts = [metrics["started_at"] for _, metrics in two.best_checkpoints]
+    assert starts == [0, 0, 2, 3]
     assert two.metrics["at"] == float(functions.expected(functions.STEPS)[0].sum())
 
 
@@ -104,3 +110,11 @@ def test_a_background_save_is_of_the_moment_of_its_report(alone):
         assert tc.verify(path).ok
         weights, _ = functions.expected(iteration)
         assert np.array_equal(tc.load_state(path, "weights")["w"], weights)
+
+
+def test_the_same_function_saves_the_same_in_a_tune_trial(alone, tmp_path):
+    run_config = tune.RunConfig(name="run", storage_path=str(tmp_path), verbose=0)
+    (result,) = tune.Tuner(functions.walk, param_space={}, run_config=run_config).fit()
+    found = [tc.describe(checkpoint).digest for checkpoint, _ in result.best_checkpoints]
+    assert found == [tc.describe(path).digest for path in checkpoints(alone)]
+    assert len(found) == functions.STEPS

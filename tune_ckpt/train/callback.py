@@ -49,8 +49,8 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
     metadata. What fails is logged and reported; the run's result stays the same, whatever happens
     here. Checkpoints that `tune_ckpt.report` writes are msgpack already.
 
-    After ``fit()`` call ``callback.wait(result)``. Where nobody does, what is to be done at the end of the run is done
-    ten minutes later, if Ray still runs.
+    After ``fit()`` call ``callback.wait(result)``. Where nobody does, what is to be done at the end
+    of the run is done ten minutes later, if Ray still runs.
     """
 
     def __init__(self, convert: Convert = "never", **options: Unpack[Options]) -> None:

@@ -97,7 +97,7 @@ def complete(folder: str, filesystem: Any, wanted: Wanted) -> list[Outcome]:
 
 def _to_convert(
     folder: str, filesystem: Any, wanted: Wanted
-) -> tuple[list[str], dict[str, dict[str, Any]]]:
+) -> tuple[list[str], Mapping[str, Mapping[str, Any]]]:
     run = TrialFolder("", open_store(folder, filesystem), Notes())
     run.look()
     names = sorted(run.checkpoints)  # named by the time

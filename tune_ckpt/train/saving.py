@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_ckpt.bundle import Bundle
-from tune_ckpt.errors import WorkerFailedError
+from tune_ckpt.errors import StorageError, WorkerFailedError
 from tune_ckpt.train.board import Board
 from tune_ckpt.train.shares import WORKERS, Shares
 from tune_ckpt.tree.merging import commit, write_components
@@ -66,9 +66,19 @@ class Save:
     def _commits(self) -> bool:
         return self.board.rank == self.shares.committer
 
-    def wait(self) -> None:
-        """Wait until the packed share is not needed any more."""
-        self._ended.wait()
+    def wait(self, timeout_secs: float) -> None:
+        """Wait until the packed share is not needed any more.
+
+        Raises:
+            StorageError: It still is when the time is up: its upload hangs.
+        """
+        if not self._ended.wait(timeout_secs):
+            reason = f"the upload of report {self.number} has not ended for {timeout_secs:g} s"
+            raise StorageError("the checkpoint before this one", "write", reason)
+
+    def give_up(self) -> None:
+        """Let nobody wait for a share that will not be written."""
+        self._ended.set()
 
     def write(self, path: str, filesystem: Any = None) -> None:
         """Write this worker's share of the checkpoint at a path.

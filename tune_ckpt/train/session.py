@@ -21,6 +21,7 @@ from tune_ckpt.tree.store import open_store
 from tune_ckpt.tune.private import takes_upload_function, train_run_folder
 
 _MODES = ("SYNC", "ASYNC")
+_UPLOAD_SECS = 1800.0  # by then one that hangs is told from a slow one
 
 
 class TrainSession:
@@ -86,16 +87,18 @@ class TrainSession:
             ray.train.report(dict(metrics), **kept)
             return
         save.packed = self._packed(save, format, in_background=mode == "ASYNC")
-        if takes_upload_function():
-            _report_uploading(dict(metrics), save, options)
-        else:
-            _report_copied(dict(metrics), save, options)
+        report = _report_uploading if takes_upload_function() else _report_copied
+        try:
+            report(dict(metrics), save, options)
+        except BaseException:
+            save.give_up()
+            raise
 
     def _packed(self, save: Save, format: Format, *, in_background: bool) -> PackedComponent:
         if not in_background:
             return pack_tree(save.component, format)
         if self._last is not None:
-            self._last.wait()  # until then its snapshot is where the next one will be
+            self._last.wait(_UPLOAD_SECS)  # until then its snapshot is where the next one will be
         packed = snapshot(save.component, format, self._arena)
         self._last = save
         return packed
