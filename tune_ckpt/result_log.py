@@ -124,32 +124,30 @@ def mark_of(lines: bytes, metric: Metric, trial_id: str) -> Mark:
     """Return a bound of the metric in JSON objects, one a line; `UNKNOWN` where they are broken."""
     if not _is_whole(lines):
         return UNKNOWN
-    best, places = math.inf, []
-    for found in _behind(metric.name.rpartition("/")[2]).finditer(lines):
-        if lines[found.start() - 1] not in b'"/':  # the end of another name
-            continue
-        value = _number(found[1])
-        if value is None:
-            return UNKNOWN
-        cost = metric.cost(value)
-        if cost < best:
-            best, places = cost, [found.start()]
-        elif cost == best:
-            places.append(found.start())
-    moments = (_moment(lines, place, trial_id) for place in places)
+    found = [*_behind(metric.name.rpartition("/")[2]).finditer(lines)]
+    values = [_number(match[1]) for match in found]
+    if None in values:
+        return UNKNOWN
+    costs = [(metric.cost(v), m.start()) for v, m in zip(values, found, strict=True) if v == v]
+    best = min(costs)[0] if costs else None
+    moments = (_moment(lines, place, trial_id) for cost, place in costs if cost == best)
     return min(((best, *moment) for moment in moments), default=NOTHING)
 
 
 @functools.lru_cache(maxsize=64)
 def _behind(leaf: str) -> re.Pattern[bytes]:
-    # It begins with plain text, which is found many times as fast as an alternative would be.
-    return re.compile(re.escape(leaf.encode()) + rb'":\s*([^,}\]\s]+)')
+    # It begins with plain text, which is found many times as fast as an alternative would be; then
+    # it looks back, since that may be the end of another name.
+    text = re.escape(leaf.encode())
+    return re.compile(text + rb'(?<=["/]' + text + rb')":\s*([^,}\]\s]+)')
+
+
+_BROKEN = re.compile(rb"\n(?:(?<!\}\n)|(?!\{))")
 
 
 def _is_whole(lines: bytes) -> bool:
     body = lines.removesuffix(b"\n")
-    one_a_line = body.count(b"\n") == body.count(b"}\n{")
-    return body.startswith(b"{") and body.endswith(b"}") and one_a_line
+    return body.startswith(b"{") and body.endswith(b"}") and not _BROKEN.search(body)
 
 
 _WORDS = {b"true": 1.0, b"false": 0.0, b"null": math.nan}

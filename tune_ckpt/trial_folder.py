@@ -44,6 +44,7 @@ class TrialFolder:
 
     Attributes:
         names: What is in the folder, and of each whether it is a folder.
+        checkpoints: The names of the checkpoint folders in it.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class TrialFolder:
         self._notes = notes
         self._recorded = recorded
         self._in_memory = in_memory or {}
+        self.checkpoints: frozenset[str] = frozenset()
         self._converted: frozenset[str] | None = None
         self._config: dict[str, Any] | None = None
 
     def look(self) -> None:
         """Find what is in the folder now."""
         self.names = self.store.names()
+        self.checkpoints = _checkpoints(self.names)
         self._converted = None
 
     @property
@@ -81,11 +84,6 @@ class TrialFolder:
         """The trial's id as its folder's name tells it; where it does not, that name."""
         found = _TRIAL_ID.search(self.name)
         return found[1] if found else self.name
-
-    @property
-    def checkpoints(self) -> frozenset[str]:
-        """The names of the checkpoint folders in it."""
-        return _checkpoints(self.names)
 
     @property
     def converted(self) -> frozenset[str]:
