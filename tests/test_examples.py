@@ -15,22 +15,30 @@ from tests.conftest import REPO
 
 EXAMPLES = REPO / "examples"
 
+# Ray's, RLlib's and Serve's own imports warn of what they use of others.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 
 @pytest.fixture
-def printed(tmp_path, monkeypatch, capsys, ray_session):
+def smaller(tmp_path):
+    """Write an example's settings with some of them replaced; return the option that names them."""
+
+    def of(config, **settings):
+        usual = yaml.safe_load((REPO / "configs" / config).read_text())
+        (tmp_path / config).write_text(yaml.safe_dump({**usual, **settings}))
+        return "--config", str(tmp_path / config)
+
+    return of
+
+
+@pytest.fixture
+def printed(monkeypatch, capsys, ray_session):
     """Run an example in this process, which has a Ray already; return what it printed."""
 
-    def of(name, config=None, **smaller):
-        monkeypatch.setattr(sys, "argv", [str(EXAMPLES / name), *_options(config, smaller)])
+    def of(name, *options):
+        monkeypatch.setattr(sys, "argv", [str(EXAMPLES / name), *options])
         runpy.run_path(sys.argv[0], run_name="__main__")
         return capsys.readouterr().out
-
-    def _options(config, smaller):
-        if not config:
-            return []
-        settings = yaml.safe_load((REPO / "configs" / config).read_text())
-        (tmp_path / config).write_text(yaml.safe_dump({**settings, **smaller}))
-        return ["--config", str(tmp_path / config)]
 
     return of
 
@@ -43,8 +51,9 @@ def _ran(name, *options):
 
 
 @pytest.mark.slow
-def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray():
-    told = _ran("digits_sweep.py")
+def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray(smaller):
+    sizes = {"trials": 4, "iterations": 6, "kill_after_checkpoints": 6}
+    told = _ran("digits_sweep.py", *smaller("digits_sweep.yaml", **sizes))
     assert "Killed the driver (SIGKILL)" in told
     reported, again = re.findall(r"accuracy, \w+ \w+ +│ ([0-9.]+)", told)
     assert reported == again
@@ -52,8 +61,8 @@ def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray()
 
 
 @pytest.mark.slow
-def test_ppos_best_checkpoint_plays_the_same_episode_without_ray(printed):
-    told = printed("rllib_ppo_sweep.py", "ppo_cartpole.yaml", iterations=1)
+def test_ppos_best_checkpoint_plays_the_same_episode_without_ray(printed, smaller):
+    told = printed("rllib_ppo_sweep.py", *smaller("ppo_cartpole.yaml", iterations=1))
     assert "PPO of Ray" in told
     (earned,) = re.findall(r"by the RLModule +│ ([0-9]+)", told)
     (again,) = re.findall(r"without Ray +│ ([0-9]+)", told)
@@ -70,35 +79,35 @@ def test_an_old_checkpoint_is_rescued(printed):
 
 
 @pytest.mark.slow
-def test_a_function_trainable_goes_on_after_a_kill(printed):
+def test_a_function_trainable_goes_on_after_a_kill(printed, smaller):
     rates = {"learning_rates": [0.05, 0.2], "killed": 0.05}
-    told = printed("function_trainable.py", "function_trainable.yaml", epochs=4, **rates)
+    told = printed("function_trainable.py", *smaller("function_trainable.yaml", epochs=4, **rates))
     assert "The killed trial went on after epoch 2 of 4." in told
     best = re.search(r"Best: trial .* epoch \d: ([0-9.]+)", told)
     assert f"Restored into a new network: {best[1]}" in told
 
 
 @pytest.mark.slow
-def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed):
-    told = printed("torch_trainer_in_tune.py", "torch_trainer_in_tune.yaml", epochs=1)
+def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smaller):
+    told = printed("torch_trainer_in_tune.py", *smaller("torch_trainer_in_tune.yaml", epochs=1))
     best = re.search(r"Best: trial .* iteration \d: ([0-9.]+)", told)
     assert f"Restored into a new network: {best[1]}" in told
 
 
 @pytest.mark.slow
-def test_population_based_training_tells_where_trials_came_from(printed):
-    told = printed("pbt.py", "pbt.yaml", iterations=4, learning_rates=[0.001, 0.3])
+def test_population_based_training_tells_where_trials_came_from(printed, smaller):
+    told = printed("pbt.py", *smaller("pbt.yaml", iterations=4, learning_rates=[0.001, 0.3]))
     best = re.search(r"best: trial (\w+), iteration (\d), loss", told)
     assert best[2] == "4"
     assert f": from trial {best[1]} at iteration" in told
 
 
 @pytest.mark.slow
-def test_a_server_follows_the_best_model_of_a_running_sweep(printed):
+def test_a_server_follows_the_best_model_of_a_running_sweep(printed, smaller):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told = printed("serve_best.py", "serve_best.yaml", port=port)
+    told = printed("serve_best.py", *smaller("serve_best.yaml", port=port))
     served = [float(right) for right in re.findall(r"([0-9.]+) of the answers are right", told)]
     assert len(served) > 1
     assert served == sorted(served)
