@@ -1,4 +1,4 @@
-"""A sweep is killed midway, resumes, and hands back its best checkpoint, which is used without Ray.
+"""A class Trainable in a sweep that is killed midway, resumes, and hands back its best checkpoint.
 
 Run it:  python examples/digits_sweep.py
 
@@ -17,20 +17,53 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from digits_model import Momentum, Network, accuracy, digits, gradients
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from rich.console import Console
 from rich.table import Table
+from settings import command
 
 import tune_ckpt as tc
 
-CONFIG = Path(__file__).parents[1] / "configs" / "digits_sweep.yaml"
 NAME = "digits"
+
+
+@dataclass
+class Search:
+    """What is searched."""
+
+    learning_rate: list[float]
+    momentum: list[float]
+    hidden: list[int]
+    batch_size: list[int]
+
+
+@dataclass
+class Asha:
+    """How early trials are stopped."""
+
+    grace_period: int
+    reduction_factor: int
+
+
+@dataclass
+class Settings:
+    """What configs/digits_sweep.yaml says."""
+
+    trials: int
+    metric: str
+    mode: str
+    seed: int
+    iterations: int
+    epochs_per_iteration: int
+    kill_after_checkpoints: int
+    search: Search
+    asha: Asha
 
 
 class Digits(tc.CheckpointableTrainable):
@@ -60,27 +93,27 @@ class Digits(tc.CheckpointableTrainable):
         return [("network", self.network), ("optimizer", self.optimizer)]
 
 
-def new_tuner(config: dict, storage: Path) -> tune.Tuner:
+def new_tuner(settings: Settings, storage: Path) -> tune.Tuner:
     """Return the sweep that the YAML file describes."""
-    search = config["search"]
+    search = settings.search
     space = {
-        "learning_rate": tune.loguniform(*search["learning_rate"]),
-        "momentum": tune.uniform(*search["momentum"]),
-        "hidden": tune.choice(search["hidden"]),
-        "batch_size": tune.choice(search["batch_size"]),
-        "epochs": config["epochs_per_iteration"],
-        "seed": config["seed"],
+        "learning_rate": tune.loguniform(*search.learning_rate),
+        "momentum": tune.uniform(*search.momentum),
+        "hidden": tune.choice(search.hidden),
+        "batch_size": tune.choice(search.batch_size),
+        "epochs": settings.epochs_per_iteration,
+        "seed": settings.seed,
     }
-    metric, mode = config["metric"], config["mode"]
+    metric, mode = settings.metric, settings.mode
     return tune.Tuner(
         Digits,
         param_space=space,
         tune_config=tune.TuneConfig(
             metric=metric,
             mode=mode,
-            num_samples=config["trials"],
-            scheduler=ASHAScheduler(max_t=config["iterations"], **config["asha"]),
-            search_alg=tune.search.BasicVariantGenerator(random_state=config["seed"]),
+            num_samples=settings.trials,
+            scheduler=ASHAScheduler(max_t=settings.iterations, **asdict(settings.asha)),
+            search_alg=tune.search.BasicVariantGenerator(random_state=settings.seed),
         ),
         run_config=tune.RunConfig(
             name=NAME,
@@ -92,9 +125,9 @@ def new_tuner(config: dict, storage: Path) -> tune.Tuner:
     )
 
 
-def drive(config: dict, storage: Path, *, resume: bool) -> None:
+def drive(settings: Settings, storage: Path, *, resume: bool) -> None:
     """Run the sweep in this process: anew, or on from where another process was killed."""
-    tuner = tc.resume(storage / NAME, Digits) if resume else new_tuner(config, storage)
+    tuner = tc.resume(storage / NAME, Digits) if resume else new_tuner(settings, storage)
     tuner.fit()
 
 
@@ -102,9 +135,9 @@ def start_driver(storage: Path, *options: str) -> subprocess.Popen:
     """Start a process that drives the sweep."""
     # Ray notes the sweep's state every 10 s; this sweep is too short to wait for that.
     environment = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "1", "RAY_DEDUP_LOGS": "0"}
-    command = [sys.executable, __file__, "--drive", str(storage), *options]
+    driver = [sys.executable, *sys.argv, "--drive", str(storage), *options]
     log = (storage / "driver.log").open("a")
-    return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    return subprocess.Popen(driver, env=environment, stdout=log, stderr=log)
 
 
 def checkpoints(storage: Path) -> int:
@@ -125,20 +158,21 @@ def kill_midway(driver: subprocess.Popen, storage: Path, after: int) -> int:
 
 def used_without_ray(checkpoint: Path) -> float:
     """Return the accuracy that a fresh process measures, in which Ray is never imported."""
-    command = [sys.executable, str(Path(__file__).with_name("digits_serve.py")), str(checkpoint)]
-    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    script = Path(__file__).with_name("load_without_ray.py")
+    used = [sys.executable, str(script), str(checkpoint)]
+    return float(subprocess.run(used, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def main(config: dict, storage: Path) -> None:
+def main(settings: Settings, storage: Path) -> None:
     """Run the whole story and print what happened."""
     console = Console()
     console.print("Sweeping; the driver will be killed midway ...")
-    killed_at = kill_midway(start_driver(storage), storage, config["kill_after_checkpoints"])
+    killed_at = kill_midway(start_driver(storage), storage, settings.kill_after_checkpoints)
     console.print(f"Killed the driver (SIGKILL) after {killed_at} checkpoints. Resuming ...")
     if start_driver(storage, "--resume").wait() != 0:
         sys.exit((storage / "driver.log").read_text())
 
-    best = tc.best_checkpoint(storage / NAME, metric=config["metric"], mode=config["mode"])
+    best = tc.best_checkpoint(storage / NAME, metric=settings.metric, mode=settings.mode)
     verified = tc.verify(best.path)
     exported = storage / "best"
     best.export(exported)
@@ -159,13 +193,11 @@ def main(config: dict, storage: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--config", type=Path, default=CONFIG, help="the sweep's YAML file")
+    parser = command(__doc__, Settings, "digits_sweep.yaml")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--resume", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    settings = yaml.safe_load(options.config.read_text())
     if options.drive:
-        drive(settings, options.drive, resume=options.resume)
+        drive(options.settings, options.drive, resume=options.resume)
     else:
-        main(settings, Path(tempfile.mkdtemp(prefix="digits_sweep_")))
+        main(options.settings, Path(tempfile.mkdtemp(prefix="digits_sweep_")))

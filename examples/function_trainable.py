@@ -13,16 +13,24 @@ import os
 import signal
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from digits_model import Momentum, Network, accuracy, digits, gradients
 from ray import tune
+from settings import command
 
 import tune_ckpt as tc
 
-EPOCHS = 6
-KILLED = 0.05  # the learning rate of the trial that is killed
+
+@dataclass
+class Settings:
+    """What configs/function_trainable.yaml says."""
+
+    epochs: int
+    learning_rates: list[float]
+    killed: float
 
 
 def train(config):
@@ -31,19 +39,26 @@ def train(config):
     optimizer = Momentum(network, config["learning_rate"], momentum=0.9)
     parts = {"network": network, "optimizer": optimizer}
     done = tc.restore(parts).get("epochs", 0)  # 0 at the first start
-    for epoch in range(done, EPOCHS):
+    for epoch in range(done, config["epochs"]):
         for batch in np.array_split(np.random.default_rng(epoch).permutation(len(images)), 40):
             optimizer.step(gradients(network.weights, images[batch], labels[batch]))
         found = accuracy(network.weights, held_out, held_out_labels)
         tc.report({"accuracy": found, "resumed_at": done}, {**parts, "epochs": epoch + 1})
-        if epoch + 1 == EPOCHS // 2 and done == 0 and config["learning_rate"] == KILLED:
+        if epoch + 1 == config["killed_after"] and done == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(storage: Path) -> None:
+def main(settings: Settings, storage: Path) -> None:
+    killed_one = tune.sample_from(
+        lambda config: settings.epochs // 2 if config["learning_rate"] == settings.killed else None
+    )
     tuner = tune.Tuner(
         train,
-        param_space={"learning_rate": tune.grid_search([0.01, KILLED, 0.2])},
+        param_space={
+            "learning_rate": tune.grid_search(settings.learning_rates),
+            "epochs": settings.epochs,
+            "killed_after": killed_one,
+        },
         run_config=tune.RunConfig(
             name="functions",
             storage_path=str(storage),
@@ -52,8 +67,10 @@ def main(storage: Path) -> None:
         ),
     )
     results = tuner.fit()
-    killed = next(result for result in results if result.config["learning_rate"] == KILLED)
-    print(f"The killed trial went on after epoch {killed.metrics['resumed_at']} of {EPOCHS}.")
+    killed = next(result for result in results if result.config["killed_after"])
+    print(
+        f"The killed trial went on after epoch {killed.metrics['resumed_at']} of {settings.epochs}."
+    )
 
     best = tc.best_checkpoint(results, metric="accuracy", mode="max")  # verified
     network = Network(hidden=32, seed=1)
@@ -66,4 +83,5 @@ def main(storage: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(tempfile.mkdtemp(prefix="function_trainable_")))
+    settings = command(__doc__, Settings, "function_trainable.yaml").parse_args().settings
+    main(settings, Path(tempfile.mkdtemp(prefix="function_trainable_")))

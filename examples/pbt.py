@@ -6,12 +6,24 @@ Run it:  python examples/pbt.py
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
+from settings import command
 
 import tune_ckpt as tc
+
+
+@dataclass
+class Settings:
+    """What configs/pbt.yaml says."""
+
+    iterations: int
+    perturbation_interval: int
+    learning_rates: list[float]
 
 
 class Descent(tc.CheckpointableTrainable):
@@ -37,24 +49,24 @@ class Descent(tc.CheckpointableTrainable):
         self.x = state["x"]
 
 
-def main():
+def main(settings: Settings, storage: Path) -> None:
     scheduler = PopulationBasedTraining(
         time_attr="training_iteration",
         metric="loss",
         mode="min",
-        perturbation_interval=2,
+        perturbation_interval=settings.perturbation_interval,
         hyperparam_mutations={"lr": tune.loguniform(1e-3, 1.0)},
         synch=True,
     )
     tuner = tune.Tuner(
         Descent,
-        param_space={"lr": tune.grid_search([0.001, 0.01, 0.1, 0.3])},
+        param_space={"lr": tune.grid_search(settings.learning_rates)},
         tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
         run_config=tune.RunConfig(
             name="pbt",
-            storage_path=tempfile.mkdtemp(prefix="pbt_"),
+            storage_path=str(storage),
             verbose=0,
-            stop={"training_iteration": 10},
+            stop={"training_iteration": settings.iterations},
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
         ),
     )
@@ -74,4 +86,5 @@ def order(record):
 
 
 if __name__ == "__main__":
-    main()
+    settings = command(__doc__, Settings, "pbt.yaml").parse_args().settings
+    main(settings, Path(tempfile.mkdtemp(prefix="pbt_")))

@@ -14,31 +14,61 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import gymnasium
-import yaml
 from rich.console import Console
 from rich.table import Table
+from settings import command
 
-CONFIG = Path(__file__).parents[1] / "configs" / "ppo_cartpole.yaml"
 NAME = "ppo_cartpole"
 
 
-def sweep(config: dict, storage: Path) -> None:
+@dataclass
+class Training:
+    """How PPO trains."""
+
+    train_batch_size_per_learner: int
+    minibatch_size: int
+    num_epochs: int
+
+
+@dataclass
+class Model:
+    """Its network."""
+
+    fcnet_hiddens: list[int]
+
+
+@dataclass
+class Settings:
+    """What configs/ppo_cartpole.yaml says."""
+
+    env: str
+    metric: str
+    mode: str
+    seed: int
+    iterations: int
+    learning_rates: list[float]
+    training: Training
+    model: Model
+
+
+def sweep(settings: Settings, storage: Path) -> None:
     """Run one trial for each learning rate."""
     import ray
     from ray import tune
     from ray.rllib.algorithms.ppo import PPOConfig
 
-    ray.init(log_to_driver=False, include_dashboard=False)
+    ray.init(log_to_driver=False, include_dashboard=False, ignore_reinit_error=True)
     ppo = (
         PPOConfig()
-        .environment(config["env"])
+        .environment(settings.env)
         .env_runners(num_env_runners=0)
-        .rl_module(model_config=config["model"])
-        .training(lr=tune.grid_search(config["learning_rates"]), **config["training"])
-        .debugging(seed=config["seed"], log_level="ERROR")
+        .rl_module(model_config=asdict(settings.model))
+        .training(lr=tune.grid_search(settings.learning_rates), **asdict(settings.training))
+        .debugging(seed=settings.seed, log_level="ERROR")
     )
     results = tune.Tuner(
         "PPO",
@@ -47,11 +77,10 @@ def sweep(config: dict, storage: Path) -> None:
             name=NAME,
             storage_path=str(storage),
             verbose=0,
-            stop={"training_iteration": config["iterations"]},
+            stop={"training_iteration": settings.iterations},
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
         ),
     ).fit()
-    ray.shutdown()
     if results.errors:
         sys.exit(str(results.errors[0]))
 
@@ -83,39 +112,39 @@ def play(act, env_name: str, seed: int) -> float:
     return earned
 
 
-def play_bundle(path: Path, config: dict) -> None:
+def play_bundle(path: Path, settings: Settings) -> None:
     """Play an episode with a bundle, and print what it earned; Ray is not imported."""
     from tune_ckpt import rllib
 
-    print(play(rllib.load_bundle(path).act, config["env"], config["seed"]))
+    print(play(rllib.load_bundle(path).act, settings.env, settings.seed))
     assert "ray" not in sys.modules
 
 
-def played_without_ray(bundle: Path, config: Path) -> float:
+def played_without_ray(bundle: Path) -> float:
     """Return what a fresh process earns with a bundle."""
-    command = [sys.executable, __file__, "--config", str(config), "--play", str(bundle)]
-    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    player = [sys.executable, *sys.argv, "--play", str(bundle)]
+    return float(subprocess.run(player, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
-def main(config: dict, config_file: Path, storage: Path) -> None:
+def main(settings: Settings, storage: Path) -> None:
     """Run the whole story and print what happened."""
     import tune_ckpt as tc
     from tune_ckpt import rllib
 
     console = Console()
-    console.print(f"Sweeping {len(config['learning_rates'])} learning rates ...")
-    sweep(config, storage)
-    best = tc.best_checkpoint(storage / NAME, metric=config["metric"], mode=config["mode"])
+    console.print(f"Sweeping {len(settings.learning_rates)} learning rates ...")
+    sweep(settings, storage)
+    best = tc.best_checkpoint(storage / NAME, metric=settings.metric, mode=settings.mode)
     info = rllib.get_checkpoint_info(best.path)
     converted = rllib.convert_to_msgpack_checkpoint(best.path, storage / "converted")
-    earned = play(restored_module(converted), config["env"], config["seed"])
+    earned = play(restored_module(converted), settings.env, settings.seed)
     rllib.export_bundle(best.path, storage / "bundle")
-    again = played_without_ray(storage / "bundle", config_file)
+    again = played_without_ray(storage / "bundle")
 
     table = Table(title="Best checkpoint of the sweep", show_header=False)
     table.add_row("trial, iteration", f"{best.trial_id}, {best.iteration}")
     table.add_row("learning rate", f"{best.config['lr']:g}")
-    table.add_row(config["metric"], f"{best.value:.1f}")
+    table.add_row(settings.metric, f"{best.value:.1f}")
     table.add_row("written by", f"{info['algorithm']} of Ray {info['ray_version']}")
     table.add_row("converted to msgpack", str(converted))
     table.add_row("an episode, by the RLModule", f"{earned:.0f}")
@@ -126,12 +155,10 @@ def main(config: dict, config_file: Path, storage: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--config", type=Path, default=CONFIG, help="the sweep's YAML file")
+    parser = command(__doc__, Settings, "ppo_cartpole.yaml")
     parser.add_argument("--play", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    settings = yaml.safe_load(options.config.read_text())
     if options.play:
-        play_bundle(options.play, settings)
+        play_bundle(options.play, options.settings)
     else:
-        main(settings, options.config, Path(tempfile.mkdtemp(prefix="rllib_ppo_sweep_")))
+        main(options.settings, Path(tempfile.mkdtemp(prefix="rllib_ppo_sweep_")))

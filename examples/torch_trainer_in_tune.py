@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import ray.train
@@ -18,11 +19,18 @@ import torch
 from ray import tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
+from settings import command
 from sklearn.datasets import load_digits
 
 import tune_ckpt as tc
 
-EPOCHS = 3
+
+@dataclass
+class Settings:
+    """What configs/torch_trainer_in_tune.yaml says."""
+
+    epochs: int
+    learning_rates: list[float]
 
 
 def new_network() -> torch.nn.Module:
@@ -48,7 +56,7 @@ def train(config):
     optimizer = torch.optim.SGD(network.parameters(), config["learning_rate"], momentum=0.9)
     parts = {"network": network, "optimizer": optimizer}
     start = tc.restore(parts).get("epochs", 0)  # after a failure: where the last checkpoint was
-    for epoch in range(start, EPOCHS):
+    for epoch in range(start, config["epochs"]):
         for batch in torch.randperm(1200, generator=torch.Generator().manual_seed(epoch)).split(32):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(network(images[batch]), labels[batch]).backward()
@@ -70,8 +78,9 @@ def trial(config):
     ).fit()
 
 
-def main(storage: Path) -> None:
-    space = {"learning_rate": tune.grid_search([0.001, 0.1]), "storage": str(storage)}
+def main(settings: Settings, storage: Path) -> None:
+    rates = tune.grid_search(settings.learning_rates)
+    space = {"learning_rate": rates, "epochs": settings.epochs, "storage": str(storage)}
     run_config = tune.RunConfig(name="sweep", storage_path=str(storage), verbose=0)
     # A trial only waits for its worker, and must leave it a CPU.
     waiting = tune.with_resources(trial, {"CPU": 0.1})
@@ -87,4 +96,5 @@ def main(storage: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(tempfile.mkdtemp(prefix="torch_trainer_in_tune_")))
+    settings = command(__doc__, Settings, "torch_trainer_in_tune.yaml").parse_args().settings
+    main(settings, Path(tempfile.mkdtemp(prefix="torch_trainer_in_tune_")))

@@ -1,27 +1,49 @@
-"""The examples run as they stand."""
+"""The examples run as they stand, each with the smallest settings that still show what it shows."""
+
+from __future__ import annotations
 
 import re
+import runpy
+import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+import yaml
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from tests.conftest import REPO
 
+EXAMPLES = REPO / "examples"
 
-@pytest.mark.slow
-def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray():
-    command = [sys.executable, str(EXAMPLES / "digits_sweep.py")]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "Killed the driver (SIGKILL)" in run.stdout
-    reported, again = re.findall(r"accuracy, \w+ \w+ +│ ([0-9.]+)", run.stdout)
-    assert reported == again
-    assert float(reported) > 0.9
+# Ray's, RLlib's and Serve's own imports warn of what they use of others.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def _printed(name, *options):
+@pytest.fixture
+def smaller(tmp_path):
+    """Write an example's settings with some of them replaced; return the option that names them."""
+
+    def of(config, **settings):
+        usual = yaml.safe_load((REPO / "configs" / config).read_text())
+        (tmp_path / config).write_text(yaml.safe_dump({**usual, **settings}))
+        return "--config", str(tmp_path / config)
+
+    return of
+
+
+@pytest.fixture
+def printed(monkeypatch, capsys, ray_session):
+    """Run an example in this process, which has a Ray already; return what it printed."""
+
+    def of(name, *options):
+        monkeypatch.setattr(sys, "argv", [str(EXAMPLES / name), *options])
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        return capsys.readouterr().out
+
+    return of
+
+
+def _ran(name, *options):
     command = [sys.executable, str(EXAMPLES / name), *options]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -29,33 +51,84 @@ def _printed(name, *options):
 
 
 @pytest.mark.slow
-def test_ppos_best_checkpoint_plays_the_same_episode_without_ray():
-    printed = _printed("rllib_ppo_sweep.py")
-    assert "PPO of Ray" in printed
-    (earned,) = re.findall(r"by the RLModule +│ ([0-9]+)", printed)
-    (again,) = re.findall(r"without Ray +│ ([0-9]+)", printed)
+def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray(smaller):
+    sizes = {"trials": 4, "iterations": 6, "kill_after_checkpoints": 6}
+    told = _ran("digits_sweep.py", *smaller("digits_sweep.yaml", **sizes))
+    assert "Killed the driver (SIGKILL)" in told
+    reported, again = re.findall(r"accuracy, \w+ \w+ +│ ([0-9.]+)", told)
+    assert reported == again
+    assert float(reported) > 0.9
+
+
+@pytest.mark.slow
+def test_ppos_best_checkpoint_plays_the_same_episode_without_ray(printed, smaller):
+    told = printed("rllib_ppo_sweep.py", *smaller("ppo_cartpole.yaml", iterations=1))
+    assert "PPO of Ray" in told
+    (earned,) = re.findall(r"by the RLModule +│ ([0-9]+)", told)
+    (again,) = re.findall(r"without Ray +│ ([0-9]+)", told)
     assert earned == again
     assert int(earned) > 0
 
 
 @pytest.mark.slow
-def test_an_old_checkpoint_is_rescued():
-    printed = _printed("rescue_old_checkpoint.py")
-    assert "Ray 2.3.1, version 1.0" in printed
-    assert "No module named" in printed  # what today's Ray says
-    assert re.search(r"action_dist_inputs +│ differ by 0 at most", printed)
+def test_an_old_checkpoint_is_rescued(printed):
+    told = printed("rescue_old_checkpoint.py")
+    assert "Ray 2.3.1, version 1.0" in told
+    assert "No module named" in told  # what today's Ray says
+    assert re.search(r"action_dist_inputs +│ differ by 0 at most", told)
 
 
 @pytest.mark.slow
-def test_a_function_trainable_goes_on_after_a_kill():
-    printed = _printed("function_trainable.py")
-    assert "The killed trial went on after epoch 3 of 6." in printed
-    best = re.search(r"Best: trial .* epoch \d: ([0-9.]+)", printed)
-    assert f"Restored into a new network: {best[1]}" in printed
+def test_a_function_trainable_goes_on_after_a_kill(printed, smaller):
+    rates = {"learning_rates": [0.05, 0.2], "killed": 0.05}
+    told = printed("function_trainable.py", *smaller("function_trainable.yaml", epochs=4, **rates))
+    assert "The killed trial went on after epoch 2 of 4." in told
+    best = re.search(r"Best: trial .* epoch \d: ([0-9.]+)", told)
+    assert f"Restored into a new network: {best[1]}" in told
 
 
 @pytest.mark.slow
-def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found():
-    printed = _printed("torch_trainer_in_tune.py")
-    best = re.search(r"Best: trial .* iteration \d: ([0-9.]+)", printed)
-    assert f"Restored into a new network: {best[1]}" in printed
+def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smaller):
+    told = printed("torch_trainer_in_tune.py", *smaller("torch_trainer_in_tune.yaml", epochs=1))
+    best = re.search(r"Best: trial .* iteration \d: ([0-9.]+)", told)
+    assert f"Restored into a new network: {best[1]}" in told
+
+
+@pytest.mark.slow
+def test_population_based_training_tells_where_trials_came_from(printed, smaller):
+    told = printed("pbt.py", *smaller("pbt.yaml", iterations=4, learning_rates=[0.001, 0.3]))
+    best = re.search(r"best: trial (\w+), iteration (\d), loss", told)
+    assert best[2] == "4"
+    assert f": from trial {best[1]} at iteration" in told
+
+
+@pytest.mark.slow
+def test_a_server_follows_the_best_model_of_a_running_sweep(printed, smaller):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = printed("serve_best.py", *smaller("serve_best.yaml", port=port))
+    served = [float(right) for right in re.findall(r"([0-9.]+) of the answers are right", told)]
+    assert len(served) > 1
+    assert served == sorted(served)
+    assert "right; the sweep is running." in told
+    assert re.search(rf"had reported {served[-1]:.4f}\.", told)
+
+
+def test_a_checkpoint_is_loaded_without_ray():
+    assert float(_ran("load_without_ray.py")) > 0.5
+
+
+def test_an_examples_first_line_says_what_it_shows():
+    for path in EXAMPLES.glob("*.py"):
+        first = path.read_text().partition("\n")[0]
+        assert re.fullmatch(r'"""[A-Z].{30,}\.', first), path
+
+
+def test_settings_that_are_wrong_are_told_before_anything_runs(tmp_path):
+    (tmp_path / "x.yaml").write_text("iterations: many")
+    command = [sys.executable, str(EXAMPLES / "pbt.py"), "--config", str(tmp_path / "x.yaml")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "iterations: it must be a whole number, and is the text 'many'" in run.stderr
+    assert "learning_rates: it is missing" in run.stderr
