@@ -7,6 +7,8 @@ import os
 import random
 import signal
 
+from hypothesis import settings
+
 from tests.agents import trained
 from tests.s3 import CREDENTIALS
 
@@ -47,27 +49,31 @@ class FaultyFilesystem:
         return call
 
 
-def moments(what):
-    """Yield when to kill: at each operation of the main case, at each third of the others."""
-    step = 1 if what == "msgpack" else 3
-    return range(random.randint(1, step), 1000, step)
+def moments(stride):
+    """Yield when to kill: at each ``stride``-th operation, or at every one in a thorough run."""
+    if settings.get_current_profile_name() == "thorough":
+        stride = 1
+    return range(random.randint(1, stride), 1000, stride)
 
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def save_to_s3_and_die(endpoint, path, what, n):
-    """Save step 2 to S3; be killed before the n-th operation. Runs in a process of its own."""
-    from pyarrow import fs
+def do_on_s3_and_die(endpoint, path, what, n):
+    """Do something to a checkpoint on S3; be killed before the n-th operation.
 
-    s3 = fs.S3FileSystem(endpoint_override=endpoint, scheme="http", **CREDENTIALS)
-    _save(path, what, FaultyFilesystem(s3, die, n))
+    Runs in a process of its own, like all below.
+    """
+    _do(what, path, FaultyFilesystem(S3At(endpoint)(), die, n))
 
 
-def save_in_place_and_die(path, what, n):
-    """Save step 2 into a local folder that cannot be exchanged, and be killed likewise."""
-    from tune_ckpt.tree import writing
+_CHANGES = ("mkdir", "rename", "replace", "pwrite", "open", "unlink", "rmdir", "link", "fsync")
+
+
+def do_and_die(path, what, n):
+    """Do something to a local checkpoint; be killed before the n-th call that changes the disk."""
+    from tune_ckpt.tree import commit
 
     left = [n]
 
@@ -80,24 +86,42 @@ def save_in_place_and_die(path, what, n):
 
         return call
 
-    writing.can_stage = lambda store: False
-    for name in ("mkdir", "replace", "pwrite", "open", "unlink"):
+    for name in _CHANGES:
         setattr(os, name, deadly(getattr(os, name)))
-    _save(path, what, None)
+    commit._exchange = deadly(commit._exchange)
+    _do(what, path, None)
 
 
-def _save(path, what, filesystem):
+def do_in_place_and_die(path, what, n):
+    """Do likewise in a folder that cannot be exchanged."""
+    from tune_ckpt.tree import writing
+
+    writing.can_stage = lambda store: False
+    do_and_die(path, what, n)
+
+
+def _do(what, path, filesystem):
     import tune_ckpt as tc
 
-    if what == "convert":
-        tc.convert_to_msgpack_checkpoint(path, filesystem=filesystem)
-    else:
-        use_msgpack = what == "msgpack"
-        trained(step=2).save_to_path(path, filesystem=filesystem, use_msgpack=use_msgpack)
+    def save(**options):
+        trained(step=2).save_to_path(path, filesystem=filesystem, **options)
+
+    def save_async():
+        return trained(step=2).save_async(path, use_msgpack=True).result()
+
+    {
+        "pickle": save,
+        "msgpack": lambda: save(use_msgpack=True),
+        "durable": lambda: save(use_msgpack=True, durable=True),
+        "base": lambda: save(base=path),
+        "async": save_async,
+        "convert": lambda: tc.convert_to_msgpack_checkpoint(path, filesystem=filesystem),
+        "delete": lambda: tc.delete_checkpoint(path),
+    }[what]()
 
 
 def save_again_and_again(path, filesystem_of, steps, use_msgpack):
-    """Replace a checkpoint by newer ones. Runs in a process of its own."""
+    """Replace a checkpoint by newer ones."""
     filesystem = filesystem_of() if filesystem_of else None
     for step in steps:
         trained(step, size=50).save_to_path(path, filesystem=filesystem, use_msgpack=use_msgpack)
@@ -116,7 +140,9 @@ class S3At:
 
 
 PROCESSES = multiprocessing.get_context("forkserver")  # quick: what they need is imported already
-PROCESSES.set_forkserver_preload(["tests.tree.killing", "tune_ckpt.tree.writing", "pyarrow.fs"])
+PROCESSES.set_forkserver_preload(
+    ["tests.tree.killing", "tune_ckpt.background", "tune_ckpt.convert", "pyarrow.fs"]
+)
 
 
 def run(target, *args):

@@ -10,7 +10,7 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent, trained
-from tests.tree.killing import moments
+from tests.tree import killing
 from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
 from tune_ckpt.tree import commit, leftovers
 from tune_ckpt.tree.store import LocalStore
@@ -87,51 +87,19 @@ def test_a_parent_that_cannot_be_made_is_an_error_of_ours(tmp_path):
         trained().save_to_path(tmp_path / "file" / "sub" / "c")
 
 
-# Kills itself at the n-th call that changes the disk; ends with 0 when there is no n-th.
-VICTIM = """
-import os, signal, sys
-import tune_ckpt as tc
-from tests.agents import trained
-from tune_ckpt.tree import commit
+# ----------------------------------------------------------------------------------- the kill test
 
-def deadly(function):
-    def call(*args, **kwargs):
-        deadly.left -= 1
-        if deadly.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-    return call
-
-path, what, deadly.left = sys.argv[1], sys.argv[2], int(sys.argv[3])
-for name in ("mkdir", "rename", "replace", "pwrite", "open", "unlink", "rmdir", "link", "fsync"):
-    setattr(os, name, deadly(getattr(os, name)))
-commit._exchange = deadly(commit._exchange)
-save = trained(step=2, size=500).save_to_path
-{
-    "pickle": lambda: save(path),
-    "msgpack": lambda: save(path, use_msgpack=True),
-    "durable": lambda: save(path, use_msgpack=True, durable=True),
-    "base": lambda: save(path, base=path),
-    "async": lambda: trained(step=2, size=500).save_async(path, use_msgpack=True).result(),
-    "convert": lambda: tc.convert_to_msgpack_checkpoint(path),
-    "delete": lambda: tc.delete_checkpoint(path),
-}[what]()
-"""
-
-
-def _kill_at(n, path, what):
-    command = [sys.executable, "-c", VICTIM, str(path), what, str(n)]
-    return subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode
+STRIDES = {"msgpack": 1, "pickle": 4, "durable": 4, "base": 4, "async": 4, "convert": 4}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["pickle", "msgpack", "durable", "base", "async", "convert"])
-def test_killed_at_every_operation_a_reader_finds_old_or_new(tmp_path, what):
+@pytest.mark.parametrize("what", STRIDES)
+def test_killed_at_any_operation_a_reader_finds_old_or_new(tmp_path, what):
     steps = set()
-    for n in moments(what):
+    for n in killing.moments(STRIDES[what]):
         path = tmp_path / str(n) / "c"
         trained(step=1).save_to_path(path, use_msgpack=False)
-        code = _kill_at(n, path, what)
+        code = killing.run(killing.do_and_die, path, what, n)
         steps.add(Agent.from_checkpoint(path).step)
         assert tc.verify(path).ok
         if code == 0:
@@ -147,7 +115,7 @@ def test_killed_at_every_operation_a_reader_finds_old_or_new(tmp_path, what):
 def test_killed_at_every_operation_of_a_first_save_there_is_all_or_an_error(tmp_path):
     for n in range(1, 1000):
         path = tmp_path / str(n) / "c"
-        code = _kill_at(n, path, "msgpack")
+        code = killing.run(killing.do_and_die, path, "msgpack", n)
         try:
             assert Agent.from_checkpoint(path).step == 2
         except (IncompleteCheckpointError, NotACheckpointError):
@@ -163,7 +131,7 @@ def test_killed_at_every_operation_of_a_deletion_there_is_all_or_nothing(tmp_pat
     for n in range(1, 1000):
         path = tmp_path / str(n) / "c"
         trained(step=1).save_to_path(path)
-        code = _kill_at(n, path, "delete")
+        code = killing.run(killing.do_and_die, path, "delete", n)
         try:
             assert Agent.from_checkpoint(path).step == 1
             assert tc.verify(path).ok
