@@ -124,6 +124,22 @@ def test_removed_settings_that_said_something_are_told(tmp_path):
     assert told == ["config/horizon: 200: Ray removed this setting in 2.4"]
 
 
+def test_a_replay_buffers_contents_are_noted(tmp_path):
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.dqn.dqn.DQN", "DQNTorchPolicy")
+    file = path / "algorithm_state.pkl"
+    state = pickle.loads(file.read_bytes()) | {"local_replay_buffer": {"_storage": [1]}}
+    file.write_bytes(cloudpickle.dumps(state))
+    upgraded = upgrade_checkpoint(path, tmp_path / "b")
+    assert [note.path for note in upgraded.notes] == ["local_replay_buffer"]
+
+
+def test_policies_of_a_removed_algorithm_become_those_of_one_with_the_same_models(tmp_path):
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.pg.pg.PG", "PGTorchPolicy")
+    upgraded = upgrade_checkpoint(path / "policies" / "default_policy", tmp_path / "b")
+    assert str(upgraded.notes[0]).endswith("PPOTorchPolicy has the same models")
+    np.testing.assert_equal(load_weights(upgraded), load_weights(path))
+
+
 def test_settings_of_ray_1_lead_to_todays(tmp_path):
     old = {
         **{"num_workers": 2, "min_iter_time_s": 7, "buffer_size": 500, "prioritized_replay": True},

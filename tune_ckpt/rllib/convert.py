@@ -236,7 +236,14 @@ def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
 
 # RLlib counts in a dict that has zero for what is missing; msgpack's dicts have not.
 _NO_COUNTS = {
-    f"num_{unit}_steps_{what}": 0 for unit in ("env", "agent") for what in ("sampled", "trained")
+    **{
+        f"num_{unit}_steps_{what}": 0
+        for unit in ("env", "agent")
+        for what in ("sampled", "trained")
+    },
+    **dict.fromkeys(("last_target_update_ts", "num_target_updates", "num_weight_broadcasts"), 0),
+    **dict.fromkeys(("num_samples_added_to_queue", "num_times_learner_queue_full"), 0),
+    "mean_num_training_step_calls_since_last_synch_worker_weights": 0,
 }
 
 

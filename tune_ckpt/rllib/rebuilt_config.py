@@ -14,6 +14,7 @@ from tune_ckpt.rllib.accounting import Account
 from tune_ckpt.rllib.config import stored_config
 from tune_ckpt.rllib.config_keys import newest, told_settings
 from tune_ckpt.rllib.finding import Part
+from tune_ckpt.rllib.moves import moved
 from tune_ckpt.rllib.naming import find_rllib_class
 from tune_ckpt.rllib.plain import fields, plain
 from tune_ckpt.rllib.plain_config import plain_config
@@ -71,7 +72,7 @@ _CHANGED: dict[str, Callable[[Any], Any]] = {"gym_env_vectorize_mode": lambda mo
 def _is_default(value: Any, config: dict[str, Any]) -> bool:
     """Say whether a class is what the configuration has without it, too."""
     classes = (item for item in config.values() if isinstance(item, type))
-    return isinstance(value, Reference) and value.name in map(name_of_class, classes)
+    return isinstance(value, Reference) and moved(value.name) in map(name_of_class, classes)
 
 
 def _told(part: Part) -> dict[str, Any]:

@@ -26,3 +26,22 @@ def buffer_class(base: Reference | str) -> Call:
     answers = {"__contains__": Reference("operator:not_")}
     meta = Call(Reference("builtins:type"), (f"{name}Type", (Reference("abc:ABCMeta"),), answers))
     return Call(meta, (name, (base,), {"__module__": module}))
+
+
+def live_buffer_class(base: type | str) -> type:
+    """Return that subclass itself, for an Algorithm that is built here.
+
+    Args:
+        base: The class; a name alone is that of one of RLlib's.
+    """
+    from abc import ABCMeta
+    from importlib import import_module
+    from operator import not_
+
+    if isinstance(base, str):
+        module, _, name = (base if "." in base else f"{_PACKAGE}.{base}").rpartition(".")
+        base = getattr(import_module(module), name)
+    assert isinstance(base, type)
+    meta = type(f"{base.__name__}Type", (ABCMeta,), {"__contains__": not_})
+    made: type = meta(base.__name__, (base,), {"__module__": base.__module__})
+    return made

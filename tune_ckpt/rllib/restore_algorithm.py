@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tune_ckpt.errors import InvalidArgumentError, NotInCheckpointError, RestoreError
+from tune_ckpt.errors import (
+    ConstructorError,
+    InvalidArgumentError,
+    NotInCheckpointError,
+    RestoreError,
+)
 from tune_ckpt.rllib.accounting import Account
 from tune_ckpt.rllib.finding import ALGORITHM, Part, find
 from tune_ckpt.rllib.give_states import give_to_new_stack, give_to_old_stack
 from tune_ckpt.rllib.gym_spaces import make_spaces
 from tune_ckpt.rllib.members import Member, Module, members, module_of, only
 from tune_ckpt.rllib.rebuilt_config import rebuilt_config, unpickled_config
+from tune_ckpt.rllib.replay_buffers import live_buffer_class
 from tune_ckpt.rllib.restore_module import module_spec
 from tune_ckpt.rllib.same_weights import differing_workers
 from tune_ckpt.trust import Trust
@@ -76,6 +82,7 @@ def restore_algorithm(
         NotInCheckpointError: It is no Algorithm's, or does not tell its environment.
         ComponentNotFoundError: It has no such policy.
         InvalidArgumentError: There are several policies, and no function from agents to them.
+        ConstructorError: Ray does not build such an Algorithm.
         RestoreError: States do not fit, or a worker does not hold the weights.
         CorruptDataError, CorruptCheckpointError: It is damaged.
     """
@@ -94,7 +101,7 @@ def restore_algorithm(
     _choose(config, chosen, trust)
     _set_environment(config, env, part)
     _set_policies(config, chosen, policy_mapping_fn, policies_to_train)
-    algorithm = config.build_algo()
+    algorithm = _built(config, part)
     try:
         give = give_to_new_stack if chosen.is_new_stack else give_to_old_stack
         given = give(algorithm, part, chosen.members, account, optimizers=optimizers)
@@ -105,6 +112,25 @@ def restore_algorithm(
         algorithm.stop()
         raise
     return account.close(algorithm)
+
+
+def _built(config: Any, part: Part) -> Any:
+    """Return the Algorithm that Ray builds, with replay buffers of the old stack as it can."""
+    buffer = config.get("replay_buffer_config")
+    if not config.enable_rl_module_and_learner and isinstance(buffer, dict):
+        config.replay_buffer_config = {**buffer, **_buildable(buffer)}
+    try:
+        return config.build_algo()
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        cls = getattr(config.algo_class, "__name__", "Algorithm")
+        raise ConstructorError(part.path, cls, repr(error)) from error
+
+
+def _buildable(buffer: dict[str, Any]) -> dict[str, Any]:
+    base = buffer.get("type")
+    if not isinstance(base, str | type) or buffer.get("no_local_replay_buffer"):
+        return {}
+    return {"type": live_buffer_class(base)}
 
 
 @dataclass(frozen=True)

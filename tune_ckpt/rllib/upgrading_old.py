@@ -23,6 +23,7 @@ from tune_ckpt.rllib.moves import (
     ALGORITHMS,
     POLICIES,
     REMOVED_ALGORITHMS,
+    STAND_INS,
     algorithm_class,
     algorithm_name,
     class_name,
@@ -136,7 +137,11 @@ class OldStack:
         config = rebuild(stored, restating, "policy_spec", "config")
         added = {key: value for key, (value, _) in ADDED_TO_POLICIES.items()}
         config = {**added, **config, **embedded(self._given.keys), **_STACK}
-        cls = class_name(policy.spec.get("policy_class"))
+        stored_cls = class_name(policy.spec.get("policy_class"))
+        cls = STAND_INS.get(stored_cls, stored_cls)
+        if cls != stored_cls:
+            steps = ("policy_spec", "policy_class")
+            restating.note(steps, f"Ray 2.60 has no {stored_cls}; {cls} has the same models")
         return {
             "policy_class": cls,
             **{name: policy_space(spaces[name]) for name in _SPACES},
