@@ -125,13 +125,14 @@ def mark_of(lines: bytes, metric: Metric, trial_id: str) -> Mark:
     if not _is_whole(lines):
         return UNKNOWN
     found = [*_behind(metric.name.rpartition("/")[2]).finditer(lines)]
-    values = [_number(match[1]) for match in found]
-    if None in values:
+    values = [value for match in found if (value := _number(match[1])) is not None]
+    if len(values) < len(found):
         return UNKNOWN
     costs = [(metric.cost(v), m.start()) for v, m in zip(values, found, strict=True) if v == v]
-    best = min(costs)[0] if costs else None
-    moments = (_moment(lines, place, trial_id) for cost, place in costs if cost == best)
-    return min(((best, *moment) for moment in moments), default=NOTHING)
+    if not costs:
+        return NOTHING
+    best = min(costs)[0]
+    return min((best, *_moment(lines, place, trial_id)) for cost, place in costs if cost == best)
 
 
 @functools.lru_cache(maxsize=64)
