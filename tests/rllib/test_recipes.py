@@ -68,13 +68,26 @@ OLD = {
     "PPO, images": (IMAGE, CHOICE, {"conv_filters": FILTERS}),
     "PPO, recurrent": (VECTOR, TORQUE, {**HIDDENS, "use_lstm": True, "lstm_cell_size": 4}),
     "DQN": (VECTOR, CHOICE, HIDDENS),
+    "DQN, no layers of its own": (VECTOR, CHOICE, HIDDENS),
+    "DQN, not dueling": (VECTOR, CHOICE, HIDDENS),
+    "DQN, distributional": (VECTOR, CHOICE, HIDDENS),
+    "DQN, distributional, not dueling": (VECTOR, CHOICE, HIDDENS),
+    "DQN, images": (IMAGE, CHOICE, {"conv_filters": FILTERS}),
     "SAC": (VECTOR, TORQUE, {}),
     "SAC, discrete": (VECTOR, CHOICE, {}),
     "CQL": (VECTOR, TORQUE, {}),
     "Impala": (VECTOR, CHOICE, HIDDENS),
     "MARWIL": (VECTOR, CHOICE, HIDDENS),
 }
-MORE = {"DQN": {"hiddens": [5]}, "Impala": {"vtrace": True}}
+ATOMS = {"num_atoms": 3, "v_min": -2.0, "v_max": 5.0}
+MORE = {
+    "DQN": {"hiddens": [5]},
+    "DQN, no layers of its own": {"hiddens": [], "dueling": False},
+    "DQN, not dueling": {"hiddens": [5], "dueling": False},
+    "DQN, distributional": {"hiddens": [5], **ATOMS},
+    "DQN, distributional, not dueling": {"hiddens": [5], "dueling": False, **ATOMS},
+    "Impala": {"vtrace": True},
+}
 
 
 def _old_outputs(policy, kind, rows):
@@ -100,7 +113,7 @@ def test_a_policy_of_the_old_stack_acts_as_in_rllib(tmp_path, name):
 
     kind = name.partition(",")[0]
     observations, actions, model = OLD[name]
-    policy = old_policy(kind, observations, actions, model, **MORE.get(kind, {}))
+    policy = old_policy(kind, observations, actions, model, **MORE.get(name, {}))
     inference = read_inference(exported(policy, tmp_path / "p"), None)
     network, rows = inference.network(), _rows(observations)
     inputs, acted, *_ = _run(network, rows, _zeros(network, rows))
@@ -137,6 +150,7 @@ NEW = {
     "BC": (VECTOR, CHOICE, HIDDENS),
     "MARWIL": (VECTOR, TORQUE, HIDDENS),
     "DQN": (VECTOR, CHOICE, {**HIDDENS, "head_fcnet_hiddens": [5]}),
+    "DQN, distributional": (VECTOR, CHOICE, {**HIDDENS, **ATOMS}),
     "SAC": (VECTOR, TORQUE, HIDDENS),
     "SAC, discrete": (VECTOR, CHOICE, HIDDENS),
     "CQL": (VECTOR, TORQUE, HIDDENS),
@@ -221,10 +235,10 @@ def test_a_network_that_is_not_rllibs_own_is_refused(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_a_family_of_ones_own_is_registered(tmp_path, monkeypatch):
     from tests.rllib import own_module
-    from tune_ckpt.rllib import Recipe, recipes, register_family
+    from tune_ckpt.rllib import Recipe, families, register_family
     from tune_ckpt.rllib.layers import dense_layers
 
-    monkeypatch.setattr(recipes, "_FAMILIES", dict(recipes._FAMILIES))
+    monkeypatch.setattr(families, "_FAMILIES", dict(families._FAMILIES))
 
     def make(known):
         return Recipe("tiny", (), dense_layers(known.weights, r"layers\.(\d+)", None, None))

@@ -23,11 +23,12 @@ from tune_ckpt.rllib.convert import (
 )
 from tune_ckpt.rllib.counters import load_counters
 from tune_ckpt.rllib.export import Exported, export_model
+from tune_ckpt.rllib.families import register_family
 from tune_ckpt.rllib.inference_bundle import InferenceBundle, export_bundle, load_bundle
 from tune_ckpt.rllib.info import get_checkpoint_info
 from tune_ckpt.rllib.migrate import Migrated, migrate_to_rl_module
 from tune_ckpt.rllib.msgpack import try_import_msgpack
-from tune_ckpt.rllib.recipes import Known, Recipe, register_family
+from tune_ckpt.rllib.recipes import Known, Recipe
 from tune_ckpt.rllib.restore_algorithm import restore_algorithm
 from tune_ckpt.rllib.restore_module import restore_module
 from tune_ckpt.rllib.restore_policy import restore_policy

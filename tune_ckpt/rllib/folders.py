@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tune_ckpt.errors import Fault, StorageError
@@ -20,6 +21,15 @@ class Folder:
     files: dict[str, bytes | rllib_dialect.Stream] = field(default_factory=dict)
     metadata: dict[str, bytes] = field(default_factory=dict)
     children: dict[str, Folder] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Folder:
+        """Return what is in a local folder."""
+        entries = sorted(path.iterdir())
+        return cls(
+            files={entry.name: entry.read_bytes() for entry in entries if entry.is_file()},
+            children={entry.name: cls.read(entry) for entry in entries if entry.is_dir()},
+        )
 
 
 def open_empty(path: Any, filesystem: Any, what_for: str) -> Store:
@@ -43,15 +53,16 @@ def write(target: Store, folder: Folder) -> None:
     """Write a folder with all below it; on a local disk all of it or nothing."""
     if isinstance(target, LocalStore) and can_stage(target):
         with staging(target, lambda _: ()) as place:
-            _write_files(place.store, folder)
+            add(place.store, folder)
     else:
-        _write_files(target, folder)
+        add(target, folder)
 
 
-def _write_files(store: Store, folder: Folder) -> None:
+def add(store: Store, folder: Folder) -> None:
+    """Write a folder's files, one by one, among those that are there."""
     store.make()
     for name, child in folder.children.items():
-        _write_files(store.child(name), child)
+        add(store.child(name), child)
     for name, data in (*folder.files.items(), *folder.metadata.items()):
         if isinstance(data, bytes):
             store.write_bytes(name, data)

@@ -13,12 +13,13 @@ from tune_ckpt.errors import CorruptDataError, NotInCheckpointError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.actions import Actions
 from tune_ckpt.rllib.config import stored_config
+from tune_ckpt.rllib.families import make_recipe
 from tune_ckpt.rllib.filters import Filter, find_filter
 from tune_ckpt.rllib.finding import Part, find
 from tune_ckpt.rllib.layers import Layer
 from tune_ckpt.rllib.members import Member, Module, Policy, module_of, only
 from tune_ckpt.rllib.plain import fields, plain
-from tune_ckpt.rllib.recipes import Known, Recipe, make_recipe
+from tune_ckpt.rllib.recipes import BUILDABLE, Known, Recipe
 from tune_ckpt.rllib.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
 from tune_ckpt.rllib.weights import Weights, is_of_module, weights_of
 
@@ -153,7 +154,7 @@ def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
     observations, actions = spaces[OBSERVATIONS], spaces[ACTIONS]
     if observations is None or actions is None or not observations.keys() >= _BOX:
         reason = "its observations are no arrays of one shape; restore the module instead"
-        raise NotInCheckpointError(member.path, "network that this package can build", reason)
+        raise NotInCheckpointError(member.path, BUILDABLE, reason)
     spec, weights, cls = member.spec, weights_of(member), _class_name(member)
     if is_of_module(weights):  # Ray 2.7 to 2.30 had policies with the weights of a module
         cls = cls.replace("TorchPolicy", "TorchRLModule")

@@ -134,6 +134,7 @@ class Network(nn.Module):
         self.value = _stack(recipe.value, weights) if recipe.value else None
         self.lstm = _lstm(recipe.lstm, weights) if recipe.lstm else None
         self.filter = _Filter(filter) if filter is not None else None
+        self.support = torch.tensor(recipe.support)
         constants = {"log_std": weights.get(recipe.log_std), **actions.constants()}
         for name in ("log_std", "low", "high", "scale"):
             array = constants.get(name)
@@ -168,9 +169,8 @@ class Network(nn.Module):
 
     def _inputs(self, features: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = self.head(features)
-        if self.value is not None:
-            values: torch.Tensor = self.value(features)
-            return values + found - found.mean(1, keepdim=True)
+        if self.recipe.family == "q":
+            return self._values(found, features)
         if self.log_std is not None:
             found = torch.cat([found, self.log_std.expand(found.shape[0], -1)], 1)
         if self.recipe.log_std_clip is not None:
@@ -178,6 +178,16 @@ class Network(nn.Module):
             clip = self.recipe.log_std_clip
             found = torch.cat([mean, log_std.clamp(-clip, clip)], 1)
         return found
+
+    def _values(self, advantages: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        found, n_atoms = advantages, len(self.recipe.support)
+        if n_atoms:
+            found = found.reshape(found.shape[0], -1, n_atoms)
+        if self.value is not None:
+            values: torch.Tensor = self.value(features)
+            values = values.unsqueeze(1) if n_atoms else values
+            found = values + found - found.mean(1, keepdim=True)
+        return (found.softmax(2) * self.support).sum(2) if n_atoms else found
 
     def _actions(self, inputs: torch.Tensor) -> torch.Tensor:
         if self.actions.choices:
