@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -188,7 +189,7 @@ def set_latest(trial: Any, found: tuple[str, dict[str, Any]] | None, filesystem:
 def go_on_from(trial: Any, path: str, metrics: dict[str, Any], filesystem: Any) -> None:
     """Let a trial go on from a checkpoint."""
     set_latest(trial, (path, metrics), filesystem)
-    trial.run_metadata.last_result = dict(metrics)
+    trial.run_metadata.last_result = {**metrics, "done": False}  # it may have ended there once
 
 
 def start_over(trial: Any) -> None:
@@ -228,6 +229,25 @@ def tune_config(tuner: Any) -> Any:
 def run_config(tuner: Any) -> Any:
     """Return a Tuner's `RunConfig`."""
     return tuner._local_tuner.get_run_config()
+
+
+def statuses(results: Any) -> dict[str, str]:
+    """Return how each trial of a ResultGrid stands."""
+    return {trial.trial_id: str(trial.status) for trial in results._experiment_analysis.trials}
+
+
+def fit(tuner: Any) -> tuple[Any, bool]:
+    """Run a Tuner; return its results, and whether Ctrl-C ended it.
+
+    Tune takes SIGINT over, and gives it back only when it came; trials that it stopped then count
+    as finished, but for their last results.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    results = tuner.fit()
+    given_back = signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, before)
+    trials = results._experiment_analysis.trials
+    return results, given_back and not all(trial.last_result.get("done") for trial in trials)
 
 
 def internals(tuner: Any) -> Any:
@@ -313,7 +333,7 @@ def limit_concurrency(controller: Any, limit: int) -> None:
 def extend_stop(controller: Any, stop: dict[str, float]) -> None:
     """Let the trials that the searcher is still to make stop there."""
     search = controller._search_alg
-    specs = [iterator._unresolved_spec for iterator in getattr(search, "_iterators", ())]
+    specs = [iterator.unresolved_spec for iterator in getattr(search, "_iterators", ())]
     if getattr(search, "_experiment", None) is not None:
         specs.append(search._experiment.spec)
     for spec in specs:
