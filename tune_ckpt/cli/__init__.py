@@ -14,7 +14,20 @@ from typing import Annotated
 
 import typer
 
-from tune_ckpt.cli import best, convert, demo, diff, ls, plot, prune, scan, show, verify, weights
+from tune_ckpt.cli import (
+    best,
+    convert,
+    demo,
+    diff,
+    ls,
+    plot,
+    prune,
+    resume,
+    scan,
+    show,
+    verify,
+    weights,
+)
 
 app = typer.Typer(
     help="Look into, compare, verify and convert the checkpoints of Ray Tune, Train and RLlib.",
@@ -32,7 +45,8 @@ def _common(
     """Declare what every subcommand takes; see `main`."""
 
 
-for _module in (ls, best, show, diff, verify, convert, scan, weights, prune, plot, demo):
+_SUBCOMMANDS = (ls, best, show, diff, verify, convert, scan, weights, prune, resume, plot, demo)
+for _module in _SUBCOMMANDS:
     app.command()(getattr(_module, _module.__name__.rpartition(".")[2]))
 
 

@@ -6,7 +6,6 @@ run are finished, so that nothing is left half-done, and no other one is begun.
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tune_ckpt.cli import cluster
 from tune_ckpt.converting import convert_checkpoint
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.sweep import Sweep
@@ -131,8 +131,7 @@ def _interrupts_ignored() -> Iterator[None]:
 def _on_ray(batch: Sequence[Conversion], address: str | None) -> Iterator[tuple[int, Outcome]]:
     import ray
 
-    if not ray.is_initialized():
-        ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
+    cluster.connect(address)
     remote = ray.remote(Conversion.run)
     numbers = {remote.remote(each): number for number, each in enumerate(batch)}
     waiting = [*numbers]

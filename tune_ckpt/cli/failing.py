@@ -22,6 +22,7 @@ _CODES: dict[type[BaseException], int] = {
 # What the messages advise in Python, as it is typed here.
 _WORDS = {
     "pass allow_pickle=True": "pass --allow-pickle",
+    "resume(..., portable=True)": "--portable",
     "dst=None is not possible; it may be:": "This is not converted in place: give as DST",
 }
 

@@ -114,9 +114,18 @@ def _note_its_end(trial: Any, past: PastTrial, found: tuple[str, Metrics] | None
     """Note that a trial has finished after Tune noted it last."""
     last = past.results[-1] if past.results else {}
     reached = found[1] if found else {}
-    if last.get("done") or _meets(trial.stopping_criterion, reached):
+    if (last.get("done") and not _goes_beyond(trial, last)) or _meets(
+        trial.stopping_criterion, reached
+    ):
         trial.set_status(FINISHED)
         trial.run_metadata.last_result = dict(last or reached)
+
+
+def _goes_beyond(trial: Any, last: Metrics) -> bool:
+    """Say whether Tune noted that a trial goes on from where it had once ended."""
+    noted = trial.last_result
+    same = noted.get("training_iteration") == last.get("training_iteration")
+    return same and noted.get("done") is False
 
 
 def _meets(criterion: Mapping[str, float], result: Metrics) -> bool:

@@ -66,8 +66,10 @@ from tune_ckpt.tune.private.trial_records import (
 )
 from tune_ckpt.tune.private.tuners import (
     checkpoint_config,
+    fit,
     internals,
     run_config,
+    statuses,
     trainable_name,
     tune_config,
 )
@@ -85,6 +87,7 @@ __all__ = [
     "exploits",
     "extend_stop",
     "filesystem_and_path",
+    "fit",
     "forget",
     "go_on_from",
     "has_resumed",
@@ -118,6 +121,7 @@ __all__ = [
     "set_metric",
     "start_over",
     "state_path",
+    "statuses",
     "storage",
     "suggest_again",
     "takes_upload_function",

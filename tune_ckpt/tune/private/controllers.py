@@ -84,7 +84,7 @@ def limit_concurrency(controller: Any, limit: int) -> None:
 def extend_stop(controller: Any, stop: dict[str, float]) -> None:
     """Let the trials that the searcher is still to make stop there."""
     search = controller._search_alg
-    specs = [iterator._unresolved_spec for iterator in getattr(search, "_iterators", ())]
+    specs = [iterator.unresolved_spec for iterator in getattr(search, "_iterators", ())]
     if getattr(search, "_experiment", None) is not None:
         specs.append(search._experiment.spec)
     for spec in specs:

@@ -89,7 +89,7 @@ def set_latest(trial: Any, found: tuple[str, dict[str, Any]] | None, filesystem:
 def go_on_from(trial: Any, path: str, metrics: dict[str, Any], filesystem: Any) -> None:
     """Let a trial go on from a checkpoint."""
     set_latest(trial, (path, metrics), filesystem)
-    trial.run_metadata.last_result = dict(metrics)
+    trial.run_metadata.last_result = {**metrics, "done": False}  # it may have ended there once
 
 
 def start_over(trial: Any) -> None:

@@ -5,6 +5,7 @@ Checked with Ray 2.48, 2.54 and 2.60.
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 
@@ -16,6 +17,25 @@ def tune_config(tuner: Any) -> Any:
 def run_config(tuner: Any) -> Any:
     """Return a Tuner's `RunConfig`."""
     return tuner._local_tuner.get_run_config()
+
+
+def statuses(results: Any) -> dict[str, str]:
+    """Return how each trial of a ResultGrid stands."""
+    return {trial.trial_id: str(trial.status) for trial in results._experiment_analysis.trials}
+
+
+def fit(tuner: Any) -> tuple[Any, bool]:
+    """Run a Tuner; return its results, and whether Ctrl-C ended it.
+
+    Tune takes SIGINT over, and gives it back only when it came; trials that it stopped then count
+    as finished, but for their last results.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    results = tuner.fit()
+    given_back = signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, before)
+    trials = results._experiment_analysis.trials
+    return results, given_back and not all(trial.last_result.get("done") for trial in trials)
 
 
 def internals(tuner: Any) -> Any:

@@ -1,0 +1,122 @@
+"""``tune-ckpt resume``: a sweep goes on from the prompt."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_process import MAIN
+from tests.conftest import REPO
+from tests.tune.resuming import Climber, new_tuner, results_of
+
+CLIMBER = "tests.tune.resuming:Climber"
+
+
+class Slow(Climber):
+    """Takes its time once it was resumed, until a file says that it need not."""
+
+    def step(self):
+        go = Path(self.config["file"])
+        while self.iteration >= 1 and not go.exists():
+            go.with_name("waits").touch()
+            time.sleep(0.05)
+        return super().step()
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory, ray_session):
+    """A sweep that ended after two iterations."""
+    storage = tmp_path_factory.mktemp("sweeps")
+    new_tuner(storage, stop=2, cpus=None, metric="height", mode="max").fit()
+    return storage / "run"
+
+
+@pytest.mark.slow
+def test_finished_trials_go_on_and_the_best_is_told(tk, sweep):
+    answer = tk("resume", sweep, CLIMBER, "--extend", "training_iteration=4", "--json")
+    assert answer.code == 0, answer.err
+    assert set(answer.json["statuses"].values()) == {"TERMINATED"}
+    assert (answer.json["best"]["metric"], answer.json["best"]["value"]) == ("height", 8.0)
+    assert {trial["iteration"] for trial in answer.json["resumed"]} == {2}
+    assert "goes on after iteration 2" in answer.err
+    assert all(4 in results_of(folder) for folder in sweep.glob("Climber_*"))
+
+
+@pytest.mark.slow
+def test_only_the_answer_is_on_stdout(tk, sweep):
+    answer = tk("resume", sweep, CLIMBER, "--portable", "--metric", "height")
+    assert answer.code == 0, answer.err
+    assert len(answer.out.splitlines()) == 1
+    assert os.path.isdir(answer.out.strip())
+    assert "2 of 2 trials have finished, 0 failed" in answer.err
+
+
+@pytest.mark.slow
+def test_after_an_interrupt_the_same_command_goes_on(tk, tmp_path, ray_session):
+    file = tmp_path / "go"
+    sweep, space = tmp_path / tmp_path.name, {"rate": 1.0, "file": str(file)}
+    file.touch()
+    new_tuner(tmp_path, cls=Slow, name=tmp_path.name, stop=1, cpus=None, space=space).fit()
+    file.unlink()
+    command = ["resume", sweep, "tests.cli.test_resume:Slow", "--extend", "training_iteration=3"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *map(str, command)],
+        env={**os.environ, "PYTHONPATH": str(REPO)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "waits").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate()[1]
+    assert process.returncode == 128 + signal.SIGINT, told
+    assert "interrupted; the same command goes on" in told
+    assert "setup failed" not in told
+    file.touch()
+    assert tk(*command).code == 0
+    (trial,) = sweep.glob("Slow_*")
+    assert max(results_of(trial)) == 3
+
+
+@pytest.mark.parametrize(
+    ("trainable", "told"),
+    [
+        ("Climber", "give the trainable as module:Name"),
+        ("no.such:Climber", "No module named 'no"),
+        ("tests.tune.resuming:Climbr", "there is no 'Climbr'"),
+    ],
+)
+def test_a_trainable_that_is_not_there(tk, tmp_path, trainable, told):
+    (tmp_path / "file").touch()
+    answer = tk("resume", tmp_path, trainable)
+    assert answer.code == 2
+    assert told in answer.err
+
+
+@pytest.mark.parametrize("limit", ["50", "=50", "training_iteration=many"])
+def test_a_limit_that_is_none(tk, tmp_path, limit):
+    (tmp_path / "file").touch()
+    answer = tk("resume", tmp_path, CLIMBER, "--extend", limit)
+    assert answer.code == 2
+    assert "training_iteration=50" in answer.err
+
+
+def test_a_folder_that_is_no_sweep(tk, tmp_path, ray_session):
+    (tmp_path / "file").touch()
+    answer = tk("resume", tmp_path, CLIMBER)
+    assert answer.code == 2
+    assert "no trial's folder is in it" in answer.err
+
+
+def test_a_module_in_the_working_folder_is_found(tmp_path, monkeypatch):
+    from tune_ckpt.cli.resume import load
+
+    (tmp_path / "my_training_code.py").write_text("class A:\n    class B:\n        pass\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    assert load("my_training_code:A.B").__name__ == "B"

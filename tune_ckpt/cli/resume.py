@@ -1,0 +1,170 @@
+"""``tune-ckpt resume``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tune_ckpt.cli import output
+from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_there
+
+if TYPE_CHECKING:
+    from tune_ckpt.records import CheckpointRecord
+
+_INTERRUPTED = 130
+
+
+def resume(
+    experiment: Experiment,
+    trainable: Annotated[
+        str, typer.Argument(help="What the sweep ran, as module:Name.", metavar="MODULE:NAME")
+    ],
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Do without the sweep's own pickles.")
+    ] = False,
+    extend: Annotated[
+        list[str] | None,
+        typer.Option(help="Where trials stop now, as training_iteration=50; repeatable."),
+    ] = None,
+    retry_errored: Annotated[
+        bool, typer.Option("--retry-errored", help="Go on with failed trials too.")
+    ] = False,
+    max_concurrent: Annotated[
+        int | None, typer.Option(help="How many trials at a time.", min=1)
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What the best is told by; by default the sweep's own.")
+    ] = None,
+    mode: Modes = Mode.MAX,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster that shall run it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a sweep from every trial's newest valid checkpoint, and print the best one's path.
+
+    The sweep's own pickles are loaded, as Tune does, unless --portable is given: only for sweeps
+    that you trust. After Ctrl-C the same command goes on; what ran had no time to save.
+    """
+    check_there(experiment)
+    limits = dict(map(_limit, extend or ()))
+    code = load(trainable)
+    from tune_ckpt.cli import cluster
+    from tune_ckpt.tune import private
+    from tune_ckpt.tune.resume import resume as tuner_of
+
+    with contextlib.redirect_stdout(sys.stderr):  # Ray prints its tables there
+        cluster.connect(address, log_to_driver=True)
+        tuner = tuner_of(
+            experiment,
+            code,
+            extend=limits or None,
+            retry_errored=retry_errored,
+            max_concurrent=max_concurrent,
+            portable=portable,
+        )
+        goal = private.tune_config(tuner)
+        if metric is None and goal.metric:
+            metric, mode = goal.metric, Mode(goal.mode or "max")
+        results, interrupted = private.fit(tuner)
+    statuses = private.statuses(results)
+    best = _best(results, metric, mode)
+    if as_json:
+        output.say_json(_answer(experiment, tuner.report, statuses, best, interrupted))
+    else:
+        _say(experiment, statuses, best, interrupted)
+    failed = 1 if "ERROR" in statuses.values() else 0
+    raise typer.Exit(_INTERRUPTED if interrupted else failed)
+
+
+def load(name: str) -> Any:
+    """Return what ``module:Name`` means; modules are also looked for in the working folder.
+
+    Raises:
+        WrongUse: There is no such module, or nothing of that name in it.
+    """
+    module_name, _, path = name.partition(":")
+    if not module_name or not path:
+        raise WrongUse(f"{name}: give the trainable as module:Name, such as train:MyTrainable")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        folder = os.getcwd()
+        raise WrongUse(f"{name}: {error}. Modules are looked for in {folder} too") from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            names = ", ".join(sorted(word for word in vars(found) if not word.startswith("_")))
+            raise WrongUse(f"{name}: there is no {part!r} in {found!r}; there are {names}")
+        found = getattr(found, part)
+    return found
+
+
+def _limit(typed: str) -> tuple[str, float]:
+    name, _, value = typed.rpartition("=")
+    with contextlib.suppress(ValueError):
+        if name.strip():
+            return name.strip(), float(value)
+    raise WrongUse(f"--extend {typed}: give a metric and a number, as training_iteration=50")
+
+
+def _best(results: Any, metric: str | None, mode: Mode) -> CheckpointRecord | None:
+    import tune_ckpt as tc
+    from tune_ckpt.errors import NoCheckpointError, UnknownMetricError
+
+    if metric is None:
+        return None
+    try:
+        return tc.best_checkpoint(results, metric, mode.value)
+    except (NoCheckpointError, UnknownMetricError) as error:  # the sweep is resumed all the same
+        output.remark(f"no best checkpoint: {error}")
+        return None
+
+
+# ------------------------------------------------------------------------------- what is printed
+
+
+def _say(
+    experiment: str, statuses: dict[str, str], best: CheckpointRecord | None, interrupted: bool
+) -> None:
+    output.say(best.path if best else experiment)
+    if best:
+        where = f"trial {best.trial_id}, iteration {best.iteration}"
+        output.remark(f"best: {best.metric} {best.value!r}, {where}")
+    counts, count = Counter(statuses.values()), len(statuses)
+    if interrupted:
+        output.remark("interrupted; the same command goes on")
+    else:
+        ended = f"{counts['TERMINATED']} of {count} trials have finished"
+        output.remark(f"{ended}, {counts['ERROR']} failed")
+
+
+def _answer(
+    experiment: str,
+    report: Any,
+    statuses: dict[str, str],
+    best: CheckpointRecord | None,
+    interrupted: bool,
+) -> dict[str, Any]:
+    return {
+        "experiment": experiment,
+        "resumed": [asdict(trial) for trial in report.trials],
+        "set_aside": [str(fault) for fault in report.set_aside],
+        "notes": report.notes,
+        "interrupted": interrupted,
+        "statuses": statuses,
+        "best": best
+        and {
+            "path": best.path,
+            "metric": best.metric,
+            "value": best.value,
+            "trial_id": best.trial_id,
+            "iteration": best.iteration,
+        },
+    }
