@@ -21,9 +21,7 @@ VALUE = st.sampled_from([0, 1, 2, 3, math.nan, math.inf, None, "x"])
 RESULT = st.fixed_dictionaries({"a": VALUE, "b": VALUE}, optional={"kept": st.just(False)})
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(RESULT, min_size=1, max_size=4), min_size=1, max_size=4), st.data())
 def test_the_ranking_is_that_of_looking_at_everything(tmp_path, trials, data):
     shutil.rmtree(tmp_path)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tune_ckpt as tc
@@ -141,7 +141,6 @@ states = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(state=states)
 def test_whatever_changes_after_the_call_is_not_in_the_snapshot(tmp_path_factory, state):
     path = tmp_path_factory.mktemp("snapshot") / "c"

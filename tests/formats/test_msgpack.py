@@ -35,7 +35,7 @@ from tune_ckpt.formats.references import Reference
 from tune_ckpt.formats.walking import Walk
 from tune_ckpt.formats.wire import packb
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+any_size = settings(suppress_health_check=list(HealthCheck))
 
 
 def round_trip(value, **options):
@@ -43,20 +43,20 @@ def round_trip(value, **options):
 
 
 @pytest.mark.parametrize("row", strategies.ROWS)
-@quick
+@any_size
 @given(data=st.data())
 def test_every_row_comes_back_the_same(row, data):
     value = data.draw(strategies.ROWS[row])
     assert_same(value, round_trip(value))
 
 
-@settings(quick, max_examples=300)
+@any_size
 @given(strategies.states)
 def test_a_state_comes_back_the_same(state):
     assert_same(state, round_trip(state))
 
 
-@quick
+@any_size
 @given(strategies.states)
 def test_the_slow_walk_writes_the_same_bytes(state):
     document = msgpack.pack(state)
@@ -65,7 +65,7 @@ def test_the_slow_walk_writes_the_same_bytes(state):
     assert list(map(bytes, walk.blobs)) == list(map(bytes, document.blobs))
 
 
-@quick
+@any_size
 @given(strategies.states)
 def test_writing_what_was_read_gives_the_same_bytes(state):
     data = msgpack.dumps(state)
@@ -179,7 +179,7 @@ plain_values = st.recursive(
 )
 
 
-@quick
+@any_size
 @given(plain_values)
 def test_plain_states_are_not_searched_value_by_value(state):
     assert not may_hold_disguised(packb(state))
@@ -380,7 +380,7 @@ def test_a_part_that_is_not_there():
         msgpack.loads(data, at="rest/0/5")
 
 
-@quick
+@any_size
 @given(strategies.states)
 def test_the_inert_tree_makes_the_same_state(state):
     assert_same(state, msgpack.loads(msgpack.dumps(state), at=""))

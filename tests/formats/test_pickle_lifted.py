@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.formats import strategies
@@ -35,7 +35,6 @@ def _as_unpickled(value):
 liftable = strategies.laid_out().filter(lambda array: array.nbytes and not array.dtype.hasobject)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(liftable | strategies.text, max_size=4))
 def test_values_come_back_the_same(value):
     expected = msgpack.loads(msgpack.dumps(value))

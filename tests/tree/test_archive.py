@@ -411,7 +411,7 @@ def _component(tree):
     return Component("builtins:dict", state, components=children)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=_TREES, format=st.sampled_from(["pickle", "msgpack"]))
 def test_any_tree_comes_back(tmp_path, tree, format):
     for name in ("c", "d"):

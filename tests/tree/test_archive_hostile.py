@@ -5,7 +5,7 @@ import zipfile
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tune_ckpt as tc
@@ -310,7 +310,6 @@ def _edits(data):
     )
 
 
-@settings(max_examples=100, deadline=None)
 @given(edits=st.data())
 def test_any_damage_gives_the_right_value_or_one_error(small, edits):
     data, value, path = small
@@ -332,7 +331,6 @@ _FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(numbers=st.lists(st.tuples(st.integers(0, 5), _FIELDS), min_size=1, max_size=3))
 def test_any_lie_of_the_directory_gives_the_right_value_or_one_error(small, numbers):
     """Well-formed directories that say other things: byte mutations hardly get there."""

@@ -148,7 +148,7 @@ def test_killed_at_every_operation_of_a_deletion_there_is_all_or_nothing(tmp_pat
 
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
-    command = [sys.executable, "-m", "tests.tree.kill_at_random", "--seconds", "10", "--seed"]
+    command = [sys.executable, "-m", "tests.tree.kill_at_random", "--seconds", "5", "--seed"]
     seed = str(int.from_bytes(os.urandom(3), "big"))
     run = subprocess.run(
         [*command, seed], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False

@@ -421,7 +421,7 @@ _LEFT_OUT = re.compile("Reference|ZoneInfo|masked")
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(states.filter(lambda state: not _LEFT_OUT.search(_shown(state))))
 def test_any_state_is_equal_in_both_formats(tmp_path_factory, state):
     folder = tmp_path_factory.mktemp("diff")

@@ -125,9 +125,7 @@ def test_names_that_some_disk_takes_for_one_are_refused(tmp_path, pair):
         Named(pair).save_to_path(tmp_path / "c")
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(max_size=80), max_size=4, unique=True))
 def test_any_names_come_back_or_are_refused(tmp_path, names):
     shutil.rmtree(tmp_path / "c", ignore_errors=True)
