@@ -125,11 +125,15 @@ def mark_of(lines: bytes, metric: Metric, trial_id: str) -> Mark:
     if not _is_whole(lines):
         return UNKNOWN
     found = [*_behind(metric.name.rpartition("/")[2]).finditer(lines)]
-    values = [_number(match[1]) for match in found]
-    if None in values:
+    values = [(_number(match[1]), match.start()) for match in found]
+    if any(value is None for value, _ in values):
         return UNKNOWN
-    costs = [(metric.cost(v), m.start()) for v, m in zip(values, found, strict=True) if v == v]
-    best = min(costs)[0] if costs else None
+    costs = [
+        (metric.cost(value), place)
+        for value, place in values
+        if value == value and value is not None
+    ]
+    best = min(costs, default=(math.inf, 0))[0]
     moments = (_moment(lines, place, trial_id) for cost, place in costs if cost == best)
     return min(((best, *moment) for moment in moments), default=NOTHING)
 
