@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.tune.utils import flatten_dict
 
+from tune_ckpt.metrics import number
 from tune_ckpt.tune import private
 from tune_ckpt.tune.past import Metrics, PastTrial
 from tune_ckpt.tune.soundness import Soundness
@@ -130,7 +131,8 @@ def _goes_beyond(trial: Any, last: Metrics) -> bool:
 
 def _meets(criterion: Mapping[str, float], result: Metrics) -> bool:
     flat: Metrics = flatten_dict(result)
-    return any(flat[name] >= value for name, value in criterion.items() if name in flat)
+    pairs = ((number(flat.get(name)), number(value)) for name, value in criterion.items())
+    return any(reached >= at for reached, at in pairs if reached is not None and at is not None)
 
 
 def _usable(

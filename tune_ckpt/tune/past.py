@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,21 +48,38 @@ class PastTrial:
     @cached_property
     def by_iteration(self) -> dict[int, Metrics]:
         """The results by iteration; where one was reported again, the last word."""
-        return {r["training_iteration"]: r for r in self.results if "training_iteration" in r}
+        numbered = ((result.get("training_iteration"), result) for result in self.results)
+        return {number: result for number, result in numbered if isinstance(number, int)}
 
     def checkpoints(self) -> list[str]:
         """Return the names of the checkpoint folders, the newest first."""
         return sorted((n for n in _folders(self.store) if n.startswith(_CHECKPOINT)), reverse=True)
 
-    def metrics_of(self, checkpoint: str) -> Metrics | None:
-        """Return the metrics of a checkpoint's moment, where its trial or itself recorded them."""
-        own = _json(self.store.child(checkpoint), _METADATA)
-        if isinstance(own, dict) and isinstance(own.get("trial"), dict):
-            iteration = own["trial"].get("iteration")
-            known = {"training_iteration": iteration, **(own.get("metrics") or {})}
-            return {**known, **self.by_iteration.get(iteration, {})} if iteration else None
+    def metrics_of(
+        self, checkpoint: str, recorded: Mapping[str, Any] | None = None
+    ) -> Metrics | None:
+        """Return the metrics of a checkpoint's moment, with its iteration; None where none has it.
+
+        Args:
+            checkpoint: Its name.
+            recorded: What is recorded of it elsewhere; it counts where neither it nor its
+                trial tells.
+        """
         named = [r for r in self.results if r.get("checkpoint_dir_name") == checkpoint]
-        return named[-1] if named else None
+        for known in (self._own_metrics(checkpoint), *named[::-1], recorded):
+            iteration = known.get("training_iteration") if known else None
+            if known and isinstance(iteration, int):
+                return {**known, **self.by_iteration.get(iteration, {})}
+        return None
+
+    def _own_metrics(self, checkpoint: str) -> Metrics | None:
+        own = _json(self.store.child(checkpoint), _METADATA)
+        trial = own.get("trial") if isinstance(own, dict) else None
+        if not isinstance(trial, dict):
+            return None
+        metrics = own.get("metrics")
+        reported = metrics if isinstance(metrics, dict) else {}
+        return {"training_iteration": trial.get("iteration"), **reported}
 
     def python(self) -> str | None:
         """Return the version of the Python that wrote its newest checkpoint, where that tells."""

@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 
 from tune_ckpt.tune import private
 from tune_ckpt.tune.past import PastTrial
+from tune_ckpt.tune.plain import Plain
 from tune_ckpt.tune.portable import as_in
 
 _TRIAL_ID = re.compile(r"_([0-9a-f]{5,8}(?:_\d{5})?)_")
@@ -30,7 +31,7 @@ class TrialMaker:
         checkpoint_config: When and how trials save.
         max_failures: How often a trial may fail.
         space: The search space, for what no folder can tell, such as functions.
-        facts: What else is known of a trial, by its folder's name.
+        plain: What else the sweep's files tell of its trials.
     """
 
     trainable: str
@@ -40,11 +41,11 @@ class TrialMaker:
     checkpoint_config: Any
     max_failures: int = 0
     space: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    plain: Plain = field(default_factory=Plain)
 
     def make(self, past: PastTrial) -> Any:
         """Return the trial of a folder, with its results, and its status as they tell it."""
-        facts = self.facts.get(past.name, {})
+        facts = self.plain.facts.get(past.name, {})
         last = past.results[-1] if past.results else {}
         config = as_in(dict(self.space), past.config)
         parent, _, name = self.experiment.rpartition("/")
@@ -65,8 +66,18 @@ class TrialMaker:
         trial.relative_logdir = past.name
         for result in past.results:
             trial.update_last_result(dict(result))
-        trial.set_status(_status(past))
+        trial.set_status(_status(past, facts.get("status")))
+        self._note_checkpoints(trial, past)
         return trial
+
+    def _note_checkpoints(self, trial: Any, past: PastTrial) -> None:
+        """Tell a trial of the checkpoints in its folder, of whose metrics it is known."""
+        recorded = self.plain.pairs.get(past.name, {})
+        for name in reversed(past.checkpoints()):
+            metrics = past.metrics_of(name, recorded.get(name))
+            if metrics is not None:
+                path = f"{trial.storage.trial_fs_path}/{name}"
+                private.set_latest(trial, (path, metrics), self.filesystem)
 
 
 def _id_in(name: str) -> str:
@@ -74,10 +85,11 @@ def _id_in(name: str) -> str:
     return found[1] if found else name
 
 
-def _status(past: PastTrial) -> str:
-    if past.results and past.results[-1].get("done"):
+def _status(past: PastTrial, noted: str | None) -> str:
+    # A function that returns, and a trial that a scheduler stops, log no result that says so.
+    if noted == "TERMINATED" or (past.results and past.results[-1].get("done")):
         return "TERMINATED"
-    return "ERROR" if past.store.exists("error.txt") else "PENDING"
+    return "ERROR" if noted == "ERROR" or past.store.exists("error.txt") else "PENDING"
 
 
 def made_by(pasts: list[PastTrial]) -> set[str]:

@@ -16,7 +16,7 @@ from tune_ckpt.tune import private
 from tune_ckpt.tune.callback import SCHEDULER
 from tune_ckpt.tune.continuing import Continuation, Wishes, continue_trial
 from tune_ckpt.tune.past import PastTrial, past_trials
-from tune_ckpt.tune.portable import Plain
+from tune_ckpt.tune.plain import Plain
 from tune_ckpt.tune.rebuild import TrialMaker, plain_stop
 from tune_ckpt.tune.replay import Past, is_timeless, replayed
 from tune_ckpt.tune.scheduler_memory import Snapshot, class_name
@@ -118,7 +118,7 @@ def _made_again(
         private.checkpoint_config(tuner, trainable),
         run_config.failure_config.max_failures,
         param_space or {},
-        plain.facts,
+        plain,
     )
     made = [maker.make(past) for past in place.pasts().values()]
     return sorted(made, key=lambda trial: trial.trial_id)
