@@ -125,17 +125,14 @@ def mark_of(lines: bytes, metric: Metric, trial_id: str) -> Mark:
     if not _is_whole(lines):
         return UNKNOWN
     found = [*_behind(metric.name.rpartition("/")[2]).finditer(lines)]
-    values = [(_number(match[1]), match.start()) for match in found]
-    if any(value is None for value, _ in values):
+    values = [value for match in found if (value := _number(match[1])) is not None]
+    if len(values) < len(found):
         return UNKNOWN
-    costs = [
-        (metric.cost(value), place)
-        for value, place in values
-        if value == value and value is not None
-    ]
-    best = min(costs, default=(math.inf, 0))[0]
-    moments = (_moment(lines, place, trial_id) for cost, place in costs if cost == best)
-    return min(((best, *moment) for moment in moments), default=NOTHING)
+    costs = [(metric.cost(v), m.start()) for v, m in zip(values, found, strict=True) if v == v]
+    if not costs:
+        return NOTHING
+    best = min(costs)[0]
+    return min((best, *_moment(lines, place, trial_id)) for cost, place in costs if cost == best)
 
 
 @functools.lru_cache(maxsize=64)
