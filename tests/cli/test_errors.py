@@ -11,6 +11,7 @@ from tests.test_checkpointable import Secretive
 from tune_ckpt.cli import failing
 from tune_ckpt.errors import NoCheckpointError
 from tune_ckpt.tree import retrying
+from tune_ckpt.tree.local import LocalStore
 
 
 def _check(answer, code, *told):
@@ -101,6 +102,29 @@ def test_no_network(tk, monkeypatch):
     uri = "s3://bucket/sweep?endpoint_override=127.0.0.1%3A1&scheme=http&region=us-east-1"
     told = ("s3://bucket/sweep", "NETWORK_CONNECTION", "Is the network up")
     _check(tk("show", uri), 1, *told)
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///sweep", "gs://"])
+def test_a_uri_without_a_bucket(tk, uri):
+    _check(tk("ls", uri), 1, "it names no bucket")
+
+
+def test_first_contact_gives_up_soon_and_later_work_does_not():
+    patient = retrying.RETRY
+    with retrying.impatient():
+        assert retrying.RETRY.deadline < 10 < patient.deadline
+    assert retrying.RETRY is patient
+
+
+@pytest.mark.parametrize("command", [["ls"], ["show"]])
+def test_the_first_look_is_an_impatient_one(tk, saved, monkeypatch, command):
+    deadlines = []
+    looked = LocalStore.list
+    monkeypatch.setattr(
+        LocalStore, "list", lambda s: (deadlines.append(retrying.RETRY.deadline), looked(s))[1]
+    )
+    tk(*command, saved)
+    assert deadlines[0] < retrying.RETRY.deadline
 
 
 @pytest.mark.parametrize("command", [["show"], ["convert"], ["weights", "-o", "w.npz"]])

@@ -45,7 +45,7 @@ def message(error: BaseException) -> str:
 
 
 def _advice(error: errors.TuneCkptError) -> str:
-    if isinstance(error, errors.StorageError) and "://" in error.path:
+    if isinstance(error, errors.StorageError) and "://" in error.path and error.operation != "open":
         return " Is the network up, and are the URI and the credentials right?"
     return ""
 

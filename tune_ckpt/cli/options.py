@@ -38,9 +38,12 @@ def check_there(path: str) -> None:
     Raises:
         WrongUse: There is nothing.
     """
+    from tune_ckpt.tree import retrying
     from tune_ckpt.tree.store import open_store
 
-    if not open_store(path).list():
+    with retrying.impatient():
+        found = open_store(path).list()
+    if not found:
         raise WrongUse(f"{path}: nothing is there. Is the path right?")
 
 
@@ -50,11 +53,13 @@ def check_no_sweep(path: str) -> None:
     Raises:
         WrongUse: It is one.
     """
+    from tune_ckpt.tree import retrying
     from tune_ckpt.tree.store import is_plain_file, open_store
 
-    if is_plain_file(path):  # RLlib once had checkpoints of a single file
-        return
-    names = [entry.name for entry in open_store(path).list()]
+    with retrying.impatient():
+        if is_plain_file(path):  # RLlib once had checkpoints of a single file
+            return
+        names = [entry.name for entry in open_store(path).list()]
     if any(name == "tuner.pkl" or name.startswith("experiment_state-") for name in names):
         raise WrongUse(
             f"{path} is a whole sweep's folder, not a checkpoint. Its checkpoints: "

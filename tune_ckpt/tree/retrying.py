@@ -10,7 +10,8 @@ import errno
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -75,3 +76,14 @@ class Retry:
 
 
 RETRY = Retry()  # for all remote storage
+
+
+@contextmanager
+def impatient(deadline: float = 5.0) -> Iterator[None]:
+    """Give up sooner in here, for all threads: at first contact, somebody waits at a prompt."""
+    global RETRY
+    patient, RETRY = RETRY, Retry(min(deadline, RETRY.deadline), RETRY.first_delay)
+    try:
+        yield
+    finally:
+        RETRY = patient

@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+_WITH_BUCKETS = {"s3", "gs", "gcs"}  # without one, all of an account's would be listed
+
+
 def open_store(path: Any, filesystem: Any = None) -> Store:
     """Return the folder at ``path``, which need not exist; a file ``*.zip`` is opened like one.
 
@@ -91,6 +94,8 @@ def _from_uri(uri: str) -> tuple[Any, str]:
     parts = urlsplit(uri)
     if parts.scheme == "file":
         return None, unquote(parts.path)
+    if parts.scheme in _WITH_BUCKETS and not parts.netloc:
+        raise StorageError(uri, "open", f"it names no bucket, as {parts.scheme}://bucket/path does")
     from pyarrow import fs
 
     try:
