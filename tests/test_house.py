@@ -158,3 +158,45 @@ def test_every_public_name_resolves():
 def test_public_names_and_their_homes_agree():
     listed = {name for names in tune_ckpt._HOMES.values() for name in names}
     assert listed | {"__version__"} == set(tune_ckpt.__all__)
+
+
+def _classes():
+    """Every class of the package by its name, with the names of what it derives from."""
+    for path in _modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                yield path, node
+
+
+def _explained(name, classes, method):
+    """Whether a class explains a method, or one above it does; another library's is taken for it."""
+    if name not in classes:
+        return name not in {"object", "Protocol", "ABC", "Generic", "Enum"}
+    _, node = classes[name]
+    own = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
+    if method in own and ast.get_docstring(own[method]):
+        return True
+    bases = [ast.unparse(base).partition("[")[0].rpartition(".")[2] for base in node.bases]
+    return any(_explained(base, classes, method) for base in bases)
+
+
+def test_every_public_function_and_method_is_explained():
+    functions = [
+        f"{_name(path)}.{node.name}"
+        for path in _modules()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    classes = {node.name: (path, node) for path, node in _classes()}
+    methods = [
+        f"{_name(path)}.{name}.{part.name}"
+        for name, (path, node) in classes.items()
+        if not name.startswith("_")
+        for part in node.body
+        if isinstance(part, ast.FunctionDef)
+        and not part.name.startswith("_")
+        and not _explained(name, classes, part.name)
+    ]
+    assert not functions + methods

@@ -148,7 +148,8 @@ class Checkpointable(Stateful):
         Checkpoints that RLlib's own ``Checkpointable`` wrote are read too, as far as they go:
         nothing in them tells whether their bytes are what was written.
 
-        >>> agent.restore_from_path(path, components="policies/p7")  # doctest: +SKIP
+        >>> agent.restore_from_path("agent", components="model").loaded
+        ('model', 'model/head')
 
         Args:
             path: A local path or a URI.

@@ -36,6 +36,12 @@ def best_checkpoint(
 ) -> CheckpointRecord:
     """Return the checkpoint, over all trials of a sweep, whose own metrics are best.
 
+    >>> best = best_checkpoint("sweep", "eval/acc", "max")
+    >>> best.value, best.trial_id, best.iteration, best.config["lr"]
+    (0.9, 'aaaaa_00000', 3, 0.1)
+    >>> best.load("model/head")
+    {'w': array([ 3., -3.], dtype=float32)}
+
     Args:
         source: The sweep: a ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or its folder as
             a path or URI, also while it runs, after it was killed, and wherever it was moved; or a
@@ -72,6 +78,11 @@ def rank_checkpoints(
     filesystem: Any = None,
 ) -> CheckpointTable:
     """Return the checkpoints of a sweep, over all trials, from the best down.
+
+    >>> [record.value for record in rank_checkpoints("sweep", "eval/acc", k=3)]
+    [0.9, 0.8, 0.7]
+    >>> [record.value for record in rank_checkpoints("sweep", "eval/acc", where={"lr": 0.2})]
+    [0.8, 0.6]
 
     Args:
         source: The sweep, as for `best_checkpoint`.

@@ -30,7 +30,8 @@ def save(
 ) -> Saved:
     """Save several objects and values as one checkpoint.
 
-    >>> save({"model": model, "optimizer": optimizer, "step": 3}, path)  # doctest: +SKIP
+    >>> save({"model": model, "optimizer": optimizer, "step": 3}, "run/3")  # doctest: +ELLIPSIS
+    Saved(path='.../run/3', digest='...', nbytes=..., reused_nbytes=0)
 
     Args:
         parts: Objects that can be components (see `Checkpointable.get_checkpointable_components`)
@@ -70,8 +71,9 @@ def save_async(
     what is saved. One such save is under way in a process at a time, so there is never more than
     one snapshot; its memory is kept for the next. Python ends only when the save has ended.
 
-    >>> pending = save_async({"model": model, "step": 3}, path)  # doctest: +SKIP
-    >>> pending.result().digest  # doctest: +SKIP
+    >>> pending = save_async({"model": model, "step": 4}, "run/4")
+    >>> pending.result().reused_nbytes
+    0
 
     Args:
         parts: As for `save`.
@@ -137,7 +139,8 @@ def restore(
     missing, too many, or of another shape or dtype; and optimizers and the like that were saved
     from another class. Random state (`RngState`) is restored last.
 
-    >>> restore({"model": model, "optimizer": optimizer}, path)["step"]  # doctest: +SKIP
+    >>> restore({"model": model, "optimizer": optimizer}, "run/3")["step"]
+    3
 
     Args:
         parts: The objects by name, as they were saved. Of plain values only the names count: the
@@ -196,6 +199,9 @@ def restore_object(
     **kwargs: Any,
 ) -> Any:
     """Return the object that a checkpoint was saved from.
+
+    >>> restore_object("agent", type(agent)).step
+    7
 
     Args:
         path: The checkpoint: a local path or a URI.

@@ -140,7 +140,8 @@ def restore(
     All of it is read, verified and compared before an object is touched; see
     `Checkpointable.restore_from_path` for what does not fit. Random state (`RngState`) comes last.
 
-    >>> restore({"model": model, "optimizer": optimizer}, path)["step"]  # doctest: +SKIP
+    >>> restore({"model": model, "optimizer": optimizer}, "run/3")["step"]
+    3
 
     Args:
         parts: The objects by name, as they were saved. Of plain values only the names count: the

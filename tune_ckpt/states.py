@@ -30,6 +30,10 @@ def save_state(
 ) -> Saved:
     """Save a state as a checkpoint of one component, which replaces whatever checkpoint is there.
 
+    >>> saved = save_state({"weights": np.ones((2, 3)), "step": 7}, "states/7")
+    >>> save_state({"weights": np.ones((2, 3)), "step": 7}, "again").digest == saved.digest
+    True
+
     Args:
         state: Nested dicts of plain values and arrays.
         path: A local path or a URI.
@@ -67,6 +71,11 @@ def load_state(
 
     Beside those, a state that is no dict stands under ``"."``. No class is imported or constructed.
     Every byte that is read is verified.
+
+    >>> load_state("checkpoint")["step"]
+    7
+    >>> load_state("agent", "model/head")
+    {'w': array([ 7., -7.], dtype=float32)}
 
     Args:
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint.

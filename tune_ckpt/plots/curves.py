@@ -27,7 +27,7 @@ def plot(
     Checkpoints are dots, hollow where they were deleted; the best that is left is a star. The five
     best trials have colors.
 
-    >>> plot("results/sweep", "eval/acc").savefig("sweep.png")  # doctest: +SKIP
+    >>> plot("sweep", "eval/acc").savefig("sweep.png")
 
     Args:
         experiment: The sweep: a ``ResultGrid``, or its folder as a path or URI, also while it runs.

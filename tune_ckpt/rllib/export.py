@@ -52,8 +52,8 @@ def export_model(
     Neither Ray nor anything of the checkpoint's is imported. The network must be one of RLlib's
     built-in ones, see `register_family` for others. Batches may be of any size.
 
-    >>> export_model("s3://bucket/checkpoint", "onnx", "served").path  # doctest: +SKIP
-    'served/model.onnx'
+    >>> export_model("new_checkpoint", "safetensors", "served", "p0").path
+    'served/model.safetensors'
 
     Args:
         checkpoint: A checkpoint of an Algorithm or any part of one: a local path, a URI, or a Ray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,8 @@ def migrate_to_rl_module(
 ) -> Migrated:
     """Bring a policy of the old API stack to the new one, and compare the outputs of both.
 
-    >>> migrate_to_rl_module("old/checkpoint", path="new/module").equal  # doctest: +SKIP
+    >>> migrate_to_rl_module("old_checkpoint", policy_id="pol1", path="new/module").equal
+    True
 
     Args:
         checkpoint: A checkpoint of version 0.1 to 1.1, of an Algorithm or of the Policy itself: a
@@ -108,10 +110,16 @@ def migrate_to_rl_module(
     _give(policy.model, weights)
     differences = compare_outputs(policy, module, observations)
     account.close(module)
-    if path is not None:
-        module.save_to_path(str(path))
-    where = None if path is None else str(path)
+    where = None if path is None else _full(path)
+    if where is not None:
+        module.save_to_path(where)
     return Migrated(module, names, differences, account.report(), where, tolerance)
+
+
+def _full(path: Any) -> str:
+    """Return a path as RLlib's own function takes it, which knows no relative ones."""
+    text = os.fspath(path)
+    return text if "://" in text else os.path.abspath(text)
 
 
 def _built(module_spec: Any, policy: Any) -> Any:

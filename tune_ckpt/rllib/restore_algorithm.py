@@ -50,7 +50,7 @@ def restore_algorithm(
     they hold the weights of the checkpoint.
 
     >>> restore_algorithm(
-    ...     "s3://bucket/checkpoint",
+    ...     "checkpoint",
     ...     policy_ids={"pol0", "pol1"},
     ...     policy_mapping_fn=lambda agent, *rest, **more: f"pol{agent % 2}",
     ...     policies_to_train={"pol0"},

@@ -38,7 +38,8 @@ def restore_module(
     Only this module's files are read, wherever they are, and none of them is unpickled: RLlib's
     class is found by its name, today's or an older one.
 
-    >>> restore_module("s3://bucket/checkpoint", "p0").restore_report  # doctest: +SKIP
+    >>> print(restore_module("new_checkpoint", "p0").restore_report)  # doctest: +ELLIPSIS
+    Restored from ...
 
     Args:
         checkpoint: A checkpoint of version 1.2 or newer, of an Algorithm or any part of one down to

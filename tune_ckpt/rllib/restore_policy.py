@@ -44,7 +44,8 @@ def restore_policy(
     by its name. Weights, optimizers, counters and the connectors' filters are restored. (Filters of
     observations that are the workers', and no connectors, come with `restore_algorithm`.)
 
-    >>> restore_policy("s3://bucket/checkpoint", "pol1").restore_report  # doctest: +SKIP
+    >>> print(restore_policy("old_checkpoint", "pol1").restore_report)  # doctest: +ELLIPSIS
+    Restored from ...
 
     Args:
         checkpoint: A checkpoint of version 0.1 to 1.1, of an Algorithm or of the Policy itself: a

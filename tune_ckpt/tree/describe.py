@@ -122,6 +122,13 @@ _INEXACT = re.compile(r"[<>]?(f|c|bf)")  # float32, complex64, bfloat16, >f4
 def describe(path: Any, *, component: str | None = None, filesystem: Any = None) -> Description:
     """Tell what is in a checkpoint, without reading its arrays.
 
+    >>> print(describe("checkpoint"))  # doctest: +ELLIPSIS
+    /.../checkpoint  builtins:dict  msgpack  115 B  6 parameters
+      digest   4e060d7173b43cfe81c6daf935ba56f9
+      saved    ...
+      files    state.msgpack (115 B)
+      weights  ndarray  float64  (2, 3)  48 B
+
     Of a msgpack checkpoint only metadata and the documents' trees are read, by ranges on remote
     storage. A pickle, and what RLlib wrote itself, is read whole, and inertly: nothing that it
     names is imported, called or constructed.

@@ -26,6 +26,11 @@ from tune_ckpt.tree.store import open_store
 def diff(a: Any, b: Any, *, values: bool = False, filesystem: Any = None) -> Difference:
     """Tell what differs between two checkpoints.
 
+    >>> print(diff("checkpoint", "newer"))  # doctest: +ELLIPSIS
+    - /.../checkpoint
+    + /.../newer
+      changed value step: 7 -> 8
+
     Parts with equal digests are equal, and not read. Else arrays are compared by dtype, shape and
     digest; those of msgpack checkpoints are not read for it. Pickles are read whole, and inertly:
     nothing that they name is imported, called or constructed, so a checkpoint and its conversion

@@ -107,7 +107,8 @@ def scan(path: Any, *, progress: bool = False, filesystem: Any = None) -> ScanRe
     inside pickles, and those that Tune keeps as hexadecimal text in its JSON are looked through as
     well. Each file is read whole, one at a time.
 
-    >>> scan("checkpoint").ok  # doctest: +SKIP
+    >>> scan("checkpoint").ok
+    True
 
     Args:
         path: A file, a checkpoint, a sweep's folder, or any other folder: a local path, a URI, or

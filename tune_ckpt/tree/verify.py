@@ -95,6 +95,9 @@ class Report:
 def verify(path: Any, *, progress: bool = False, filesystem: Any = None) -> Report:
     """Check every byte of a checkpoint and report every fault.
 
+    >>> verify("checkpoint").ok
+    True
+
     Files are read in parallel, by chunks: it takes little memory, whatever their size. Only those
     that RLlib wrote itself are parsed, inertly and one at a time, each as a whole.
 
