@@ -169,7 +169,7 @@ def _classes():
 
 
 def _explained(name, classes, method):
-    """Whether a class explains a method, or one above it does; another library's is taken for it."""
+    """Whether a class explains a method, or one above it; another library's is taken for it."""
     if name not in classes:
         return name not in {"object", "Protocol", "ABC", "Generic", "Enum"}
     _, node = classes[name]
