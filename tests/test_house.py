@@ -169,7 +169,7 @@ def _classes():
 
 
 def _explained(name, classes, method):
-    """Say whether a class or one above it explains a method; other libraries' are taken to."""
+    """Whether a class explains a method, or one above it; another library's is taken for it."""
     if name not in classes:
         return name not in {"object", "Protocol", "ABC", "Generic", "Enum"}
     _, node = classes[name]

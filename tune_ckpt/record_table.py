@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from tune_ckpt.records import CheckpointRecord
+from tune_ckpt.tree.describe import human
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,16 +94,18 @@ class CheckpointTable(Sequence[CheckpointRecord]):
 
     def _repr_html_(self) -> str:
         rows = self._shown()
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in (rows[0] if rows else ()))
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in row.values())}</tr>"
-            for row in rows
-        )
+        head = _html_row("th", rows[0] if rows else ())
+        body = "".join(_html_row("td", row.values()) for row in rows)
         caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
 
     def _shown(self) -> list[dict[str, str]]:
         return [_shown(record) for record in self._records]
+
+
+def _html_row(kind: str, texts: Iterable[str]) -> str:
+    style = 'style="text-align:left"'  # notebooks put numbers and paths alike on the right
+    return f"<tr>{''.join(f'<{kind} {style}>{html.escape(t)}</{kind}>' for t in texts)}</tr>"
 
 
 def _row(record: CheckpointRecord) -> dict[str, Any]:
@@ -120,7 +123,7 @@ def _row(record: CheckpointRecord) -> dict[str, Any]:
 
 
 def _shown(record: CheckpointRecord) -> dict[str, str]:
-    config = ", ".join(f"{name}={value}" for name, value in _flat(record.config))
+    config = ", ".join(f"{name}={_short(value)}" for name, value in _flat(record.config))
     values = {name: f"{value:.6g}" for name, value in record.values.items()}
     return {
         "trial": record.trial_id,
@@ -128,19 +131,15 @@ def _shown(record: CheckpointRecord) -> dict[str, str]:
         **values,
         **({record.scope: f"{record.score:.6g}"} if record.scope else {}),
         "config": config if len(config) <= 60 else f"{config[:59]}…",
-        "size": _size(record.nbytes),
+        "size": human(record.nbytes),
         "format": record.format or "other",
         "verified": "yes" if record.verified else "no",
         "path": record.path,
     }
 
 
-def _size(nbytes: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if nbytes < 1024:
-            return f"{nbytes:.3g} {unit}"
-        nbytes /= 1024
-    return f"{nbytes:.3g} TiB"
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

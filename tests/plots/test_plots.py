@@ -154,6 +154,14 @@ def test_very_many_components_are_summed_up(tmp_path, dark):
     assert total == description.total_nbytes
 
 
+def test_a_bar_has_names_only_where_they_can_be_read(tmp_path):
+    parts = {"large": _Part(10_000), "small": _Part(1)}
+    tc.save({**parts, "agent": trained(size=50_000)}, tmp_path / "c")
+    inside = [text.get_text() for text in plot_sizes(tmp_path / "c").axes[0].texts]
+    told = [text for text in inside if "," not in text and "component" not in text]
+    assert told == ["model"]  # what has one part alone needs no name for it
+
+
 class _Part(tc.Checkpointable):
     def __init__(self, n=0):
         self.w = np.zeros(10 * n + 10)

@@ -31,3 +31,18 @@ def test_it_is_well_formed_and_tells_the_facts(tmp_path, kind):
     html = value._repr_html_()
     ElementTree.fromstring(html.replace("<details open>", "<details>").replace("<br>", "<br/>"))
     assert told in html
+
+
+@pytest.mark.parametrize(("count", "unfolded"), [(3, 4), (20, 1)])
+def test_many_components_are_folded(tmp_path, count, unfolded):
+    tc.save({f"policy_{n}": trained().model.head for n in range(count)}, tmp_path / "c")
+    html = tc.describe(tmp_path / "c")._repr_html_()
+    assert html.count("<details open>") == unfolded
+    assert html.count("<summary>") == count + 1
+
+
+def test_a_table_of_records_is_well_formed_and_short(tmp_path):
+    make_sweep(tmp_path / "sweep", {"aaaaa_00000": (0.123456789, [0.5])}, deleted=())
+    html = tc.rank_checkpoints(tmp_path / "sweep", "eval/acc")._repr_html_()
+    ElementTree.fromstring(html)
+    assert "lr=0.1235, same=1" in html

@@ -63,7 +63,7 @@ def draw_curves(history: History, *, dark: bool = False) -> Figure:
         axes.set_xlabel("iteration")
         axes.locator_params(axis="x", integer=True)
         axes.grid(axis="y")
-        axes.margins(x=0.03, y=0.1)
+        axes.margins(x=0.03, y=0.12)
         _draw_legend(made, history, told, colors)
     return made
 

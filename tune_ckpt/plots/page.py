@@ -28,7 +28,9 @@ _PAGE = """<!doctype html>
 :root {{ color-scheme: light dark; }}
 body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif;
   background: {light.ground}; color: {light.ink}; }}
-img {{ width: 100%; height: auto; margin-bottom: 2rem; }}
+h1 {{ font-size: 1.5rem; overflow-wrap: anywhere; }}
+picture {{ display: block; overflow-x: auto; margin-bottom: 2rem; }}
+img {{ width: 100%; min-width: 40rem; height: auto; }}
 code {{ font-size: 0.9em; overflow-wrap: anywhere; }}
 footer {{ color: {light.faint}; }}
 @media (prefers-color-scheme: dark) {{

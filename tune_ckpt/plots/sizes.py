@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ROWS, _SEGMENTS = 14, 5  # more are summed up
 _NAME = 40  # characters of a component's name
+_LEAST = 8  # characters that are left of a name within a bar; of fewer nobody can tell it
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,8 @@ def _draw(axes: Axes, place: int, row: _Row, total: int, largest: int, colors: T
         color = colors.faint if row.summed else colors.series[number % len(colors.series)]
         edge: dict[str, Any] = {"edgecolor": colors.ground, "linewidth": 1}
         axes.barh(place, nbytes, left=start, height=0.72, color=color, **edge)
-        # About so many characters fit into a segment.
-        fitting = int(80 * nbytes / largest) - 2
-        if name and fitting > 3:
+        fitting = int(80 * nbytes / largest) - 2  # about so many characters
+        if len(row.segments) > 1 and fitting >= min(len(name), _LEAST):
             middle = start + nbytes / 2
             text = shortened(name, fitting)
             axes.text(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 9.0  # inches; at 100 dots an inch
+_TITLE = 54  # characters that fit beside the longest names
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def figure(height: float, colors: Theme) -> Iterator[Figure]:
         **{"axes.edgecolor": colors.grid, "grid.color": colors.grid, "axes.axisbelow": True},
         **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
         **{"font.size": 10, "legend.frameon": False, "savefig.dpi": 150},
+        **{"figure.constrained_layout.w_pad": 0.12, "figure.constrained_layout.h_pad": 0.08},
         "text.parse_math": False,  # a dollar in a name is a dollar
     }
     with matplotlib.rc_context(settings):
@@ -84,7 +86,7 @@ def figure(height: float, colors: Theme) -> Iterator[Figure]:
 
 def title(axes: Axes, text: str, below: str, colors: Theme) -> None:
     """Write a title, and smaller text below it."""
-    axes.set_title(f"{shortened(text, 80)}\n", loc="left", fontweight="bold", fontsize=12)
+    axes.set_title(f"{shortened(text, _TITLE)}\n", loc="left", fontweight="bold", fontsize=12)
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(shortened(below, 120), (0, 1), (0, 8), color=colors.faint, fontsize=9, **place)
 

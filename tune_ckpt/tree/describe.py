@@ -15,6 +15,7 @@ from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.store import open_store
 
 _SHOWN_ARRAYS, _SHOWN_METRICS = 20, 12
+_UNFOLDED = 6  # components; of more a notebook shows the names at first
 _LINEAGE = ("restored_from", "restored_from_trial", "converted_from")
 _VERSIONS = {
     "Python": "python_version",
@@ -188,10 +189,12 @@ def _lines(part: Description, above: Description | None) -> Iterator[str]:
         yield from (f"  {line}" for line in _lines(component, part))
 
 
-def _html(part: Description, known: str) -> str:
+def _html(part: Description, known: str, *, unfolded: bool = True) -> str:
     rows = [*facts(part, known), *(("", line) for line in array_lines(part.arrays))]
-    below = (_html(component, saved(part)) for component in part.components)
-    return as_html("  ".join(filter(None, (part.name, part.cls, part.format))), rows, below)
+    few = len(part.components) <= _UNFOLDED
+    below = (_html(component, saved(part), unfolded=few) for component in part.components)
+    name = "  ".join(filter(None, (part.name, part.cls, part.format)))
+    return as_html(name, rows, below, unfolded=unfolded)
 
 
 def facts(part: Description, known: str = "") -> Iterator[tuple[str, str]]:

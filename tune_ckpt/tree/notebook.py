@@ -6,13 +6,20 @@ from collections.abc import Iterable
 from html import escape
 
 
-def as_html(title: object, rows: Iterable[tuple[object, object]], below: Iterable[str] = ()) -> str:
+def as_html(
+    title: object,
+    rows: Iterable[tuple[object, object]],
+    below: Iterable[str] = (),
+    *,
+    unfolded: bool = True,
+) -> str:
     """Return HTML that can be folded; all text is escaped.
 
     Args:
         title: The heading.
         rows: Facts, each with its name.
         below: HTML of parts, which stands indented.
+        unfolded: Show more than the heading at first.
     """
     cells = "".join(
         f'<tr><td style="text-align:left;vertical-align:top">{_text(name)}</td>'
@@ -21,7 +28,8 @@ def as_html(title: object, rows: Iterable[tuple[object, object]], below: Iterabl
     )
     table = f"<table>{cells}</table>" if cells else ""
     parts = "".join(f'<div style="margin-left:1.5em">{part}</div>' for part in below)
-    return f"<details open><summary><b>{_text(title)}</b></summary>{table}{parts}</details>"
+    heading = f"<summary><b>{_text(title)}</b></summary>"
+    return f"<details{' open' * unfolded}>{heading}{table}{parts}</details>"
 
 
 def _text(value: object) -> str:
