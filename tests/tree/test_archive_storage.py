@@ -38,41 +38,22 @@ def test_an_archive_on_another_filesystem(remote, place, use_msgpack):
     assert same_agents(Agent.from_checkpoint("d", remote), trained())
 
 
-@pytest.fixture
-def s3(monkeypatch):
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=0)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    server.start()
-    host, port = server.get_host_and_port()
-    filesystem = fs.S3FileSystem(
-        access_key="a",
-        secret_key="b",
-        endpoint_override=f"http://{host}:{port}",
-        region="us-east-1",
-        allow_bucket_creation=True,
-    )
-    filesystem.create_dir("bucket")
-    yield filesystem
-    server.stop()
-
-
-@pytest.mark.slow
-def test_an_archive_on_s3(s3, tmp_path):
-    agent = trained(size=2**20)
+def test_an_archive_on_s3(s3, bucket, tmp_path):
+    agent, filesystem = trained(size=2**20), s3.filesystem()
     agent.save_to_path(tmp_path / "c", use_msgpack=True)
     tc.archive(tmp_path / "c", tmp_path / "c.zip")
-    with open(tmp_path / "c.zip", "rb") as file, s3.open_output_stream("bucket/c.zip") as stream:
-        stream.upload(file)
-    tc.archive("bucket/c.zip", "bucket/d.zip", filesystem=s3)
-    assert tc.verify("bucket/d.zip", filesystem=s3).ok
-    assert same_agents(Agent.from_checkpoint("bucket/d.zip", s3), agent)
-    tc.extract("bucket/d.zip", "bucket/e", filesystem=s3)
-    assert tc.load_state("bucket/e", "model/head", filesystem=s3)["w"][0] == 7
+    with filesystem.open_output_stream(f"{bucket}/c.zip") as stream:
+        stream.write((tmp_path / "c.zip").read_bytes())
+    tc.archive(f"{bucket}/c.zip", f"{bucket}/d.zip", filesystem=filesystem)
+    assert tc.verify(f"{bucket}/d.zip", filesystem=filesystem).ok
+    assert same_agents(Agent.from_checkpoint(f"{bucket}/d.zip", filesystem), agent)
+    tc.extract(f"{bucket}/d.zip", f"{bucket}/e", filesystem=filesystem)
+    assert tc.load_state(f"{bucket}/e", "model/head", filesystem=filesystem)["w"][0] == 7
 
 
-@pytest.mark.slow
-def test_a_broken_upload_leaves_no_object(s3, monkeypatch):
-    trained().save_to_path("bucket/c", filesystem=s3)
+def test_a_broken_upload_leaves_no_object(s3, bucket, monkeypatch):
+    filesystem = s3.filesystem()
+    trained().save_to_path(f"{bucket}/c", filesystem=filesystem)
 
     def broken(sink, members, files):
         sink.write_at(0, bytes(12 * 2**20))  # more than one part
@@ -80,8 +61,8 @@ def test_a_broken_upload_leaves_no_object(s3, monkeypatch):
 
     monkeypatch.setattr(archiving, "_write", broken)
     with pytest.raises(StorageError, match="network is gone"):
-        tc.archive("bucket/c", "bucket/c.zip", filesystem=s3)
-    assert s3.get_file_info("bucket/c.zip").type == fs.FileType.NotFound
+        tc.archive(f"{bucket}/c", f"{bucket}/c.zip", filesystem=filesystem)
+    assert filesystem.get_file_info(f"{bucket}/c.zip").type == fs.FileType.NotFound
 
 
 def test_a_streamed_archive_equals_a_local_one(tmp_path):

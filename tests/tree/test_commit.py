@@ -67,16 +67,16 @@ def test_a_folder_in_use_is_no_leftover_and_one_left_behind_is(tmp_path):
         assert in_use.exists()
 
 
-def test_a_folder_removed_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("module", "step"), [(os, "open"), (leftovers.fcntl, "flock")])
+def test_a_folder_removed_before_it_was_locked_is_made_again(tmp_path, monkeypatch, module, step):
     staging = leftovers.sibling(tmp_path / "c")
-    removals = iter([staging.rmdir])
-    lock = leftovers.fcntl.flock
+    removals, do = iter([staging.rmdir]), getattr(module, step)
 
-    def late(fd, operation):
+    def late(*args):
         next(removals, lambda: None)()
-        lock(fd, operation)
+        return do(*args)
 
-    monkeypatch.setattr(leftovers.fcntl, "flock", late)
+    monkeypatch.setattr(module, step, late)
     with leftovers.held(staging):
         assert staging.exists()
 

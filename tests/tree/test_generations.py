@@ -132,8 +132,8 @@ def test_a_commit_whose_answer_was_lost_is_a_commit(s3, bucket):
     filesystem = s3.filesystem()
     trained(1).save_to_path(f"{bucket}/c", filesystem=filesystem)
 
-    def done_but_lost(handler, forward):
-        forward()
+    def done_but_lost(handler, honest):
+        honest()
         handler.close_connection = True
 
     once = "c/metadata.json"
@@ -143,7 +143,7 @@ def test_a_commit_whose_answer_was_lost_is_a_commit(s3, bucket):
     assert Agent.from_checkpoint(f"{bucket}/c", filesystem).step == 2
 
 
-def denied(handler, forward):
+def denied(handler, honest):
     handler.answer(403, [], b"<Error><Code>AccessDenied</Code></Error>")
 
 

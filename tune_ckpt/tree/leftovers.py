@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tune_ckpt.tree.folder import ABANDONED_AFTER, TEMPORARY, reported
@@ -57,9 +57,10 @@ def held(folder: Path) -> Iterator[None]:
 def _create_locked_folder(path: Path) -> int:
     while True:
         path.mkdir(exist_ok=True)
-        fd = os.open(path, os.O_RDONLY)
-        if _is_ours(fd):
-            return fd
+        with suppress(FileNotFoundError):  # another writer took it for a leftover
+            fd = os.open(path, os.O_RDONLY)
+            if _is_ours(fd):
+                return fd
 
 
 def _is_ours(fd: int) -> bool:
