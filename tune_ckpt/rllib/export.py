@@ -1,4 +1,4 @@
-"""A policy or RLModule as a model for other runtimes: TorchScript, torch.export, ONNX, safetensors.
+"""A policy or RLModule as a model for other runtimes, see `tune_ckpt.rllib.export_formats`.
 
 What is exported takes a batch of flat tensors and gives the inputs of the actions' distribution and
 the actions without exploration. The filter of observations, and bringing actions to the
@@ -8,20 +8,20 @@ environment's bounds, are in it; what is not, the metadata say.
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from tune_ckpt.errors import InvalidArgumentError, MissingDependencyError
-from tune_ckpt.rllib.inference import Inference, read_inference, sample
+from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.rllib.export_formats import FORMATS, input_names, output_names
+from tune_ckpt.rllib.folders import Folder, add
+from tune_ckpt.rllib.inference import Inference, read_inference
+from tune_ckpt.tree.store import open_store
 
 _METADATA = "metadata.json"
-_OUTPUTS = ("action_dist_inputs", "actions", "state_out_h", "state_out_c")
-_INPUTS = ("observations", "state_in_h", "state_in_c")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Exported:
     """An exported model.
 
     Attributes:
-        path: Its file.
+        path: Its file; a SavedModel is a folder.
         metadata: What ``metadata.json`` beside it says: inputs, outputs, spaces, what is done to
             observations and actions, and what is not.
     """
@@ -58,13 +58,15 @@ def export_model(
     Args:
         checkpoint: A checkpoint of an Algorithm or any part of one: a local path, a URI, or a Ray
             Checkpoint.
-        format: ``"torchscript"``, ``"torch_export"``, ``"onnx"``, or ``"safetensors"`` (the weights
-            by their names; how the network is put together is in the metadata).
-        dir: The local folder for the model and its ``metadata.json``; it may exist.
+        format: ``"torchscript"``, ``"torch_export"``, ``"onnx"``, ``"keras"`` (a SavedModel), or
+            ``"safetensors"`` (the weights by their names; how the network is put together is in the
+            metadata).
+        dir: The folder for the model and its ``metadata.json``: a local path or a URI; it may
+            exist.
         policy_id: Which policy or module; not needed where there is only one.
         config: Entries of the configuration, instead of those that are stored; version 0.1 stores
             none.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which the checkpoint is to be looked up.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
 
     Returns:
         The file, and what is known of it.
@@ -75,29 +77,32 @@ def export_model(
         ComponentNotFoundError: There is no such policy.
         NotInCheckpointError: Its network is none of RLlib's own, or something is not told.
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
+        StorageError: The folder cannot be written.
     """
-    if format not in _FORMATS:
-        raise InvalidArgumentError("format", format, tuple(_FORMATS))
+    if format not in FORMATS:
+        raise InvalidArgumentError("format", format, tuple(FORMATS))
     inference = read_inference(checkpoint, policy_id, filesystem, config)
-    folder = Path(dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = _FORMATS[format](inference, folder)
-    metadata = {"format": format, "file": file.name, **_metadata(inference)}
-    (folder / _METADATA).write_text(json.dumps(metadata, indent=2, default=_as_json))
-    return Exported(str(file), metadata)
+    target = open_store(dir, filesystem)
+    with TemporaryDirectory() as local:
+        name = FORMATS[format](inference, Path(local)).name
+        made = Folder.read(Path(local))
+    metadata = {"format": format, "file": name, **_metadata(inference)}
+    made.metadata[_METADATA] = json.dumps(metadata, indent=2, default=_as_json).encode()
+    add(target, made)
+    return Exported(target.path(name), metadata)
 
 
 def _metadata(inference: Inference) -> dict[str, Any]:
     told = inference.plain()
+    first, *states = input_names(inference)
     shape = list(inference.observation_space["shape"])
-    has_states, size = bool(inference.recipe.lstm), inference.network().state_size
-    states = [{"name": name, "shape": ["batch", size]} for name in _INPUTS[1:]]
+    size = inference.state_size
     return {
         "inputs": [
-            {"name": _INPUTS[0], "shape": ["batch", *shape], "dtype": "float32"},
-            *(states if has_states else []),
+            {"name": first, "shape": ["batch", *shape], "dtype": "float32"},
+            *({"name": name, "shape": ["batch", size], "dtype": "float32"} for name in states),
         ],
-        "outputs": list(_OUTPUTS if has_states else _OUTPUTS[:2]),
+        "outputs": list(output_names(inference)),
         "filter": "included" if inference.filter is not None else "none",
         "exploration": "none: the best choice, or the mean",
         "action_transform": inference.actions.transform,
@@ -117,99 +122,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(part) for part in value]
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
-
-
-# ---------------------------------------------------------------------------------- the formats
-
-
-def _example(inference: Inference, network: Any) -> tuple[Any, ...]:
-    import torch
-
-    rows = torch.from_numpy(sample(inference.observation_space, 2).astype(np.float32))
-    states = [torch.zeros(2, network.state_size) for _ in range(2)]  # torch tells them by identity
-    return (rows, *states) if network.state_size else (rows,)
-
-
-def _torchscript(inference: Inference, folder: Path) -> Path:
-    import torch
-
-    network, path = inference.network(), folder / "model.pt"
-    trace: Any = torch.jit.trace  # torch does not type it
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # that TorchScript is deprecated
-        trace(network, _example(inference, network)).save(str(path))
-    return path
-
-
-def _torch_export(inference: Inference, folder: Path) -> Path:
-    import torch
-
-    path = folder / "model.pt2"
-    torch.export.save(_program(inference), path)
-    return path
-
-
-def _program(inference: Inference) -> Any:
-    import torch
-
-    network = inference.network()
-    inputs, shapes = _example(inference, network), _any_batch(network)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of how torch's own LSTM keeps its weights
-        return torch.export.export(network, inputs, dynamic_shapes=shapes)
-
-
-def _any_batch(network: Any) -> tuple[Any, ...]:
-    import torch
-
-    batch = {0: torch.export.Dim("batch", min=1)}
-    return (batch, (batch, batch)) if network.state_size else (batch,)
-
-
-def _onnx(inference: Inference, folder: Path) -> Path:
-    _require("onnxscript", "exporting to ONNX")
-    import torch
-
-    network, path = inference.network(), folder / "model.onnx"
-    inputs = _example(inference, network)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, of its own deprecations
-        program = torch.onnx.export(
-            network,
-            inputs,
-            dynamo=True,
-            dynamic_shapes=_any_batch(network),
-            input_names=list(_INPUTS[: len(inputs)]),
-            output_names=list(_OUTPUTS[: 4 if network.state_size else 2]),
-            verbose=False,
-        )
-    assert program is not None
-    program.save(str(path), external_data=False)
-    return path
-
-
-def _safetensors(inference: Inference, folder: Path) -> Path:
-    _require("safetensors", "exporting to safetensors")
-    from safetensors.numpy import save_file
-
-    path = folder / "model.safetensors"
-    arrays = {name: np.ascontiguousarray(array) for name, array in inference.weights.items()}
-    if inference.filter is not None:
-        arrays |= {"filter.mean": inference.filter.mean, "filter.std": inference.filter.std}
-    save_file(arrays, path, {"recipe": json.dumps(inference.plain()["recipe"])})
-    return path
-
-
-def _require(package: str, purpose: str) -> None:
-    import importlib.util
-
-    if importlib.util.find_spec(package) is None:
-        raise MissingDependencyError(package, purpose)
-
-
-_FORMATS: dict[str, Callable[[Inference, Path], Path]] = {
-    "torchscript": _torchscript,
-    "torch_export": _torch_export,
-    "onnx": _onnx,
-    "safetensors": _safetensors,
-}

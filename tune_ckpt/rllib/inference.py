@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tune_ckpt.errors import CorruptDataError, NotInCheckpointError
+from tune_ckpt.errors import CorruptDataError, MissingDependencyError, NotInCheckpointError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.actions import Actions
 from tune_ckpt.rllib.config import stored_config
@@ -21,6 +22,7 @@ from tune_ckpt.rllib.members import Member, Module, Policy, module_of, only
 from tune_ckpt.rllib.plain import fields, plain
 from tune_ckpt.rllib.recipes import BUILDABLE, Known, Recipe
 from tune_ckpt.rllib.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
+from tune_ckpt.rllib.tensorflow_weights import as_torch
 from tune_ckpt.rllib.weights import Weights, is_of_module, weights_of
 
 
@@ -46,21 +48,43 @@ class Inference:
     absent: tuple[str, ...]
     source: dict[str, Any]
 
+    @property
+    def state_size(self) -> int:
+        """The size of each of the LSTM's two states; 0 without one."""
+        stored = self.weights.get(f"{self.recipe.lstm}.weight_hh_l0")
+        return 0 if stored is None else int(stored.shape[-1])
+
     def network(self) -> Any:
         """Return the network of torch.
 
         Raises:
             CorruptDataError: Its weights do not fit together.
+            MissingDependencyError: torch is not installed.
         """
-        from tune_ckpt.rllib.networks import Network
-
         try:
-            network = Network(self.recipe, self.weights, self.actions, self.filter)
+            from tune_ckpt.rllib.networks import Network
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(str(error.name), "A network") from error
+        return self._checked(Network).eval().requires_grad_(False)
+
+    def tensorflow_network(self) -> Any:
+        """Return the network of TensorFlow, which must be installed.
+
+        Raises:
+            CorruptDataError: Its weights do not fit together.
+        """
+        from tune_ckpt.rllib.tensorflow_networks import Network
+
+        return self._checked(Network)
+
+    def _checked(self, make: Callable[..., Any]) -> Any:
+        try:
+            network = make(self.recipe, self.weights, self.actions, self.filter)
             network.check(sample(self.observation_space, 2))
         except (KeyError, IndexError, RuntimeError, ValueError, TypeError) as error:
             reason = f"its weights do not fit together ({error!r})"
             raise CorruptDataError(self.source["checkpoint"], reason) from error
-        return network.eval().requires_grad_(False)
+        return network
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain data and arrays."""
@@ -122,7 +146,8 @@ def read_inference(
     found = only(part, policy_id, "policy_id")
     name = policy_id or _name(found, part)
     member = module_of(part, name, found)
-    known = _known(part, member, config or {})
+    told = _known(part, member, config or {})
+    known = as_torch(told)
     recipe = make_recipe(known)
     filter, absent = find_filter(part, found, name)
     if "original_space" in known.observation_space:
@@ -138,7 +163,7 @@ def read_inference(
         {
             "checkpoint": part.path,
             "policy_id": name,
-            "class": known.cls,
+            "class": told.cls,
             "ray_version": part.metadata.get("ray_version"),
         },
     )

@@ -16,6 +16,8 @@ from tune_ckpt.errors import NotInCheckpointError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.weights import Weights
 
+NORM_EPSILON = 1e-3  # RLlib's, of normalizations
+
 
 @dataclass(frozen=True)
 class Layer:

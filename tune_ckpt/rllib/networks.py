@@ -11,11 +11,9 @@ from torch import nn
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.rllib.actions import Actions
 from tune_ckpt.rllib.filters import Filter
-from tune_ckpt.rllib.layers import Layer, Layers
+from tune_ckpt.rllib.layers import NORM_EPSILON, Layer, Layers
 from tune_ckpt.rllib.recipes import Recipe
 from tune_ckpt.rllib.weights import Weights
-
-_EPSILON = 1e-3  # RLlib's, of normalizations
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "linear": nn.Identity,
@@ -43,7 +41,7 @@ def _dense(layer: Layer, weights: Weights) -> list[nn.Module]:
 
 def _norm(layer: Layer, weights: Weights) -> list[nn.Module]:
     size = weights[f"{layer.weights}.weight"].shape[0]
-    return [_filled(nn.LayerNorm(size, eps=_EPSILON), layer, weights)]
+    return [_filled(nn.LayerNorm(size, eps=NORM_EPSILON), layer, weights)]
 
 
 def _conv(layer: Layer, weights: Weights) -> list[nn.Module]:
