@@ -118,7 +118,7 @@ def migrate_to_rl_module(
 
 def _full(path: Any) -> str:
     """Return a path as RLlib's own function takes it, which knows no relative ones."""
-    text = os.fspath(path)
+    text = str(path)
     return text if "://" in text else os.path.abspath(text)
 
 
