@@ -17,7 +17,7 @@ import tune_ckpt as tc
 from tests.conftest import REPO
 from tests.rllib.cases import CASES
 from tests.test_other_pythons import bare_environment, find_interpreter
-from tune_ckpt import classes, rllib
+from tune_ckpt import rllib
 from tune_ckpt.errors import (
     ClassNotFoundError,
     CorruptDataError,
@@ -25,6 +25,7 @@ from tune_ckpt.errors import (
     UnsupportedStateError,
     UntrustedPickleError,
 )
+from tune_ckpt.objects import classes
 
 pytestmark = pytest.mark.slow  # RLlib takes seconds to import
 

@@ -19,7 +19,9 @@ RLLIB = REPO / "tests" / "data" / "rllib"
 # These need a cluster: other tests run what they show.
 ELSEWHERE = {
     "tune_ckpt.train.uploading.upload_as_msgpack": "tests/train/functions.py",
-    "tune_ckpt.rllib.restore_algorithm.restore_algorithm": "tests/rllib/test_restore_parts.py",
+    "tune_ckpt.rllib.restoring.restore_algorithm.restore_algorithm": (
+        "tests/rllib/test_restore_parts.py"
+    ),
 }
 
 # Ray's and RLlib's own imports warn of what they use of others.

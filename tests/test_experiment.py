@@ -248,7 +248,7 @@ def test_only_what_is_returned_is_verified(tmp_path, monkeypatch):
     seen = []
     verify = tc.verify
     monkeypatch.setattr(
-        "tune_ckpt.ranking.verify_checkpoint",
+        "tune_ckpt.sweep.ranking.verify_checkpoint",
         lambda path, **options: seen.append(path) or verify(path, **options),
     )
     tc.rank_checkpoints(tmp_path, "acc", k=2)
@@ -406,8 +406,8 @@ def test_another_filesystem(tmp_path):
 
 
 def test_the_options_of_a_uri_stay_at_its_end():
-    from tune_ckpt.sweep import Sweep
-    from tune_ckpt.tree.store import open_store
+    from tune_ckpt.sweep.candidates import Sweep
+    from tune_ckpt.tree.storage.store import open_store
 
     sweep = Sweep(open_store("/nowhere"), "s3://bucket/sweep?region=eu")
     assert sweep.path("trial", "c") == "s3://bucket/sweep/trial/c?region=eu"

@@ -12,41 +12,41 @@ from typing import TYPE_CHECKING, Any
 from tune_ckpt.version import __version__
 
 if TYPE_CHECKING:
-    from tune_ckpt.actors import ActorGroup
-    from tune_ckpt.adapters.registry import register_adapter
-    from tune_ckpt.averaging import average_checkpoints
-    from tune_ckpt.background import PendingSave
     from tune_ckpt.checkpointable import Checkpointable
-    from tune_ckpt.classes import register_renamed
     from tune_ckpt.convert import convert_to_msgpack_checkpoint
     from tune_ckpt.converting import convert_checkpoint
     from tune_ckpt.errors import RestoreReport, RestoreWarning, TuneCkptError
     from tune_ckpt.experiment import best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
     from tune_ckpt.formats.references import Reference
-    from tune_ckpt.objects import restore_object, save, save_async
-    from tune_ckpt.pinned import pinned_checkpoint
+    from tune_ckpt.objects.actors import ActorGroup
+    from tune_ckpt.objects.adapters.registry import register_adapter
+    from tune_ckpt.objects.background import PendingSave
+    from tune_ckpt.objects.classes import register_renamed
+    from tune_ckpt.objects.functions import restore_object, save, save_async
+    from tune_ckpt.objects.states import load_state, save_state
     from tune_ckpt.plots.curves import plot
-    from tune_ckpt.record_table import CheckpointTable
-    from tune_ckpt.records import CheckpointRecord
-    from tune_ckpt.rllib.info import get_checkpoint_info
+    from tune_ckpt.rllib.reading.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
     from tune_ckpt.session import report, restore
-    from tune_ckpt.states import load_state, save_state
-    from tune_ckpt.sweep import Sweep
+    from tune_ckpt.sweep.averaging import average_checkpoints
+    from tune_ckpt.sweep.candidates import Sweep
+    from tune_ckpt.sweep.pinned import pinned_checkpoint
+    from tune_ckpt.sweep.record_table import CheckpointTable
+    from tune_ckpt.sweep.records import CheckpointRecord
     from tune_ckpt.train.callback import TrainCheckpointCallback
     from tune_ckpt.train.uploading import upload_as_msgpack
     from tune_ckpt.tree.archive import archive, extract
-    from tune_ckpt.tree.describe import describe
-    from tune_ckpt.tree.diff import diff
+    from tune_ckpt.tree.inspection.describe import describe
+    from tune_ckpt.tree.inspection.diff import diff
+    from tune_ckpt.tree.inspection.scan import scan
+    from tune_ckpt.tree.inspection.verify import verify
     from tune_ckpt.tree.removing import clean, delete_checkpoint
-    from tune_ckpt.tree.scan import scan
-    from tune_ckpt.tree.verify import verify
     from tune_ckpt.tree.writing import Saved
     from tune_ckpt.tune.callback import CheckpointCallback
     from tune_ckpt.tune.environment import EnvironmentCallback
     from tune_ckpt.tune.resume import ResumedTuner, resume
-    from tune_ckpt.tune.resumption import ResumeReport
+    from tune_ckpt.tune.resuming.resumption import ResumeReport
     from tune_ckpt.tune.retention import Retention
     from tune_ckpt.tune.trainable import (
         AlgorithmMixin,
@@ -55,42 +55,42 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "actors": ["ActorGroup"],
-    "adapters.registry": ["register_adapter"],
-    "averaging": ["average_checkpoints"],
-    "background": ["PendingSave"],
     "checkpointable": ["Checkpointable"],
-    "classes": ["register_renamed"],
     "convert": ["convert_to_msgpack_checkpoint"],
     "converting": ["convert_checkpoint"],
     "errors": ["RestoreReport", "RestoreWarning", "TuneCkptError"],
     "experiment": ["best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
     "formats.references": ["Reference"],
-    "pinned": ["pinned_checkpoint"],
-    "objects": ["restore_object", "save", "save_async"],
+    "objects.actors": ["ActorGroup"],
+    "objects.adapters.registry": ["register_adapter"],
+    "objects.background": ["PendingSave"],
+    "objects.classes": ["register_renamed"],
+    "objects.functions": ["restore_object", "save", "save_async"],
+    "objects.states": ["load_state", "save_state"],
     "plots.curves": ["plot"],
-    "rllib.info": ["get_checkpoint_info"],
+    "rllib.reading.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
     "session": ["report", "restore"],
-    "states": ["load_state", "save_state"],
+    "sweep.averaging": ["average_checkpoints"],
+    "sweep.candidates": ["Sweep"],
+    "sweep.pinned": ["pinned_checkpoint"],
+    "sweep.record_table": ["CheckpointTable"],
+    "sweep.records": ["CheckpointRecord"],
     "train.callback": ["TrainCheckpointCallback"],
     "train.uploading": ["upload_as_msgpack"],
-    "record_table": ["CheckpointTable"],
-    "records": ["CheckpointRecord"],
-    "sweep": ["Sweep"],
     "tree.archive": ["archive", "extract"],
+    "tree.inspection.describe": ["describe"],
+    "tree.inspection.diff": ["diff"],
+    "tree.inspection.scan": ["scan"],
+    "tree.inspection.verify": ["verify"],
     "tree.removing": ["clean", "delete_checkpoint"],
-    "tree.describe": ["describe"],
-    "tree.diff": ["diff"],
-    "tree.scan": ["scan"],
-    "tree.verify": ["verify"],
     "tree.writing": ["Saved"],
     "tune.callback": ["CheckpointCallback"],
     "tune.environment": ["EnvironmentCallback"],
-    "tune.retention": ["Retention"],
     "tune.resume": ["ResumedTuner", "resume"],
-    "tune.resumption": ["ResumeReport"],
+    "tune.resuming.resumption": ["ResumeReport"],
+    "tune.retention": ["Retention"],
     "tune.trainable": ["AlgorithmMixin", "CheckpointableMixin", "CheckpointableTrainable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

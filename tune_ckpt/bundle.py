@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tune_ckpt.actors import actors_of
-from tune_ckpt.adapters.registry import Fit, Stored
-from tune_ckpt.components import is_component
-from tune_ckpt.saving import subcomponent_of
+from tune_ckpt.objects.actors import actors_of
+from tune_ckpt.objects.adapters.registry import Fit, Stored
+from tune_ckpt.objects.components import is_component
+from tune_ckpt.objects.saving import subcomponent_of
 from tune_ckpt.tree.packing import Component
 
 _CLASS = "builtins:dict"

@@ -14,20 +14,20 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.background import PendingSave, saver_of, settle
-from tune_ckpt.components import descend
-from tune_ckpt.constructing import restored_object
 from tune_ckpt.errors import RestoreReport
-from tune_ckpt.object_states import StateDict
-from tune_ckpt.own_ways import stand_in_for
-from tune_ckpt.restoring import restore_into
-from tune_ckpt.saving import component_of
-from tune_ckpt.selection import Patterns
-from tune_ckpt.stateful import Stateful
+from tune_ckpt.objects.background import PendingSave, saver_of, settle
+from tune_ckpt.objects.components import descend
+from tune_ckpt.objects.constructing import restored_object
+from tune_ckpt.objects.object_states import StateDict
+from tune_ckpt.objects.own_ways import stand_in_for
+from tune_ckpt.objects.restoring import restore_into
+from tune_ckpt.objects.saving import component_of
+from tune_ckpt.objects.selection import Patterns
+from tune_ckpt.objects.stateful import Stateful
+from tune_ckpt.objects.wishes import Strict, Wishes
 from tune_ckpt.tree.layout import Format
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import save_tree
-from tune_ckpt.wishes import Strict, Wishes
 
 if TYPE_CHECKING:
     from typing_extensions import Self

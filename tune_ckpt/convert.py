@@ -6,14 +6,14 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from tune_ckpt.classes import read_ctor
 from tune_ckpt.errors import UntrustedPickleError
+from tune_ckpt.objects.classes import read_ctor
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, Format
 from tune_ckpt.tree.packing import Component, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import write_packed
 
 CONVERTED_FROM = "converted_from"  # the metadata field with the source's content digest

@@ -12,15 +12,15 @@ from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, U
 from tune_ckpt.formats import rllib_dialect
 from tune_ckpt.formats.pickle_by_name import dumps_by_name
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.rllib import convert as rllib
-from tune_ckpt.rllib.finding import find
-from tune_ckpt.rllib.folders import Folder, open_empty, write
+from tune_ckpt.rllib.converting import convert as rllib
+from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
+from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, RLLIB_FIELDS, STATE
 from tune_ckpt.tree.packing import PACKERS, Component, Plain, pack_tree
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import Store, open_store
+from tune_ckpt.tree.storage.store import Store, open_store
 from tune_ckpt.tree.writing import write_packed
 
 To = Literal["msgpack", "pickle"]

@@ -1,7 +1,8 @@
 """The best checkpoints of a sweep, from its results in memory or from its folder.
 
 Best means the *checkpoint*, over all trials, whose own metrics are best; not the best trial's last
-one. See `tune_ckpt.ranking` for what wins, and `tune_ckpt.sweep` for whose metrics are whose.
+one. See `tune_ckpt.sweep.ranking` for what wins, and `tune_ckpt.sweep.candidates` for whose metrics
+are whose.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from itertools import islice
 from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.metrics import Metric
-from tune_ckpt.ranking import Place, Ranking
-from tune_ckpt.record_table import CheckpointTable
-from tune_ckpt.records import CheckpointRecord
-from tune_ckpt.scopes import Scope
-from tune_ckpt.sweep import Sweep
+from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.sweep.ranking import Place, Ranking
+from tune_ckpt.sweep.record_table import CheckpointTable
+from tune_ckpt.sweep.records import CheckpointRecord
+from tune_ckpt.sweep.scopes import Scope
 
 __all__ = ["CheckpointRecord", "CheckpointTable", "best_checkpoint", "rank_checkpoints"]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from tune_ckpt.checkpointable import Checkpointable
-from tune_ckpt.random_generators import random_state, set_random_state
+from tune_ckpt.objects.random_generators import random_state, set_random_state
 
 
 class RngState(Checkpointable):

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from tune_ckpt.errors import InvalidArgumentError, NoSessionError, RestoreReport
-from tune_ckpt.objects import Restored
-from tune_ckpt.objects import restore as restore_from_path
+from tune_ckpt.objects.functions import Restored
+from tune_ckpt.objects.functions import restore as restore_from_path
 from tune_ckpt.tree.layout import SUFFIXES, Format
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from ray.train import CheckpointUploadMode
     from typing_extensions import Unpack
 
-    from tune_ckpt.selection import Patterns
-    from tune_ckpt.wishes import Strict
+    from tune_ckpt.objects.selection import Patterns
+    from tune_ckpt.objects.wishes import Strict
 
     class RestoreOptions(TypedDict, total=False):
-        """The options of `tune_ckpt.states.restore`."""
+        """The options of `tune_ckpt.objects.functions.restore`."""
 
         filesystem: Any
         allow_pickle: bool
@@ -149,7 +149,7 @@ def restore(
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint. By default the one that the
             running Tune trial or Train worker is to go on from, which is trusted: the same sweep
             wrote it. What only other workers saved is left to them.
-        options: As for `tune_ckpt.states.restore`: ``filesystem`` in which the path is looked up;
+        options: ``filesystem`` in which the path is looked up;
             ``allow_pickle`` and ``trusted`` modules; ``strict`` (True, ``"warn"`` or ``"ignore"``);
             which ``components`` to restore and to ``exclude``, and how to ``rename`` them;
             ``device`` and ``tolerance``.

@@ -17,12 +17,12 @@ from tune_ckpt.errors import (
     NotACheckpointError,
     NotInCheckpointError,
 )
-from tune_ckpt.rllib.weights import load_weights
-from tune_ckpt.tree.contents import open_contents
-from tune_ckpt.tree.found import Array
-from tune_ckpt.tree.inspecting import Inspected, inspect
+from tune_ckpt.rllib.reading.weights import load_weights
+from tune_ckpt.tree.inspection.contents import open_contents
+from tune_ckpt.tree.inspection.found import Array
+from tune_ckpt.tree.inspection.inspecting import Inspected, inspect
 from tune_ckpt.tree.progress import bytes_bar
-from tune_ckpt.tree.store import is_plain_file, open_parent, open_store
+from tune_ckpt.tree.storage.store import is_plain_file, open_parent, open_store
 
 Arrays = dict[str, npt.NDArray[Any]]
 

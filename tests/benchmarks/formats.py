@@ -35,7 +35,7 @@ from rich.table import Table
 
 from tune_ckpt.formats import msgpack as ours
 from tune_ckpt.formats import rllib_dialect, rllib_reading
-from tune_ckpt.tree.store import LocalStore
+from tune_ckpt.tree.storage.store import LocalStore
 
 
 def save_ours(state: Any, path: Path) -> None:

@@ -10,8 +10,8 @@ from tests.cli.conftest import make_sweep
 from tests.test_checkpointable import Secretive
 from tune_ckpt.cli import failing
 from tune_ckpt.errors import NoCheckpointError
-from tune_ckpt.tree import retrying
-from tune_ckpt.tree.local import LocalStore
+from tune_ckpt.tree.storage import retrying
+from tune_ckpt.tree.storage.local import LocalStore
 
 
 def _check(answer, code, *told):

@@ -15,13 +15,13 @@ import tune_ckpt as tc
 from tests.agents import trained
 from tests.cli.conftest import make_sweep
 from tune_ckpt.errors import MissingDependencyError, NoCheckpointError, UnknownMetricError
-from tune_ckpt.metrics import Metric
 from tune_ckpt.plots.curves import draw_curves
 from tune_ckpt.plots.history import Curve, History, Mark, read_history
 from tune_ckpt.plots.page import page
 from tune_ckpt.plots.sizes import draw_sizes, plot_sizes
 from tune_ckpt.plots.theme import DARK, LIGHT
 from tune_ckpt.plots.timeline import draw_timeline
+from tune_ckpt.sweep.metrics import Metric
 
 GONE = ("checkpoint_000000",)
 

@@ -18,7 +18,7 @@ from tests.rllib.own_policies import (
 )
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.rllib import export_model, load_weights
-from tune_ckpt.rllib.inference import read_inference
+from tune_ckpt.rllib.inference.inference import read_inference
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # torch's and RLlib's own
 

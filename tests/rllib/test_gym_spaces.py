@@ -8,8 +8,8 @@ from tests.rllib.cases import COMMITTED
 from tune_ckpt.errors import NotInCheckpointError
 from tune_ckpt.formats.pickle import loads_inert
 from tune_ckpt.rllib import load_spaces
-from tune_ckpt.rllib.gym_spaces import make_space
-from tune_ckpt.rllib.spaces import space_of
+from tune_ckpt.rllib.reading.spaces import space_of
+from tune_ckpt.rllib.restoring.gym_spaces import make_space
 
 SPACES = [
     spaces.Box(-1, np.inf, (2, 3), np.float64),

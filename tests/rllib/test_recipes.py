@@ -17,7 +17,7 @@ from tests.rllib.own_policies import (
     old_policy,
 )
 from tune_ckpt.errors import NotInCheckpointError
-from tune_ckpt.rllib.inference import read_inference
+from tune_ckpt.rllib.inference.inference import read_inference
 
 FROM_V0_1 = {"model": {"fcnet_activation": "tanh"}}
 
@@ -235,8 +235,9 @@ def test_a_network_that_is_not_rllibs_own_is_refused(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_a_family_of_ones_own_is_registered(tmp_path, monkeypatch):
     from tests.rllib import own_module
-    from tune_ckpt.rllib import Recipe, families, register_family
-    from tune_ckpt.rllib.layers import dense_layers
+    from tune_ckpt.rllib import Recipe, register_family
+    from tune_ckpt.rllib.inference import families
+    from tune_ckpt.rllib.inference.layers import dense_layers
 
     monkeypatch.setattr(families, "_FAMILIES", dict(families._FAMILIES))
 

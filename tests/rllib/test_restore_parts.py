@@ -290,7 +290,7 @@ def test_every_worker_has_the_weights(ray_session):
 
 
 def test_a_worker_with_other_weights_is_found(ray_session):
-    from tune_ckpt.rllib.same_weights import differing_workers
+    from tune_ckpt.rllib.restoring.same_weights import differing_workers
 
     case = one("ray2.3.1-py3.8-old-ppo-single")
     algorithm = restore_algorithm(case.path)

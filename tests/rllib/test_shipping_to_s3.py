@@ -7,7 +7,7 @@ from tests.rllib.cases import one
 from tests.s3 import denied
 from tune_ckpt.errors import StorageError
 from tune_ckpt.rllib import export_bundle, export_model, load_bundle
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 
 CASE = one("ray2.60.0-py3.11-new-ppo-single-meanstd")
 FILES = ("metadata.json", "model.safetensors")

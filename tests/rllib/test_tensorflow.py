@@ -9,10 +9,10 @@ import pytest
 from tests.rllib.cases import DATA, Case
 from tune_ckpt.errors import MissingDependencyError, NotInCheckpointError
 from tune_ckpt.rllib import export_bundle, export_model, load_bundle, load_weights
-from tune_ckpt.rllib.families import make_recipe
-from tune_ckpt.rllib.inference import read_inference
-from tune_ckpt.rllib.recipes import Known
-from tune_ckpt.rllib.tensorflow_weights import as_torch
+from tune_ckpt.rllib.inference.families import make_recipe
+from tune_ckpt.rllib.inference.inference import read_inference
+from tune_ckpt.rllib.inference.recipes import Known
+from tune_ckpt.rllib.inference.tensorflow_weights import as_torch
 
 CASES = [Case(folder) for folder in sorted((DATA.parent / "rllib_tensorflow").iterdir())]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -29,9 +29,14 @@ from tune_ckpt.rllib import (
     load_weights,
     upgrade_checkpoint,
 )
-from tune_ckpt.rllib.config_keys import DERIVED, REMOVED, RENAMED, newest
-from tune_ckpt.rllib.moves import _CLASSES as MOVED
-from tune_ckpt.rllib.moves import ALGORITHMS, POLICIES, REMOVED_ALGORITHMS, algorithm_class
+from tune_ckpt.rllib.converting.config_keys import DERIVED, REMOVED, RENAMED, newest
+from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
+from tune_ckpt.rllib.converting.moves import (
+    ALGORITHMS,
+    POLICIES,
+    REMOVED_ALGORITHMS,
+    algorithm_class,
+)
 
 
 @every_case

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.s3 import ENVIRONMENT, S3Server
-from tune_ckpt.tree import retrying
+from tune_ckpt.tree.storage import retrying
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tune_ckpt.errors import StorageError
-from tune_ckpt.tree.folder import reported
-from tune_ckpt.tree.local import LocalStore
+from tune_ckpt.tree.storage.folder import reported
+from tune_ckpt.tree.storage.local import LocalStore
 
 Before = Callable[[str], None]  # called with each operation before it is done
 

@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import replace
 
-from tune_ckpt.tree.zip_format import directory_entry, end_records, local_header, place
+from tune_ckpt.tree.storage.zip_format import directory_entry, end_records, local_header, place
 
 
 def zipped(files, alter=lambda members: members, alter_local=lambda member: member):

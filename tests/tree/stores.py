@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
-from tune_ckpt.tree.store import LocalStore
+from tune_ckpt.tree.storage.store import LocalStore
 
 
 class CountingStore(LocalStore):

@@ -31,10 +31,10 @@ from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import FileNames, FileRecord, Metadata, check_names
 from tune_ckpt.tree.packing import Component, pack_tree
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import LocalStore, open_store
+from tune_ckpt.tree.storage.store import LocalStore, open_store
+from tune_ckpt.tree.storage.zip_format import ALIGNMENT
+from tune_ckpt.tree.storage.zip_store import ZipStore
 from tune_ckpt.tree.writing import write_packed
-from tune_ckpt.tree.zip_format import ALIGNMENT
-from tune_ckpt.tree.zip_store import ZipStore
 
 
 @pytest.fixture(params=["pickle", "msgpack"])
@@ -287,7 +287,8 @@ def test_a_killed_writer_leaves_the_old_archive(saved, archived, tmp_path):
     code = (
         "import os, signal, sys\n"
         "import tune_ckpt as tc\n"
-        "from tune_ckpt.tree import archive, zip_format\n"
+        "from tune_ckpt.tree import archive\n"
+            "from tune_ckpt.tree.storage import zip_format\n"
         "calls = iter([zip_format.directory, lambda _: os.kill(os.getpid(), signal.SIGKILL)])\n"
         "archive.directory = lambda members: next(calls)(members)\n"
         "tc.archive(*sys.argv[1:])\n"

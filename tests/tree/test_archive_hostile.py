@@ -13,9 +13,9 @@ from tests.agents import trained
 from tests.tree.forging_zip import each, told, zipped
 from tune_ckpt.errors import CorruptDataError, ForeignArchiveError, StorageError, TuneCkptError
 from tune_ckpt.formats.io import BytesSource
-from tune_ckpt.tree.store import open_store
-from tune_ckpt.tree.zip_format import END, END64, LOCATOR, end_records
-from tune_ckpt.tree.zip_reading import read_members
+from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.storage.zip_format import END, END64, LOCATOR, end_records
+from tune_ckpt.tree.storage.zip_reading import read_members
 
 
 def _members(data):

@@ -10,8 +10,8 @@ import pytest
 import tune_ckpt as tc
 from tests.tree.forging_zip import zipped
 from tune_ckpt.formats.io import BytesSource
-from tune_ckpt.tree.zip_format import ALIGNMENT, directory, local_header, place
-from tune_ckpt.tree.zip_reading import read_members
+from tune_ckpt.tree.storage.zip_format import ALIGNMENT, directory, local_header, place
+from tune_ckpt.tree.storage.zip_reading import read_members
 
 
 class _Sparse:

@@ -11,7 +11,7 @@ import tune_ckpt as tc
 from tests.agents import Agent, trained
 from tune_ckpt.errors import NotACheckpointError
 from tune_ckpt.tree.layout import Metadata
-from tune_ckpt.tree.local import LocalStore
+from tune_ckpt.tree.storage.local import LocalStore
 
 FROZEN, HEAD = np.arange(50_000.0), np.arange(500.0)
 

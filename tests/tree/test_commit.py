@@ -12,8 +12,9 @@ import tune_ckpt as tc
 from tests.agents import Agent, trained
 from tests.tree import killing
 from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
-from tune_ckpt.tree import commit, leftovers
-from tune_ckpt.tree.store import LocalStore
+from tune_ckpt.tree import commit
+from tune_ckpt.tree.storage import leftovers
+from tune_ckpt.tree.storage.store import LocalStore
 
 
 def test_nothing_is_left_beside_a_saved_checkpoint(tmp_path):

@@ -9,9 +9,9 @@ from tests.formats.forging import forge, forge_value, mutate_bytes, mutate_tree,
 from tests.portable_values import values
 from tune_ckpt.errors import CorruptDataError, TuneCkptError
 from tune_ckpt.formats import msgpack, pickle
-from tune_ckpt.tree.contents import open_contents
-from tune_ckpt.tree.found import Array
-from tune_ckpt.tree.store import LocalStore
+from tune_ckpt.tree.inspection.contents import open_contents
+from tune_ckpt.tree.inspection.found import Array
+from tune_ckpt.tree.storage.store import LocalStore
 
 
 def _look_at(folder, name, data):

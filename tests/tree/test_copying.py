@@ -7,7 +7,7 @@ from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.io import BytesSink, BytesSource
 from tune_ckpt.tree.copying import _Tee, to_be_copied, tree_files
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import LocalStore
+from tune_ckpt.tree.storage.store import LocalStore
 from tune_ckpt.tree.writing import write_packed
 
 

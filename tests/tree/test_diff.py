@@ -20,7 +20,7 @@ from tests.portable_values import values
 from tests.tree.rllib_trees import write_tree
 from tests.tree.stores import CountingStore
 from tune_ckpt.errors import NotACheckpointError, UnsupportedStateError
-from tune_ckpt.tree import diff as module
+from tune_ckpt.tree.inspection import diff as module
 
 FORMATS = ["pickle", "msgpack"]
 PAIRS = [(a, b) for a in FORMATS for b in FORMATS]

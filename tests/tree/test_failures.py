@@ -12,8 +12,8 @@ from tests.agents import Agent, same_agents, trained
 from tests.s3 import broken, cut, cut_answer, denied, slow_down
 from tests.tree.killing import FaultyFilesystem
 from tune_ckpt.errors import NotACheckpointError, StorageError
-from tune_ckpt.tree import retrying
-from tune_ckpt.tree.retrying import Retry, is_transient
+from tune_ckpt.tree.storage import retrying
+from tune_ckpt.tree.storage.retrying import Retry, is_transient
 
 REFUSED = {"cut": cut, "slow": slow_down, "broken": broken}
 REFUSALS = pytest.mark.parametrize("fault", REFUSED.values(), ids=REFUSED)

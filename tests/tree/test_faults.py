@@ -14,11 +14,12 @@ import tune_ckpt as tc
 from tests.agents import Agent, trained
 from tests.tree.faults import Failing, FaultyStore, refusal_of
 from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
-from tune_ckpt.saving import component_of
-from tune_ckpt.tree import commit, removing, verify
+from tune_ckpt.objects.saving import component_of
+from tune_ckpt.tree import commit, removing
+from tune_ckpt.tree.inspection import verify
 from tune_ckpt.tree.packing import pack_tree
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import LocalStore
+from tune_ckpt.tree.storage.store import LocalStore
 from tune_ckpt.tree.writing import write_packed
 
 AGENT = trained(step=2)

@@ -18,7 +18,7 @@ from tune_ckpt.errors import (
 from tune_ckpt.tree import consistency, generations, reading, writing
 from tune_ckpt.tree.layout import FileNames
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_failed_deletion_is_no_failed_save(in_place, tmp_path, monkeypatch, ca
     def refuse(self, name):
         raise StorageError(self.path(name), "delete", "Permission denied")
 
-    monkeypatch.setattr("tune_ckpt.tree.local.LocalStore.delete", refuse)
+    monkeypatch.setattr("tune_ckpt.tree.storage.local.LocalStore.delete", refuse)
     trained(2).save_to_path(tmp_path)
     assert Agent.from_checkpoint(tmp_path).step == 2
     assert "state.pkl" in caplog.text

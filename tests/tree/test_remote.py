@@ -13,7 +13,7 @@ from pyarrow import fs
 import tune_ckpt as tc
 from tests.agents import Agent, same_agents, trained
 from tune_ckpt.errors import NotACheckpointError, StorageError
-from tune_ckpt.tree.store import ArrowStore, LocalStore, open_store
+from tune_ckpt.tree.storage.store import ArrowStore, LocalStore, open_store
 
 FORMATS = pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])
 

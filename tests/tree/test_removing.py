@@ -9,8 +9,8 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import Agent, trained
 from tune_ckpt.errors import CorruptDataError, NotACheckpointError
-from tune_ckpt.tree import leftovers
-from tune_ckpt.tree.folder import ABANDONED_AFTER
+from tune_ckpt.tree.storage import leftovers
+from tune_ckpt.tree.storage.folder import ABANDONED_AFTER
 
 
 def test_a_deleted_checkpoint_is_gone_with_its_folder(tmp_path):

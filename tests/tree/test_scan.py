@@ -12,7 +12,7 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import trained
 from tune_ckpt.errors import NotACheckpointError
-from tune_ckpt.tree.verdicts import judged
+from tune_ckpt.tree.inspection.verdicts import judged
 
 
 class _Calls:

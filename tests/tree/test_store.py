@@ -7,7 +7,7 @@ from pyarrow import fs
 import tune_ckpt as tc
 from tests.agents import Agent, same_agents, trained
 from tune_ckpt.errors import CorruptDataError, StorageError
-from tune_ckpt.tree.store import LocalStore, open_store
+from tune_ckpt.tree.storage.store import LocalStore, open_store
 
 
 @pytest.fixture

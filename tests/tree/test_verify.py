@@ -23,9 +23,10 @@ from tune_ckpt.errors import (
     IncompleteCheckpointError,
     TuneCkptError,
 )
-from tune_ckpt.tree import reading, verify
+from tune_ckpt.tree import reading
+from tune_ckpt.tree.inspection import verify
 from tune_ckpt.tree.layout import ComponentRecord, FileRecord, Metadata, _sealed
-from tune_ckpt.tree.store import TEMPORARY
+from tune_ckpt.tree.storage.store import TEMPORARY
 
 REPO = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ import tune_ckpt as tc
 from tests.conftest import REPO
 from tune_ckpt.convert import CONVERTED_FROM
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 
 pytestmark = pytest.mark.slow
 DEADLINE_SECS = 240

@@ -9,7 +9,7 @@ import tune_ckpt as tc
 from tests.tune.sweeps import sweep
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import CorruptDataError, NoCheckpointError
-from tune_ckpt.metrics import Metric
+from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tune.outcomes import Summary
 from tune_ckpt.tune.pinning import pin_best
 

@@ -8,9 +8,9 @@ import pytest
 from ray import tune
 
 import tune_ckpt as tc
-from tune_ckpt.tree.store import open_store
-from tune_ckpt.tune.past import PastTrial
-from tune_ckpt.tune.plain import Plain
+from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tune.resuming.past import PastTrial
+from tune_ckpt.tune.resuming.plain import Plain
 
 KILLED = Path(__file__).parents[1] / "data/tune/killed-ray2.48.0-class"  # in its second trial
 

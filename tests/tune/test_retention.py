@@ -17,12 +17,12 @@ from ray import tune
 
 import tune_ckpt as tc
 from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.metrics import Metric
+from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tune import private
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning import Pruner, delete_whole, measure, prune
+from tune_ckpt.tune.resuming.scheduler_memory import Remembering
 from tune_ckpt.tune.retention import Held, Retention, deletes_the_best, doomed
-from tune_ckpt.tune.scheduler_memory import Remembering
 
 # ----------------------------------------------------------------------------------- the decision
 
@@ -200,7 +200,7 @@ def test_what_is_gone_already_is_no_failure(tmp_path):
 def test_on_other_storage_the_metadata_goes_first(tmp_path, monkeypatch):
     from pyarrow import fs
 
-    from tune_ckpt.tree.arrow import ArrowStore
+    from tune_ckpt.tree.storage.arrow import ArrowStore
 
     filesystem = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
     tc.save_state({"w": np.ones(3)}, "t/checkpoint_000000", filesystem=filesystem)
@@ -242,9 +242,10 @@ def test_what_pbt_may_exploit_is_found(monkeypatch):
     states = {n: SimpleNamespace(last_checkpoint=one) for n, one in enumerate(kept)}
     scheduler = SimpleNamespace(_trial_state=states)
     wrapped = Remembering(SimpleNamespace(_base_scheduler=scheduler))
-    monkeypatch.setattr(private, "controller", lambda: SimpleNamespace(_scheduler_alg=wrapped))
+    asked = "tune_ckpt.tune.private.schedulers.controller"
+    monkeypatch.setattr(asked, lambda: SimpleNamespace(_scheduler_alg=wrapped))
     assert private.exploitable() == {"a", "b"}
-    monkeypatch.setattr(private, "controller", lambda: None)
+    monkeypatch.setattr(asked, lambda: None)
     assert private.exploitable() == set()
 
 

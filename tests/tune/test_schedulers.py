@@ -18,7 +18,7 @@ from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, PopulationBas
 import tune_ckpt as tc
 from tests.tune.trainables import MsgpackWalker
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 
 # Ray warns of its own future.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

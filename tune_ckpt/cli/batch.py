@@ -18,7 +18,7 @@ from typing import Any
 from tune_ckpt.cli import cluster
 from tune_ckpt.converting import convert_checkpoint
 from tune_ckpt.errors import TuneCkptError
-from tune_ckpt.sweep import Sweep
+from tune_ckpt.sweep.candidates import Sweep
 from tune_ckpt.tree.progress import steps_bar
 
 

@@ -55,8 +55,8 @@ def _ranked(experiment: str, metric: str, mode: str, k: int | None, verify: bool
 
 def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
     from tune_ckpt.errors import NoCheckpointError
-    from tune_ckpt.metrics import names
-    from tune_ckpt.sweep import Sweep
+    from tune_ckpt.sweep.candidates import Sweep
+    from tune_ckpt.sweep.metrics import names
 
     sweep = Sweep.open(experiment)
     candidates = [one for folder in sweep.look() for one in sweep.candidates(folder)]
@@ -101,7 +101,7 @@ def _answer(
 
 
 def _say(answer: dict[str, Any]) -> None:
-    from tune_ckpt.configs import config_text, shortened, telling_keys
+    from tune_ckpt.sweep.configs import config_text, shortened, telling_keys
 
     rows, ranked = answer["checkpoints"], answer["metric"] is not None
     terminal = output.console()

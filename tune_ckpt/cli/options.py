@@ -38,8 +38,8 @@ def check_there(path: str) -> None:
     Raises:
         WrongUse: There is nothing.
     """
-    from tune_ckpt.tree import retrying
-    from tune_ckpt.tree.store import open_store
+    from tune_ckpt.tree.storage import retrying
+    from tune_ckpt.tree.storage.store import open_store
 
     with retrying.impatient():
         found = open_store(path).list()
@@ -53,8 +53,8 @@ def check_no_sweep(path: str) -> None:
     Raises:
         WrongUse: It is one.
     """
-    from tune_ckpt.tree import retrying
-    from tune_ckpt.tree.store import is_plain_file, open_store
+    from tune_ckpt.tree.storage import retrying
+    from tune_ckpt.tree.storage.store import is_plain_file, open_store
 
     with retrying.impatient():
         if is_plain_file(path):  # RLlib once had checkpoints of a single file

@@ -38,7 +38,7 @@ def plot(
     """Draw a sweep's metric with its checkpoints, their sizes, and when they were saved."""
     from tune_ckpt.plots.history import read_history
     from tune_ckpt.tree.progress import steps_bar
-    from tune_ckpt.tree.store import open_parent
+    from tune_ckpt.tree.storage.store import open_parent
 
     check_there(experiment)
     parent, name = open_parent(to)

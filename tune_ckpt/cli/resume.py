@@ -16,7 +16,7 @@ from tune_ckpt.cli import output
 from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_there
 
 if TYPE_CHECKING:
-    from tune_ckpt.records import CheckpointRecord
+    from tune_ckpt.sweep.records import CheckpointRecord
 
 _INTERRUPTED = 130
 

@@ -11,7 +11,7 @@ from tune_ckpt.cli import output
 from tune_ckpt.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from tune_ckpt.tree.scan import ScanReport
+    from tune_ckpt.tree.inspection.scan import ScanReport
 
 _STYLES = {"dangerous": "bold red", "unknown": "yellow", "harmless": "green"}
 
@@ -33,7 +33,7 @@ def scan(
 
 
 def _say(report: ScanReport) -> None:
-    from tune_ckpt.tree.verdicts import WORST_FIRST
+    from tune_ckpt.tree.inspection.verdicts import WORST_FIRST
 
     rows = {
         verdict: [

@@ -14,7 +14,7 @@ from tune_ckpt.plots.history import History
 from tune_ckpt.plots.sizes import draw_sizes
 from tune_ckpt.plots.theme import DARK, LIGHT
 from tune_ckpt.plots.timeline import draw_timeline
-from tune_ckpt.tree.describe import describe
+from tune_ckpt.tree.inspection.describe import describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.configs import shortened
 from tune_ckpt.plots.theme import Theme, figure, theme, title
-from tune_ckpt.tree.describe import Description, describe, human
+from tune_ckpt.sweep.configs import shortened
+from tune_ckpt.tree.inspection.describe import Description, describe, human
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.configs import shortened
 from tune_ckpt.errors import MissingDependencyError
+from tune_ckpt.sweep.configs import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

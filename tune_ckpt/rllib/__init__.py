@@ -15,27 +15,27 @@ version  Ray              what an Algorithm's folder holds
 
 from __future__ import annotations
 
-from tune_ckpt.rllib.config import load_config
-from tune_ckpt.rllib.convert import (
+from tune_ckpt.rllib.converting.convert import (
     Converted,
     convert_to_msgpack_checkpoint,
     convert_to_msgpack_policy_checkpoint,
 )
-from tune_ckpt.rllib.counters import load_counters
-from tune_ckpt.rllib.export import Exported, export_model
-from tune_ckpt.rllib.families import register_family
-from tune_ckpt.rllib.inference_bundle import InferenceBundle, export_bundle, load_bundle
-from tune_ckpt.rllib.info import get_checkpoint_info
-from tune_ckpt.rllib.migrate import Migrated, migrate_to_rl_module
+from tune_ckpt.rllib.converting.upgrade import Upgraded, upgrade_checkpoint
+from tune_ckpt.rllib.inference.bundle import InferenceBundle, export_bundle, load_bundle
+from tune_ckpt.rllib.inference.export import Exported, export_model
+from tune_ckpt.rllib.inference.families import register_family
+from tune_ckpt.rllib.inference.recipes import Known, Recipe
 from tune_ckpt.rllib.msgpack import try_import_msgpack
-from tune_ckpt.rllib.recipes import Known, Recipe
-from tune_ckpt.rllib.restore_algorithm import restore_algorithm
-from tune_ckpt.rllib.restore_module import restore_module
-from tune_ckpt.rllib.restore_policy import restore_policy
-from tune_ckpt.rllib.spaces import load_spaces
-from tune_ckpt.rllib.upgrade import Upgraded, upgrade_checkpoint
-from tune_ckpt.rllib.versions import CheckpointVersion
-from tune_ckpt.rllib.weights import load_weights
+from tune_ckpt.rllib.reading.config import load_config
+from tune_ckpt.rllib.reading.counters import load_counters
+from tune_ckpt.rllib.reading.info import get_checkpoint_info
+from tune_ckpt.rllib.reading.spaces import load_spaces
+from tune_ckpt.rllib.reading.versions import CheckpointVersion
+from tune_ckpt.rllib.reading.weights import load_weights
+from tune_ckpt.rllib.restoring.migrate import Migrated, migrate_to_rl_module
+from tune_ckpt.rllib.restoring.restore_algorithm import restore_algorithm
+from tune_ckpt.rllib.restoring.restore_module import restore_module
+from tune_ckpt.rllib.restoring.restore_policy import restore_policy
 
 __all__ = [
     "CheckpointVersion",

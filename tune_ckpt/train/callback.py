@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import RayError
 from ray.train import UserCallback
 
-from tune_ckpt.pinned import Pinned
+from tune_ckpt.sweep.pinned import Pinned
 from tune_ckpt.train.converter import Job, Run, start_converter
 from tune_ckpt.train.jobs import Wanted, convert_reported
 from tune_ckpt.tree.progress import steps_bar
@@ -28,7 +28,7 @@ from tune_ckpt.tune.options import CheckpointOptions, Convert
 from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed
 from tune_ckpt.tune.pinning import Pinning, pin_one
 from tune_ckpt.tune.private import local_or
-from tune_ckpt.tune.source import Source
+from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.trainable import plain_metrics
 
 if TYPE_CHECKING:

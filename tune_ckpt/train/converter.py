@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from tune_ckpt.train.jobs import Wanted, complete
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.outcomes import REPORT, Outcome, failed, report_json
 
 _IDLE_SECS = 600.0

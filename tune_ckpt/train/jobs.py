@@ -12,18 +12,18 @@ from typing import Any
 
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
-from tune_ckpt.metrics import Metric
-from tune_ckpt.notes import Notes
-from tune_ckpt.tree.folder import Store
+from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.sweep.notes import Notes
+from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import open_store
-from tune_ckpt.trial_folder import CONVERTED, TrialFolder
+from tune_ckpt.tree.storage.folder import Store
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.beside import convert_one, keep_only
 from tune_ckpt.tune.jobs import tidy
 from tune_ckpt.tune.options import Convert
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import pin_best
-from tune_ckpt.tune.source import Source
+from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.trainable import plain_metrics
 
 

@@ -20,7 +20,7 @@ from tune_ckpt.train.board import Board
 from tune_ckpt.train.shares import WORKERS, Shares
 from tune_ckpt.tree.merging import commit, write_components
 from tune_ckpt.tree.packing import Component, PackedComponent
-from tune_ckpt.tree.store import Store, open_store
+from tune_ckpt.tree.storage.store import Store, open_store
 from tune_ckpt.tree.writing import write_packed
 
 

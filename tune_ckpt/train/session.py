@@ -17,7 +17,7 @@ from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.packing import PackedComponent, pack_tree
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.snapshot import Arena, snapshot
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.private import takes_upload_function, train_run_folder
 
 _MODES = ("SYNC", "ASYNC")

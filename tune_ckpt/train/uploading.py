@@ -9,7 +9,7 @@ import ray.train
 
 from tune_ckpt.convert import convert_to_msgpack_checkpoint
 from tune_ckpt.train.jobs import annotate
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.private import train_run_folder
 
 

@@ -1,8 +1,8 @@
 """A checkpoint as one file, and back to a folder.
 
 An archive is a zip file whose entries are stored as they are, aligned for mapping; what it looks
-like in detail is told in `tune_ckpt.tree.zip_format`. Every reader of this package opens a path
-that ends in ``.zip`` and is a file like a folder (`tune_ckpt.tree.store.open_store`).
+like in detail is told in `tune_ckpt.tree.storage.zip_format`. Every reader of this package opens a
+path that ends in ``.zip`` and is a file like a folder (`tune_ckpt.tree.storage.store.open_store`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,20 @@ from typing import Any
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.formats.io import Sink
 from tune_ckpt.tree.copying import TreeFile, to_be_copied, tree_files
-from tune_ckpt.tree.leftovers import remove_leftovers
-from tune_ckpt.tree.local import LocalStore
 from tune_ckpt.tree.reading import OpenComponent, open_tree
-from tune_ckpt.tree.store import open_parent, open_store
+from tune_ckpt.tree.storage.leftovers import remove_leftovers
+from tune_ckpt.tree.storage.local import LocalStore
+from tune_ckpt.tree.storage.store import open_parent, open_store
+from tune_ckpt.tree.storage.zip_format import (
+    Member,
+    check_paths,
+    directory,
+    local_header,
+    order,
+    place,
+)
+from tune_ckpt.tree.storage.zip_store import SUFFIX
 from tune_ckpt.tree.writing import write_packed
-from tune_ckpt.tree.zip_format import Member, check_paths, directory, local_header, order, place
-from tune_ckpt.tree.zip_store import SUFFIX
 
 
 def archive(path: Any, file: str | os.PathLike[str], *, filesystem: Any = None) -> str:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tune_ckpt.errors import StorageError
-from tune_ckpt.tree.folder import TEMPORARY, Store, reported
-from tune_ckpt.tree.leftovers import OLD, held, remove_leftovers, sibling
-from tune_ckpt.tree.local import LocalStore
+from tune_ckpt.tree.storage.folder import TEMPORARY, Store, reported
+from tune_ckpt.tree.storage.leftovers import OLD, held, remove_leftovers, sibling
+from tune_ckpt.tree.storage.local import LocalStore
 
 _LONGEST_NAME_NBYTES = 255
 

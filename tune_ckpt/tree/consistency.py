@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tune_ckpt.errors import CorruptDataError, StorageError
-from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.reading import OpenComponent, may_be_torn, open_tree
+from tune_ckpt.tree.storage.folder import Store
 
 T = TypeVar("T")
 

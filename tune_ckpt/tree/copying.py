@@ -10,10 +10,10 @@ from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.document import check_blob, read_head
 from tune_ckpt.formats.io import Sink, Source
 from tune_ckpt.tree.files import digest_of_bytes
-from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import FileRecord, Format, Metadata
 from tune_ckpt.tree.packing import PackedComponent
 from tune_ckpt.tree.reading import OpenComponent
+from tune_ckpt.tree.storage.folder import Store
 
 
 @dataclass(frozen=True)

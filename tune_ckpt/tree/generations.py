@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from tune_ckpt.errors import StorageError, TuneCkptError
 from tune_ckpt.tree.commit import Place
-from tune_ckpt.tree.folder import ABANDONED_AFTER, TEMPORARY, Entry, Store
 from tune_ckpt.tree.layout import KNOWN_METADATA, FileNames, role_of
 from tune_ckpt.tree.reading import open_tree, tree_files
+from tune_ckpt.tree.storage.folder import ABANDONED_AFTER, TEMPORARY, Entry, Store
 
 _log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from typing import Any, Literal
 import xxhash
 
 from tune_ckpt.errors import CorruptDataError, InvalidNameError
-from tune_ckpt.tree.naming import check_side_by_side, objection
+from tune_ckpt.tree.storage.naming import check_side_by_side, objection
 
 CHECKPOINT_VERSION = "2.1"  # RLlib's number for this layout
 LAYOUT = 1  # ours, for what stands under "tune_ckpt"

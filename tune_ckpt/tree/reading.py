@@ -20,7 +20,6 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.tree.commit import settled
 from tune_ckpt.tree.files import ReadOptions, check_file, read_file, read_verified
-from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.layout import (
     KNOWN_METADATA,
     STATE,
@@ -28,6 +27,7 @@ from tune_ckpt.tree.layout import (
     Metadata,
     role_of,
 )
+from tune_ckpt.tree.storage.folder import Store
 
 
 @dataclass(frozen=True)

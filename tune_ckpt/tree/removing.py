@@ -14,12 +14,12 @@ from tune_ckpt.errors import (
     NotACheckpointError,
 )
 from tune_ckpt.tree.commit import can_stage, staging
-from tune_ckpt.tree.folder import ABANDONED_AFTER, Store
 from tune_ckpt.tree.generations import unnamed_files
-from tune_ckpt.tree.leftovers import remove_leftover, remove_leftovers
-from tune_ckpt.tree.local import LocalStore
 from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names, tree_files
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.folder import ABANDONED_AFTER, Store
+from tune_ckpt.tree.storage.leftovers import remove_leftover, remove_leftovers
+from tune_ckpt.tree.storage.local import LocalStore
+from tune_ckpt.tree.storage.store import open_store
 
 
 def delete_checkpoint(path: Any, *, filesystem: Any = None) -> None:

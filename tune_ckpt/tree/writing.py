@@ -12,7 +12,6 @@ from typing import Any
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.tree.commit import Place, can_stage, staging
 from tune_ckpt.tree.files import check_file
-from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.generations import new_generation
 from tune_ckpt.tree.layout import (
     ComponentRecord,
@@ -22,10 +21,11 @@ from tune_ckpt.tree.layout import (
     Metadata,
     new_save,
 )
-from tune_ckpt.tree.local import LocalStore
 from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.folder import Store
+from tune_ckpt.tree.storage.local import LocalStore
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.version import __version__
 
 _log = logging.getLogger(__name__)

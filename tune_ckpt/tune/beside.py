@@ -15,14 +15,14 @@ from tune_ckpt import rllib
 from tune_ckpt.convert import CONVERTED_FROM, convert_to_msgpack_checkpoint
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
-from tune_ckpt.metrics import Metric
-from tune_ckpt.tree.folder import Store
+from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import open_store
-from tune_ckpt.trial_folder import CONVERTED
+from tune_ckpt.tree.storage.folder import Store
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.jobs import Done, folder_nbytes, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.source import Source
+from tune_ckpt.tune.resuming.source import Source
 
 # In the conversion of what RLlib wrote: what of, and what could not be carried.
 NOTE = "tune_ckpt_converted.json"

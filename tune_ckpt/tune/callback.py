@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ray.tune import Callback
 
 from tune_ckpt.errors import UnknownMetricError
-from tune_ckpt.metrics import names, nearest_first
+from tune_ckpt.sweep.metrics import names, nearest_first
 from tune_ckpt.tune.beside import convert_last, convert_one
 from tune_ckpt.tune.completion import PIN, drain, last_of, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
@@ -28,9 +28,9 @@ from tune_ckpt.tune.outcomes import Outcome, failed
 from tune_ckpt.tune.pinning import Pinning, pin_one
 from tune_ckpt.tune.private import checkpoint_config_of, local_or, trial_folder
 from tune_ckpt.tune.pruning import Measured, Pruner, measure, prune
+from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
+from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.retention import Retention, deletes_the_best
-from tune_ckpt.tune.scheduler_memory import SchedulerMemory
-from tune_ckpt.tune.source import Source
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

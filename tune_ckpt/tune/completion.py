@@ -8,15 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from tune_ckpt.metrics import Metric
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.beside import convert_all, convert_best, convert_last
 from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.jobs import tidy
 from tune_ckpt.tune.outcomes import Outcome, Summary, report_json
 from tune_ckpt.tune.pinning import pin_best
 from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
-from tune_ckpt.tune.source import Source
+from tune_ckpt.tune.resuming.source import Source
 
 REPORT = "tune_ckpt_report.json"
 PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from

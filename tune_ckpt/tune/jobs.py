@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
-from tune_ckpt.tree.folder import Store
-from tune_ckpt.tree.verify import verify
+from tune_ckpt.tree.inspection.verify import verify
+from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tune.outcomes import Action, Outcome, Status, failed
-from tune_ckpt.tune.source import Source, drop_snapshots
+from tune_ckpt.tune.resuming.source import Source, drop_snapshots
 
 Done = tuple[Status, str, int, int]  # status, detail, size of the original, size of what is new
 

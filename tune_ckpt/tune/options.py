@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.metrics import Metric
+from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tune.outcomes import Outcome
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Copies the best checkpoint of a running sweep to where it stays; see `tune_ckpt.pinned`."""
+"""Copies the best checkpoint of a running sweep to where it stays; see `tune_ckpt.sweep.pinned`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tune_ckpt.errors import (
     UnsupportedStateError,
 )
 from tune_ckpt.experiment import best_checkpoint
-from tune_ckpt.metrics import Metric
-from tune_ckpt.pinned import FILE, FOLDER, Pinned, read_pinned
+from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.sweep.pinned import FILE, FOLDER, Pinned, read_pinned
 from tune_ckpt.tree.copying import to_be_copied
-from tune_ckpt.tree.folder import Store
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.folder import Store
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import write_packed
 from tune_ckpt.tune.beside import convert, is_msgpack
 from tune_ckpt.tune.jobs import Done, folder_nbytes, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.private import experiment_folder
-from tune_ckpt.tune.source import Source
+from tune_ckpt.tune.resuming.source import Source
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,16 @@ from tune_ckpt.errors import (
     NotACheckpointError,
     TuneCkptError,
 )
-from tune_ckpt.metrics import number
-from tune_ckpt.tree.folder import TEMPORARY, Store
-from tune_ckpt.tree.local import LocalStore
+from tune_ckpt.sweep.metrics import number
+from tune_ckpt.sweep.trial_folder import CONVERTED
+from tune_ckpt.tree.inspection.verify import verify
 from tune_ckpt.tree.removing import delete_checkpoint
-from tune_ckpt.tree.store import open_parent, open_store
-from tune_ckpt.tree.verify import verify
-from tune_ckpt.trial_folder import CONVERTED
+from tune_ckpt.tree.storage.folder import TEMPORARY, Store
+from tune_ckpt.tree.storage.local import LocalStore
+from tune_ckpt.tree.storage.store import open_parent, open_store
 from tune_ckpt.tune.outcomes import Outcome, failed
+from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.retention import Fate, Held, Retention, doomed, fates
-from tune_ckpt.tune.source import Source
 
 
 class Pruner:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError, UnknownMetricError
-from tune_ckpt.experiment_state import PREFIX
-from tune_ckpt.metrics import Metric, names, nearest_first, number
-from tune_ckpt.result_log import RESULTS, Metrics
-from tune_ckpt.sweep import Sweep
-from tune_ckpt.tree.arrow import ArrowStore
-from tune_ckpt.tree.local import LocalStore
+from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.experiment_state import PREFIX
+from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
+from tune_ckpt.sweep.result_log import RESULTS, Metrics
+from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.progress import Advance
-from tune_ckpt.tree.store import Store
-from tune_ckpt.trial_folder import TrialFolder
+from tune_ckpt.tree.storage.arrow import ArrowStore
+from tune_ckpt.tree.storage.local import LocalStore
+from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tune.jobs import folder_nbytes
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning import Measured, Pruner, prune

@@ -13,10 +13,10 @@ from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, PickleRe
 from tune_ckpt.formats.pickle import list_globals
 from tune_ckpt.tune import private
 from tune_ckpt.tune.callback import CheckpointCallback
-from tune_ckpt.tune.continuing import Wishes
-from tune_ckpt.tune.portable import new_tuner_for
-from tune_ckpt.tune.rebuild import code_of_another_python
-from tune_ckpt.tune.resumption import (
+from tune_ckpt.tune.resuming.continuing import Wishes
+from tune_ckpt.tune.resuming.portable import new_tuner_for
+from tune_ckpt.tune.resuming.rebuild import code_of_another_python
+from tune_ckpt.tune.resuming.resumption import (
     PORTABLE,
     Place,
     ResumeReport,
@@ -24,9 +24,9 @@ from tune_ckpt.tune.resumption import (
     known_trials,
     pasts_of,
 )
-from tune_ckpt.tune.searching import write_search_state
-from tune_ckpt.tune.soundness import Soundness, broken_pickle
-from tune_ckpt.tune.state_files import TUNER, StateFiles
+from tune_ckpt.tune.resuming.searching import write_search_state
+from tune_ckpt.tune.resuming.soundness import Soundness, broken_pickle
+from tune_ckpt.tune.resuming.state_files import TUNER, StateFiles
 
 
 class _Guard(tune.Callback):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.metrics import Metric
+from tune_ckpt.sweep.metrics import Metric
 
 Pinned = Callable[[Mapping[str, Any]], bool] | Collection[int]
 

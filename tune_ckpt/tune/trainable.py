@@ -12,15 +12,15 @@ from ray.tune.result import SHOULD_CHECKPOINT
 
 from tune_ckpt.checkpointable import Checkpointable
 from tune_ckpt.errors import NotACheckpointError
-from tune_ckpt.object_states import StateDict
-from tune_ckpt.restoring import restore_into
-from tune_ckpt.saving import component_of
+from tune_ckpt.objects.object_states import StateDict
+from tune_ckpt.objects.restoring import restore_into
+from tune_ckpt.objects.saving import component_of
+from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.store import open_store
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import save_tree
 from tune_ckpt.tune.sigterm import end, notice
-from tune_ckpt.wishes import Wishes
 
 RESTORED_FROM = "restored_from"  # the metadata field with a checkpoint's content digest
 RESTORED_FROM_TRIAL = "restored_from_trial"  # ... and what that says of its trial

@@ -1,0 +1,1 @@
+"""User objects to component trees and back: what `tune_ckpt.checkpointable` stands on."""

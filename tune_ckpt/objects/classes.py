@@ -1,0 +1,162 @@
+"""From the class that a checkpoint names to the one that is called; nothing is imported for it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from tune_ckpt.errors import ClassNotFoundError, InvalidArgumentError, UntrustedPickleError
+from tune_ckpt.formats import pickle
+from tune_ckpt.objects.trust import Trust, imported
+from tune_ckpt.tree.files import ReadOptions
+from tune_ckpt.tree.layout import CTOR
+from tune_ckpt.tree.reading import OpenComponent
+
+T = TypeVar("T")
+LEFT_OUT = "left_out"  # the field of the file of class and arguments
+
+
+def name_of_class(cls: type) -> str:
+    """Return a class's name as checkpoints have it: ``module:QualName``."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+_RENAMED: dict[str, str] = {}
+
+
+def register_renamed(old: str, new: str) -> None:
+    """Tell where a class is now that checkpoints know by an older name.
+
+    Nothing is imported for it: the class is found under its new name as it would be if it had been
+    saved under that one.
+
+    Args:
+        old: Its name in checkpoints, ``module:QualName``.
+        new: Its name today; itself an old one if it has moved more than once.
+
+    Raises:
+        InvalidArgumentError: One is no such name, or the names lead back to where they started.
+    """
+    for argument, name in {"old": old, "new": new}.items():
+        if not all(name.partition(":")):
+            raise InvalidArgumentError(argument, name, ["module:QualName"])
+    if current_name(new) == old:
+        raise InvalidArgumentError("new", new, [f"a name that does not lead back to {old}"])
+    _RENAMED[old] = new
+
+
+def current_name(name: str) -> str:
+    """Return the name that a class has today."""
+    while name in _RENAMED:
+        name = _RENAMED[name]
+    return name
+
+
+def same_class(mine: str, stored: str) -> bool:
+    """Say whether a class is the one that a checkpoint names, by their names."""
+    my_module, _, my_name = mine.partition(":")
+    module, _, name = current_name(stored).partition(":")
+    # A script's classes live in __main__ while it runs, and in its module when it is imported.
+    return my_name == name and (my_module == module or "__main__" in (my_module, module))
+
+
+def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust: Trust) -> type[T]:
+    """Return the class that a checkpoint names, if it is ``cls`` or a subclass.
+
+    It is imported already, or in a trusted module. With ``allow_pickle``, a pickle's class is taken
+    from the pickle.
+
+    Raises:
+        ClassNotFoundError: It is none of them.
+    """
+    stored = opened.metadata.cls
+    for candidate in family(cls):
+        if same_class(name_of_class(candidate), stored):
+            return candidate
+    path, name = opened.store.location, current_name(stored)
+    if trust.covers(name):
+        found = imported(name, path)
+    elif trust.allow_pickle and opened.metadata.format == "pickle" and _has_ctor(opened):
+        found = opened.read(CTOR, options)["class"]
+    else:
+        known = ", ".join(kind.__qualname__ for kind in family(cls))
+        raise ClassNotFoundError(path, name, f"it is none of the classes at hand ({known})")
+    if isinstance(found, type) and issubclass(found, cls):
+        return found
+    raise ClassNotFoundError(path, name, f"it is no subclass of {cls.__qualname__}")
+
+
+def _has_ctor(opened: OpenComponent) -> bool:
+    return CTOR in opened.metadata.files
+
+
+def family(cls: type[T]) -> Iterator[type[T]]:
+    """Yield a class and its subclasses, as far as they are imported."""
+    yield cls
+    for child in cls.__subclasses__():
+        yield from family(child)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A constructor's arguments.
+
+    Attributes:
+        args: Those without a name.
+        kwargs: Those with one.
+        left_out: The names of those that could not be stored.
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, arguments: Any, left_out: Collection[str] = ()) -> Arguments:
+        """Return what ``get_ctor_args_and_kwargs()`` returned, or a file has of it."""
+        args, kwargs = arguments
+        # RLlib accepts a single argument without its tuple.
+        args = tuple(args) if isinstance(args, tuple | list) else (args,)
+        return cls(args, dict(kwargs), tuple(left_out))
+
+    def stored(self) -> dict[str, Any]:
+        """Return what the file of class and arguments has of them."""
+        arguments = {"ctor_args_and_kwargs": (self.args, self.kwargs)}
+        return {**arguments, LEFT_OUT: list(self.left_out)} if self.left_out else arguments
+
+
+def read_ctor(opened: OpenComponent, options: ReadOptions, trust: Trust | None = None) -> Arguments:
+    """Return the stored constructor arguments; the class beside them is not loaded.
+
+    Raises:
+        UntrustedPickleError: They hold objects of classes that nobody trusted.
+        CorruptDataError: The file is not what was written.
+    """
+    if not _has_ctor(opened):
+        return Arguments()
+    ctor = _read(opened, options, trust or Trust())
+    return Arguments.of(ctor["ctor_args_and_kwargs"], ctor.get(LEFT_OUT, ()))
+
+
+def _read(opened: OpenComponent, options: ReadOptions, trust: Trust) -> Any:
+    try:
+        restricted = replace(options, allow_pickle=False)
+        return trust.read(lambda options: opened.read(CTOR, options), restricted)
+    except UntrustedPickleError as refused:
+        # Often only the class itself, pickled by value, which is not needed from there.
+        file = opened.store.path(opened.metadata.files[CTOR].name)
+        ctor: Any = pickle.loads_inert(opened.raw(CTOR), file=file)
+        if not _holds_opaque(ctor["ctor_args_and_kwargs"]):
+            return ctor
+        if not options.allow_pickle:
+            raise refused from None
+        return opened.read(CTOR, options)
+
+
+def _holds_opaque(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_opaque, (*value, *value.values())))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_holds_opaque, value))
+    return isinstance(value, pickle.Opaque)

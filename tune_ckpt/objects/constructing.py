@@ -1,0 +1,104 @@
+"""From a checkpoint to a new object of the class that it names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+from tune_ckpt.errors import ConstructorError
+from tune_ckpt.formats.pickle_harmless import VALUES
+from tune_ckpt.objects.classes import family, find_class, name_of_class, read_ctor
+from tune_ckpt.objects.own_ways import overridden
+from tune_ckpt.objects.restoring import restore_into
+from tune_ckpt.objects.trust import Trust, check_resolved
+from tune_ckpt.objects.wishes import Wishes
+from tune_ckpt.tree.files import ReadOptions
+from tune_ckpt.tree.inspection.foreign_reading import check_still_there, consistently_or_foreign
+from tune_ckpt.tree.reading import OpenComponent
+from tune_ckpt.tree.storage.store import open_store
+
+T = TypeVar("T")
+
+
+def restored_object(
+    cls: type[T],
+    path: Any,
+    filesystem: Any,
+    *,
+    allow_pickle: bool,
+    trusted: str | Collection[str],
+    kwargs: dict[str, Any],
+) -> T:
+    """Return the object that a checkpoint was saved from; the arguments are `from_checkpoint`'s.
+
+    The class may also be one of RLlib's, or of a kind that an adapter knows.
+    """
+    store = open_store(path, filesystem)
+    options = ReadOptions(allow_pickle, tuple(family(cls)))
+    trust: dict[str, Any] = {"allow_pickle": allow_pickle, "trusted": trusted}
+
+    def construct(opened: OpenComponent) -> Any:
+        value, rest = _constructed(opened, cls, options, Trust.of(**trust), kwargs)
+        if "restore_from_path" in overridden(type(value)):
+            value.restore_from_path(path, filesystem=filesystem, **trust, **rest)
+        else:
+            restore_into(value, store, Wishes.of(**trust, **rest), is_new=True)
+        check_still_there(store, opened)  # or the arguments would be another checkpoint's
+        return value
+
+    value: T = consistently_or_foreign(store, construct)
+    return value
+
+
+def _constructed(
+    opened: OpenComponent,
+    cls: type[Any],
+    options: ReadOptions,
+    trust: Trust,
+    given: dict[str, Any],
+) -> tuple[Any, dict[str, Any]]:
+    """Return a new object, not restored yet, and the given arguments that were not for it."""
+    path = opened.store.location
+    found = find_class(opened, cls, options, trust)
+    stored = read_ctor(opened, options, trust)
+    signature = inspect.signature(found)
+    names = {*signature.parameters, *stored.kwargs, *stored.left_out}
+    mine = {name: value for name, value in given.items() if name in names}
+    lacking = ", ".join(name for name in stored.left_out if name not in mine)
+    if lacking:
+        reason = f"msgpack could not hold these arguments, which were left out: {lacking}"
+        raise ConstructorError(path, name_of_class(found), reason)
+    try:
+        bound = signature.bind_partial(*stored.args, **stored.kwargs)
+        _replace(bound, mine)
+        known = {**VALUES, **{name_of_class(kind): kind for kind in family(cls)}}
+        _resolve(bound, mine, trust, path, known)
+        signature.bind(*bound.args, **bound.kwargs)
+    except TypeError as error:
+        raise ConstructorError(path, name_of_class(found), str(error)) from error
+    rest = {name: value for name, value in given.items() if name not in mine}
+    return found(*bound.args, **bound.kwargs), rest
+
+
+def _replace(bound: inspect.BoundArguments, given: dict[str, Any]) -> None:
+    parameters = bound.signature.parameters
+    bound.arguments.update({name: value for name, value in given.items() if name in parameters})
+    more = {name: value for name, value in given.items() if name not in parameters}
+    rest = inspect.Parameter.VAR_KEYWORD
+    for name in [name for name, parameter in parameters.items() if parameter.kind is rest]:
+        bound.arguments[name] = {**bound.arguments.get(name, {}), **more}
+
+
+def _resolve(
+    bound: inspect.BoundArguments,
+    mine: dict[str, Any],
+    trust: Trust,
+    path: str,
+    known: dict[str, Any],
+) -> None:
+    """Put real classes and functions for the references in arguments that are not the caller's."""
+    stored = {name: value for name, value in bound.arguments.items() if name not in mine}
+    resolved = trust.resolved(stored, path, known)
+    check_resolved(resolved, path)
+    bound.arguments.update(resolved)

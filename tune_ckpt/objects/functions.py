@@ -1,0 +1,225 @@
+"""Checkpoints without a class of the user's: dicts of objects; and objects out of checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tune_ckpt.bundle import Bundle
+from tune_ckpt.checkpointable import Checkpointable
+from tune_ckpt.errors import RestoreReport
+from tune_ckpt.objects.background import PendingSave, Saver
+from tune_ckpt.objects.constructing import restored_object
+from tune_ckpt.objects.restoring import restore_into
+from tune_ckpt.objects.selection import Patterns
+from tune_ckpt.objects.wishes import Strict, Wishes
+from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.writing import Saved, save_tree
+
+
+def save(
+    parts: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    format: Format = "msgpack",
+    filesystem: Any = None,
+    base: Any = None,
+    durable: bool = False,
+) -> Saved:
+    """Save several objects and values as one checkpoint.
+
+    >>> save({"model": model, "optimizer": optimizer, "step": 3}, "run/3")  # doctest: +ELLIPSIS
+    Saved(path='.../run/3', digest='...', nbytes=..., reused_nbytes=0)
+
+    Args:
+        parts: Objects that can be components (see `Checkpointable.get_checkpointable_components`)
+            and plain values.
+        path: A local path or a URI.
+        format: ``"msgpack"`` or ``"pickle"``.
+        filesystem: As for `tune_ckpt.save_state`.
+        base: As for `tune_ckpt.save_state`.
+        durable: As for `tune_ckpt.save_state`.
+
+    Returns:
+        Where it is, its content digest, its size, and how much of it was taken over.
+
+    Raises:
+        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
+        StorageError: The storage refuses; an older checkpoint there is untouched.
+    """
+    _SAVER.settle()  # or an older state, still being written, would come last
+    component = Bundle(parts).component()
+    return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
+
+
+def save_async(
+    parts: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    format: Format = "msgpack",
+    filesystem: Any = None,
+    base: Any = None,
+    durable: bool = False,
+    wait: bool = True,
+) -> PendingSave:
+    """Save several objects and values as one checkpoint in the background, as they are now.
+
+    The call takes a snapshot, and comes back; what happens to the objects later does not change
+    what is saved. One such save is under way in a process at a time, so there is never more than
+    one snapshot; its memory is kept for the next. Python ends only when the save has ended.
+
+    >>> pending = save_async({"model": model, "step": 4}, "run/4")
+    >>> pending.result().reused_nbytes
+    0
+
+    Args:
+        parts: As for `save`.
+        path: As for `save`.
+        format: As for `save`. A pickle is made in the background of what an unpickled copy of the
+            state holds: an object in it that cannot be unpickled is an error of the save.
+        filesystem: As for `save`.
+        base: As for `save`.
+        durable: As for `save`.
+        wait: Wait for the save before, where it has not ended. Where not, that is an error.
+
+    Returns:
+        A handle; its ``result()`` waits for the end, and raises the error if there was one.
+
+    Raises:
+        SaveInFlightError: The save before has not ended, and ``wait`` is false.
+        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        StorageError: The save before failed, and nobody has asked for its result. This one was not
+            begun.
+    """
+    return _SAVER.start(
+        lambda: Bundle(parts).component(),
+        path,
+        format,
+        wait=wait,
+        filesystem=filesystem,
+        base=base,
+        durable=durable,
+    )
+
+
+_SAVER = Saver()
+
+
+class Restored(dict[str, Any]):
+    """The plain values of a checkpoint that was restored.
+
+    Attributes:
+        report: What was loaded, and what did not fit.
+    """
+
+    report: RestoreReport
+
+
+def restore(
+    parts: Mapping[str, Any],
+    path: Any,
+    *,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+    trusted: str | Collection[str] = (),
+    strict: Strict = True,
+    components: Patterns | None = None,
+    exclude: Patterns | None = None,
+    rename: Mapping[str, str] | None = None,
+    device: Any = None,
+    tolerance: float | None = None,
+) -> Restored:
+    """Restore the objects of a checkpoint that `save` made, and return its plain values.
+
+    All of it is read, verified and compared before an object is touched. What does not fit are
+    components that only the objects or only the checkpoint have; arrays of torch modules that are
+    missing, too many, or of another shape or dtype; and optimizers and the like that were saved
+    from another class. Random state (`RngState`) is restored last.
+
+    >>> restore({"model": model, "optimizer": optimizer}, "run/3")["step"]
+    3
+
+    Args:
+        parts: The objects by name, as they were saved. Of plain values only the names count: the
+            checkpoint must have them.
+        path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+        allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
+            you trust.
+        trusted: Modules and packages whose classes and functions the checkpoint may name; they are
+            imported.
+        strict: True: an error lists all that does not fit, and no object is touched; where objects'
+            own code raises an error on the way, all are given their former states again (which are
+            copied for that, in actors by each of them). ``"warn"`` and ``"ignore"``: what fits is
+            restored.
+        components: Patterns of the components to restore, by their paths in the checkpoint, like
+            ``"policies/*"``; with all that is below them. ``"."`` are the plain values. Nothing
+            else is read.
+        exclude: Patterns of components to leave as they are.
+        rename: From components' paths in the checkpoint to those in ``parts``.
+        device: Where torch tensors among the values are put; by default on the CPU. Modules and
+            optimizers stay where they are.
+        tolerance: How much self-tests may differ, instead of what the components allow.
+
+    Returns:
+        The checkpoint's plain values, and in its attribute ``report`` what was loaded.
+
+    Raises:
+        RestoreError: The checkpoint does not fit; all differences are listed.
+        SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
+        StateRefusedError: An object's own code raised an error.
+    """
+    wishes = Wishes.of(
+        strict=strict,
+        components=components,
+        exclude=exclude,
+        rename=rename,
+        device=device,
+        tolerance=tolerance,
+        allow_pickle=allow_pickle,
+        trusted=trusted,
+    )
+    bundle = Bundle(parts)
+    report = restore_into(bundle, open_store(path, filesystem), wishes)
+    restored = Restored(bundle.plain())
+    restored.report = report
+    return restored
+
+
+def restore_object(
+    path: Any,
+    cls: type[Any] | None = None,
+    *,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+    trusted: str | Collection[str] = (),
+    **kwargs: Any,
+) -> Any:
+    """Return the object that a checkpoint was saved from.
+
+    >>> restore_object("agent", type(agent)).step
+    7
+
+    Args:
+        path: The checkpoint: a local path or a URI.
+        cls: Its class, which may also be one of RLlib's; by default any `Checkpointable` of the
+            stored name that is imported already.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+        allow_pickle: As for `restore`.
+        trusted: As for `restore`.
+        kwargs: Arguments of the constructor and options, as in `Checkpointable.from_checkpoint`.
+
+    Raises:
+        ClassNotFoundError: No such class is imported or in a trusted module.
+    """
+    kind: Any = Checkpointable if cls is None else cls
+    if issubclass(kind, Checkpointable):
+        return kind.from_checkpoint(
+            path, filesystem=filesystem, allow_pickle=allow_pickle, trusted=trusted, **kwargs
+        )
+    return restored_object(
+        kind, path, filesystem, allow_pickle=allow_pickle, trusted=trusted, kwargs=kwargs
+    )

@@ -1,0 +1,116 @@
+"""Plain states as checkpoints of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from tune_ckpt.formats.msgpack import Tensors
+from tune_ckpt.objects.selection import ROOT
+from tune_ckpt.tree.consistency import consistently
+from tune_ckpt.tree.files import ReadOptions
+from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.packing import Component
+from tune_ckpt.tree.reading import OpenComponent
+from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.writing import Saved, save_tree
+
+_CLASS = "builtins:dict"
+
+
+def save_state(
+    state: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    format: Format = "msgpack",
+    filesystem: Any = None,
+    base: Any = None,
+    durable: bool = False,
+) -> Saved:
+    """Save a state as a checkpoint of one component, which replaces whatever checkpoint is there.
+
+    >>> saved = save_state({"weights": np.ones((2, 3)), "step": 7}, "states/7")
+    >>> save_state({"weights": np.ones((2, 3)), "step": 7}, "again").digest == saved.digest
+    True
+
+    Args:
+        state: Nested dicts of plain values and arrays.
+        path: A local path or a URI.
+        format: ``"msgpack"`` or ``"pickle"``.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` and ``base`` are to be looked up.
+        base: The path of an older checkpoint on the same storage. Components that have not changed
+            since are taken over from it, without writing them again: cloned or linked on a local
+            disk, copied by the storage itself elsewhere. The base may be deleted afterwards.
+        durable: Come back only when all of it would survive a loss of power (local disks; other
+            storage sees to that itself).
+
+    Returns:
+        Where it is, its content digest, its size, and how much of it was taken over.
+
+    Raises:
+        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
+        StorageError: The storage refuses; an older checkpoint there is untouched.
+    """
+    component = Component(_CLASS, dict(state))
+    return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
+
+
+def load_state(
+    path: Any,
+    component: str | None = None,
+    *,
+    mmap: bool = False,
+    tensors: Tensors | None = None,
+    device: Any = None,
+    allow_pickle: bool = False,
+    filesystem: Any = None,
+) -> Any:
+    """Return the state in a checkpoint, its subcomponents' states under their names.
+
+    Beside those, a state that is no dict stands under ``"."``. No class is imported or constructed.
+    Every byte that is read is verified.
+
+    >>> load_state("checkpoint")["step"]
+    7
+    >>> load_state("agent", "model/head")
+    {'w': array([ 7., -7.], dtype=float32)}
+
+    Args:
+        path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        component: Only this subcomponent, ``/`` between levels.
+        mmap: Map arrays instead of reading them (msgpack on local disk): at once, whatever their
+            size; writing to them does not change the file. Mapped arrays are not verified.
+        tensors: ``"torch"`` or ``"numpy"``: how torch tensors come back. By default as tensors
+            where torch is installed.
+        device: Where torch tensors are put; by default on the CPU, wherever they were saved.
+        allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
+            you trust.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+
+    Raises:
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
+        ComponentNotFoundError: It has no such component.
+        CorruptDataError: A file is not what was written.
+        UntrustedPickleError: A pickle names more than harmless things.
+    """
+    options = ReadOptions(allow_pickle, mmap=mmap, tensors=tensors)
+
+    def read(opened: OpenComponent) -> Any:
+        return _nested(opened.child(component) if component else opened, options)
+
+    state = consistently(open_store(path, filesystem), read)
+    if device is None:
+        return state
+    from tune_ckpt.objects.adapters.torch_objects import moved
+
+    return moved(state, device)
+
+
+def _nested(opened: OpenComponent, options: ReadOptions) -> Any:
+    state = opened.state(options)
+    children = {name: _nested(child, options) for name, child in opened.children()}
+    if not children:
+        return state
+    return {**(state if isinstance(state, Mapping) else {ROOT: state}), **children}

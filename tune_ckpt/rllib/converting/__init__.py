@@ -1,0 +1,1 @@
+"""Checkpoints of RLlib's written again: as msgpack, or as a newer Ray reads them."""

@@ -1,0 +1,279 @@
+"""A checkpoint of RLlib's to msgpack, on its files alone: no Algorithm, environment or worker.
+
+What comes out is what RLlib itself reads. ``class_and_ctor_args.pkl``, in the trees of Ray 2.31 and
+newer, is copied: RLlib reads no other form of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tune_ckpt.errors import (
+    Fault,
+    NotACheckpointError,
+    NotInCheckpointError,
+    PickleReadError,
+    UnsupportedStateError,
+)
+from tune_ckpt.formats import rllib_dialect
+from tune_ckpt.formats.pickle import Opaque
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.converting.folders import Folder, below, open_empty, write
+from tune_ckpt.rllib.converting.given import given
+from tune_ckpt.rllib.converting.moves import can_be_found, class_name
+from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE, Carrying
+from tune_ckpt.rllib.converting.upgrade import RAY, upgraded_folder
+from tune_ckpt.rllib.reading.config import config_of
+from tune_ckpt.rllib.reading.finding import ALGORITHM, POLICY, Part, find, open_part
+from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.versions import CheckpointVersion as Version
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
+from tune_ckpt.tree.storage.store import open_store
+
+_OLD_VERSION = "1.1"  # what RLlib writes, and reads, of the old API stack
+
+
+class Converted(str):
+    """Where a converted checkpoint is; it is the path, as RLlib's own functions return it.
+
+    Attributes:
+        not_carried: What msgpack could not hold, by its path; RLlib's mark stands in its place.
+    """
+
+    not_carried: tuple[Fault, ...] = ()
+
+
+def convert_to_msgpack_checkpoint(
+    checkpoint: Any, msgpack_checkpoint_dir: Any, *, config: Any = None, filesystem: Any = None
+) -> Converted:
+    """Write a checkpoint of RLlib's again, as msgpack that RLlib reads.
+
+    This is RLlib's function of that name, on the files alone: nothing that they name is imported,
+    and no Algorithm is built. It takes any part of a checkpoint of any version. One that an older
+    Ray wrote is upgraded first (see `upgrade_checkpoint`), so that Ray 2.60 restores it; the
+    version of the new API stack's becomes 2.1, that of the old one's 1.1.
+
+    Args:
+        checkpoint: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        msgpack_checkpoint_dir: The new checkpoint's folder, which must be empty or not exist.
+        config: Settings in the place of stored ones: a dict, or an AlgorithmConfig for all.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both are to be looked up.
+
+    Returns:
+        The new folder's path, which also tells what was not carried, such as functions.
+
+    Raises:
+        NotACheckpointError: RLlib wrote nothing like it.
+        InvalidArgumentError: The configuration is none.
+        UnsupportedStateError: It holds values that msgpack cannot hold.
+        CorruptDataError, CorruptCheckpointError: It is damaged.
+        StorageError: The new folder is not empty, or cannot be written.
+    """
+    part = find(checkpoint, filesystem)
+    target = open_empty(msgpack_checkpoint_dir, filesystem, "convert into")
+    with TemporaryDirectory() as folder:
+        today, notes = _of_today(part, folder, checkpoint, config, filesystem)
+        conversion = _Conversion()
+        made = conversion.folder(today, "")
+    if conversion.refused:
+        raise UnsupportedStateError(tuple(conversion.refused))
+    write(target, made)
+    converted = Converted(target.location)
+    converted.not_carried = (*notes, *conversion.lost)
+    return converted
+
+
+def _of_today(
+    part: Part, folder: str, checkpoint: Any, config: Any, filesystem: Any
+) -> tuple[Part, tuple[Fault, ...]]:
+    """Return a part of a checkpoint, upgraded where an older Ray wrote it, and what that lost."""
+    if config is None and not _is_older(part):
+        return part, ()
+    env = None if "env" in given(config).keys else _named_env(part)
+    try:
+        made, notes = upgraded_folder(part, checkpoint, given(config, env), filesystem)
+    except UnsupportedStateError as error:  # an algorithm that there is no more
+        if config is not None:
+            raise
+        return part, error.faults
+    if env is not None:
+        notes += (Fault("config/env", f"only its name was carried, {env}"),)
+    write(open_store(folder), made)
+    return find(folder), notes
+
+
+def _is_older(part: Part) -> bool:
+    told = str(part.metadata.get("ray_version", ""))
+    is_known = part.type in (ALGORITHM, POLICY) or part.folder.ctor is not None
+    return part.is_first_generation or (is_known and told != "" and Version(told) < RAY)
+
+
+def _named_env(part: Part) -> str | None:
+    """Return how to call an environment whose class msgpack cannot hold: what may be registered."""
+    try:
+        env = config_of(part).get("env") if part.type == ALGORITHM else None
+    except NotInCheckpointError:
+        return None
+    if isinstance(env, Reference) and can_be_found(env) and not _is_of_rllib(env):
+        return env.name.replace(":", ".")
+    is_code = isinstance(env, Reference) or "<locals>" in str(env)
+    return class_name(env) if is_code else None
+
+
+def _is_of_rllib(env: Reference) -> bool:
+    # make_multi_agent() makes classes that say so, and nobody can import them.
+    return env.name.startswith("ray.rllib.env.")
+
+
+def convert_to_msgpack_policy_checkpoint(
+    policy_checkpoint: Any,
+    msgpack_checkpoint_dir: Any,
+    *,
+    config: Any = None,
+    filesystem: Any = None,
+) -> Converted:
+    """Write a Policy's checkpoint again, as msgpack that RLlib reads.
+
+    See `convert_to_msgpack_checkpoint`, of which this is the part for one policy.
+
+    Raises:
+        NotACheckpointError: It is no Policy's checkpoint.
+    """
+    part = find(policy_checkpoint, filesystem)
+    if part.type != POLICY:
+        raise NotACheckpointError(part.path, f"it is one of a {part.type}, and no Policy")
+    return convert_to_msgpack_checkpoint(
+        policy_checkpoint, msgpack_checkpoint_dir, config=config, filesystem=filesystem
+    )
+
+
+# ------------------------------------------------------------------------------------ reading
+
+
+class _Conversion:
+    """Reads a checkpoint's folders, and gathers what could not be carried or written."""
+
+    def __init__(self) -> None:
+        self.lost: list[Fault] = []
+        self.refused: list[Fault] = []
+
+    def folder(self, part: Part, path: str) -> Folder:
+        """Return what shall be written instead of a folder."""
+        folder = Folder()
+        for entry in part.folder.entries:
+            if not entry.is_dir and entry.name not in (part.state_file, *KNOWN_METADATA):
+                folder.files[entry.name] = part.folder.store.read_bytes(entry.name)
+        if part.state_file is not None and part.home is part.folder.store:
+            self._add_state(folder, part, path)
+        for name, store in part.folder.children():
+            folder.children[name] = self.folder(open_part(store), f"{path}{name}/")
+        return folder
+
+    def _add_state(self, folder: Folder, part: Part, path: str) -> None:
+        is_tree = part.folder.ctor is not None
+        stem = str(part.state_file).rpartition(".")[0]
+        name = stem + (".msgpack" if is_tree else ".msgpck")
+        carrying = Carrying(part.state_path, text_keys=not is_tree)
+        carry = Carrying.state if is_tree else _OLD.get(part.type, Carrying.state)
+        try:
+            folder.files[name] = rllib_dialect.pack(carry(carrying, part.state))
+        except UnsupportedStateError as error:
+            self.refused += below(path, error.faults)
+        except RecursionError as error:
+            reason = "it is nested too deeply, or contains itself"
+            raise PickleReadError(part.state_path, reason) from error
+        self.lost += below(path, carrying.lost)
+        metadata = {**part.metadata, **(_tree_facts(stem) if is_tree else _old_facts(part, name))}
+        folder.metadata[part.metadata_file] = json.dumps(metadata).encode()
+
+
+def _tree_facts(stem: str) -> dict[str, Any]:
+    return {RLLIB_FIELDS[STATE]: stem, "checkpoint_version": CHECKPOINT_VERSION}
+
+
+def _old_facts(part: Part, name: str) -> dict[str, Any]:
+    facts = {"type": part.type, "checkpoint_version": _OLD_VERSION, "format": "msgpack"}
+    return {**facts, RLLIB_FIELDS[STATE]: name}
+
+
+# --------------------------------------------------------------------------- the old API stack
+
+
+_REPLACED = {"policy_spec", "worker", "config", "checkpoint_version"}
+
+
+def _rest(state: Any, carrying: Carrying) -> dict[str, Any]:
+    kept = {key: item for key, item in (fields(state) or {}).items() if key not in _REPLACED}
+    made: dict[str, Any] = carrying.state(kept)
+    return {**made, "checkpoint_version": _OLD_VERSION}
+
+
+def _old_policy(carrying: Carrying, state: Any) -> dict[str, Any]:
+    spec = dict(fields((fields(state) or {}).get("policy_spec")) or {})
+    told = carrying.state({**spec, "config": None}, "policy_spec")
+    told["config"] = _old_config(spec.get("config"), carrying, "policy_spec", "config")
+    return {**_rest(state, carrying), "policy_spec": told}
+
+
+def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
+    told = fields(state) or {}
+    worker = dict(fields(told.get("worker")) or {})
+    config = _old_config(told.get("config"), carrying, "config")
+    for name in fields(worker.get("filters")) or {}:
+        carrying.mark(("worker", "filters", name), "the filter's state")
+    if worker.get("filters"):
+        # RLlib wants the workers' filters to be objects; the policies' connectors have them, too.
+        config = {**config, "observation_filter": "NoFilter"}
+    if worker:  # what RLlib writes there in any case
+        functions = dict.fromkeys(("policy_mapping_fn", "is_policy_to_train"), NOT_SERIALIZABLE)
+        worker |= {"filters": {}, **functions}
+    made = {**_rest(state, carrying), "config": config, "worker": carrying.state(worker, "worker")}
+    return {**made, "counters": {**_NO_COUNTS, **(made.get("counters") or {})}}
+
+
+# RLlib counts in a dict that has zero for what is missing; msgpack's dicts have not.
+_NO_COUNTS = {
+    **{
+        f"num_{unit}_steps_{what}": 0
+        for unit in ("env", "agent")
+        for what in ("sampled", "trained")
+    },
+    **dict.fromkeys(("last_target_update_ts", "num_target_updates", "num_weight_broadcasts"), 0),
+    **dict.fromkeys(("num_samples_added_to_queue", "num_times_learner_queue_full"), 0),
+    "mean_num_training_step_calls_since_last_synch_worker_weights": 0,
+}
+
+
+def _old_config(config: Any, carrying: Carrying, *steps: str) -> dict[str, Any]:
+    told = dict(fields(config) or {})
+    told.pop("stats_cls_lookup", None)  # classes of RLlib's own, which it finds again
+    if "callbacks_class" in told:
+        told["callbacks"] = told.pop("callbacks_class")
+    buffer = fields(told.get("replay_buffer_config")) or {}
+    if isinstance(buffer.get("type"), Opaque) and buffer["type"].args:  # of `buffer_class`
+        name = next(arg for arg in buffer["type"].args if isinstance(arg, str))
+        told["replay_buffer_config"] = {**buffer, "type": name}
+        carrying.mark((*steps, "replay_buffer_config", "type"), "a class that Ray 2.60 can build")
+    made: dict[str, Any] = carrying.state(told, *steps)
+    if isinstance(made.get("policies"), dict):
+        # RLlib reads no spaces here; it takes them from the environment.
+        specs = made["policies"].items()
+        made["policies"] = {k: _without_spaces(spec) for k, spec in specs}
+    if len(made.get("policies") or ()) > 1:
+        made.setdefault("policy_mapping_fn", NOT_SERIALIZABLE)
+    return made
+
+
+def _without_spaces(spec: Any) -> Any:
+    if not isinstance(spec, list) or len(spec) != len(_SPEC):
+        return spec
+    return [spec[0], None, None, spec[3]]
+
+
+_SPEC = ("policy_class", "observation_space", "action_space", "config")
+
+
+_OLD: dict[str, Callable[[Carrying, Any], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}

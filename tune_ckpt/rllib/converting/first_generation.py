@@ -1,0 +1,156 @@
+"""Checkpoints of version 0.1, which are one file, as newer ones tell the same.
+
+The file has neither a configuration nor the algorithm's name. Tune wrote the first beside it, into
+the trial's folder. Where that is gone, the model is made as the weights' shapes tell.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tune_ckpt.errors import CorruptDataError, Fault
+from tune_ckpt.rllib.converting.moves import ALGORITHMS, POLICIES, REMOVED_ALGORITHMS, class_name
+from tune_ckpt.rllib.reading.counters import ITERATION
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.members import SPEC, Policy, members
+from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.state_files import read_file, read_nested
+from tune_ckpt.tree.storage.folder import Store
+from tune_ckpt.tree.storage.store import open_parent
+
+_PARAMS = ("params.pkl", "params.json")
+_LAYER = re.compile(r"_hidden_layers\.(\d+)\._model\.0\.weight")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An Algorithm of the old API stack, whatever its files are.
+
+    Attributes:
+        state: Its state, as Ray 2.4 has it.
+        policies: Its policies, by their ids.
+        notes: What was assumed.
+        tune_metadata: What Tune kept of the run in a file of its own, up to Ray 2.3.
+    """
+
+    state: dict[Any, Any]
+    policies: dict[str, Policy]
+    notes: tuple[Fault, ...] = ()
+    tune_metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
+    """Return an Algorithm of the old API stack, of any version.
+
+    Args:
+        part: The Algorithm's part of the checkpoint.
+        checkpoint: Where it is, as the caller said it.
+        filesystem: In which that is to be looked up.
+    """
+    policies = {k: item for k, item in members(part).items() if isinstance(item, Policy)}
+    # Up to Ray 2.3 the iteration stood in a file of Tune's only.
+    state = {ITERATION: part.tune_metadata.get("iteration", 0), **(fields(part.state) or {})}
+    if not part.is_first_generation:
+        return Whole(state, policies, (), part.tune_metadata)
+    stored = run_config(part, checkpoint, filesystem)
+    config = _assumed(policies) if stored is None else stored
+    notes = (Fault("config", _ASSUMED),) if stored is None else ()
+    name = _algorithm(policies, part)
+    told = {
+        "algorithm_class": name,
+        "config": config,
+        "worker": _worker(read_nested(state.get("worker"), part.state_path)),
+        "counters": state.get("counters") or _executed(state),
+        ITERATION: state[ITERATION],
+    }
+    policies = {k: _told(policy, config, name) for k, policy in policies.items()}
+    return Whole(told, policies, notes, part.tune_metadata)
+
+
+_ASSUMED = (
+    "it was not found (params.pkl, in the folder above): the model is as the weights' shapes tell, "
+    "all else is as Ray 2.60 has it by itself; pass config= with what it was trained with"
+)
+
+
+def _worker(stored: Any) -> dict[Any, Any]:
+    worker = fields(stored) or {}
+    return {key: worker[key] for key in ("filters", "policy_mapping_fn") if key in worker}
+
+
+def _executed(state: dict[Any, Any]) -> Any:
+    # Ray 1 kept the counters in what executed the algorithm.
+    return (fields(state.get("train_exec_impl")) or {}).get("counters")
+
+
+def _told(policy: Policy, config: dict[Any, Any], algorithm: str) -> Policy:
+    """Return a policy whose state tells what it was made with."""
+    spec = dict(policy.spec)
+    if not all(spec.get(name) for name in ("observation_space", "action_space")):
+        return policy
+    spec["policy_class"] = class_name(spec.get("policy_class")) or policy_of(algorithm, config)
+    spec["config"] = {**config, **(fields(spec.get("config")) or {})}
+    state = {**policy.state, "policy_spec": {name: spec.get(name) for name in SPEC}}
+    return replace(policy, read=lambda: state)
+
+
+def policy_of(algorithm: str, config: dict[Any, Any]) -> str | None:
+    """Return the name of an algorithm's class of policies."""
+    framework = config.get("framework", config.get("framework_str", "torch"))
+    ends = {"torch": ("Torch",), "tf": ("TF1", "TF")}.get(framework, ("TF2", "TF"))
+    names = [name for name, whose in POLICIES.items() if whose == algorithm]
+    return next((n for end in ends for n in names if n.endswith(f"{end}Policy")), None)
+
+
+# ------------------------------------------------------------------------------- what was assumed
+
+
+def run_config(part: Part, checkpoint: Any, filesystem: Any) -> dict[Any, Any] | None:
+    """Return the configuration that Tune wrote into the trial's folder, or None."""
+    for store in (part.folder.store, _above(part, checkpoint, filesystem)):
+        for name in _PARAMS:
+            if store.stat(name) is not None:
+                return fields(_params(store, name))
+    return None
+
+
+def _above(part: Part, checkpoint: Any, filesystem: Any) -> Store:
+    store, name = open_parent(checkpoint, filesystem)
+    if name != part.state_file:
+        return store
+    if hasattr(checkpoint, "filesystem"):
+        checkpoint, filesystem = checkpoint.path, checkpoint.filesystem
+    return open_parent(os.path.dirname(os.fspath(checkpoint)), filesystem)[0]
+
+
+def _params(store: Store, name: str) -> Any:
+    if name.endswith(".pkl"):
+        return read_file(store, name)
+    try:
+        return json.loads(store.read_bytes(name))
+    except ValueError as error:
+        raise CorruptDataError(store.path(name), f"it is no JSON ({error})") from error
+
+
+def _algorithm(policies: dict[str, Policy], part: Part) -> str:
+    classes = [class_name(policy.spec.get("policy_class")) for policy in policies.values()]
+    by_class = (POLICIES[name] for name in classes if name in POLICIES)
+    known = {*ALGORITHMS, *REMOVED_ALGORITHMS}
+    # Tune named a trial's folder by the algorithm: PPO_CartPole-v1_0f3a1_00000_0_...
+    folders = (folder.partition("_")[0] for folder in reversed(part.path.split("/")))
+    return next(by_class, None) or next((name for name in folders if name in known), "")
+
+
+def _assumed(policies: dict[str, Policy]) -> dict[str, Any]:
+    weights = fields(next(iter(policies.values())).weights) if policies else None
+    layers = {int(found[1]): k for k in weights or {} if (found := _LAYER.fullmatch(str(k)))}
+    if not weights or not layers:
+        return {}
+    sizes = [int(weights[layers[number]].shape[0]) for number in sorted(layers)]
+    shared = not any(str(key).startswith("_value_branch_separate") for key in weights)
+    model = {"fcnet_hiddens": sizes, "vf_share_layers": shared}
+    return {"framework": "torch", "num_workers": 0, "model": model}

@@ -1,0 +1,72 @@
+"""What the caller says of a configuration: keys that replace stored ones, or all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.formats import pickle
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.converting.config_keys import newest
+from tune_ckpt.rllib.converting.moves import algorithm_name
+from tune_ckpt.rllib.converting.pickling import Call
+from tune_ckpt.rllib.reading.plain import fields
+
+_PLAIN = (type(None), bool, int, float, str, bytes, np.ndarray, np.generic, Reference)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the caller says.
+
+    Attributes:
+        keys: Settings, by Ray 2.60's keys.
+        is_whole: Whether they are all there are, and nothing stored counts.
+        algorithm: The name of the algorithm, where the caller's configuration is one's own.
+    """
+
+    keys: dict[str, Any] = field(default_factory=dict)
+    is_whole: bool = False
+    algorithm: str | None = None
+
+    def others(self, stored: Any) -> dict[Any, Any]:
+        """Return the stored settings of which the caller says nothing."""
+        if self.is_whole:
+            return {}
+        told = fields(stored) or {}
+        return {key: item for key, item in told.items() if newest(str(key)) not in self.keys}
+
+
+def given(config: Any = None, env: Any = None) -> Given:
+    """Return what a caller says of a configuration.
+
+    Args:
+        config: Settings to replace stored ones: a dict, or an AlgorithmConfig for all of them.
+        env: The environment.
+
+    Raises:
+        InvalidArgumentError: The configuration is none.
+    """
+    named = {} if env is None else {"env": env}
+    if config is None or isinstance(config, Mapping):
+        return Given({newest(key): value for key, value in {**(config or {}), **named}.items()})
+    if not hasattr(config, "get_state"):
+        raise InvalidArgumentError("config", config, ("a dict", "an AlgorithmConfig"))
+    state = {**config.get_state(), **named}
+    name = algorithm_name(state.pop("class", type(config)).__name__)
+    return Given(state, is_whole=True, algorithm=name or None)
+
+
+def embedded(value: Any) -> Any:
+    """Return a value of the caller's as `pickling` writes it, code and all."""
+    if isinstance(value, dict) and type(value) is dict:
+        return {key: embedded(item) for key, item in value.items()}
+    if type(value) in (list, tuple, set):
+        return type(value)(embedded(item) for item in value)
+    if isinstance(value, _PLAIN):
+        return value
+    return Call(Reference("pickle:loads"), (pickle.dumps(value),))

@@ -1,0 +1,136 @@
+"""Where RLlib's classes went: names in old checkpoints, and what Ray 2.60 calls the same things."""
+
+from __future__ import annotations
+
+import re
+from importlib.machinery import PathFinder
+from typing import Any
+
+from tune_ckpt.formats.pickle import Opaque
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.reading.plain import code_name
+
+# The algorithms of Ray 2.60, by their names, with their modules.
+ALGORITHMS = {
+    **{"APPO": "appo", "BC": "bc", "CQL": "cql", "DQN": "dqn", "DreamerV3": "dreamerv3"},
+    **{"IMPALA": "impala", "IQL": "iql", "MARWIL": "marwil", "PPO": "ppo", "SAC": "sac"},
+    "TQC": "tqc",
+}
+_ALIASES = {"Impala": "IMPALA", "ImpalaTrainer": "IMPALA"}
+
+# The algorithms that are no longer there, and since when. All were in rllib_contrib until 2.9.
+REMOVED_ALGORITHMS = {
+    **dict.fromkeys(("A2C", "A3C", "PG", "DDPG", "TD3", "SimpleQ", "R2D2", "QMix", "DDPPO"), "2.8"),
+    **dict.fromkeys(("ApexDQN", "ApexDDPG", "APEX", "APEX_DDPG", "CRR", "DT", "Dreamer"), "2.8"),
+    **dict.fromkeys(("ES", "ARS", "MAML", "MBMPO", "SlateQ", "AlphaStar", "AlphaZero"), "2.8"),
+    **dict.fromkeys(("BanditLinUCB", "BanditLinTS", "MADDPG", "LeelaChessZero"), "2.8"),
+    "RandomAgent": "2.8",
+}
+
+# What has the weights of a removed one's models by the same names, and acts like it.
+STAND_INS = {
+    **dict.fromkeys(("A3CTorchPolicy", "A2CTorchPolicy", "PGTorchPolicy"), "PPOTorchPolicy"),
+    **dict.fromkeys(("SimpleQTorchPolicy", "R2D2TorchPolicy"), "DQNTorchPolicy"),
+}
+
+# The policies of the old API stack that Ray 2.60 finds by name.
+POLICIES = {
+    f"{algorithm}{kind}Policy": algorithm.upper()
+    for algorithm in ("APPO", "CQL", "DQN", "Impala", "MARWIL", "SAC", "PPO")
+    for kind in ("Torch", "TF", "TF1", "TF2")
+}
+
+_CALLBACKS = "ray.rllib.callbacks.callbacks:RLlibCallback"
+_RLLIB, _NEW = "ray.rllib", "ray.rllib.core.rl_module"
+_TORCH = "ray.rllib.algorithms.{0}.torch.{1}_torch_rl_module:{2}TorchRLModule"
+
+
+def _default_module(algorithm: str, name: str) -> str:
+    return _TORCH.format(algorithm, f"default_{algorithm}", f"Default{name}")
+
+
+# One row a class: what it was called, and what it is called.
+_CLASSES = {
+    # Ray 2.41 named the modules of the algorithms' own.
+    _TORCH.format("ppo", "ppo", "PPO"): _default_module("ppo", "PPO"),
+    _TORCH.format("appo", "appo", "APPO"): _default_module("appo", "APPO"),
+    _TORCH.format("bc", "bc", "BC"): _default_module("bc", "BC"),
+    _TORCH.format("marwil", "marwil", "MARWIL"): _default_module("ppo", "PPO"),
+    _TORCH.format("impala", "impala", "Impala"): _default_module("ppo", "PPO"),
+    _TORCH.format("impala", "impala", "IMPALA"): _default_module("ppo", "PPO"),
+    _TORCH.format("dqn", "dqn_rainbow", "DQNRainbow"): _default_module("dqn", "DQN"),
+    _TORCH.format("sac", "sac", "SAC"): _default_module("sac", "SAC"),
+    _TORCH.format("cql", "cql", "CQL"): _default_module("cql", "CQL"),
+    # Ray 2.31
+    f"{_NEW}.marl_module:MultiAgentRLModule": f"{_NEW}.multi_rl_module:MultiRLModule",
+    f"{_NEW}.marl_module:MultiAgentRLModuleSpec": f"{_NEW}.multi_rl_module:MultiRLModuleSpec",
+    f"{_NEW}.rl_module:SingleAgentRLModuleSpec": f"{_NEW}.rl_module:RLModuleSpec",
+    # Ray 2.41
+    f"{_RLLIB}.algorithms.callbacks:DefaultCallbacks": _CALLBACKS,
+    f"{_RLLIB}.agents.callbacks:DefaultCallbacks": _CALLBACKS,
+    # Ray 2.40
+    f"{_RLLIB}.algorithms.impala.impala:Impala": f"{_RLLIB}.algorithms.impala.impala:IMPALA",
+    f"{_RLLIB}.algorithms.impala.impala:ImpalaConfig": (
+        f"{_RLLIB}.algorithms.impala.impala:IMPALAConfig"
+    ),
+    # Ray 2.7
+    f"{_RLLIB}.core.learner.learner:TorchCompileWhatToCompile": (
+        f"{_RLLIB}.algorithms.algorithm_config:TorchCompileWhatToCompile"
+    ),
+}
+# Ray 2.0 renamed the trainers, and moved ray.rllib.agents to ray.rllib.algorithms.
+_OLD_TRAINER = re.compile(r"ray\.rllib\.(?:agents|algorithms)\.(\w+)\.\w+:(\w+?)Trainer")
+_OLD_POLICY = re.compile(r"ray\.rllib\.agents\.(\w+)\.(\w+_policy):(\w+)")
+_MODULE_AND_CLASS = re.compile(r"([A-Za-z_][\w.]*)\.([A-Za-z_]\w*)")
+
+
+def moved(name: str) -> str:
+    """Return what Ray 2.60 calls a class of an older Ray: ``module:name`` to ``module:name``."""
+    name = _CLASSES.get(name, name)
+    trainer = _OLD_TRAINER.fullmatch(name)
+    if trainer is not None and trainer[2] in ALGORITHMS:
+        return algorithm_class(trainer[2]).name
+    policy = _OLD_POLICY.fullmatch(name)
+    return "ray.rllib.algorithms.{}.{}:{}".format(*policy.groups()) if policy else name
+
+
+def reference(value: object) -> Reference | None:
+    """Return a class by a `Reference`, or by the dotted path that RLlib's msgpack has, moved."""
+    if isinstance(value, Reference):
+        return Reference(moved(value.name))
+    found = _MODULE_AND_CLASS.fullmatch(value) if isinstance(value, str) else None
+    return None if found is None else Reference(moved(f"{found[1]}:{found[2]}"))
+
+
+def class_name(stored: Any) -> str:
+    """Return the name of a class, without where it is; nothing for None."""
+    code = code_name(stored) if isinstance(stored, Opaque) else None
+    name = code or (stored.name if isinstance(stored, Opaque | Reference) else str(stored or ""))
+    return name.rpartition(":")[2].rpartition(".")[2].removesuffix("_traced")
+
+
+def algorithm_name(cls: str) -> str:
+    """Return an algorithm's name by that of its class, or of its class's trainer in Ray 1."""
+    name = cls.rpartition(":")[2].rpartition(".")[2].removesuffix("Trainer").removesuffix("Config")
+    return _ALIASES.get(name, name)
+
+
+def algorithm_class(name: str) -> Reference:
+    """Return the class of one of Ray 2.60's algorithms."""
+    return Reference("ray.rllib.algorithms.{0}.{0}:{1}".format(ALGORITHMS[name], name))
+
+
+def config_class(name: str) -> Reference:
+    """Return the class of its configuration."""
+    return Reference(f"{algorithm_class(name).name}Config")
+
+
+def is_local(reference: Reference) -> bool:
+    """Say whether a class was made inside of a function, where nobody can import it."""
+    return "<" in reference.name
+
+
+def can_be_found(reference: Reference) -> bool:
+    """Say whether there is a package of that name here; nothing is imported for it."""
+    package = reference.name.partition(":")[0].partition(".")[0]
+    return package not in ("__main__", "__mp_main__") and PathFinder.find_spec(package) is not None

@@ -1,0 +1,233 @@
+"""Algorithms and policies of the old API stack, as Ray 2.60 reads them.
+
+Ray 2.60 makes a configuration of its defaults and of what the file says, one key after the other.
+So the file says what the old one said, by today's keys.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tune_ckpt.errors import Fault, UnsupportedStateError
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.converting import pickling
+from tune_ckpt.rllib.converting.config_keys import ADDED_TO_POLICIES, AS_A_DICT
+from tune_ckpt.rllib.converting.first_generation import Whole
+from tune_ckpt.rllib.converting.folders import Folder, below
+from tune_ckpt.rllib.converting.given import Given, embedded
+from tune_ckpt.rllib.converting.moves import (
+    ALGORITHMS,
+    POLICIES,
+    REMOVED_ALGORITHMS,
+    STAND_INS,
+    algorithm_class,
+    algorithm_name,
+    class_name,
+    config_class,
+)
+from tune_ckpt.rllib.converting.pickling import Call
+from tune_ckpt.rllib.converting.rebuilding import rebuild
+from tune_ckpt.rllib.converting.restating import Restating
+from tune_ckpt.rllib.converting.spaces_again import policy_space, space_object
+from tune_ckpt.rllib.reading.counters import ITERATION
+from tune_ckpt.rllib.reading.finding import POLICY, TUNE_METADATA, Part
+from tune_ckpt.rllib.reading.members import Policy, members
+from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.spaces import spaces_of
+
+_VERSION = "1.1"
+# What an Algorithm's state has besides, and Ray 2.60 does without.
+_NOT_CARRIED = {
+    "local_replay_buffer": "the replay buffer's contents were not carried; sampling fills it again",
+    "eval_policy_mapping_fn": "evaluation maps agents to policies as sampling does",
+}
+_STACK = {"enable_rl_module_and_learner": False, "enable_env_runner_and_connector_v2": False}
+_SPACES = ("observation_space", "action_space")
+
+
+class OldStack:
+    """Upgrades parts of one checkpoint of the old API stack.
+
+    Args:
+        given: What the caller says of the configuration.
+
+    Attributes:
+        notes: What could not be carried.
+    """
+
+    def __init__(self, given: Given) -> None:
+        self._given = given
+        self.notes: list[Fault] = []
+
+    def algorithm(self, whole: Whole, file: str) -> Folder:
+        """Return an Algorithm's folder."""
+        state, found, restating = whole.state, whole.policies, Restating(file)
+        self.notes += () if self._given.is_whole else whole.notes
+        config = self._config(state.get("config"), restating)
+        if config.get("env") is None:
+            config["policies"] = _with_spaces(config.get("policies"), found)
+        told = {
+            "algorithm_class": algorithm_class(
+                algorithm_of(state.get("algorithm_class"), self._given)
+            ),
+            "config": config,
+            "worker": self._worker(state, config, restating, list(found)),
+            "counters": _counters(state.get("counters")),
+            ITERATION: state.get(ITERATION, 0),
+        }
+        self.notes += restating.notes
+        self.notes += (Fault(key, why) for key, why in _NOT_CARRIED.items() if key in state)
+        folder = _folder("Algorithm", told, policy_ids=list(found))
+        if whole.tune_metadata:
+            kept = restating.value(whole.tune_metadata)
+            folder.files[TUNE_METADATA] = pickling.dumps(kept)
+        policies = {name: self._policy(policy, name) for name, policy in found.items()}
+        folder.children["policies"] = Folder(children=policies)
+        return folder
+
+    def policy(self, part: Part) -> Folder:
+        """Return a Policy's folder."""
+        (found,) = members(part).values()
+        assert isinstance(found, Policy)
+        return self._policy(found, None)
+
+    # ----------------------------------------------------------------------- an Algorithm's parts
+
+    def _config(self, stored: Any, restating: Restating) -> dict[str, Any]:
+        config = rebuild(self._given.others(stored), restating, "config")
+        # Flags first: they decide what RLlib makes of the others.
+        return {**_STACK, **config, **embedded(self._given.keys), **_STACK}
+
+    def _worker(
+        self,
+        state: dict[Any, Any],
+        config: dict[str, Any],
+        restating: Restating,
+        policy_ids: list[str],
+    ) -> dict[str, Any]:
+        worker = fields(state.get("worker")) or {}
+        told = {
+            "policy_ids": policy_ids,
+            "filters": restating.value(fields(worker.get("filters")) or {}, "worker", "filters"),
+            "is_policy_to_train": None,
+        }
+        if "policy_mapping_fn" in config:
+            told["policy_mapping_fn"] = config["policy_mapping_fn"]
+        return told
+
+    # ------------------------------------------------------------------------------- policies
+
+    def _policy(self, policy: Policy, name: str | None) -> Folder:
+        restating = Restating(policy.path)
+        state = {k: item for k, item in policy.state.items() if k not in _REPLACED}
+        told = restating.value(state)
+        if _has_spaces(policy):
+            # An Algorithm's notes on its configuration are on its policies', too.
+            to_tell = restating if name is None else Restating(policy.path)
+            told["policy_spec"] = self._spec(policy, to_tell)
+        told.setdefault("global_timestep", 0)
+        told["checkpoint_version"] = _VERSION
+        self.notes += below("" if name is None else f"policies/{name}/", restating.notes)
+        return _folder(POLICY, told)
+
+    def _spec(self, policy: Policy, restating: Restating) -> dict[str, Any]:
+        spaces = spaces_of(policy)
+        stored = self._given.others(policy.spec.get("config"))
+        config = rebuild(stored, restating, "policy_spec", "config")
+        added = {key: value for key, (value, _) in ADDED_TO_POLICIES.items()}
+        config = {**added, **config, **embedded(self._given.keys), **_STACK}
+        stored_cls = class_name(policy.spec.get("policy_class"))
+        cls = STAND_INS.get(stored_cls, stored_cls)
+        if cls != stored_cls:
+            steps = ("policy_spec", "policy_class")
+            restating.note(steps, f"Ray 2.60 has no {stored_cls}; {cls} has the same models")
+        return {
+            "policy_class": cls,
+            **{name: policy_space(spaces[name]) for name in _SPACES},
+            "config": _with_defaults(config, POLICIES.get(cls)),
+        }
+
+
+def _with_defaults(config: dict[str, Any], algorithm: str | None) -> Call:
+    """Return the configuration of a policy, which is to have a value for every key there is.
+
+    The defaults are those of the Ray that loads it.
+    """
+    cls = Reference(_ANY_CONFIG) if algorithm is None else config_class(algorithm)
+    items = {AS_A_DICT.get(key, key): item for key, item in config.items()}
+    if isinstance(items.get("model"), dict):
+        args = (_defaults(cls), "model")
+        items["model"] = Call(Reference("operator:getitem"), args, items=items["model"])
+    return _defaults(cls, items)
+
+
+def _defaults(cls: Reference, items: dict[str, Any] | None = None) -> Call:
+    return Call(Reference(f"{_ANY_CONFIG}.to_dict"), (Call(cls),), items=items or {})
+
+
+_ANY_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
+_REPLACED = {"policy_spec", "checkpoint_version"}
+
+
+def _folder(kind: str, state: dict[str, Any], **facts: Any) -> Folder:
+    stem = {"Algorithm": "algorithm_state", POLICY: "policy_state"}[kind]
+    metadata = {
+        "type": kind,
+        "checkpoint_version": _VERSION,
+        "format": "cloudpickle",
+        "state_file": f"{stem}.pkl",
+        **facts,
+    }
+    files: dict[str, Any] = {f"{stem}.pkl": pickling.dumps(state)}
+    return Folder(files, {"rllib_checkpoint.json": json.dumps(metadata).encode()})
+
+
+def _counters(stored: Any) -> Call:
+    counters = dict(fields(stored) or {})
+    return Call(Reference("collections:defaultdict"), (Reference("builtins:int"), counters))
+
+
+def _has_spaces(policy: Policy) -> bool:
+    return all(policy.spec.get(name) for name in _SPACES)
+
+
+def _with_spaces(policies: Any, found: dict[str, Policy]) -> dict[str, Any]:
+    """Return policies with the spaces that their states tell: no environment is there to ask."""
+    told = policies if isinstance(policies, dict) else {}
+    return {
+        name: _with_own(told.get(name), policy)
+        for name, policy in found.items()
+        if _has_spaces(policy)
+    }
+
+
+def _with_own(spec: Any, policy: Policy) -> tuple[Any, ...]:
+    cls, observations, actions, config = spec or (None, None, None, None)
+    spaces = [space_object(space) for space in spaces_of(policy).values()]
+    return cls, observations or spaces[0], actions or spaces[1], config
+
+
+def algorithm_of(cls: Any, given: Given) -> str:
+    """Return the name of the algorithm that a checkpoint is to be one of.
+
+    Args:
+        cls: The class that is stored.
+        given: What the caller says.
+
+    Raises:
+        UnsupportedStateError: Ray 2.60 has none of that name.
+    """
+    name = given.algorithm or algorithm_name(class_name(cls))
+    if name not in ALGORITHMS:
+        raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),))
+    return name
+
+
+def _why_not(name: str) -> str:
+    if name in REMOVED_ALGORITHMS:
+        return (
+            f"Ray removed {name} in {REMOVED_ALGORITHMS[name]}; load_weights reads its weights. "
+            "Its policies can become another algorithm's: pass that one's configuration as config="
+        )
+    return f"Ray has no algorithm of the name {name!r}; pass the configuration of one as config="

@@ -1,0 +1,202 @@
+"""What old Ray's pickles say, in words that Ray 2.60 understands: classes and states.
+
+What cannot be said any more is left out, and noted. Nothing is imported: classes stay names.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tune_ckpt.errors import Fault
+from tune_ckpt.formats.pickle import Opaque
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.formats.walking import label
+from tune_ckpt.rllib.converting.moves import can_be_found, is_local, reference
+from tune_ckpt.rllib.converting.pickling import Call, Instance
+from tune_ckpt.rllib.converting.portable import is_pickle_of_code, new_statistics
+from tune_ckpt.rllib.converting.spaces_again import space_object
+from tune_ckpt.rllib.reading.plain import code_name, fields
+from tune_ckpt.rllib.reading.spaces import space_of
+
+Steps = tuple[Any, ...]
+
+
+class Lost:
+    """What stands for a value that cannot be carried, until its container leaves it out."""
+
+
+LOST = Lost()
+CONFIG = "AlgorithmConfig"  # and every class of such a name
+SPEC = ("policy_class", "observation_space", "action_space", "config")
+_SPACES = ("gym.spaces.", "gymnasium.spaces.", "ray.rllib.utils.spaces.")
+_SCHEMA = "ray.rllib.core.rl_module"
+_FILTER = "ray.rllib.utils.filter"
+
+
+class Restating:
+    """Puts values that were read inertly into what `tune_ckpt.rllib.converting.pickling` writes.
+
+    Args:
+        file: What to call their file in messages.
+
+    Attributes:
+        notes: What could not be carried, by its path.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.notes: list[Fault] = []
+
+    def value(self, value: Any, *steps: Any) -> Any:
+        """Return a value restated, or `LOST`; the old one is not changed.
+
+        Args:
+            value: The value, read inertly.
+            steps: Where it stands.
+        """
+        make = _KINDS.get(type(value))
+        return value if make is None else make(self, value, steps)
+
+    def note(self, steps: Iterable[Any], reason: str) -> Lost:
+        """Note that something was not carried."""
+        self.notes.append(Fault("/".join(map(label, steps)), reason))
+        return LOST
+
+    def named(self, name: Reference, steps: Steps) -> Reference | Lost:
+        """Return a class or function by its present name, or note that there is none here."""
+        if is_local(name):
+            return self.note(steps, f"the code of {name.name} is not in the checkpoint")
+        if not can_be_found(name):
+            return self.note(steps, f"{name.name} cannot be imported here")
+        return name
+
+    def _dict(self, value: dict[Any, Any], steps: Steps) -> dict[Any, Any]:
+        if value.keys() >= OLD_STATISTICS:
+            value = new_statistics(value)
+        made = {key: self.value(item, *steps, key) for key, item in value.items()}
+        return {key: item for key, item in made.items() if item is not LOST}
+
+    def _sequence(self, value: Any, steps: Steps) -> Any:
+        made = [self.value(item, *steps, number) for number, item in enumerate(value)]
+        return type(value)(item for item in made if item is not LOST)
+
+    def _reference(self, value: Reference, steps: Steps) -> Any:
+        return self.named(reference(value) or value, steps)
+
+    def _opaque(self, value: Opaque, steps: Steps) -> Any:
+        name = code_name(value)
+        if name is not None:
+            return self.note(steps, f"the code of {name} was not carried")
+        if value.args is None:
+            return self._reference(Reference(f"{value.module}:{value.name}"), steps)
+        if value.module.startswith(_SPACES):
+            return space_object(space_of(value, self.file))
+        is_config = value.module.startswith("ray.rllib.") and value.name.endswith("Config")
+        make = OBJECTS.get(value.name, OBJECTS.get(CONFIG, _other) if is_config else _other)
+        return make(self, value, steps)
+
+    def _bytes(self, value: bytes, steps: Steps) -> bytes | None:
+        # Connectors keep what they remember of an episode like this; no new episode needs it.
+        return None if is_pickle_of_code(value, self.file) else value
+
+    def _generator(self, value: Any, steps: Steps) -> None:
+        return None  # of a space; it is seeded anew
+
+
+_KINDS: dict[type, Callable[[Restating, Any, Steps], Any]] = {
+    dict: Restating._dict,
+    list: Restating._sequence,
+    tuple: Restating._sequence,
+    set: Restating._sequence,
+    frozenset: Restating._sequence,
+    deque: Restating._sequence,
+    bytes: Restating._bytes,
+    Reference: Restating._reference,
+    Opaque: Restating._opaque,
+    np.random.Generator: Restating._generator,
+    np.random.RandomState: Restating._generator,
+}
+
+# ------------------------------------------------------------------------------------ objects
+
+
+def _other(restating: Restating, value: Opaque, steps: Steps) -> Any:
+    if value.pairs:  # a kind of dict
+        return restating.value(dict(value.pairs), *steps)
+    is_enum = value.state is None and len(value.args or ()) == 1 and not value.kwargs
+    if is_enum and isinstance((value.args or (None,))[0], str | int):
+        return (value.args or (None,))[0]
+    return restating.note(steps, f"an object of {value.module}:{value.name} was not carried")
+
+
+def _policy_spec(restating: Restating, value: Opaque, steps: Steps) -> tuple[Any, ...]:
+    told = dict(zip(SPEC, value.args or (), strict=False)) | (fields(value) or {})
+    made = [restating.value(told.get(name), *steps, name) for name in SPEC]
+    return tuple(None if item is LOST else item for item in made)
+
+
+def _instance(module: str) -> Callable[[Restating, Opaque, Steps], Any]:
+    def make(restating: Restating, value: Opaque, steps: Steps) -> Instance:
+        state = restating.value(fields(value) or {}, *steps)
+        return Instance(Reference(f"{module}:{value.name}"), state)
+
+    return make
+
+
+def _filter(restating: Restating, value: Opaque, steps: Steps) -> Instance:
+    state = dict(fields(value) or {})
+    state["running_stats"] = state.get("running_stats", state.get("rs"))
+    state.pop("rs", None)
+    state.setdefault("no_preprocessor", state.get("shape") is None)
+    name = value.name.removeprefix("Concurrent")
+    return Instance(Reference(f"{_FILTER}:{name}"), restating.value(state, *steps))
+
+
+def _statistics(restating: Restating, value: Opaque, steps: Steps) -> Instance:
+    state = dict(fields(value) or {})
+    old = {"_n": "num_pushes", "_M": "mean_array", "_S": "std_array"}  # up to Ray 2.0
+    state = {old.get(key, key): item for key, item in state.items()}
+    return Instance(Reference(f"{_FILTER}:RunningStat"), restating.value(state, *steps))
+
+
+OLD_STATISTICS = {"num_pushes", "mean_array", "std_array"}
+
+
+def _called(name: str) -> Callable[[Restating, Opaque, Steps], Any]:
+    """Make dataclasses by their constructor, which knows of fields that are new."""
+
+    def make(restating: Restating, value: Opaque, steps: Steps) -> Call:
+        told = restating.value({**(fields(value) or {})}, *steps)
+        moved = {_OLD_FIELDS.get(key, key): item for key, item in told.items()}
+        return Call(Reference(name), (), moved)
+
+    return make
+
+
+_OLD_FIELDS = {"model_config_dict": "model_config", "module_specs": "rl_module_specs"}
+_OLD_FIELDS |= {"marl_module_class": "multi_rl_module_class"}
+_SPEC_CLASS = "ray.rllib.core.rl_module.rl_module:RLModuleSpec"
+_SPECS_CLASS = "ray.rllib.core.rl_module.multi_rl_module:MultiRLModuleSpec"
+
+
+def _fields(restating: Restating, value: Opaque, steps: Steps) -> Any:
+    return restating.value(fields(value) or {}, *steps)
+
+
+# By the names of their classes; `tune_ckpt.rllib.converting.rebuilding` adds configurations.
+OBJECTS: dict[str, Callable[[Restating, Opaque, Steps], Any]] = {
+    "DefaultModelConfig": _fields,
+    "RLModuleSpec": _called(_SPEC_CLASS),
+    "SingleAgentRLModuleSpec": _called(_SPEC_CLASS),
+    "MultiRLModuleSpec": _called(_SPECS_CLASS),
+    "MultiAgentRLModuleSpec": _called(_SPECS_CLASS),
+    "PolicySpec": _policy_spec,
+    "MeanStdFilter": _filter,
+    "ConcurrentMeanStdFilter": _filter,
+    "NoFilter": _instance(_FILTER),
+    "RunningStat": _statistics,
+}

@@ -1,0 +1,129 @@
+"""Checkpoints of any older Ray as ones that Ray 2.60 loads, made on their files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tune_ckpt.errors import CorruptDataError, Fault, NotACheckpointError
+from tune_ckpt.rllib.converting.first_generation import Whole, read_whole
+from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
+from tune_ckpt.rllib.converting.given import Given, given
+from tune_ckpt.rllib.converting.new_stack import NewStack
+from tune_ckpt.rllib.converting.old_stack import OldStack
+from tune_ckpt.rllib.reading.finding import ALGORITHM, POLICY, Part, find
+from tune_ckpt.rllib.reading.plain import fields
+
+RAY = "2.60"  # for which checkpoints are upgraded
+
+
+class Upgraded(str):
+    """Where an upgraded checkpoint is; it is the path.
+
+    Attributes:
+        notes: What could not be carried, by its path.
+    """
+
+    notes: tuple[Fault, ...] = ()
+
+
+def upgrade_checkpoint(
+    src: Any, dst: Any, config: Any = None, env: Any = None, *, filesystem: Any = None
+) -> Upgraded:
+    """Write a checkpoint of an older Ray again, as one that Ray 2.60 loads.
+
+    It works on the files: nothing that they name is imported, and no Algorithm or environment is
+    built. The result is restored by ``Algorithm.from_checkpoint``, ``Policy.from_checkpoint`` or
+    ``RLModule.from_checkpoint``, and trains on. Its pickles bring no code along, but what the
+    caller gives. Policies of Ray 2.5 to 2.30 that are RLModules inside become those.
+
+    Args:
+        src: A checkpoint of any version, of an Algorithm, a Policy or an RLModule: a local path, a
+            URI, or a Ray Checkpoint.
+        dst: The new checkpoint's folder, which must be empty or not exist.
+        config: Settings in the place of stored ones: a dict, by old names or new ones; or an
+            AlgorithmConfig in the place of all. Functions and classes in it are carried.
+        env: The environment, in the place of the stored one, whose code no file has.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both are to be looked up.
+
+    Returns:
+        The new folder's path, which also tells what could not be carried.
+
+    Raises:
+        NotACheckpointError: RLlib wrote nothing like it, or it is a part that opens in the whole
+            checkpoint only.
+        UnsupportedStateError: Ray has no such algorithm any more, and no other is given.
+        InvalidArgumentError: The configuration is none.
+        CorruptDataError, CorruptCheckpointError: It is damaged.
+        StorageError: The new folder is not empty, or cannot be written.
+    """
+    part = find(src, filesystem)
+    target = open_empty(dst, filesystem, "upgrade into")
+    folder, notes = upgraded_folder(part, src, given(config, env), filesystem)
+    write(target, folder)
+    upgraded = Upgraded(target.location)
+    upgraded.notes = notes
+    return upgraded
+
+
+def upgraded_folder(
+    part: Part, src: Any, told: Given, filesystem: Any = None
+) -> tuple[Folder, tuple[Fault, ...]]:
+    """Return the folder of an upgraded checkpoint, to be written, and what could not be carried.
+
+    Args:
+        part: The part of the checkpoint.
+        src: Where that is, as the caller said it.
+        told: What the caller says of the configuration.
+        filesystem: In which the checkpoint is to be looked up.
+
+    Raises:
+        NotACheckpointError, UnsupportedStateError: See `upgrade_checkpoint`.
+    """
+    stack = NewStack(told) if is_of_new_stack(part) else OldStack(told)
+    try:
+        folder = _upgraded(part, stack, lambda: read_whole(part, src, filesystem))
+    except _MALFORMED as error:
+        reason = f"it holds what no RLlib writes ({type(error).__name__}: {error})"
+        raise CorruptDataError(part.state_path, reason) from error
+    return folder, tuple(map(_advised, stack.notes))
+
+
+_MALFORMED = (
+    *(AssertionError, AttributeError, IndexError, KeyError, RecursionError, StopIteration),
+    *(TypeError, ValueError),
+)
+
+
+def _advised(note: Fault) -> Fault:
+    advice = _ADVICE.get(note.path)
+    return note if advice is None else Fault(note.path, f"{note.reason}; {advice}")
+
+
+_ADVICE = {
+    "config/env": "pass env=",
+    "config/policy_mapping_fn": "pass one in config=, or to Algorithm.from_checkpoint",
+    "config/callbacks_class": "pass them in config=",
+}
+
+
+def _upgraded(part: Part, stack: NewStack | OldStack, whole: Callable[[], Whole]) -> Folder:
+    if part.type == POLICY:
+        return stack.policy(part)
+    if isinstance(stack, NewStack):
+        return stack.algorithm(part) if part.type == ALGORITHM else stack.tree(part)
+    if part.type == ALGORITHM:
+        return stack.algorithm(whole(), part.state_path)
+    raise NotACheckpointError(part.path, f"it is a {part.type}; pass the whole checkpoint")
+
+
+def is_of_new_stack(part: Part) -> bool:
+    """Say whether a part of a checkpoint has RLModules, be it in policies."""
+    if part.folder.ctor is not None or part.child("learner") is not None:
+        return True
+    spec = fields((fields(part.state) or {}).get("policy_spec")) or {}
+    config = fields(spec.get("config")) or {}
+    return any(config.get(key) is True for key in _OF_MODULES)
+
+
+_OF_MODULES = ("_enable_learner_api", "_enable_new_api_stack", "enable_rl_module_and_learner")

@@ -1,0 +1,1 @@
+"""Policies and RLModules that act without Ray: as recipes, bundles and exported models."""

@@ -1,0 +1,262 @@
+"""The policies and RLModules in a part of a checkpoint, wherever its generation keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Protocol
+
+from tune_ckpt.errors import (
+    ComponentNotFoundError,
+    CorruptDataError,
+    InvalidArgumentError,
+    NotInCheckpointError,
+)
+from tune_ckpt.rllib.reading.finding import ALGORITHM, MODULE, MODULES, POLICIES, POLICY, Part, find
+from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.state_files import read_nested
+
+SPEC = ("policy_class", "observation_space", "action_space", "config")
+DEFAULT = "default_policy"  # RLlib's name for the only one
+
+# The folders that lead to policies or modules, the nearest to acting first.
+_WAYS = ("policies", "learner_group", "learner", "rl_module", "module_state", "env_runner")
+
+
+class Member(Protocol):
+    """A policy or an RLModule."""
+
+    @property
+    def path(self) -> str:
+        """The file that its state is in."""
+
+    @property
+    def weights(self) -> Any:
+        """Its weights as they are stored; None where there are none."""
+
+    @property
+    def spec(self) -> dict[Any, Any]:
+        """What it was made with: its class, spaces and configuration, as far as that is told."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy of the old API stack.
+
+    Attributes:
+        path: The file that its state is in.
+        read: Returns the state.
+        told: What the Algorithm's state tells of it.
+        part: Its folder; None where it is in the Algorithm's one file.
+    """
+
+    path: str
+    read: Callable[[], Any]
+    told: Any = None
+    part: Part | None = None
+
+    @cached_property
+    def state(self) -> dict[Any, Any]:
+        """Its state.
+
+        Raises:
+            CorruptDataError: It is none of a policy.
+        """
+        state = self.read()
+        if not isinstance(state, dict):
+            raise CorruptDataError(self.path, f"a policy's state is no {type(state).__name__}")
+        return state
+
+    @property
+    def weights(self) -> Any:
+        """Its weights; the oldest Ray has nothing but them as the state."""
+        return self.state.get("weights", self.state)
+
+    @property
+    def spec(self) -> dict[Any, Any]:
+        """Its PolicySpec's fields; in Ray 1 it is a tuple."""
+        spec = self.state.get("policy_spec", self.told)
+        values = getattr(spec, "args", spec)
+        if isinstance(values, tuple) and len(values) == len(SPEC):
+            return dict(zip(SPEC, values, strict=True))
+        return fields(spec) or {}
+
+
+@dataclass(frozen=True)
+class Module:
+    """An RLModule of the new API stack.
+
+    Attributes:
+        part: Its folder.
+    """
+
+    part: Part
+
+    @property
+    def path(self) -> str:
+        """The file that its state is in."""
+        return self.part.state_path
+
+    @property
+    def weights(self) -> Any:
+        """Its state, which is its weights."""
+        return self.part.state
+
+    @cached_property
+    def spec(self) -> dict[Any, Any]:
+        """Its constructor's arguments, or what the metadata of 1.2 tell."""
+        told = self.part.metadata.get("module_spec_dict")
+        if isinstance(told, dict):
+            return {**told, **(fields(told.get("module_config")) or {})}
+        args, kwargs = arguments(self.part)
+        return next((found for arg in args if (found := fields(arg))), {}) | kwargs
+
+
+def arguments(part: Part) -> tuple[tuple[Any, ...], dict[Any, Any]]:
+    """Return the constructor arguments of a component, inertly; nothing where it has none."""
+    stored = part.ctor.get("ctor_args_and_kwargs") if isinstance(part.ctor, dict) else None
+    if not isinstance(stored, tuple | list) or len(stored) != 2:
+        return (), {}
+    args, kwargs = stored
+    return tuple(args), fields(kwargs) or {}
+
+
+def members(part: Part) -> dict[str, Member]:
+    """Return the policies or modules in a part of a checkpoint, by their ids."""
+    if part.type == POLICY:
+        return {part.name: Policy(part.state_path, lambda: part.state, part=part)}
+    if part.type == MODULE:
+        return {part.name: Module(part)}
+    if part.type in (POLICIES, MODULES):
+        below = part.children(POLICY, MODULE)
+        return {name: member for child in below.values() for name, member in members(child).items()}
+    for way in _WAYS:
+        child = part.child(way)
+        found = members(child) if child is not None else {}
+        if found:
+            return found
+    return _in_one_file(part) if part.type == ALGORITHM else {}
+
+
+def member(part: Part, name: str) -> Member:
+    """Return one policy or module by its id; nothing of the others is opened.
+
+    Raises:
+        ComponentNotFoundError: There is none of that id.
+    """
+    found = _member(part, name, _WAYS) or members(part).get(name)
+    if found is None:
+        raise ComponentNotFoundError(part.path, name, tuple(members(part)))
+    return found
+
+
+def _member(part: Part, name: str, ways: tuple[str, ...]) -> Member | None:
+    if part.type in (POLICIES, MODULES):
+        child = part.child(name)
+        return None if child is None else members(child).get(name)
+    below = (child for way in ways if (child := part.child(way)) is not None)
+    return next((found for child in below if (found := _member(child, name, ways))), None)
+
+
+def only(part: Part, name: str | None, argument: str) -> Member:
+    """Return the policy or module of an id, or the only one where no id is given.
+
+    Args:
+        part: The checkpoint, or a part of it.
+        name: The id.
+        argument: What the caller's argument for it is called.
+
+    Raises:
+        ComponentNotFoundError: There is none of that id.
+        InvalidArgumentError: No id is given, and there are several.
+        NotInCheckpointError: There are none at all.
+    """
+    if name is not None and part.type not in (POLICY, MODULE):
+        return member(part, name)  # a part that is one itself may be in a folder of any name
+    found = members(part)
+    if not found:
+        reason = f"this {part.type} has neither policies nor modules; pass the whole checkpoint"
+        raise NotInCheckpointError(part.path, "policies", reason)
+    if len(found) > 1:
+        raise InvalidArgumentError(argument, None, tuple(found))
+    return next(iter(found.values()))
+
+
+def modules(part: Part) -> Part:
+    """Return the nearest part below that has RLModules, or is one.
+
+    Raises:
+        NotInCheckpointError: There is none.
+    """
+    found = _modules(part)
+    if found is None:
+        reason = "policies of the old API stack are no modules; see migrate_to_rl_module"
+        raise NotInCheckpointError(part.path, "RLModule", reason)
+    return found
+
+
+def module_of(part: Part, name: str, found: Member) -> Member:
+    """Return the module whose weights a policy has, as in 1.2; any other member as it is."""
+    if not isinstance(found, Policy) or _modules(part) is None:
+        return found
+    return _member(modules(part), name, _WAYS) or found
+
+
+def _modules(part: Part) -> Part | None:
+    if part.type in (MODULE, MODULES):
+        return part
+    below = (child for way in _WAYS[1:] if (child := part.child(way)) is not None)
+    return next((found for child in below if (found := _modules(child))), None)
+
+
+def _in_one_file(part: Part) -> dict[str, Member]:
+    """Return the policies whose states are in the Algorithm's own, as Ray had it up to 2.0."""
+    path = part.state_path
+    worker = read_nested((fields(part.state) or {}).get("worker"), path)
+    states = _first(worker, "policy_states", "state")
+    if not states and "weights" in (fields(part.state) or {}):  # one without workers, like ES
+        return {DEFAULT: Policy(path, lambda: part.state)}
+    specs = _first(worker, "policy_specs")
+    return {
+        str(name): Policy(path, partial(read_nested, state, path), specs.get(name))
+        for name, state in states.items()
+    }
+
+
+def _first(worker: Any, *names: str) -> dict[Any, Any]:
+    found = fields(worker) or {}
+    return next((found[name] for name in names if isinstance(found.get(name), dict)), {})
+
+
+def of_each(
+    checkpoint: Any,
+    policy_id: str | None,
+    filesystem: Any,
+    wanted: str,
+    take: Callable[[Member], object],
+) -> Any:
+    """Return something of one policy or module, or of each by its id where there are several.
+
+    Args:
+        checkpoint: A folder or file, see `find`.
+        policy_id: Whose it is to be; None for all.
+        filesystem: Where to look the checkpoint up.
+        wanted: What to call it in messages.
+        take: Returns it.
+
+    Raises:
+        ComponentNotFoundError: There is no policy or module of that id.
+        NotInCheckpointError: There are none at all.
+    """
+    part = find(checkpoint, filesystem)
+    if policy_id is not None and (one := _member(part, policy_id, _WAYS)):
+        return take(one)
+    found = members(part)
+    if not found:
+        reason = f"this {part.type} has neither policies nor modules; pass the whole checkpoint"
+        raise NotInCheckpointError(part.path, wanted, reason)
+    if policy_id is not None:
+        return take(member(part, policy_id))
+    taken = {name: take(member) for name, member in found.items()}
+    return next(iter(taken.values())) if len(taken) == 1 else taken

@@ -1,0 +1,1 @@
+"""RLlib's objects, or parts of them, from checkpoints of any generation."""

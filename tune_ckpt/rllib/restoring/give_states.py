@@ -1,0 +1,201 @@
+"""The states of chosen policies or modules, given to an Algorithm that was built for them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from tune_ckpt.errors import Fault
+from tune_ckpt.formats.pickle import holds_opaque
+from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
+from tune_ckpt.rllib.converting.portable import Carrying
+from tune_ckpt.rllib.reading.counters import ITERATION, counters_of
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.members import Member, Policy
+from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.state_files import read_nested
+from tune_ckpt.rllib.reading.weights import Weights, weights_of
+from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.restore_policy import policy_state, take_state
+
+Given = dict[str, Weights]
+_CONNECTORS = ("env_to_module_connector", "module_to_env_connector")
+_COUNT = "num_env_steps_sampled_lifetime"
+
+
+def give_to_old_stack(
+    algorithm: Any, part: Part, chosen: dict[str, Member], account: Account, *, optimizers: bool
+) -> Given:
+    """Give policies their states, on all workers, and the Algorithm its counters.
+
+    Args:
+        algorithm: The Algorithm.
+        part: The checkpoint's.
+        chosen: The policies in the checkpoint, by their ids.
+        account: Takes what is given.
+        optimizers: Whether optimizers have their states, too.
+
+    Returns:
+        The weights that were given.
+    """
+    local = algorithm.env_runner.policy_map
+    stored = {name: cast("Policy", member) for name, member in chosen.items()}
+    given = {
+        name: account.fit(name, local[name].model.state_dict(), weights_of(policy))
+        for name, policy in stored.items()
+    }
+    states = {name: policy_state(local[name], one, account) for name, one in stored.items()}
+    filters = _filters(algorithm, part, chosen, account)
+    account.check()
+    for name, state in states.items():
+        if not optimizers:
+            state.pop("_optimizer_variables", None)
+        state["weights"] = given[name]
+        take_state(local[name], state, name, stored[name])
+
+    def give(worker: Any) -> None:
+        for name, state in states.items():
+            worker.policy_map[name].set_state(state)
+        for name, found in filters.items():
+            worker.filters[name].sync(found)
+
+    for group in (algorithm.env_runner_group, algorithm.eval_env_runner_group):
+        if group is not None:
+            group.foreach_env_runner(give)
+    _give_counters(algorithm, part)
+    return given
+
+
+def _filters(
+    algorithm: Any, part: Part, chosen: dict[str, Member], account: Account
+) -> dict[str, Any]:
+    """Return the workers' own filters of observations, as before Ray had connectors."""
+    worker = read_nested((fields(part.state) or {}).get("worker"), part.state_path)
+    stored = fields((fields(worker) or {}).get("filters")) or {}
+    made = {}
+    for name in stored.keys() & chosen.keys():
+        mine = algorithm.env_runner.filters[name].copy()
+        if fields(stored[name]) and hasattr(mine, "running_stats"):
+            for kind in ("running_stats", "buffer"):
+                _fill(getattr(mine, kind), (fields(stored[name]) or {})[kind], part)
+            made[name] = mine
+            account.loaded.append(f"filters/{name}")
+        elif fields(stored[name]):
+            account.unexpected.append(f"filters/{name}")
+    return made
+
+
+def _fill(mine: Any, stored: Any, part: Part) -> None:
+    if isinstance(mine, dict | list | tuple):  # one for each part of a composite space
+        items = mine.items() if isinstance(mine, dict) else enumerate(mine)
+        for key, item in items:
+            _fill(item, stored[key], part)
+    else:
+        vars(mine).update(Carrying(part.state_path).state(fields(stored) or {}))
+
+
+def _give_counters(algorithm: Any, part: Part) -> None:
+    counters = counters_of(part)
+    stored = fields((fields(part.state) or {}).get("counters")) or {}
+    for name in stored.keys() & counters.keys():
+        algorithm._counters[name] = counters[name]
+    algorithm._iteration = int(counters.get(ITERATION, 0))
+
+
+def give_to_new_stack(
+    algorithm: Any, part: Part, chosen: dict[str, Member], account: Account, *, optimizers: bool
+) -> Given:
+    """Give modules their weights, on learners and runners, and the Algorithm the rest.
+
+    The arguments are those of `give_to_old_stack`.
+
+    Returns:
+        The weights that were given.
+    """
+    mine = algorithm.learner_group.get_weights()
+    given = {n: account.fit(n, mine[n], weights_of(member)) for n, member in chosen.items()}
+    learner: dict[str, Any] = {"rl_module": {n: {**mine[n], **given[n]} for n in given}}
+    if optimizers:
+        learner["optimizer"] = _optimizers(part, chosen, account)
+    state = {"learner_group": {"learner": learner}, **_rest(algorithm, part, account)}
+    account.check()
+    algorithm.set_state(state)
+    send_weights(algorithm)
+    return given
+
+
+def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
+    learner = _below(part, "learner_group", "learner")
+    stored = {} if learner is None else (fields(learner.state) or {}).get("optimizer")
+    found = {
+        name: state
+        for name, state in (stored or {}).items()
+        if isinstance(state, dict) and state.get("module_id") in chosen
+    }
+    if not found or holds_opaque(found):
+        reason = "their states are not there, or not in a form that this Ray takes"
+        account.left_out.append(Fault("learner/optimizer", reason))
+        return {}
+    account.loaded += [f"optimizer/{name}" for name in found]
+    return found
+
+
+def _rest(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
+    """Return the states of connectors, counters and, from the same Ray, metrics."""
+    from ray import __version__
+
+    state = fields(part.state) or {}
+    rest: dict[str, Any] = {"env_runner": _env_runner(algorithm, part, account)}
+    metrics = state.get("metrics_logger")
+    if part.metadata.get("ray_version") == __version__ and not holds_opaque(metrics):
+        rest["metrics_logger"] = metrics
+    elif metrics is not None:
+        account.left_out.append(Fault("metrics_logger", "it is of another Ray"))
+    counters = counters_of(part)
+    return {**rest, ITERATION: counters[ITERATION]} if ITERATION in counters else rest
+
+
+def _env_runner(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
+    runner, known = part.child("env_runner"), _connectors(algorithm)
+    if runner is None:
+        return {name: {} for name in _CONNECTORS}
+    count = (fields(runner.state) or {}).get(_COUNT)
+    made: dict[str, Any] = {} if count is None else {_COUNT: count}
+    for name in _CONNECTORS:
+        child = runner.child(name)
+        found = {} if child is None else _nested(child)
+        account.unexpected += (
+            f"env_runner/{name}/{part}" for part in found if part not in known[name]
+        )
+        if holds_opaque(found):
+            account.left_out.append(Fault(f"env_runner/{name}", "its state is no plain data"))
+            found = {}
+        made[name] = found
+    return made
+
+
+def _connectors(algorithm: Any) -> dict[str, set[str]]:
+    """Return the names of the connectors that an Algorithm has."""
+    runner = algorithm.env_runner  # where there is none, the Algorithm has pipelines itself
+    pipelines = {
+        name: getattr(algorithm, name)
+        if runner is None
+        else getattr(runner, f"_{name.removesuffix('_connector')}")
+        for name in _CONNECTORS
+    }
+    return {
+        name: {part for part, _ in pipeline.get_checkpointable_components()} if pipeline else set()
+        for name, pipeline in pipelines.items()
+    }
+
+
+def _nested(part: Part) -> dict[Any, Any]:
+    """Return a pipeline's state, with those of its connectors by their names."""
+    children = part.children("ConnectorV2", "ConnectorPipelineV2")
+    return {**(fields(part.state) or {}), **{n: _nested(child) for n, child in children.items()}}
+
+
+def _below(part: Part, *names: str) -> Part | None:
+    found: Part | None = part
+    for name in names:
+        found = None if found is None else found.child(name)
+    return found

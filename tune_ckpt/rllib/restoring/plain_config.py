@@ -1,0 +1,71 @@
+"""What of a stored configuration may be given to RLlib without trust: plain data, and no names.
+
+RLlib imports what some texts in a configuration name (``"callbacks": "package.module.Class"``), so
+such texts are code too, for whoever did not write them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tune_ckpt.errors import Fault
+from tune_ckpt.formats.pickle import Opaque
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.formats.walking import label
+from tune_ckpt.objects.trust import Trust
+from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE
+
+_IMPORT_NAME = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)+")
+_RLLIB = "ray.rllib."
+_NOTHING = object()
+
+
+def plain_config(config: Any, trust: Trust) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the plain entries of a configuration, and what was left out.
+
+    Args:
+        config: A configuration as `load_config` returns it.
+        trust: Whose classes and functions are taken with their names.
+    """
+    lost: list[Fault] = []
+    made = {key: _plain(item, trust, (key,), lost) for key, item in config.items()}
+    return {key: item for key, item in made.items() if item is not _NOTHING}, lost
+
+
+def _plain(value: Any, trust: Trust, steps: tuple[Any, ...], lost: list[Fault]) -> Any:
+    name = _name(value)
+    if name is not None and trust.covers(name):
+        return trust.resolved(Reference(_with_colon(name)), "/".join(map(label, steps)))
+    if name is not None and name.startswith(_RLLIB) and steps[-1] == "type":
+        return re.split("[.:]", name)[-1]  # a short name, which RLlib looks up among its own
+    if name is not None or isinstance(value, Opaque):
+        lost.append(Fault("/".join(map(label, steps)), f"{name or value} was left out"))
+        return _NOTHING
+    if isinstance(value, dict):
+        return dict(_parts(value.items(), trust, steps, lost))
+    if isinstance(value, list | tuple | set):
+        return type(value)(v for _, v in _parts(enumerate(value), trust, steps, lost))
+    return value
+
+
+def _parts(
+    items: Any, trust: Trust, steps: tuple[Any, ...], lost: list[Fault]
+) -> Iterator[tuple[Any, Any]]:
+    for key, item in items:
+        made = _plain(item, trust, (*steps, key), lost)
+        if made is not _NOTHING:
+            yield key, made
+
+
+def _name(value: Any) -> str | None:
+    if isinstance(value, Reference):
+        return value.name
+    if isinstance(value, str) and (value == NOT_SERIALIZABLE or _IMPORT_NAME.fullmatch(value)):
+        return value
+    return None
+
+
+def _with_colon(name: str) -> str:
+    return name if ":" in name else ":".join(name.rsplit(".", 1))

@@ -1,0 +1,126 @@
+"""An AlgorithmConfig of today's RLlib from what a checkpoint tells in plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tune_ckpt.errors import Fault, NotInCheckpointError
+from tune_ckpt.formats import pickle
+from tune_ckpt.formats.pickle import Opaque
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.objects.classes import name_of_class
+from tune_ckpt.objects.trust import Trust
+from tune_ckpt.rllib.converting.config_keys import newest, told_settings
+from tune_ckpt.rllib.converting.moves import moved
+from tune_ckpt.rllib.reading.config import stored_config
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.plain import fields, plain
+from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.naming import find_rllib_class
+from tune_ckpt.rllib.restoring.plain_config import plain_config
+from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
+
+# What is made anew for the policies that are chosen, or is RLlib's own business.
+_NOT_TAKEN = {
+    *("policies", "policy_mapping_fn", "policies_to_train", "class", "algo_class", "_is_frozen"),
+    *("stats_cls_lookup", "enable_rl_module_and_learner", "enable_env_runner_and_connector_v2"),
+    *("sample_collector", "_rl_module_spec", "_per_module_overrides"),
+}
+
+
+def rebuilt_config(part: Part, is_new_stack: bool, trust: Trust, account: Account) -> Any:
+    """Return a configuration with what today's RLlib knows of a checkpoint's.
+
+    Args:
+        part: The Algorithm in the checkpoint.
+        is_new_stack: Whether it is for the new API stack.
+        trust: Whose classes and functions are taken with their names.
+        account: Takes what was left out.
+    """
+    config = _algorithm(part, trust).get_default_config()
+    config.api_stack(
+        enable_rl_module_and_learner=is_new_stack, enable_env_runner_and_connector_v2=is_new_stack
+    )
+    told = _told(part)
+    known, unknown = vars(config).keys() - _NOT_TAKEN, told.keys() - vars(config).keys()
+    made, lost = plain_config({name: told[name] for name in told if name in known}, trust)
+    for name, value in made.items():
+        setattr(config, name, _CHANGED.get(name, _same)(value))
+    if "_env_to_module_connector" not in made:
+        config._env_to_module_connector = env_to_module_connectors(part, trust, account)
+        lost = [fault for fault in lost if fault.path != "_env_to_module_connector"]
+    account.left_out += [
+        Fault(f"config/{fault.path}", fault.reason)
+        for fault in lost
+        if not _is_default(told[fault.path.partition("/")[0]], vars(config))
+    ]
+    if unknown - _NOT_TAKEN:
+        names = ", ".join(sorted(unknown - _NOT_TAKEN))
+        account.left_out.append(Fault("config", f"this Ray does not know of {names}"))
+    return config
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+# Values that are spelled otherwise today.
+_CHANGED: dict[str, Callable[[Any], Any]] = {"gym_env_vectorize_mode": lambda mode: mode.lower()}
+
+
+def _is_default(value: Any, config: dict[str, Any]) -> bool:
+    """Say whether a class is what the configuration has without it, too."""
+    classes = (item for item in config.values() if isinstance(item, type))
+    return isinstance(value, Reference) and moved(value.name) in map(name_of_class, classes)
+
+
+def _told(part: Part) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, item in told_settings(fields(stored_config(part)) or {}):
+        if item is not None or newest(key) not in made:
+            made[newest(key)] = item
+    # An object is no dict of its fields where RLlib wants the object, but for the models'.
+    return {
+        name: item if _is_object(item) and name != "_model_config" else plain(item, part.path)
+        for name, item in made.items()
+    }
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Opaque) and fields(value) is not None
+
+
+def _algorithm(part: Part, trust: Trust) -> Any:
+    from ray.rllib.algorithms.algorithm import Algorithm
+    from ray.rllib.algorithms.registry import ALGORITHMS
+    from ray.tune.registry import get_trainable_cls
+
+    named = plain((fields(part.state) or {}).get("algorithm_class"), part.path)
+    name = named.name if isinstance(named, Reference) else named
+    name = str(name or (part.folder.cls if part.folder.ctor is not None else ""))
+    if not name:
+        raise NotInCheckpointError(part.path, "class of an Algorithm", "pass config=")
+    short = name.replace(":", ".").rpartition(".")[2]
+    if name.startswith("ray.") and short in ALGORITHMS:
+        find_algorithm: Any = get_trainable_cls  # RLlib does not type it
+        return find_algorithm(short)
+    return find_rllib_class(name, Algorithm, trust, part.path)
+
+
+def unpickled_config(part: Part) -> Any:
+    """Return a checkpoint's own configuration, which may import and run anything.
+
+    Raises:
+        PickleReadError: It cannot be unpickled here, most often because it is of another Ray.
+        NotInCheckpointError: It is no pickle.
+    """
+    store, name = part.folder.store, part.folder.ctor or part.state_file
+    if name is None or not name.endswith(".pkl"):
+        reason = "its configuration is no pickle: it is read as plain data without allow_pickle"
+        raise NotInCheckpointError(part.path, "pickled configuration", reason)
+    found: Any = pickle.loads(store.read_bytes(name), file=store.path(name))
+    if part.folder.ctor is None:
+        return found["config"].copy(copy_frozen=False)
+    args, kwargs = found["ctor_args_and_kwargs"]
+    return (kwargs.get("config") or args[0]).copy(copy_frozen=False)

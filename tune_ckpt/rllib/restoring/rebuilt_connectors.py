@@ -1,0 +1,64 @@
+"""Connectors of the new API stack, made again from their stored classes and arguments.
+
+A configuration has a function that makes them, which is code; the pipeline that it made tells its
+connectors by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tune_ckpt.errors import Fault
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.objects.trust import Trust
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.members import arguments
+from tune_ckpt.rllib.reading.plain import plain
+from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.naming import find_rllib_class
+from tune_ckpt.rllib.restoring.plain_config import plain_config
+
+_OWN = "ray.rllib.connectors.common."  # those that RLlib adds by itself
+
+
+def env_to_module_connectors(part: Part, trust: Trust, account: Account) -> Callable[..., Any]:
+    """Return a function that makes the connectors which somebody chose, as RLlib wants it.
+
+    Args:
+        part: The Algorithm in the checkpoint.
+        trust: Whose classes are taken.
+        account: Takes those that are not.
+    """
+    told = (_recipe(one, part, trust, account) for one in stored_connectors(part))
+    made = [recipe for recipe in told if recipe is not None]
+
+    def make(*_: Any, **__: Any) -> list[Any]:
+        return [cls(*args, **kwargs) for cls, args, kwargs in made]
+
+    return make
+
+
+def stored_connectors(part: Part) -> list[Any]:
+    """Return class, arguments and keyword arguments of each, as they were read, inertly."""
+    runner = part.child("env_runner")
+    pipeline = None if runner is None else runner.child("env_to_module_connector")
+    told = arguments(pipeline)[1].get("connectors") if pipeline is not None else None
+    return [one for one in told or () if isinstance(one, tuple | list) and len(one) == 3]
+
+
+def _recipe(
+    stored: Any, part: Part, trust: Trust, account: Account
+) -> tuple[Any, list[Any], dict[str, Any]] | None:
+    from ray.rllib.connectors.connector_v2 import ConnectorV2
+
+    cls, args, kwargs = plain(stored, part.path)
+    if not isinstance(cls, Reference) or cls.name.startswith(_OWN):
+        return None
+    if not (cls.name.startswith("ray.rllib.") or trust.covers(cls.name)):
+        account.left_out.append(Fault(f"env_to_module_connector/{cls.name}", "it is not trusted"))
+        return None
+    found = find_rllib_class(cls.name, ConnectorV2, trust, part.path)
+    given, lost = plain_config({"args": list(args), **kwargs}, trust)
+    account.left_out += [Fault(f"{cls.name}/{fault.path}", fault.reason) for fault in lost]
+    return found, given.pop("args"), given

@@ -1,0 +1,209 @@
+"""An Algorithm with some or all of a checkpoint's policies or modules, of either API stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tune_ckpt.errors import (
+    ConstructorError,
+    InvalidArgumentError,
+    NotInCheckpointError,
+    RestoreError,
+)
+from tune_ckpt.objects.trust import Trust
+from tune_ckpt.objects.wishes import Strict
+from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
+from tune_ckpt.rllib.reading.finding import ALGORITHM, Part, find
+from tune_ckpt.rllib.reading.members import Member, Module, members, module_of, only
+from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack
+from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
+from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config, unpickled_config
+from tune_ckpt.rllib.restoring.restore_module import module_spec
+from tune_ckpt.rllib.restoring.same_weights import differing_workers
+
+Train = Collection[str] | Callable[..., bool]
+
+
+def restore_algorithm(
+    checkpoint: Any,
+    policy_ids: Collection[str] | None = None,
+    policy_mapping_fn: Callable[..., str] | None = None,
+    policies_to_train: Train | None = None,
+    *,
+    config: Any = None,
+    env: Any = None,
+    optimizers: bool = True,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+    trusted: str | Collection[str] = (),
+    strict: Strict = True,
+) -> Any:
+    """Return an Algorithm with some or all of the policies (or RLModules) of a checkpoint.
+
+    The Algorithm is built with these policies only, on the API stack that the checkpoint is of, and
+    nothing of the others is read. Nothing is unpickled: the configuration is rebuilt from plain
+    data as far as today's RLlib knows it. In the end all workers and learners are asked whether
+    they hold the weights of the checkpoint.
+
+    >>> restore_algorithm(
+    ...     "checkpoint",
+    ...     policy_ids={"pol0", "pol1"},
+    ...     policy_mapping_fn=lambda agent, *rest, **more: f"pol{agent % 2}",
+    ...     policies_to_train={"pol0"},
+    ... )  # doctest: +SKIP
+
+    Args:
+        checkpoint: An Algorithm's checkpoint, of version 1.0 or newer, or of 0.1 with ``config``: a
+            local path, a URI, or a Ray Checkpoint.
+        policy_ids: The policies or modules wanted; None for all.
+        policy_mapping_fn: From agents to these policies. Not needed for a single policy, nor where
+            ``config`` or a trusted checkpoint has one.
+        policies_to_train: Those to be trained, or a function that says so; by default all.
+        config: An AlgorithmConfig instead of the checkpoint's own. It is not changed.
+        env: An environment (name or class) instead of the checkpoint's; needed where that was code.
+        optimizers: Restore the optimizers' states. On the new API stack they are in one file with
+            those of all other modules, which is read for it.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which the path is to be looked up.
+        allow_pickle: Let the checkpoint's configuration import and call what it names. Only for
+            checkpoints whose writer you trust.
+        trusted: Modules and packages whose classes and functions the checkpoint may name, besides
+            RLlib's own Algorithms and RLModules.
+        strict: True: states that do not fit are an error. ``"warn"`` and ``"ignore"``: what fits is
+            restored.
+
+    Returns:
+        The Algorithm; its attribute ``restore_report`` tells what was loaded and what was left out.
+
+    Raises:
+        NotInCheckpointError: It is no Algorithm's, or does not tell its environment.
+        ComponentNotFoundError: It has no such policy.
+        InvalidArgumentError: There are several policies, and no function from agents to them.
+        ConstructorError: Ray does not build such an Algorithm.
+        RestoreError: States do not fit, or a worker does not hold the weights.
+        CorruptDataError, CorruptCheckpointError: It is damaged.
+    """
+    part = find(checkpoint, filesystem)
+    if part.type != ALGORITHM:
+        reason = f"it is one of a {part.type}; see restore_policy and restore_module"
+        raise NotInCheckpointError(part.path, "Algorithm", reason)
+    trust, account = Trust.of(allow_pickle, trusted), Account(part.path, strict)
+    chosen = _chosen(part, policy_ids)
+    if config is not None:
+        config = config.copy(copy_frozen=False)
+    elif allow_pickle:
+        config = unpickled_config(part)
+    else:
+        config = rebuilt_config(part, chosen.is_new_stack, trust, account)
+    _choose(config, chosen, trust)
+    _set_environment(config, env, part)
+    _set_policies(config, chosen, policy_mapping_fn, policies_to_train)
+    algorithm = _built(config, part)
+    try:
+        give = give_to_new_stack if chosen.is_new_stack else give_to_old_stack
+        given = give(algorithm, part, chosen.members, account, optimizers=optimizers)
+        account.mismatched += differing_workers(algorithm, given)
+        if account.mismatched and strict is True:
+            raise RestoreError(account.report())
+    except BaseException:
+        algorithm.stop()
+        raise
+    return account.close(algorithm)
+
+
+def _built(config: Any, part: Part) -> Any:
+    """Return the Algorithm that Ray builds, with replay buffers of the old stack as it can."""
+    buffer = config.get("replay_buffer_config")
+    if not config.enable_rl_module_and_learner and isinstance(buffer, dict):
+        config.replay_buffer_config = {**buffer, **_buildable(buffer)}
+    try:
+        return config.build_algo()
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        cls = getattr(config.algo_class, "__name__", "Algorithm")
+        raise ConstructorError(part.path, cls, repr(error)) from error
+
+
+def _buildable(buffer: dict[str, Any]) -> dict[str, Any]:
+    base = buffer.get("type")
+    if not isinstance(base, str | type) or buffer.get("no_local_replay_buffer"):
+        return {}
+    return {"type": live_buffer_class(base)}
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The policies or modules that are wanted.
+
+    Attributes:
+        members: They, by their ids.
+        is_new_stack: Whether they are RLModules.
+    """
+
+    members: dict[str, Member]
+
+    @property
+    def is_new_stack(self) -> bool:
+        return all(isinstance(member, Module) for member in self.members.values())
+
+
+def _chosen(part: Part, policy_ids: Collection[str] | None) -> _Chosen:
+    if policy_ids is not None and not policy_ids:
+        raise InvalidArgumentError("policy_ids", policy_ids, ("at least one policy",))
+    found = (
+        members(part)
+        if policy_ids is None
+        else {name: only(part, name, "policy_ids") for name in sorted(policy_ids)}
+    )
+    # A policy that has the weights of a module, in 1.2, has that module elsewhere.
+    return _Chosen({name: module_of(part, name, member) for name, member in found.items()})
+
+
+def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
+    """Have the Algorithm build these policies only, each as it was."""
+    from ray.rllib.policy.policy import PolicySpec
+
+    make_spec: Any = PolicySpec  # RLlib does not type it
+    specs = {}
+    for name, stored in chosen.members.items():
+        specs[name] = make_spec(None, *make_spaces(stored))
+    config.multi_agent(policies=specs)
+    modules = {name: one for name, one in chosen.members.items() if isinstance(one, Module)}
+    if modules and config._rl_module_spec is None:
+        from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+
+        told = {name: module_spec(one, trust) for name, one in modules.items()}
+        config.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs=told))
+
+
+def _set_environment(config: Any, env: Any, part: Part) -> None:
+    if env is not None:
+        config.environment(env)
+    if config.env is None:
+        reason = "it was code that is not trusted, or none; pass env="
+        raise NotInCheckpointError(part.path, "environment", reason)
+
+
+def _set_policies(
+    config: Any, chosen: _Chosen, mapping: Callable[..., str] | None, train: Train | None
+) -> None:
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    names = [*chosen.members]
+    if mapping is None and len(names) == 1:
+        mapping = partial(_always, names[0])
+    if mapping is None and config.policy_mapping_fn is AlgorithmConfig.DEFAULT_POLICY_MAPPING_FN:
+        needed = f"a function from agents to {', '.join(names)}"
+        raise InvalidArgumentError("policy_mapping_fn", None, (needed,))
+    if mapping is not None:
+        config.multi_agent(policy_mapping_fn=mapping)
+    if train is None and not callable(config.policies_to_train):
+        train = [n for n in names if n in (config.policies_to_train or names)]
+    if train is not None:
+        config.multi_agent(policies_to_train=train)
+
+
+def _always(name: str, *_: Any, **__: Any) -> str:
+    return name

@@ -1,0 +1,160 @@
+"""One RLModule out of a checkpoint of any version that has some."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from tune_ckpt.errors import ConstructorError, NotInCheckpointError
+from tune_ckpt.formats import pickle
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.objects.classes import name_of_class
+from tune_ckpt.objects.trust import Trust, check_resolved
+from tune_ckpt.objects.wishes import Strict
+from tune_ckpt.rllib.reading.finding import MODULE, Part, find
+from tune_ckpt.rllib.reading.members import Module, modules, only
+from tune_ckpt.rllib.reading.plain import plain
+from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
+from tune_ckpt.rllib.reading.weights import weights_of
+from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
+from tune_ckpt.rllib.restoring.naming import find_rllib_class
+
+_NOTHING: dict[str, Any] = {}
+
+
+def restore_module(
+    checkpoint: Any,
+    module_id: str | None = None,
+    *,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+    trusted: str | Collection[str] = (),
+    strict: Strict = True,
+    **arguments: Any,
+) -> Any:
+    """Return one RLModule of a checkpoint, built anew from plain data, with its weights.
+
+    Only this module's files are read, wherever they are, and none of them is unpickled: RLlib's
+    class is found by its name, today's or an older one.
+
+    >>> print(restore_module("new_checkpoint", "p0").restore_report)  # doctest: +ELLIPSIS
+    Restored from ...
+
+    Args:
+        checkpoint: A checkpoint of version 1.2 or newer, of an Algorithm or any part of one down to
+            the module: a local path, a URI, or a Ray Checkpoint.
+        module_id: Which one; not needed where there is only one.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which the path is to be looked up.
+        allow_pickle: Let the checkpoint's own pickles import and call what they name. Only for
+            checkpoints whose writer you trust.
+        trusted: Modules and packages whose classes and functions the checkpoint may name, besides
+            RLlib's own.
+        strict: True: weights that are missing, too many or of another shape are an error.
+            ``"warn"`` and ``"ignore"``: what fits is restored.
+        arguments: For the module's constructor, instead of those that are stored.
+
+    Returns:
+        The module; its attribute ``restore_report`` tells what was loaded.
+
+    Raises:
+        ComponentNotFoundError, NotInCheckpointError: There is no such module.
+        ClassNotFoundError: Its class is neither RLlib's, imported, nor trusted.
+        UntrustedTypesError: Its arguments name classes or functions that are not trusted.
+        RestoreError: The weights do not fit.
+        CorruptDataError, CorruptCheckpointError: It is damaged.
+    """
+    stored = find_module(find(checkpoint, filesystem), module_id)
+    trust = Trust.of(allow_pickle, trusted)
+    account = Account(stored.part.path, strict)
+    made = _unpickled(stored, trust, arguments) if allow_pickle else None
+    if made is None:
+        made = build_module(stored, trust, arguments)
+    found = weights_of(stored)
+    if any("_target" in name for name in found) and hasattr(made, "make_target_networks"):
+        made.make_target_networks()  # which is the Learner's task in RLlib
+    weights = account.fit(stored.part.name, made.state_dict(), found)
+    account.check()
+    made.load_state_dict({**made.state_dict(), **_tensors(weights)})
+    return account.close(made)
+
+
+def find_module(part: Part, module_id: str | None) -> Module:
+    """Return a module in a part of a checkpoint; nothing of the others is opened."""
+    found = only(modules(part), module_id, "module_id")
+    assert isinstance(found, Module)
+    return found
+
+
+def build_module(stored: Module, trust: Trust, arguments: dict[str, Any] = _NOTHING) -> Any:
+    """Return a module as it was made, without its weights.
+
+    Args:
+        stored: The module in the checkpoint.
+        trust: What the caller trusts.
+        arguments: For the constructor, instead of those that are stored.
+    """
+    from ray.rllib.core.rl_module.rl_module import RLModule
+
+    cls = find_rllib_class(_class_name(stored), RLModule, trust, stored.part.path)
+    told = {**_arguments(stored, trust, {*arguments}), **arguments}
+    try:
+        return cls(**told)
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        raise ConstructorError(stored.part.path, name_of_class(cls), repr(error)) from error
+
+
+def module_spec(stored: Module, trust: Trust) -> Any:
+    """Return RLlib's RLModuleSpec with which a module is made as it was."""
+    from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
+
+    cls = find_rllib_class(_class_name(stored), RLModule, trust, stored.part.path)
+    told = _arguments(stored, trust, {"inference_only"})
+    return RLModuleSpec(module_class=cls, **told)
+
+
+def _class_name(stored: Module) -> str:
+    if stored.part.folder.ctor is None and "module_class" not in stored.spec:
+        raise NotInCheckpointError(stored.part.path, "class of a module", "nothing names it")
+    named = stored.spec.get("module_class", stored.part.folder.cls)  # the former in 1.2
+    return named.name if isinstance(named, Reference) else str(named)
+
+
+def _arguments(stored: Module, trust: Trust, given: set[str]) -> dict[str, Any]:
+    from ray.rllib.core.models.catalog import Catalog
+
+    path = stored.part.path
+    told = dict(zip((OBSERVATIONS, ACTIONS), make_spaces(stored), strict=True))
+    spec = {name: value for name, value in stored.spec.items() if name not in _REPLACED}
+    config = stored.spec.get("model_config", stored.spec.get("model_config_dict"))
+    spec = plain({**spec, "model_config": config}, path)
+    catalog = spec.pop("catalog_class", None) or spec.pop("catalog_class_path", None)
+    rest = trust.resolved({key: item for key, item in spec.items() if key not in given}, path)
+    check_resolved(rest, path)
+    if catalog is not None and "catalog_class" not in given:
+        name = catalog.name if isinstance(catalog, Reference) else str(catalog)
+        rest["catalog_class"] = find_rllib_class(name, Catalog, trust, path)
+    return {**told, **rest}
+
+
+# Those of 1.2, which are there twice, and those that are made otherwise.
+_REPLACED = {
+    *("module_class", "module_config", "model_config_dict", "load_state_path"),
+    *(OBSERVATIONS, ACTIONS),
+}
+
+
+def _unpickled(stored: Module, trust: Trust, arguments: dict[str, Any]) -> Any:
+    """Return what the checkpoint's own pickle constructs; None where it has none."""
+    if stored.part.folder.ctor is None or stored.part.type != MODULE:
+        return None
+    store, name = stored.part.folder.store, stored.part.folder.ctor
+    ctor: Any = pickle.loads(store.read_bytes(name), file=store.path(name))
+    args, kwargs = ctor["ctor_args_and_kwargs"]
+    return ctor["class"](*args, **{**kwargs, **arguments})
+
+
+def _tensors(weights: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.as_tensor(array) for name, array in weights.items()}

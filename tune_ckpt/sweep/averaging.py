@@ -1,0 +1,128 @@
+"""The mean of several checkpoints' weights, often better than any one of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tune_ckpt.errors import CheckpointMismatchError, Fault, InvalidArgumentError
+from tune_ckpt.sweep.records import CheckpointRecord
+
+Leaves = dict[tuple[Any, ...], Any]  # by the keys that lead there
+
+
+def average_checkpoints(
+    records: Iterable[CheckpointRecord], component: str | None = None, *, allow_pickle: bool = False
+) -> Any:
+    """Return a state whose floating point arrays are the means of several checkpoints'.
+
+    Arrays of integers, and whatever else is in the state, are those of the first record: counters
+    and names have no mean. Sums are taken in double precision, one checkpoint at a time.
+
+    Args:
+        records: What to average, such as ``tune_ckpt.rank_checkpoints(results, "acc", k=5)``, or
+            paths of checkpoints.
+        component: Only this subcomponent, ``/`` between levels, such as ``"model"``.
+        allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer you
+            trust.
+
+    Returns:
+        The state, of the same structure, shapes and dtypes as each.
+
+    Raises:
+        CheckpointMismatchError: Arrays are missing, or have another shape or dtype; all are
+            listed.
+        ComponentNotFoundError: A checkpoint has no such component.
+        InvalidArgumentError: There is no record.
+        UntrustedPickleError: A pickle names more than harmless things.
+    """
+    from tune_ckpt.objects.states import load_state
+
+    paths = list(records)
+    if not paths:
+        raise InvalidArgumentError("records", paths, ("at least one checkpoint",))
+    state = load_state(paths[0], component, allow_pickle=allow_pickle)
+    first = dict(_arrays(state))
+    sums = {keys: _doubled(array) for keys, array in first.items()}
+    faults: list[Fault] = []
+    for path in paths[1:]:
+        other = dict(_arrays(load_state(path, component, allow_pickle=allow_pickle)))
+        found = list(_mismatches(first, other))
+        where = getattr(path, "path", path)
+        faults += [Fault(f"{where}: {fault.path}", fault.reason) for fault in found]
+        if not faults:
+            for keys, array in other.items():
+                sums[keys] += _doubled(array)
+    if faults:
+        raise CheckpointMismatchError(str(getattr(paths[0], "path", paths[0])), tuple(faults))
+    means = {keys: _like(total / len(paths), first[keys]) for keys, total in sums.items()}
+    return _replaced(state, means)
+
+
+def _arrays(state: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the floating point arrays and tensors of nested dicts, lists and tuples."""
+    for key, value in _items(state):
+        yield from _arrays(value, (*keys, key))
+    if _is_floating(state):
+        yield keys, state
+
+
+def _items(state: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(state, Mapping):
+        return state.items()
+    return enumerate(state) if isinstance(state, list | tuple) else ()
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # whoever holds a tensor has imported it
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _is_floating(value: Any) -> bool:
+    if _is_tensor(value):
+        return bool(value.is_floating_point() or value.is_complex())
+    if not isinstance(value, np.ndarray):
+        return False
+    return value.dtype.kind in "fc" or value.dtype.name.startswith(("bfloat", "float"))
+
+
+def _doubled(array: Any) -> Any:
+    """Return a copy in double precision."""
+    if _is_tensor(array):
+        torch = sys.modules["torch"]
+        return array.detach().to(torch.promote_types(array.dtype, torch.float64), copy=True)
+    wide = np.result_type(array.dtype, np.float64) if array.dtype.kind in "fc" else np.float64
+    return array.astype(wide)
+
+
+def _like(mean: Any, array: Any) -> Any:
+    return mean.to(array.dtype) if _is_tensor(array) else np.asarray(mean).astype(array.dtype)
+
+
+def _mismatches(first: Leaves, other: Leaves) -> Iterator[Fault]:
+    for keys in sorted(first.keys() | other.keys(), key=str):
+        ours, theirs = (
+            _kind(leaves[keys]) if keys in leaves else None for leaves in (first, other)
+        )
+        if ours != theirs:
+            reason = f"{theirs or 'missing'}, but {ours or 'missing'} in the first"
+            yield Fault("/".join(map(str, keys)), reason)
+
+
+def _kind(array: Any) -> str:
+    return f"{str(array.dtype).removeprefix('torch.')}{tuple(array.shape)}"
+
+
+def _replaced(state: Any, means: Leaves, keys: tuple[Any, ...] = ()) -> Any:
+    if keys in means:
+        return means[keys]
+    inner = {key: _replaced(value, means, (*keys, key)) for key, value in _items(state)}
+    if isinstance(state, Mapping):
+        return inner
+    if not isinstance(state, list | tuple):
+        return state
+    make = getattr(state, "_make", type(state))  # a named tuple's
+    return make(inner.values())

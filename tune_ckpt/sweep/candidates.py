@@ -1,0 +1,237 @@
+"""A sweep, in its folder or in memory, as candidates: checkpoints and the metrics of their moment.
+
+Which metrics belong to a checkpoint is told by its own ``metadata.json`` where this package wrote
+it; else by the results in memory, ``result.json`` or a Train run's snapshot; else by Tune's
+experiment state. Paths are taken relative to the folder that was given, so a sweep may have been
+moved.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.formats import pickle
+from tune_ckpt.sweep.experiment_state import ExperimentState
+from tune_ckpt.sweep.metrics import Metric, number
+from tune_ckpt.sweep.notes import Notes
+from tune_ckpt.sweep.paths import below, last_of, parent_of, places_of
+from tune_ckpt.sweep.result_log import Mark, Metrics, Pairs
+from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
+from tune_ckpt.tree.storage.local import LocalStore
+from tune_ckpt.tree.storage.store import Store, open_store
+
+_REQUESTS = 16  # at a time, where each takes a while
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint whose metrics are known.
+
+    Attributes:
+        folder: Its trial's folder.
+        name: Its own folder's name, or the path that was recorded where it lies elsewhere.
+        metrics: Those of the result to which it belongs.
+    """
+
+    folder: TrialFolder
+    name: str
+    metrics: Metrics
+
+    @property
+    def trial_id(self) -> str:
+        """The id of the trial that reported the metrics."""
+        recorded = self.metrics.get("trial_id")
+        # RLlib's results say "default".
+        usable = isinstance(recorded, str) and recorded != "default"
+        return str(recorded) if usable else self.folder.trial_id
+
+    @property
+    def iteration(self) -> int | None:
+        """After which iteration, where that is recorded."""
+        recorded = number(self.metrics.get("training_iteration"))
+        return None if recorded is None else int(recorded)
+
+    def __str__(self) -> str:
+        return f"trial {self.trial_id}, iteration {self.iteration} ({self.name})"
+
+
+@dataclass(eq=False)
+class Sweep:
+    """A sweep's folder, and what is known of it in memory.
+
+    Whatever takes a sweep takes a `Sweep` too, and reads only what is new since the last time:
+
+        sweep = tune_ckpt.Sweep.open("s3://bucket/sweeps/run1")
+        while running():
+            print(tune_ckpt.best_checkpoint(sweep, "eval/acc"))
+
+    Attributes:
+        store: The folder.
+        base: Its path, as records shall give it.
+        filesystem: The pyarrow filesystem of ``base``; None for local paths and URIs.
+        in_memory: What results in memory say of checkpoints, by trial folder.
+        only: The one trial's folder that is meant; None for all.
+        notes: What could not be read or has no metrics.
+    """
+
+    store: Store
+    base: str
+    filesystem: Any = None
+    in_memory: dict[str, Pairs] = field(default_factory=dict)
+    only: str | None = None
+    notes: Notes = field(default_factory=Notes)
+    _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, source: Any, filesystem: Any = None) -> Sweep:
+        """Return the sweep that ``source`` means.
+
+        Args:
+            source: A ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or a folder, as a path
+                or URI: a sweep's, a single trial's, or that of a Train run.
+            filesystem: A ``pyarrow.fs.FileSystem`` in which a folder is to be looked up.
+
+        Raises:
+            InvalidArgumentError: It means none.
+        """
+        if isinstance(source, Sweep):
+            return source
+        if isinstance(source, str | os.PathLike):
+            return cls._of_folder(source, filesystem)
+        for attributes, opener in _OBJECTS:
+            if all(hasattr(source, name) for name in attributes):
+                return opener(source)
+        expected = ("a ResultGrid, Result or ExperimentAnalysis", "a folder as a path or URI")
+        raise InvalidArgumentError("source", source, expected)
+
+    @classmethod
+    def _of_folder(cls, source: str | os.PathLike[str], filesystem: Any) -> Sweep:
+        store = open_store(source, filesystem)
+        base = os.fspath(source) if store.filesystem else store.location
+        given = store.filesystem if filesystem else None
+        folder = TrialFolder("", store, Notes())
+        folder.look()
+        if not folder.is_trial:
+            return cls(store, base, given)
+        parent, name = parent_of(base)  # where Tune's experiment state is
+        return cls(open_store(parent, given), parent, given, only=name)
+
+    def path(self, *names: str) -> str:
+        """Return the path of something below the sweep's folder."""
+        return below(self.base, *names)
+
+    def look(self) -> list[TrialFolder]:
+        """Return the trials' folders that there are now, by name.
+
+        Those are included that are known in memory but gone from storage.
+        """
+        self.notes.clear()
+        names = {self.only: True} if self.only else self.store.names()
+        found = {name for name, is_dir in names.items() if is_dir}
+        folders = [self._folder(name) for name in sorted(found | self.in_memory.keys())]
+        self._each(TrialFolder.look, folders)
+        return [f for f in folders if f.is_trial or f.name in self.in_memory]
+
+    def marks(self, folders: Iterable[TrialFolder], metric: Metric) -> list[Mark]:
+        """Return a bound of the metric for each trial."""
+        return self._each(lambda folder: folder.mark(metric), folders)
+
+    def _folder(self, name: str) -> TrialFolder:
+        if name not in self._known:
+            pairs = self.in_memory.get(name)
+            store = self.store.child(name)
+            self._known[name] = TrialFolder(name, store, self.notes, self._state.pairs, pairs)
+        return self._known[name]
+
+    def _each(self, do: Callable[[TrialFolder], T], folders: Iterable[TrialFolder]) -> list[T]:
+        if isinstance(self.store, LocalStore):  # threads would only wait for each other
+            return [do(folder) for folder in folders]
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            return list(pool.map(do, folders))
+
+    @cached_property
+    def _state(self) -> ExperimentState:
+        return ExperimentState(self.store, self.notes)
+
+    def candidates(self, folder: TrialFolder) -> Iterator[Candidate]:
+        """Yield the checkpoints of a trial whose metrics are known; note those whose are not."""
+        pairs = folder.pairs()
+        for name in sorted(folder.checkpoints - pairs.keys()):
+            self.notes.add(f"trial {folder.trial_id}: the metrics of {name} are recorded nowhere")
+        for name, metrics in pairs.items():
+            yield Candidate(folder, name, metrics)
+
+    def homes(self, candidate: Candidate) -> list[str]:
+        """Return the paths at which a candidate may be; none where it is gone."""
+        name = candidate.name
+        if "/" not in name:
+            home = candidate.folder.home(name)
+            return [self.path(candidate.folder.name, *home)] if home else []
+        return places_of(self.base, name)
+
+    def needed(self, folder: TrialFolder) -> set[str]:
+        """Return the checkpoints, as ``<trial folder>/<name>``, that a trial would go on from."""
+        return {"/".join(ends) for ends in self._state.needed(folder.name)}
+
+    def converted(self, candidate: Candidate) -> str | None:
+        """Return the path of a candidate's conversion beside it, where there is one."""
+        folder = candidate.folder
+        if candidate.name not in folder.converted:
+            return None
+        return self.path(folder.name, CONVERTED, candidate.name)
+
+    def config(self, candidate: Candidate) -> dict[str, Any]:
+        """Return the trial's config at that moment; a scheduler may have changed it since."""
+        own = candidate.metrics.get("config")
+        if isinstance(own, dict) and own and not pickle.holds_opaque(own):
+            return own
+        return candidate.folder.config
+
+
+# ------------------------------------------------------------------------------ objects of Ray's
+
+
+def _of_grid(results: Any) -> Sweep:
+    sweep = Sweep.open(results.experiment_path, results.filesystem)
+    for result in results:
+        if result.path is not None:  # else a trial that never started
+            sweep.in_memory[last_of(result.path)] = _pairs(result)
+    return sweep
+
+
+def _of_result(result: Any) -> Sweep:
+    if result.path is None:
+        raise InvalidArgumentError("source", result, ("a Result of a trial that was started",))
+    parent, name = parent_of(result.path)
+    store = open_store(parent, result.filesystem)
+    given = store.filesystem  # a URI is none of Ray's paths
+    return Sweep(store, parent, given, {name: _pairs(result)}, only=name)
+
+
+def _of_analysis(analysis: Any) -> Sweep:
+    from ray.tune import ResultGrid  # whoever has an analysis has imported Ray
+
+    return _of_grid(ResultGrid(analysis))
+
+
+# Known by what they have, without importing Ray.
+_OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], Sweep]]] = [
+    (("experiment_path", "trials"), _of_analysis),
+    (("experiment_path", "filesystem"), _of_grid),
+    (("path", "filesystem", "best_checkpoints"), _of_result),
+]
+
+
+def _pairs(result: Any) -> Pairs:
+    trial, pairs = last_of(result.path), {}
+    for checkpoint, metrics in result.best_checkpoints or ():
+        if last_of(checkpoint.path, 2) == trial:  # not one that it took over from another trial
+            pairs[last_of(checkpoint.path)] = metrics
+    return pairs

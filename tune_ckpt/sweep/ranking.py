@@ -1,0 +1,256 @@
+"""A sweep's checkpoints from the best down, each looked at only when it is asked for.
+
+Trials and checkpoints wait in one queue. A trial stands in it by a bound of its values, and gives
+way to its checkpoints when it comes to the front: most trials never do, and are never parsed.
+
+Values that are no numbers, and NaN, never win; ties go to the earliest iteration, then to the
+lowest trial id. Trials that failed count. A checkpoint that is gone or damaged is passed over, and
+it is said why. With several metrics the ranking is their Pareto front: what no other checkpoint
+equals in all of them and beats in one.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+from tune_ckpt.errors import NoCheckpointError, TuneCkptError, UnknownMetricError
+from tune_ckpt.sweep.candidates import Candidate, Sweep
+from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
+from tune_ckpt.sweep.scopes import Scope
+from tune_ckpt.sweep.trial_folder import TrialFolder
+from tune_ckpt.tree.inspection.verify import Report
+from tune_ckpt.tree.inspection.verify import verify as verify_checkpoint
+from tune_ckpt.tree.storage.store import open_store
+
+Key = tuple[tuple[float, ...], tuple[Any, ...]]  # costs, and what settles ties
+
+
+@dataclass(frozen=True)
+class Place:
+    """A checkpoint in the ranking.
+
+    Attributes:
+        candidate: The checkpoint.
+        values: Its values of the metrics.
+        score: What it was ranked by: its value of the first metric, or its trial's in the scope.
+        path: Where it is; empty where it is gone.
+        verified: Whether every byte of it was compared with a digest.
+        passed_over: What could not be ranked, or was better but is not usable: one line each.
+    """
+
+    candidate: Candidate
+    values: tuple[float, ...]
+    score: float
+    path: str = ""
+    verified: bool = False
+    passed_over: tuple[str, ...] = ()
+
+
+class Ranking:
+    """The candidates of a sweep; every call of `next` goes on from the last.
+
+    Args:
+        sweep: The sweep.
+        metrics: What to rank by.
+        scope: Which of a trial's values count; None where each checkpoint stands for itself.
+        per_trial: How many checkpoints of one trial at most; None for all.
+        accepts: Which checkpoints count, before they are looked at.
+
+    Raises:
+        AmbiguousMetricError: A metric's name fits two places in a result.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        metrics: Sequence[Metric],
+        scope: Scope | None = None,
+        per_trial: int | None = None,
+        accepts: Callable[[Place], bool] = lambda place: True,
+    ) -> None:
+        self.sweep = sweep
+        self.metrics = tuple(metrics)
+        self.scope = scope
+        self._per_trial = per_trial
+        self._accepts = accepts
+        self._passed_over: list[str] = []
+        self._unranked: list[str] = []
+        self._refused = 0
+        self._said: tuple[str, ...] = ()
+        self._taken: Counter[str] = Counter()
+        self._front: list[tuple[float, ...]] = []
+        self._serial = count()
+        self._opened: list[tuple[TrialFolder, list[Candidate]]] = []
+        self.folders = sweep.look()
+        self._queue: list[tuple[Key, int, int, TrialFolder | Place]] = [
+            (bound, 0, index, folder)
+            for index, (bound, folder) in enumerate(zip(self._bounds(), self.folders, strict=True))
+        ]
+        heapq.heapify(self._queue)
+
+    def _bounds(self) -> Iterator[Key]:
+        marks = [self.sweep.marks(self.folders, metric) for metric in self.metrics]
+        for by_metric in zip(*marks, strict=True):
+            tie = by_metric[0][1:] if len(marks) == 1 and not self.scope else ()
+            yield tuple(mark[0] for mark in by_metric), tie
+
+    # --------------------------------------------------------------------------------- the queue
+
+    def next(self, *, verify: bool) -> Place | None:
+        """Return the next checkpoint that is usable, or None.
+
+        Args:
+            verify: Check every byte of it; else only that it is there.
+        """
+        while self._queue:
+            (costs, _), _, _, item = heapq.heappop(self._queue)
+            if self._is_dominated(costs):
+                continue
+            if isinstance(item, TrialFolder):
+                self._open(item)
+                continue
+            usable = self._usable(item, verify)
+            if usable is not None:
+                self._taken[item.candidate.folder.name] += 1
+                if len(self.metrics) > 1:
+                    self._front.append(costs)
+                return usable
+        return None
+
+    def _is_dominated(self, costs: tuple[float, ...]) -> bool:
+        return any(
+            other != costs and all(a <= b for a, b in zip(other, costs, strict=True))
+            for other in self._front
+        )
+
+    def _open(self, folder: TrialFolder) -> None:
+        candidates = list(self.sweep.candidates(folder))
+        self._opened.append((folder, candidates))
+        for key, place in self._ranked(folder, candidates):
+            heapq.heappush(self._queue, (key, 1, next(self._serial), place))
+
+    def _ranked(
+        self, folder: TrialFolder, candidates: list[Candidate]
+    ) -> Iterator[tuple[Key, Place]]:
+        places = [place for place in map(self._scored, candidates) if place is not None]
+        if not self.scope:
+            for place in places:
+                costs = self._costs(place.values)
+                yield (costs, (_iteration(place), place.candidate.trial_id)), place
+            return
+        score = self._score(folder, places)
+        if score is not None:
+            for place in places:
+                metric, trial = self.metrics[0], place.candidate.trial_id
+                newest, own = -_iteration(place), metric.cost(place.values[0])
+                tie = (trial, newest, own) if self.scope.newest_first else (trial, own, -newest)
+                yield ((metric.cost(score),), tie), replace(place, score=score)
+
+    def _score(self, folder: TrialFolder, places: list[Place]) -> float | None:
+        assert self.scope is not None
+        values = folder.log.values(self.metrics[0])
+        if not values:  # no result.json: of what is known of checkpoints
+            values = [place.values[0] for place in sorted(places, key=_iteration)]
+        return number(self.scope.score(self.metrics[0], values)) if values else None
+
+    def _scored(self, candidate: Candidate) -> Place | None:
+        found = [metric.find(candidate.metrics, str(candidate)) for metric in self.metrics]
+        values = [number(value) for value in found]
+        for metric, value in zip(self.metrics, found, strict=True):
+            if number(value) is None:
+                self._unranked.append(f"{candidate}: {metric.name} is {value!r}")
+        numbers = tuple(value for value in values if value is not None)
+        return Place(candidate, numbers, numbers[0]) if len(numbers) == len(values) else None
+
+    def _costs(self, values: Sequence[float]) -> tuple[float, ...]:
+        return tuple(m.cost(value) for m, value in zip(self.metrics, values, strict=True))
+
+    # ------------------------------------------------------------------------------ one checkpoint
+
+    def _usable(self, place: Place, verify: bool) -> Place | None:
+        """Return a place with its path, or None, and why not is kept."""
+        candidate = place.candidate
+        if self._per_trial and self._taken[candidate.folder.name] >= self._per_trial:
+            return None
+        homes = self.sweep.homes(candidate)
+        if not self._accepts(replace(place, path=homes[0] if homes else "")):
+            self._refused += 1
+            return None
+        problem = "was deleted"
+        for path in homes:
+            if not open_store(path, self.sweep.filesystem).names():
+                continue
+            report = self._report(path) if verify else None
+            if report is None or report.ok:
+                checked = report is not None and not report.unverified
+                reasons = self.reasons()
+                return replace(place, path=path, verified=checked, passed_over=reasons)
+            problem = f"is damaged: {'; '.join(map(str, report.faults))}"
+        self._passed_over.append(
+            f"{candidate} has {self.told(place)}, but its checkpoint {problem}"
+        )
+        return None
+
+    def _report(self, path: str) -> Report:
+        return verify_checkpoint(path, filesystem=self.sweep.filesystem)
+
+    def told(self, place: Place) -> str:
+        """Return a checkpoint's values in words."""
+        named = zip(self.metrics, place.values, strict=True)
+        return ", ".join(f"{metric.name} {value!r}" for metric, value in named)
+
+    # ----------------------------------------------------------------------------------- reasons
+
+    def reasons(self) -> tuple[str, ...]:
+        """Return why what was looked at so far was passed over, one line each."""
+        lines = [self._passed_over, self._unranked, self.sweep.notes.lines]
+        if len(self._said) != sum(map(len, lines)):  # else all places share one tuple
+            self._said = tuple(line for part in lines for line in part)
+        return self._said
+
+    def better_results(self, value: float) -> Iterator[str]:
+        """Yield results that beat a value and have no checkpoint of their own, one line each."""
+        metric = self.metrics[0]
+        for folder, candidates in self._opened:
+            known = {candidate.iteration for candidate in candidates}
+            for result in folder.log.results():
+                better = metric.value(result, folder.name)
+                iteration = number(result.get("training_iteration"))
+                if better is None or iteration in known or not metric.better(better, value):
+                    continue
+                when = "?" if iteration is None else int(iteration)
+                where = f"trial {folder.trial_id}, iteration {when}"
+                why = "no checkpoint of it is left: it was deleted, or never saved"
+                yield f"{where} has {metric.name} {better!r}, but {why}"
+
+    def failure(self) -> TuneCkptError:
+        """Return the error that tells why nothing was usable."""
+        for metric in self.metrics if not self._passed_over and not self._refused else ():
+            results = list(self._all_metrics())
+            if results and all(metric.find(result) is None for result in results):
+                available = {name for result in results for name in names(result)}
+                return UnknownMetricError(metric.name, nearest_first(metric.name, available))
+        return NoCheckpointError(self.sweep.base, self.reasons() or self._nothing())
+
+    def _all_metrics(self) -> Iterator[Any]:
+        for folder, candidates in self._opened:
+            yield from (candidate.metrics for candidate in candidates)
+            if "result.json" in folder.names:
+                yield from folder.log.results()
+
+    def _nothing(self) -> tuple[str, ...]:
+        if self._refused:
+            return (f"where= refused all {self._refused} checkpoint(s)",)
+        trials = [f"trial {folder.trial_id} has no checkpoint" for folder in self.folders]
+        return tuple(trials) or ("it holds no trial's folder; is it the sweep's own?",)
+
+
+def _iteration(place: Place) -> float:
+    iteration = place.candidate.iteration
+    return math.inf if iteration is None else iteration

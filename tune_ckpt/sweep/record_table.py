@@ -1,0 +1,150 @@
+"""Checkpoints of a sweep as a table: for the prompt, a notebook, and pandas."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from tune_ckpt.sweep.records import CheckpointRecord
+from tune_ckpt.tree.inspection.describe import human
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+
+class CheckpointTable(Sequence[CheckpointRecord]):
+    """Records from the best down.
+
+    It is a sequence of `CheckpointRecord`; printed, it is a table, as at the end of a notebook's
+    cell.
+
+    Args:
+        records: The records.
+        title: What they are.
+        passed_over: What was not considered, or was better but is not usable: one line each.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[CheckpointRecord],
+        title: str = "",
+        passed_over: tuple[str, ...] = (),
+    ) -> None:
+        self._records = tuple(records)
+        self.title = title
+        self.passed_over = passed_over
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> CheckpointRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> CheckpointTable: ...
+
+    def __getitem__(self, index: int | slice) -> CheckpointRecord | CheckpointTable:
+        found = self._records[index]
+        return (
+            CheckpointTable(found, self.title, self.passed_over)
+            if isinstance(found, tuple)
+            else found
+        )
+
+    def explain(self) -> str:
+        """Return why the first is the first, and why others were passed over.
+
+        See `CheckpointRecord.explain`; what was passed over after the first is told too.
+        """
+        if not self._records:
+            return "no checkpoint"
+        first = self._records[0].explain().split("\n")
+        rest = [f"  - {line}" for line in self.passed_over]
+        return "\n".join([*first, *(line for line in rest if line not in first)])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a ``DataFrame`` of one row a checkpoint; the config's entries are ``config/...``.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([_row(record) for record in self._records])
+
+    def __rich__(self) -> Table:
+        """Return it as a table of rich's."""
+        from rich.table import Table
+
+        rows = self._shown()
+        table = Table(*(rows[0] if rows else ()), title=self.title or None)
+        for row in rows:
+            table.add_row(*row.values())
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        stream = io.StringIO()
+        Console(file=stream, width=10**4).print(self)
+        return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+
+    def _repr_html_(self) -> str:
+        rows = self._shown()
+        head = _html_row("th", rows[0] if rows else ())
+        body = "".join(_html_row("td", row.values()) for row in rows)
+        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
+        return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+
+    def _shown(self) -> list[dict[str, str]]:
+        return [_shown(record) for record in self._records]
+
+
+def _html_row(kind: str, texts: Iterable[str]) -> str:
+    style = 'style="text-align:left"'  # notebooks put numbers and paths alike on the right
+    return f"<tr>{''.join(f'<{kind} {style}>{html.escape(t)}</{kind}>' for t in texts)}</tr>"
+
+
+def _row(record: CheckpointRecord) -> dict[str, Any]:
+    return {
+        "trial": record.trial_id,
+        "iteration": record.iteration,
+        **record.values,
+        **({"score": record.score} if record.scope else {}),
+        **{f"config/{name}": value for name, value in _flat(record.config)},
+        "nbytes": record.nbytes,
+        "format": record.format or "other",
+        "verified": record.verified,
+        "path": record.path,
+    }
+
+
+def _shown(record: CheckpointRecord) -> dict[str, str]:
+    config = ", ".join(f"{name}={_short(value)}" for name, value in _flat(record.config))
+    values = {name: f"{value:.6g}" for name, value in record.values.items()}
+    return {
+        "trial": record.trial_id,
+        "iteration": "" if record.iteration is None else str(record.iteration),
+        **values,
+        **({record.scope: f"{record.score:.6g}"} if record.scope else {}),
+        "config": config if len(config) <= 60 else f"{config[:59]}…",
+        "size": human(record.nbytes),
+        "format": record.format or "other",
+        "verified": "yes" if record.verified else "no",
+        "path": record.path,
+    }
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for name, value in config.items():
+        inner = isinstance(value, Mapping) and value
+        rows += _flat(value, f"{prefix}{name}/") if inner else [(f"{prefix}{name}", value)]
+    return rows

@@ -1,0 +1,198 @@
+"""One checkpoint of a sweep, with what is known of it and what can be done with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tune_ckpt.errors import TuneCkptError
+from tune_ckpt.sweep.configs import config_text
+from tune_ckpt.sweep.ranking import Place, Ranking
+from tune_ckpt.tree.notebook import as_html
+from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.storage.folder import Store
+from tune_ckpt.tree.storage.store import open_store
+
+if TYPE_CHECKING:
+    from ray.tune import Checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class CheckpointRecord:
+    """One checkpoint of a sweep with what is known of it.
+
+    Attributes:
+        path: Where it is: a local path, a URI, or a path within ``filesystem``.
+        trial_id: The trial that wrote it.
+        iteration: After which iteration; None where that is not recorded.
+        config: The trial's config, at that iteration where it is recorded.
+        metrics: Its own metrics: those of the result to which it belongs.
+        metric: What it was ranked by; of several metrics the first.
+        mode: ``"max"`` or ``"min"``.
+        value: Its value of the metric.
+        values: Its values of all metrics that were asked for, by name.
+        scope: Which of its trial's values counted; None where only its own did.
+        score: The trial's value in that scope; its own value without one.
+        verified: Whether every byte was compared with a digest when it was found.
+        runner_up: The next best checkpoint; it exists, but was not verified.
+        passed_over: What was not considered, or was better but is not usable: one line each.
+        converted: The path of its msgpack conversion beside it, where there is one.
+        filesystem: The ``pyarrow.fs.FileSystem`` of ``path``; None for local paths and URIs.
+    """
+
+    path: str
+    trial_id: str
+    iteration: int | None
+    config: dict[str, Any] = field(repr=False)
+    metrics: dict[str, Any] = field(repr=False)
+    metric: str
+    mode: str
+    value: float
+    values: dict[str, float] = field(repr=False)
+    scope: str | None = field(repr=False)
+    score: float = field(repr=False)
+    verified: bool = False
+    runner_up: CheckpointRecord | None = field(default=None, repr=False)
+    passed_over: tuple[str, ...] = field(default=(), repr=False)
+    converted: str | None = None
+    filesystem: Any = field(default=None, repr=False)
+    ranking: Ranking | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, ranking: Ranking, place: Place) -> CheckpointRecord:
+        """Return the record of a checkpoint's place in a ranking."""
+        sweep, candidate, metric = ranking.sweep, place.candidate, ranking.metrics[0]
+        names = [metric.name for metric in ranking.metrics]
+        return cls(
+            path=place.path,
+            trial_id=candidate.trial_id,
+            iteration=candidate.iteration,
+            config=sweep.config(candidate),
+            metrics=dict(candidate.metrics),
+            metric=metric.name,
+            mode=metric.mode,
+            value=place.values[0],
+            values=dict(zip(names, place.values, strict=True)),
+            scope=ranking.scope.name if ranking.scope else None,
+            score=place.score,
+            verified=place.verified,
+            passed_over=place.passed_over,
+            converted=sweep.converted(candidate),
+            filesystem=sweep.filesystem,
+            ranking=ranking,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the ranking behind: it holds what is known of the whole sweep."""
+        return {**self.__dict__, "ranking": None}
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint as a ``ray.tune.Checkpoint``."""
+        from ray.tune import Checkpoint
+
+        return Checkpoint(self.path, self.filesystem)
+
+    def _repr_html_(self) -> str:
+        runner_up = self.runner_up and f"{self.runner_up.value!r}, {self.runner_up.path}"
+        facts = {
+            "checkpoint": self.path,
+            "trial": self.trial_id,
+            "iteration": self.iteration,
+            "config": config_text(self.config, [*self.config]),
+            "converted": self.converted,
+            "runner-up": runner_up,
+        }
+        known = ((name, value) for name, value in facts.items() if value not in (None, ""))
+        return as_html(f"{self.metric} {self.value!r}", known)
+
+    @cached_property
+    def nbytes(self) -> int:
+        """The size of all its files."""
+        return sum(_sizes(open_store(self.path, self.filesystem)))
+
+    @cached_property
+    def format(self) -> str | None:
+        """``"msgpack"`` or ``"pickle"``; None where another library wrote it."""
+        try:
+            return open_tree(open_store(self.path, self.filesystem)).metadata.format
+        except TuneCkptError:
+            return None
+
+    def explain(self) -> str:
+        """Return why it is this one, and why others were passed over.
+
+        Results that were better but have no checkpoint left are listed too.
+        """
+        lines = [f"{self._told()}: {self.path}"]
+        if self.scope:
+            lines.append(f"its trial's {self.metric} in the scope {self.scope!r} is {self.score!r}")
+        if self.ranking is not None and not self.scope and len(self.values) == 1:
+            lines += self.ranking.better_results(self.value)
+        lines += self.passed_over
+        if self.runner_up is not None:
+            lines.append(f"next best: {self.runner_up._told()}")
+        return "\n  - ".join(lines)
+
+    def _told(self) -> str:
+        values = ", ".join(f"{name} {value!r}" for name, value in self.values.items())
+        return f"trial {self.trial_id}, iteration {self.iteration} has {values}"
+
+    def restore(self, cls: Any = None, *, allow_pickle: bool = False, **kwargs: Any) -> Any:
+        """Return the object that was saved, such as the Trainable.
+
+        Args:
+            cls: Its class; by default the stored one, which must be imported already.
+            allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
+                you trust.
+            kwargs: As for `tune_ckpt.restore_object`: ``trusted``, ``strict``, ...
+
+        Raises:
+            ClassNotFoundError: The stored class is not imported.
+            UntrustedPickleError: A pickle names more than harmless things.
+        """
+        from tune_ckpt.objects.functions import restore_object
+
+        return restore_object(self, cls, allow_pickle=allow_pickle, **kwargs)
+
+    def load(self, component: str | None = None, *, allow_pickle: bool = False) -> Any:
+        """Return the state as plain dicts; no class is imported.
+
+        Args:
+            component: Only this subcomponent, ``/`` between levels.
+            allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
+                you trust.
+
+        Raises:
+            ComponentNotFoundError: There is no such component.
+            UntrustedPickleError: A pickle names more than harmless things.
+        """
+        from tune_ckpt.objects.states import load_state
+
+        return load_state(self, component, allow_pickle=allow_pickle)
+
+    def export(self, directory: str | os.PathLike[str], *, allow_pickle: bool = False) -> str:
+        """Write a verified copy, all of it msgpack, and return its path.
+
+        Args:
+            directory: The copy's path or URI.
+            allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
+                you trust.
+
+        Raises:
+            UnsupportedStateError: msgpack cannot bring back some values; all are listed.
+            UntrustedPickleError: A pickle names more than harmless things.
+        """
+        from tune_ckpt.convert import convert_to_msgpack_checkpoint
+
+        return convert_to_msgpack_checkpoint(self, directory, allow_pickle=allow_pickle)
+
+
+def _sizes(store: Store) -> Iterator[int]:
+    for entry in store.list():
+        if entry.is_dir and not entry.is_link:
+            yield from _sizes(store.child(entry.name))
+        yield entry.nbytes

@@ -1,0 +1,189 @@
+"""One trial's folder, or that of a Train run, as plain data: nothing in it is unpickled.
+
+::
+
+    <trial>/
+      params.json                        the trial's config
+      result.json                        one result a line; a function's names its checkpoint
+      checkpoint_manager_snapshot.json   of a Train run (V2): its checkpoints and their metrics
+      checkpoint_000000/ ...             a Train run's are named by the time
+      msgpack/checkpoint_000000/         ours: conversions
+
+A sweep may be running, killed or copied half. What cannot be read is left out and noted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tune_ckpt.errors import StorageError
+from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.sweep.notes import Notes
+from tune_ckpt.sweep.result_log import RESULTS, UNKNOWN, Mark, Metrics, Pairs, ResultLog, mark_of
+from tune_ckpt.tree.storage.store import Store
+
+PARAMETERS, METADATA = "params.json", "metadata.json"
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+CONVERTED = "msgpack"
+
+_TRIAL_ID = re.compile(r"_([0-9a-f]{5,8}(?:_\d{5})?)_")
+
+
+class TrialFolder:
+    """One trial's folder.
+
+    Args:
+        name: Its name.
+        store: The folder.
+        notes: Gets what cannot be read.
+        recorded: What is known elsewhere of the checkpoints of a trial's folder, by its name.
+        in_memory: What results in memory say of them.
+
+    Attributes:
+        names: What is in the folder, and of each whether it is a folder.
+        checkpoints: The names of the checkpoint folders in it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        notes: Notes,
+        recorded: Callable[[str], Pairs] = lambda name: {},
+        in_memory: Pairs | None = None,
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.names: dict[str, bool] = {}
+        self.log = ResultLog(store, self.trial_id, notes)
+        self._notes = notes
+        self._recorded = recorded
+        self._in_memory = in_memory or {}
+        self.checkpoints: frozenset[str] = frozenset()
+        self._converted: frozenset[str] | None = None
+        self._config: dict[str, Any] | None = None
+
+    def look(self) -> None:
+        """Find what is in the folder now."""
+        self.names = self.store.names()
+        self.checkpoints = _checkpoints(self.names)
+        self._converted = None
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a trial's or Train run's folder at all."""
+        return bool(self.checkpoints) or not self.names.keys().isdisjoint(
+            {RESULTS, PARAMETERS, SNAPSHOT}
+        )
+
+    @property
+    def trial_id(self) -> str:
+        """The trial's id as its folder's name tells it; where it does not, that name."""
+        found = _TRIAL_ID.search(self.name)
+        return found[1] if found else self.name
+
+    @property
+    def converted(self) -> frozenset[str]:
+        """The names of those in its folder of conversions."""
+        if self._converted is None:
+            there = self.names.get(CONVERTED, False)
+            self._converted = _checkpoints(self.store.child(CONVERTED).names() if there else {})
+        return self._converted
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The config as ``params.json`` has it: plain values, and text for the rest."""
+        if self._config is None:
+            found = self._json(self.store, PARAMETERS) if PARAMETERS in self.names else None
+            self._config = found if isinstance(found, dict) else {}
+        return self._config
+
+    def home(self, checkpoint: str) -> tuple[str, ...] | None:
+        """Return where a checkpoint is below the folder; its conversion stands in for one gone."""
+        if checkpoint in self.checkpoints:
+            return (checkpoint,)
+        return (CONVERTED, checkpoint) if checkpoint in self.converted else None
+
+    def mark(self, metric: Metric) -> Mark:
+        """Return a bound of the metric of all its checkpoints, found without parsing results.
+
+        Tune logs a result after its checkpoint was written: a killed trial's newest may be known
+        by its own metadata only.
+        """
+        if RESULTS not in self.names:
+            return UNKNOWN
+        values = [metric.value(metrics, self.name) for metrics in self._in_memory.values()]
+        marks = [(metric.cost(value), -1.0, "") for value in values if value is not None]
+        newest = max(self.checkpoints, default=None)
+        if newest is not None:
+            marks.append(self._own_mark(newest, metric))
+        return min([self.log.mark(metric), *marks])
+
+    def _own_mark(self, checkpoint: str, metric: Metric) -> Mark:
+        try:
+            data = self.store.child(checkpoint).read_bytes(METADATA)
+        except StorageError:  # most often it has none
+            return (float("inf"), float("inf"), "")
+        cost, _, _ = mark_of(data.replace(b"\n", b" ").strip(), metric, "")
+        return (cost, -1.0, "")
+
+    def pairs(self) -> Pairs:
+        """Return the metrics of its checkpoints: their own where they hold them."""
+        own = self._own_pairs()
+        pairs = self.log.pairs() if RESULTS in self.names else {}
+        pairs = pairs | self._snapshot_pairs() | self._in_memory
+        if self.checkpoints - pairs.keys() - own.keys():  # only then: it may be large
+            pairs = self._recorded(self.name) | pairs
+        return pairs | {name: _joined(own[name], pairs.get(name, {})) for name in own}
+
+    def _own_pairs(self) -> Pairs:
+        """Return the metrics that this package wrote into checkpoints, where it did."""
+        homes = [(self.store, name) for name in self.checkpoints]
+        copies = self.store.child(CONVERTED)
+        homes += [(copies, name) for name in self.converted - self.checkpoints]
+        found = {name: self._own_metrics(store.child(name)) for store, name in homes}
+        return {name: metrics for name, metrics in found.items() if metrics}
+
+    def _own_metrics(self, checkpoint: Store) -> Metrics | None:
+        document = self._json(checkpoint, METADATA) if checkpoint.exists(METADATA) else None
+        if not isinstance(document, dict) or not isinstance(document.get("metrics"), dict):
+            return None
+        trial = document.get("trial")
+        trial = trial if isinstance(trial, dict) else {}
+        facts = {"training_iteration": trial.get("iteration"), "trial_id": trial.get("id")}
+        known = {key: value for key, value in facts.items() if value is not None}
+        return {**known, **document["metrics"]} if document["metrics"] else None
+
+    def _snapshot_pairs(self) -> Pairs:
+        document = self._json(self.store, SNAPSHOT) if SNAPSHOT in self.names else None
+        if not isinstance(document, dict):
+            return {}
+        results: list[Any] = [document.get("latest_checkpoint_result")]
+        for key in ("pending_training_results", "checkpoint_results"):
+            listed = document.get(key)
+            results += listed if isinstance(listed, list) else []
+        known = [result for result in results if isinstance(result, dict)]
+        named = [(result.get("checkpoint_dir_name"), result.get("metrics")) for result in known]
+        return {n: m for n, m in named if isinstance(n, str) and isinstance(m, dict)}
+
+    def _json(self, store: Store, name: str) -> Any:
+        try:
+            return json.loads(store.read_bytes(name))
+        except StorageError as error:  # deleted since it was listed, or not there at all
+            self._notes.unreadable(store.path(name), error.reason)
+        except (ValueError, RecursionError) as error:
+            self._notes.unreadable(store.path(name), error)
+        return None
+
+
+def _checkpoints(names: dict[str, bool]) -> frozenset[str]:
+    return frozenset(n for n, is_dir in names.items() if is_dir and n.startswith("checkpoint_"))
+
+
+def _joined(own: Metrics, other: Metrics) -> Metrics:
+    # Ours are cut down to what JSON can hold; what else was reported at that moment is as good.
+    same = own.get("training_iteration") == other.get("training_iteration")
+    return {**other, **own} if same else own

@@ -1,0 +1,105 @@
+"""Where bytes live: from a path, a URI or a Ray Checkpoint to the folder that it means."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tune_ckpt.errors import StorageError
+from tune_ckpt.tree.storage.arrow import ArrowStore
+from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
+from tune_ckpt.tree.storage.local import LocalStore
+from tune_ckpt.tree.storage.zip_store import SUFFIX, ZipStore
+
+__all__ = [
+    "TEMPORARY",
+    "ArrowStore",
+    "Entry",
+    "LocalStore",
+    "Store",
+    "is_plain_file",
+    "open_parent",
+    "open_store",
+]
+
+
+_WITH_BUCKETS = {"s3", "gs", "gcs"}  # without one, all of an account's would be listed
+
+
+def open_store(path: Any, filesystem: Any = None) -> Store:
+    """Return the folder at ``path``, which need not exist; a file ``*.zip`` is opened like one.
+
+    Args:
+        path: A local path, a URI (``file://``, ``s3://``, ``gs://``...), or an object that has
+            ``path`` and ``filesystem`` (``ray.tune.Checkpoint``, ``ray.train.Checkpoint``).
+        filesystem: A ``pyarrow.fs.FileSystem`` or an fsspec filesystem in which ``path`` is to be
+            looked up.
+    """
+    text, filesystem = _looked_up(path, filesystem)
+    if text.lower().endswith(SUFFIX):  # only then: each look costs a request
+        parent, name = open_parent(text, filesystem)
+        entry = parent.stat(name)
+        if entry is not None and not entry.is_dir:
+            return ZipStore.open_file(parent, name)
+    return _folder(text, filesystem)
+
+
+def open_parent(path: Any, filesystem: Any = None) -> tuple[Store, str]:
+    """Return the folder in which ``path`` is, and its name there; see `open_store`."""
+    text, filesystem = _looked_up(path, filesystem)
+    parent, name = os.path.split(text.rstrip("/"))
+    return _folder(parent, filesystem), name
+
+
+def is_plain_file(path: Any, filesystem: Any = None) -> bool:
+    """Say whether ``path`` is a file, and none that is opened like a folder; see `open_store`."""
+    parent, name = open_parent(path, filesystem)
+    entry = parent.stat(name) if name else None
+    return entry is not None and not entry.is_dir and not name.lower().endswith(SUFFIX)
+
+
+def _looked_up(path: Any, filesystem: Any) -> tuple[str, Any]:
+    if hasattr(path, "filesystem") and hasattr(path, "path"):
+        path, filesystem = path.path, path.filesystem
+    text = os.fspath(path)
+    if filesystem is None and "://" in text:
+        filesystem, text = _from_uri(text)
+    return text, filesystem
+
+
+def _folder(path: str, filesystem: Any) -> Store:
+    if filesystem is None or _is_local(filesystem):
+        return LocalStore(Path(path).absolute())
+    return ArrowStore(_as_arrow(filesystem), path)
+
+
+def _is_local(filesystem: Any) -> bool:
+    protocols = getattr(filesystem, "protocol", ())  # fsspec's: one or several
+    return getattr(filesystem, "type_name", "") == "local" or "file" in (protocols, *protocols)
+
+
+def _as_arrow(filesystem: Any) -> Any:
+    fsspec = sys.modules.get("fsspec")  # whoever has such a filesystem has imported it
+    if fsspec is None or not isinstance(filesystem, fsspec.AbstractFileSystem):
+        return filesystem
+    from pyarrow import fs
+
+    return fs.PyFileSystem(fs.FSSpecHandler(filesystem))
+
+
+def _from_uri(uri: str) -> tuple[Any, str]:
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return None, unquote(parts.path)
+    if parts.scheme in _WITH_BUCKETS and not parts.netloc:
+        raise StorageError(uri, "open", f"it names no bucket, as {parts.scheme}://bucket/path does")
+    from pyarrow import fs
+
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        raise StorageError(uri, "open", str(error)) from error
+    return filesystem, path

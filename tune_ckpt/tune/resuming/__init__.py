@@ -1,0 +1,1 @@
+"""What `tune_ckpt.tune.resume` stands on: sound checkpoints, and all that Tune forgets."""

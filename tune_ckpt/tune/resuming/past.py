@@ -1,0 +1,125 @@
+"""What a sweep's folder tells of its trials as plain data; nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tune_ckpt.errors import StorageError
+from tune_ckpt.tree.storage.store import Store
+
+_PARAMETERS, _RESULTS, _METADATA = "params.json", "result.json", "metadata.json"
+_CHECKPOINT = "checkpoint_"
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PastTrial:
+    """One trial's folder.
+
+    Attributes:
+        name: Its name.
+        store: The folder.
+    """
+
+    name: str
+    store: Store
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The config as ``params.json`` has it; empty where it cannot be read."""
+        found = _json(self.store, _PARAMETERS)
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def results(self) -> list[Metrics]:
+        """The results in order, those left out whose line is broken."""
+        try:
+            lines = self.store.read_bytes(_RESULTS).splitlines()
+        except StorageError:
+            return []
+        found = (_parsed(line) for line in lines)
+        return [result for result in found if isinstance(result, dict)]
+
+    @cached_property
+    def by_iteration(self) -> dict[int, Metrics]:
+        """The results by iteration; where one was reported again, the last word."""
+        numbered = ((result.get("training_iteration"), result) for result in self.results)
+        return {number: result for number, result in numbered if isinstance(number, int)}
+
+    def checkpoints(self) -> list[str]:
+        """Return the names of the checkpoint folders, the newest first."""
+        return sorted((n for n in _folders(self.store) if n.startswith(_CHECKPOINT)), reverse=True)
+
+    def metrics_of(
+        self, checkpoint: str, recorded: Mapping[str, Any] | None = None
+    ) -> Metrics | None:
+        """Return the metrics of a checkpoint's moment, with its iteration; None where none has it.
+
+        Args:
+            checkpoint: Its name.
+            recorded: What is recorded of it elsewhere; it counts where neither it nor its
+                trial tells.
+        """
+        named = [r for r in self.results if r.get("checkpoint_dir_name") == checkpoint]
+        for known in (self._own_metrics(checkpoint), *named[::-1], recorded):
+            iteration = known.get("training_iteration") if known else None
+            if known and isinstance(iteration, int):
+                return {**known, **self.by_iteration.get(iteration, {})}
+        return None
+
+    def _own_metrics(self, checkpoint: str) -> Metrics | None:
+        own = _json(self.store.child(checkpoint), _METADATA)
+        trial = own.get("trial") if isinstance(own, dict) else None
+        if not isinstance(trial, dict):
+            return None
+        metrics = own.get("metrics")
+        reported = metrics if isinstance(metrics, dict) else {}
+        return {"training_iteration": trial.get("iteration"), **reported}
+
+    def python(self) -> str | None:
+        """Return the version of the Python that wrote its newest checkpoint, where that tells."""
+        for name in self.checkpoints()[:1]:
+            own = _json(self.store.child(name), _METADATA)
+            facts = own.get("tune_ckpt") if isinstance(own, dict) else None
+            return facts.get("python_version") if isinstance(facts, dict) else None
+        return None
+
+    def highest_index(self) -> int:
+        """Return the highest number that a checkpoint of this trial has or had; -1 for none."""
+        aside = _folders(self.store.child("set_aside"))
+        named = [r.get("checkpoint_dir_name") for r in self.results]
+        names = [*self.checkpoints(), *aside, *(n for n in named if isinstance(n, str))]
+        numbers = [name.removeprefix(_CHECKPOINT).partition(".")[0] for name in names]
+        return max((int(number) for number in numbers if number.isdigit()), default=-1)
+
+
+def past_trials(experiment: Store) -> Iterator[PastTrial]:
+    """Yield the trials' folders of a sweep, by name."""
+    for name in _folders(experiment):
+        store = experiment.child(name)
+        names = {entry.name for entry in store.list()}
+        if names & {_PARAMETERS, _RESULTS} or any(n.startswith(_CHECKPOINT) for n in names):
+            yield PastTrial(name, store)
+
+
+def _folders(store: Store) -> list[str]:
+    return [entry.name for entry in store.list() if entry.is_dir]
+
+
+def _json(store: Store, name: str) -> Any:
+    try:
+        return _parsed(store.read_bytes(name))
+    except StorageError:
+        return None
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None

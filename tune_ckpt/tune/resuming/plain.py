@@ -1,0 +1,119 @@
+"""What a sweep's files tell without being unpickled: settings, trials, checkpoints' metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray import tune
+
+from tune_ckpt.errors import TuneCkptError
+from tune_ckpt.formats import pickle
+from tune_ckpt.sweep.experiment_state import ExperimentState
+from tune_ckpt.sweep.notes import Notes
+from tune_ckpt.sweep.result_log import Pairs
+from tune_ckpt.tree.storage.store import Store
+from tune_ckpt.tune.resuming.state_files import TUNER
+
+# What is taken over, where it is of the type that it should be.
+_TUNE_CONFIG = {
+    "metric": str,
+    "mode": str,
+    "num_samples": int,
+    "max_concurrent_trials": int,
+    "reuse_actors": bool,
+}
+_CHECKPOINT_CONFIG = {
+    "num_to_keep": int,
+    "checkpoint_frequency": int,
+    "checkpoint_at_end": bool,
+    "checkpoint_score_attribute": str,
+    "checkpoint_score_order": str,
+}
+_FAILURE_CONFIG = {"max_failures": int, "fail_fast": bool | str}
+_RUN_CONFIG = {"verbose": int, "stop": dict}
+_FACTS = {
+    "trial_id": str,
+    "experiment_tag": str,
+    "status": str,
+    "evaluated_params": dict,
+    "stopping_criterion": dict,
+}
+
+
+@dataclass
+class Plain:
+    """What a sweep's files tell without being unpickled.
+
+    Attributes:
+        settings: Of the Tuner's configs: those that are plain values.
+        facts: Of each trial, by its folder's name.
+        pairs: Of each trial's checkpoints the metrics, likewise.
+    """
+
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pairs: dict[str, Pairs] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, store: Store, document: Mapping[str, Any] | None) -> Plain:
+        """Read the Tuner's and the trials' files inertly; what cannot be read is left out."""
+        plain = cls()
+        if store.exists(TUNER):
+            with suppress(TuneCkptError):
+                found = pickle.loads_inert(store.read_bytes(TUNER), file=store.path(TUNER))
+                plain.settings = _settings(found)
+        state = ExperimentState(store, Notes())
+        for facts in _trials(document or {}):
+            name = facts["relative_logdir"]
+            plain.facts[name] = _taken(facts, _FACTS)
+            plain.pairs[name] = state.pairs(name)
+        return plain
+
+    def tune_config(self) -> tune.TuneConfig:
+        """Return what is known of the ``TuneConfig``; the scheduler and the searcher are not."""
+        return tune.TuneConfig(**_taken(self.settings.get("_tune_config"), _TUNE_CONFIG))
+
+    def run_config(self) -> tune.RunConfig:
+        """Return what is known of the ``RunConfig``; the callbacks are not."""
+        found = self.settings.get("_run_config", {})
+        checkpoints = _taken(_state(found.get("checkpoint_config")), _CHECKPOINT_CONFIG)
+        failures = _taken(_state(found.get("failure_config")), _FAILURE_CONFIG)
+        return tune.RunConfig(
+            checkpoint_config=tune.CheckpointConfig(**checkpoints),
+            failure_config=tune.FailureConfig(**failures),
+            **_taken(found, _RUN_CONFIG),
+        )
+
+
+def _settings(found: Any) -> dict[str, dict[str, Any]]:
+    items = found.items() if isinstance(found, dict) else ()
+    return {name: _state(value) for name, value in items if _state(value)}
+
+
+def _state(value: Any) -> dict[str, Any]:
+    state = value.state if isinstance(value, pickle.Opaque) else None
+    return state if isinstance(state, dict) else {}
+
+
+def _taken(values: Mapping[str, Any] | None, types: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: (values or {}).get(name) for name in types}
+    return {name: found[name] for name, of in types.items() if _is_plain(found[name], of)}
+
+
+def _is_plain(value: Any, of: Any) -> bool:
+    """Say whether a value is of a type, and no pickle is in it, as Tune's JSON may have."""
+    return isinstance(value, of) and "CLOUDPICKLE_FALLBACK" not in json.dumps(value)
+
+
+def _trials(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what an experiment state tells of its trials, those left out that are damaged."""
+    listed = document.get("trial_data")
+    for entry in listed if isinstance(listed, list) else ():
+        with suppress(ValueError, TypeError, RecursionError, LookupError):
+            facts = json.loads(entry[0] if isinstance(entry, list) else entry)
+            if isinstance(facts, dict) and isinstance(facts.get("relative_logdir"), str):
+                yield facts

@@ -1,0 +1,72 @@
+"""A sweep's own pickles replaced: a new Tuner for its folder, and configs read from plain data."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ray import tune
+from ray.tune.search.sample import Domain
+
+from tune_ckpt.errors import Fault
+from tune_ckpt.tune.resuming.aside import set_aside
+from tune_ckpt.tune.resuming.plain import Plain
+from tune_ckpt.tune.resuming.state_files import TUNER, StateFiles
+
+_REASON = "it is a pickle that need not be readable here (portable=True)"
+
+
+def as_in(space: Any, value: Any) -> Any:
+    """Return a config, read from JSON, with the objects that a search space has in their places.
+
+    JSON holds text for them: a constant is the space's, and a choice is the option of that text.
+    """
+    if isinstance(space, Domain):
+        return _chosen(getattr(space, "categories", ()), value)
+    if isinstance(space, dict) and set(space) == {"grid_search"}:
+        return _chosen(space["grid_search"], value)
+    if isinstance(space, dict) and isinstance(value, dict):
+        return {name: as_in(space.get(name), item) for name, item in value.items()}
+    return value if isinstance(space, _PLAIN) else space
+
+
+_PLAIN: Any = str | int | float | bool | list | tuple | None
+
+
+def _chosen(options: Any, value: Any) -> Any:
+    return next((option for option in options if option is value or str(option) == value), value)
+
+
+def new_tuner_for(
+    files: StateFiles,
+    trainable: Any,
+    param_space: dict[str, Any] | None,
+    tune_config: tune.TuneConfig | None,
+    run_config: tune.RunConfig | None,
+    place: tuple[str, Any],
+) -> Plain:
+    """Set a sweep's pickles aside, write a new Tuner's, and return what they told.
+
+    Args:
+        files: The sweep's files.
+        trainable: What the sweep ran.
+        param_space: Its search space.
+        tune_config: Its scheduler, searcher and the like; by default what is plain of the old one.
+        run_config: Its stop criterion, callbacks and the like; likewise.
+        place: The sweep's folder, and the pyarrow filesystem (None for the local disk).
+    """
+    plain = Plain.read(files.store, files.document)
+    for name in [TUNER, *files.names.values()]:
+        if files.store.exists(name):
+            files.faults.append(Fault(set_aside(files.store, name), _REASON))
+    files.document, files.names = None, {}
+    run_config = copy.copy(run_config or plain.run_config())
+    run_config.storage_path, _, run_config.name = place[0].rpartition("/")
+    run_config.storage_filesystem = place[1]
+    tune.Tuner(
+        trainable,
+        param_space=param_space or {},
+        tune_config=tune_config or plain.tune_config(),
+        run_config=run_config,
+    )
+    return plain

@@ -1,0 +1,209 @@
+"""The trials and the scheduler of a sweep that is resumed: where each goes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray import cloudpickle
+from ray.tune.schedulers import PopulationBasedTraining
+
+from tune_ckpt.errors import Fault, NotACheckpointError, PickleReadError
+from tune_ckpt.tree.storage.store import Store, open_store
+from tune_ckpt.tune import private
+from tune_ckpt.tune.callback import SCHEDULER
+from tune_ckpt.tune.resuming.continuing import Continuation, Wishes, continue_trial
+from tune_ckpt.tune.resuming.past import PastTrial, past_trials
+from tune_ckpt.tune.resuming.plain import Plain
+from tune_ckpt.tune.resuming.rebuild import TrialMaker, plain_stop
+from tune_ckpt.tune.resuming.replay import Past, is_timeless, replayed
+from tune_ckpt.tune.resuming.scheduler_memory import Snapshot, class_name
+from tune_ckpt.tune.resuming.soundness import Soundness
+from tune_ckpt.tune.resuming.state_files import CALLBACKS, STATE, StateFiles
+
+PORTABLE = "resume(..., portable=True) goes on without the sweep's pickles"
+
+
+@dataclass
+class ResumeReport:
+    """What `resume` found and did.
+
+    Attributes:
+        path: The sweep's folder.
+        trials: What becomes of each trial.
+        set_aside: What was damaged: each with its new path (in a folder ``set_aside`` beside where
+            it was) and what is wrong with it.
+        notes: What else is good to know: how the scheduler and the searcher go on.
+    """
+
+    path: str
+    trials: list[Continuation] = field(default_factory=list)
+    set_aside: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"Resuming {self.path}:", *(f"  {trial}" for trial in self.trials)]
+        lines += [f"  set aside: {fault}" for fault in self.set_aside]
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sweep lies: for us, and for Ray."""
+
+    path: str
+    store: Store
+    filesystem: Any
+    fs_path: str
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str], filesystem: Any) -> Place:
+        """Return the place that a path or URI means.
+
+        Raises:
+            NotACheckpointError: No sweep is there.
+        """
+        text = os.fspath(path).rstrip("/")
+        if filesystem is None and "://" not in text:
+            text = os.path.abspath(os.path.expanduser(text))
+        arrow, fs_path = private.filesystem_and_path(text, filesystem)
+        store = open_store(fs_path, private.local_or(arrow))
+        if not list(past_trials(store)):
+            found = "no trial's folder is in it" if store.list() else "there is nothing"
+            raise NotACheckpointError(store.location, f"{found}; give the sweep's own folder")
+        return cls(text, store, arrow, fs_path)
+
+    def pasts(self) -> dict[str, PastTrial]:
+        """Return the trials' folders by name."""
+        return {past.name: past for past in past_trials(self.store)}
+
+
+def known_trials(
+    place: Place,
+    files: StateFiles,
+    tuner: Any,
+    report: ResumeReport,
+    plain: Plain | None,
+    param_space: dict[str, Any] | None,
+) -> list[Any]:
+    """Return the trials as Tune noted them, or as their folders tell."""
+    if files.document is None:
+        why = "the sweep's pickles are not used" if plain else "no whole experiment state is left"
+        report.notes.append(f"{why}: the trials are made again from their folders")
+        if param_space is None:
+            report.notes.append("trials that had not begun are lost, unless param_space is given")
+        return _made_again(place, tuner, plain or Plain(), param_space)
+    where = files.store.path(files.names[STATE])
+    try:
+        trials = private.load_trials(files.document)
+    except Exception as error:  # whatever the pickles' own code raises
+        raise PickleReadError(where, f"{type(error).__name__}: {error}; {PORTABLE}") from error
+    for trial in trials:
+        private.relocate(trial, place.filesystem, place.fs_path)
+    return trials
+
+
+def _made_again(
+    place: Place, tuner: Any, plain: Plain, param_space: dict[str, Any] | None
+) -> list[Any]:
+    trainable = private.internals(tuner).converted_trainable
+    run_config = private.run_config(tuner)
+    maker = TrialMaker(
+        private.trainable_name(trainable),
+        place.filesystem,
+        place.fs_path,
+        plain_stop(run_config),
+        private.checkpoint_config(tuner, trainable),
+        run_config.failure_config.max_failures,
+        param_space or {},
+        plain,
+    )
+    made = [maker.make(past) for past in place.pasts().values()]
+    return sorted(made, key=lambda trial: trial.trial_id)
+
+
+def continue_all(
+    place: Place,
+    files: StateFiles,
+    trials: list[Any],
+    tuner: Any,
+    sound: Soundness,
+    wishes: Wishes,
+    report: ResumeReport,
+) -> bytes | None:
+    """Let every trial go on where it can, and return the scheduler's state for that."""
+    scheduler = private.tune_config(tuner).scheduler
+    kept = None if is_timeless(scheduler) else _kept(files, scheduler, trials, place)
+    # Else the trials must be as they were when Tune noted them: PBT has changed their configs.
+    changes = isinstance(scheduler, PopulationBasedTraining) and files.document is not None
+    newest = kept is None and not changes
+    pasts = place.pasts()
+    for trial in trials:
+        name = str(trial.relative_logdir)
+        past = pasts.setdefault(name, PastTrial(name, place.store.child(name)))
+        report.trials.append(continue_trial(trial, past, sound, wishes, newest=newest))
+    report.trials.sort(key=lambda trial: trial.trial_id)
+    packed = kept or _replayed(place, trials, pasts, tuner)
+    if scheduler is not None:
+        report.notes.append(_of_the_scheduler(scheduler, kept, packed))
+    return packed
+
+
+def _kept(files: StateFiles, scheduler: Any, trials: list[Any], place: Place) -> bytes | None:
+    """Return the snapshot that a `CheckpointCallback` kept, if it is of these trials."""
+    if CALLBACKS not in files.names:
+        return None
+    states = cloudpickle.loads(files.store.read_bytes(files.names[CALLBACKS]))
+    found = (state.get(SCHEDULER) for state in states.values() if isinstance(state, dict))
+    packed: bytes | None = next((packed for packed in found if packed), None)
+    if packed is None:
+        return None
+    try:
+        snapshot = Snapshot.unpack(packed, trials, place.fs_path, place.filesystem)
+    except Exception as error:  # whatever the pickle's own code raises
+        reason = f"{type(error).__name__}: {error}; {PORTABLE}"
+        raise PickleReadError(files.store.path(files.names[CALLBACKS]), reason) from error
+    same = set(snapshot.statuses) == {trial.trial_id for trial in trials}
+    return packed if same and snapshot.cls == class_name(scheduler) else None
+
+
+def _replayed(
+    place: Place, trials: list[Any], pasts: Mapping[str, PastTrial], tuner: Any
+) -> bytes | None:
+    config = private.tune_config(tuner)
+    told = pasts_of(trials, pasts)
+    snapshot = replayed(config.scheduler, told, config.metric, config.mode)
+    return snapshot.pack(place.fs_path) if snapshot else None
+
+
+def pasts_of(trials: list[Any], pasts: Mapping[str, PastTrial]) -> list[Past]:
+    """Return what schedulers and searchers know of the trials, in the order of their making."""
+    told = [Past(trial, _told(trial, pasts[str(trial.relative_logdir)])) for trial in trials]
+    return sorted(told, key=lambda past: _number(past.trial))
+
+
+def _number(trial: Any) -> tuple[int, str]:
+    """Return which trial of the sweep one is, as its tag begins."""
+    number = str(trial.experiment_tag).partition("_")[0]
+    return int(number) if number.isdigit() else -1, str(trial.trial_id)
+
+
+def _told(trial: Any, past: PastTrial) -> list[dict[str, Any]]:
+    """Return the results that a scheduler knew of when the trial was where it now goes on."""
+    latest = private.latest(trial)
+    if trial.is_finished() or private.exploits(trial):
+        return past.results
+    upto = latest.metrics.get("training_iteration", 0) if latest else 0
+    return [past.by_iteration[number] for number in sorted(past.by_iteration) if number <= upto]
+
+
+def _of_the_scheduler(scheduler: Any, kept: bytes | None, packed: bytes | None) -> str:
+    if kept is not None:
+        return "the scheduler goes on with the state that it had"
+    if packed is not None:
+        return "the scheduler's state was made again from the trials' results"
+    if is_timeless(scheduler):
+        return "the scheduler has no state"
+    return "the scheduler begins anew: nothing tells its state (see tune_ckpt.resume)"

@@ -1,0 +1,102 @@
+"""A checkpoint of a running sweep, as a job finds it: Tune may delete it at any moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tune_ckpt.sweep.trial_folder import CONVERTED
+from tune_ckpt.tree.storage.folder import TEMPORARY, Store
+from tune_ckpt.tree.storage.store import open_store
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint of a sweep.
+
+    Attributes:
+        path: Where Tune keeps it, ``<trial>/checkpoint_N``.
+        filesystem: The pyarrow filesystem it lies on; None for the local disk.
+        snapshot: A folder that holds its files too, for one job alone; None where there is none.
+    """
+
+    path: str
+    filesystem: Any = None
+    snapshot: str | None = None
+
+    @property
+    def trial(self) -> str:
+        """The trial's folder."""
+        return self.path.rstrip("/").rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's own name."""
+        return self.path.rstrip("/").rpartition("/")[2]
+
+    @property
+    def readable(self) -> str:
+        """The path to read it from, in ``filesystem``."""
+        return self.snapshot or self.path
+
+    @property
+    def store(self) -> Store:
+        """The folder to read from."""
+        return open_store(self.readable, self.filesystem)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether Tune deleted it, and nothing was kept of it."""
+        return not self.store.list()
+
+    def kept_for(self, job: str) -> Source:
+        """Return it with a snapshot, so that Tune's deleting it does not matter to that job.
+
+        On the local disk these are hard links, which cost next to nothing; elsewhere there is no
+        such thing, and Tune may be faster.
+        """
+        if self.filesystem is not None:
+            return self
+        folder = f"{self.trial}/{CONVERTED}"
+        snapshot = f"{folder}/.{self.name}{TEMPORARY}{job}"
+        try:
+            os.makedirs(folder, exist_ok=True)
+            shutil.rmtree(snapshot, ignore_errors=True)  # a killed driver's
+            _link_tree(self.path, snapshot)
+        except OSError:  # a disk without hard links
+            shutil.rmtree(snapshot, ignore_errors=True)
+            return self
+        return replace(self, snapshot=snapshot)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Delete the snapshot when the job is done."""
+        try:
+            yield
+        finally:
+            if self.snapshot:
+                shutil.rmtree(self.snapshot, ignore_errors=True)
+
+
+def _link_tree(source: str, target: str) -> None:
+    os.mkdir(target)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _link_tree(entry.path, f"{target}/{entry.name}")
+            else:
+                os.link(entry.path, f"{target}/{entry.name}", follow_symlinks=False)
+
+
+def drop_snapshots(trial: str) -> None:
+    """Delete the snapshots that a killed driver left in a trial's folder, on the local disk."""
+    folder = Path(trial, CONVERTED)
+    for leftover in folder.glob(f".checkpoint_*{TEMPORARY}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with suppress(OSError):  # it is not there, or not empty
+        folder.rmdir()

@@ -1,0 +1,131 @@
+"""The files in which Tune keeps a sweep's state: the newest whole set of them.
+
+A driver writes several files at once, named by the time at which its session began::
+
+    experiment_state-<session>.json   the trials
+    callback-states-<session>.pkl     the callbacks
+    basic-variant-state-<session>.json, or search_gen_state-<session>.json with
+    searcher-state-<session>.pkl      the searcher (pickles, whatever their name says)
+
+Ray takes the newest of each by name; where the first is damaged it starts over in the same folder,
+and says so only in the log. Here all that is damaged, or newer than the newest whole experiment
+state, is set aside, so that Ray finds files that belong together.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tune_ckpt.errors import Fault
+from tune_ckpt.tree.storage.store import Store
+from tune_ckpt.tune.resuming.aside import set_aside
+from tune_ckpt.tune.resuming.soundness import broken_pickle
+
+STATE = "experiment_state"
+CALLBACKS = "callback-states"
+SEARCH = ("basic-variant-state", "search_gen_state", "searcher-state")
+TUNER = "tuner.pkl"
+
+_SESSION = "%Y-%m-%d_%H-%M-%S"
+_NAME = re.compile(rf"({STATE}|{CALLBACKS}|{'|'.join(SEARCH)})-(.+)\.(?:json|pkl)")
+
+
+@dataclass
+class StateFiles:
+    """The files of a sweep's folder.
+
+    Attributes:
+        store: The folder.
+        document: The newest whole experiment state; None where there is none.
+        names: The files of that session, by kind.
+        faults: What was set aside, and why.
+    """
+
+    store: Store
+    document: dict[str, Any] | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    @classmethod
+    def look(cls, store: Store) -> StateFiles:
+        """Find the newest whole files, and set aside what Ray must not find."""
+        files = cls(store)
+        sessions = _sessions(store)
+        order = sorted(sessions, reverse=True)
+        torn = {session: files._torn(sessions[session]) for session in order}
+        whole = [session for session in order if torn[session] is None]
+        kept = whole[0] if whole else None
+        for session in order[: order.index(kept)] if kept else order:
+            files._drop(sessions[session], torn[session] or "", searcher=not kept)
+        files.names = sessions[kept] if kept else _only_search(sessions[order[0]]) if order else {}
+        files._check(files.names)
+        return files
+
+    def _torn(self, names: dict[str, str]) -> str | None:
+        """Say what is wrong with a session's experiment state; the first whole one is kept."""
+        if self.document is not None:
+            return "it is not needed"
+        return self._load(names[STATE]) if STATE in names else "its experiment state is gone"
+
+    def _drop(self, names: dict[str, str], reason: str, *, searcher: bool) -> None:
+        """Set a session's files aside; its searcher's state may be all that is left of that."""
+        for kind, name in names.items():
+            if kind == STATE:
+                self._set_aside(name, reason)
+            elif kind not in SEARCH or not searcher:
+                self._set_aside(name, f"its session's {STATE} is damaged or gone")
+
+    def _check(self, names: dict[str, str]) -> None:
+        for kind, name in list(names.items()):
+            reason = None if kind == STATE else broken_pickle(self.store, name)
+            if reason is not None:
+                self._set_aside(name, reason)
+                del names[kind]
+
+    def _load(self, name: str) -> str | None:
+        try:
+            document = json.loads(self.store.read_bytes(name))
+        except (ValueError, RecursionError) as error:
+            return f"it is damaged: {error}"
+        if not isinstance(document, dict) or not document.get("trial_data"):
+            return "it names no trial"
+        self.document = document
+        return None
+
+    def _set_aside(self, name: str, reason: str) -> None:
+        self.faults.append(Fault(set_aside(self.store, name), reason))
+
+    def has_search_state(self) -> bool:
+        """Say whether the searcher's state is there and whole."""
+        return SEARCH[0] in self.names or set(SEARCH[1:]) <= self.names.keys()
+
+    def write(self, trial_data: list[list[str]]) -> str:
+        """Write an experiment state that is newer than all others, and return its session."""
+        session = datetime.now().strftime(_SESSION)
+        for older in sorted(_sessions(self.store)):
+            if older > session and STATE in _sessions(self.store)[older]:
+                reason = "it is from the future: its clock was ahead"
+                self._set_aside(_sessions(self.store)[older][STATE], reason)
+        document = self.document or {"runner_data": {}, "stats": {}}
+        runner = {"_session_str": session, "_start_time": 0.0, **document["runner_data"]}
+        whole = {**document, "trial_data": trial_data, "runner_data": runner}
+        name = f"{STATE}-{session}.json"
+        self.store.write_bytes(name, json.dumps(whole).encode())
+        return session
+
+
+def _only_search(names: dict[str, str]) -> dict[str, str]:
+    return {kind: name for kind, name in names.items() if kind in SEARCH}
+
+
+def _sessions(store: Store) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for entry in store.list():
+        match = _NAME.fullmatch(entry.name)
+        if match and not entry.is_dir:
+            found.setdefault(match[2], {})[match[1]] = entry.name
+    return found
