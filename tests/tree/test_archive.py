@@ -288,7 +288,7 @@ def test_a_killed_writer_leaves_the_old_archive(saved, archived, tmp_path):
         "import os, signal, sys\n"
         "import tune_ckpt as tc\n"
         "from tune_ckpt.tree import archive\n"
-            "from tune_ckpt.tree.storage import zip_format\n"
+        "from tune_ckpt.tree.storage import zip_format\n"
         "calls = iter([zip_format.directory, lambda _: os.kill(os.getpid(), signal.SIGKILL)])\n"
         "archive.directory = lambda members: next(calls)(members)\n"
         "tc.archive(*sys.argv[1:])\n"
