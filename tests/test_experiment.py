@@ -220,7 +220,7 @@ def _own_checkpoint(folder, metrics, iteration, trial=A):
 
 
 def _edit(folder, **fields):
-    from tune_ckpt.tree.layout import Metadata
+    from tune_ckpt.tree.metadata import Metadata
 
     path = folder / "metadata.json"
     metadata = Metadata.from_json(path.read_bytes(), str(path))

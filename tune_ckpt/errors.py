@@ -1,7 +1,8 @@
 """Every exception of the package: one root, facts as attributes, the message made in ``__str__``.
 
 A message says what is wrong, where, and what to do next. Readers and writers gather all faults they
-can find and raise once.
+can find and raise once. They stand together, long as the list is: whoever handles one wants to see
+the others.
 """
 
 from __future__ import annotations

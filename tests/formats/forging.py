@@ -9,6 +9,7 @@ import msgpack
 import xxhash
 
 from tune_ckpt.formats import document
+from tune_ckpt.formats.document_reading import read_blob, read_head
 from tune_ckpt.formats.extensions import ROWS
 from tune_ckpt.formats.io import BytesSink, BytesSource
 from tune_ckpt.formats.wire import Packer, packb, unpackb  # whatever RLlib has patched meanwhile
@@ -17,11 +18,11 @@ from tune_ckpt.formats.wire import Packer, packb, unpackb  # whatever RLlib has 
 def parts_of(data: bytes) -> tuple[bytes, list[bytes]]:
     """Return the state's msgpack bytes and the blobs of a document."""
     source = BytesSource(data)
-    head = document.read_head(source)
+    head = read_head(source)
     blobs = []
     for number, pieces in enumerate(head.blobs):
         target = memoryview(bytearray(sum(piece.nbytes for piece in pieces)))
-        document.read_blob(source, head, number, target)
+        read_blob(source, head, number, target)
         blobs.append(bytes(target))
     return bytes(head.state), blobs
 

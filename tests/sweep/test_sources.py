@@ -248,15 +248,15 @@ def _size(experiment, trial):
 def _counted(monkeypatch):
     from collections import Counter
 
-    from tune_ckpt.tree.storage import local
+    from tune_ckpt.tree.storage import local_files
 
-    read, real = Counter(), local._LocalSource.read_into
+    read, real = Counter(), local_files.LocalSource.read_into
 
     def counted(self, offset, *buffers):
         read[Path(self.name).name] += sum(buffer.nbytes for buffer in buffers)
         real(self, offset, *buffers)
 
-    monkeypatch.setattr(local._LocalSource, "read_into", counted)
+    monkeypatch.setattr(local_files.LocalSource, "read_into", counted)
     return read
 
 

@@ -28,7 +28,8 @@ from tune_ckpt.errors import (
 from tune_ckpt.tree import archive as archiving
 from tune_ckpt.tree import writing
 from tune_ckpt.tree.files import ReadOptions
-from tune_ckpt.tree.layout import FileNames, FileRecord, Metadata, check_names
+from tune_ckpt.tree.layout import FileNames, check_names
+from tune_ckpt.tree.metadata import FileRecord, Metadata
 from tune_ckpt.tree.packing import Component, pack_tree
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import LocalStore, open_store

@@ -10,7 +10,7 @@ from pyarrow import fs
 import tune_ckpt as tc
 from tests.agents import Agent, trained
 from tune_ckpt.errors import NotACheckpointError
-from tune_ckpt.tree.layout import Metadata
+from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.storage.local import LocalStore
 
 FROZEN, HEAD = np.arange(50_000.0), np.arange(500.0)

@@ -17,7 +17,7 @@ from tests.tree.rllib_trees import write_tree
 from tests.tree.stores import CountingStore
 from tune_ckpt.errors import ComponentNotFoundError, CorruptDataError, NotACheckpointError
 from tune_ckpt.tree.inspection import describe as module
-from tune_ckpt.tree.layout import Metadata
+from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.packing import Component
 from tune_ckpt.tree.writing import save_tree
 

@@ -25,7 +25,7 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.tree import reading
 from tune_ckpt.tree.inspection import verify
-from tune_ckpt.tree.layout import ComponentRecord, FileRecord, Metadata, _sealed
+from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata, sealed
 from tune_ckpt.tree.storage.store import TEMPORARY
 
 REPO = Path(__file__).parents[2]
@@ -219,7 +219,7 @@ def test_forged_fields_of_the_metadata_are_refused(saved, field, value):
     document = json.loads(path.read_text())
     document["tune_ckpt"][field] = value
     document["metadata_digest"] = "0" * 32
-    path.write_bytes(_sealed(json.dumps(document).encode()))
+    path.write_bytes(sealed(json.dumps(document).encode()))
     with pytest.raises(TuneCkptError):
         Agent.from_checkpoint(saved)
     if (field, value) not in [("class", "x"), ("components", {})]:  # possible, though not ours

@@ -103,7 +103,7 @@ def _carry_out(plan: Plan) -> list[Outcome]:
 
 
 def _say(plan: Plan) -> None:
-    from tune_ckpt.tree.inspection.describe import human
+    from tune_ckpt.tree.units import human
 
     rows = [
         (

@@ -12,7 +12,7 @@ from tune_ckpt.cli import output
 from tune_ckpt.cli.options import AsJson, Checkpoint, Component, check_no_sweep
 
 if TYPE_CHECKING:
-    from tune_ckpt.tree.inspection.describe import Description
+    from tune_ckpt.tree.inspection.description import Description
 
 _RLLIB = (
     "type",
@@ -96,7 +96,7 @@ def _tree(description: Description, arrays: bool) -> Any:
 
 
 def _grow(tree: Any, part: Description, arrays: bool, known: str = "") -> None:
-    from tune_ckpt.tree.inspection.describe import facts, saved
+    from tune_ckpt.tree.inspection.description import facts, saved
 
     for name, text in facts(part, known):
         tree.add(output.styled(f"{name:<8} {text}", "dim"))
@@ -107,7 +107,7 @@ def _grow(tree: Any, part: Description, arrays: bool, known: str = "") -> None:
 
 
 def _heading(part: Description, *, whole: bool = False) -> Any:
-    from tune_ckpt.tree.inspection.describe import human
+    from tune_ckpt.tree.units import human
 
     size, count = part.nbytes, part.parameter_count
     if whole:
@@ -120,7 +120,7 @@ def _heading(part: Description, *, whole: bool = False) -> Any:
 def _table(part: Description) -> Any:
     from rich.table import Table
 
-    from tune_ckpt.tree.inspection.describe import human
+    from tune_ckpt.tree.units import human
 
     table = Table.grid(*[""] * 3, padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True)
@@ -133,7 +133,7 @@ def _table(part: Description) -> Any:
 
 
 def _count(part: Description) -> str:
-    from tune_ckpt.tree.inspection.describe import human
+    from tune_ckpt.tree.units import human
 
     count = len(part.arrays)
     nbytes = human(sum(array.nbytes for array in part.arrays))

@@ -11,7 +11,7 @@ from tune_ckpt.cli import output
 from tune_ckpt.cli.options import AsJson, WrongUse, check_no_sweep
 
 if TYPE_CHECKING:
-    from tune_ckpt.tree.inspection.verify import Report
+    from tune_ckpt.tree.inspection.verification import Report
 
 _STYLES = {"fault": "red", "warning": "yellow"}
 
@@ -33,7 +33,7 @@ def verify(
 
 def _report(path: str) -> Report:
     from tune_ckpt.errors import Fault
-    from tune_ckpt.tree.inspection.verify import Report
+    from tune_ckpt.tree.inspection.verification import Report
 
     try:
         check_no_sweep(path)

@@ -19,21 +19,19 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import xxhash
-from msgpack import UnpackException
 
-from tune_ckpt.errors import CorruptDataError
-from tune_ckpt.formats.io import Sink, Source, read_range
-from tune_ckpt.formats.wire import packb, streamed
+from tune_ckpt.formats.io import Sink
+from tune_ckpt.formats.wire import packb
 
 MAGIC = "tune_ckpt"
 VERSION = 1
 ALIGNMENT = 64
 PIECE_NBYTES = 2**32 - ALIGNMENT  # the most that one bin object holds, in aligned pieces
-_HEADER = struct.Struct(">B 10s B BQ BB16s")
-_HEADER_START = bytes([0x94, 0xA0 + len(MAGIC)]) + MAGIC.encode()
+HEADER = struct.Struct(">B 10s B BQ BB16s")
+HEADER_START = bytes([0x94, 0xA0 + len(MAGIC)]) + MAGIC.encode()
 _CHUNK_NBYTES = 2**18  # hashed while it is in the processor's cache
 _THREADS = min(4, os.cpu_count() or 1)
 _WORTH_THREADS_NBYTES = 2**22
@@ -65,9 +63,6 @@ def place_blobs(start: int, sizes: Sequence[int]) -> Iterator[list[Piece]]:
         yield pieces
 
 
-# ------------------------------------------------------------------------------------- writing
-
-
 class Document:
     """A packed state, ready to be written.
 
@@ -81,7 +76,7 @@ class Document:
         self.blobs = blobs
         sizes = [blob.nbytes for blob in blobs]
         table_nbytes = len(self._table([b"\0" * 16] * len(blobs)))
-        head_nbytes = _HEADER.size + table_nbytes + len(state)
+        head_nbytes = HEADER.size + table_nbytes + len(state)
         self._places = list(place_blobs(head_nbytes, sizes))
         last = self._places[-1][-1] if blobs else Piece(head_nbytes, 0, b"")
         self.nbytes = last.offset + last.nbytes
@@ -95,14 +90,14 @@ class Document:
         if sink.random_access:
             digests = self._each_blob(lambda number: self._write_blob(sink, number))
             return self._write_head(sink, digests)
-        digest = self._write_head(sink, self._each_blob(lambda i: _digest(self.blobs[i])))
+        digest = self._write_head(sink, self._each_blob(lambda i: digest_of(self.blobs[i])))
         for number in range(len(self.blobs)):
             self._write_blob(sink, number)
         return digest
 
     def digest(self) -> str:
         """Return the digest (hexadecimal) that `write` will return."""
-        return self._head(self._each_blob(lambda number: _digest(self.blobs[number])))[1]
+        return self._head(self._each_blob(lambda number: digest_of(self.blobs[number])))[1]
 
     def _table(self, digests: Sequence[bytes]) -> bytes:
         sizes = (blob.nbytes for blob in self.blobs)
@@ -114,7 +109,7 @@ class Document:
         digest = xxhash.xxh3_128(table)
         digest.update(self._state)
         tree_nbytes = (len(table) + len(self._state)).to_bytes(8, "big")
-        header = _HEADER_START + bytes([VERSION, 0xCF]) + tree_nbytes + b"\xc4\x10"
+        header = HEADER_START + bytes([VERSION, 0xCF]) + tree_nbytes + b"\xc4\x10"
         return header + digest.digest() + table, digest.hexdigest()
 
     def _write_head(self, sink: Sink, digests: Sequence[bytes]) -> str:
@@ -143,7 +138,8 @@ class Document:
         return in_threads(work, range(len(self.blobs)), self.nbytes)
 
 
-def _digest(data: bytes | memoryview) -> bytes:
+def digest_of(data: bytes | memoryview) -> bytes:
+    """Return the XXH3-128 of some bytes."""
     return xxhash.xxh3_128_digest(data)
 
 
@@ -153,123 +149,3 @@ def in_threads(work: Callable[[T], R], items: Sequence[T], nbytes: int) -> list[
         return [work(item) for item in items]
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(work, items))
-
-
-# ------------------------------------------------------------------------------------- reading
-
-
-@dataclass(frozen=True)
-class Head:
-    """What stands before the blobs.
-
-    Attributes:
-        state: The state's msgpack bytes.
-        digest: The document's digest, hexadecimal.
-        blobs: Where each blob's pieces lie.
-        digests: Each blob's digest.
-    """
-
-    state: memoryview
-    digest: str
-    blobs: list[list[Piece]]
-    digests: list[bytes]
-
-
-def read_head(source: Source) -> Head:
-    """Read header and tree, and check them and the document's size.
-
-    Raises:
-        CorruptDataError: They are not what was written.
-    """
-    header = bytes(read_range(source, 0, min(_HEADER.size, source.nbytes)))
-    if not header.startswith(_HEADER_START):
-        raise CorruptDataError(source.name, "it is no tune_ckpt document", 0)
-    if len(header) < _HEADER.size:
-        raise CorruptDataError(source.name, "its header is cut short", len(header))
-    _, _, version, uint64, tree_nbytes, bin8, size, digest = _HEADER.unpack(header)
-    if version != VERSION:
-        raise CorruptDataError(source.name, f"its format version {version} is not known here", 11)
-    if (uint64, bin8, size) != (0xCF, 0xC4, 16):
-        raise CorruptDataError(source.name, "its header is damaged", 12)
-    tree = read_range(source, _HEADER.size, tree_nbytes)
-    if _digest(tree) != digest:
-        raise CorruptDataError(source.name, "its tree does not match its digest", _HEADER.size)
-    return _parse_tree(source, tree, digest)
-
-
-def _parse_tree(source: Source, tree: memoryview, digest: bytes) -> Head:
-    unpacker = streamed(tree)
-    try:
-        table = unpacker.unpack()
-        state = tree[unpacker.tell() :]
-        unpacker.skip()  # costs little, and shows every length to be true before it is believed
-        end = unpacker.tell()
-        sizes, digests = _checked_table(table, source.nbytes)
-    except (ValueError, TypeError, UnpackException) as error:
-        where = _HEADER.size + unpacker.tell()
-        raise CorruptDataError(source.name, f"its tree is no msgpack: {error}", where) from error
-    blobs = list(place_blobs(_HEADER.size + tree.nbytes, sizes))
-    last = blobs[-1][-1] if blobs else Piece(_HEADER.size + tree.nbytes, 0, b"")
-    nbytes = last.offset + last.nbytes
-    if end != tree.nbytes or nbytes != source.nbytes:
-        reason = f"it has {source.nbytes} bytes instead of {nbytes}"
-        raise CorruptDataError(source.name, reason, min(nbytes, source.nbytes))
-    return Head(state, digest.hex(), blobs, digests)
-
-
-def _checked_table(table: Any, limit: int) -> tuple[list[int], list[bytes]]:
-    sizes, digests = [size for size, _ in table], [digest for _, digest in table]
-    if any(type(size) is not int or size <= 0 for size in sizes):
-        raise ValueError("a blob's size is not a positive number")
-    if sum(sizes) > limit:
-        raise ValueError("its blobs are larger than the file")
-    if any(type(digest) is not bytes or len(digest) != 16 for digest in digests):
-        raise ValueError("a blob's digest is not 16 bytes")
-    return sizes, digests
-
-
-def read_blob(source: Source, head: Head, number: int, target: memoryview) -> None:
-    """Read a blob into ``target``, which has its size, and check its digest.
-
-    Raises:
-        CorruptDataError: The bytes are not what was written.
-    """
-    start = 0
-
-    def take(nbytes: int) -> memoryview:
-        nonlocal start
-        start += nbytes
-        return target[start - nbytes : start]
-
-    _read_pieces(source, head, number, take)
-
-
-def check_blob(source: Source, head: Head, number: int) -> None:
-    """Check a blob's digest with one chunk of memory.
-
-    Raises:
-        CorruptDataError: The bytes are not what was written.
-    """
-    chunk = memoryview(bytearray(source.chunk_nbytes))
-    _read_pieces(source, head, number, lambda nbytes: chunk[:nbytes])
-
-
-def _read_pieces(
-    source: Source, head: Head, number: int, take: Callable[[int], memoryview]
-) -> None:
-    digest = xxhash.xxh3_128()
-    for piece in head.blobs[number]:
-        prefix = bytearray(len(piece.prefix))
-        # The first request brings the prefix along: a request has its price.
-        before: tuple[memoryview, ...] = (memoryview(prefix),)
-        for start in range(0, piece.nbytes, source.chunk_nbytes):
-            chunk = take(min(source.chunk_nbytes, piece.nbytes - start))
-            source.read_into(piece.offset + start - len(prefix) * len(before), *before, chunk)
-            digest.update(chunk)
-            before = ()
-        if prefix != piece.prefix:
-            where = piece.offset - len(prefix)
-            raise CorruptDataError(source.name, f"what precedes blob {number} is altered", where)
-    if digest.digest() != head.digests[number]:
-        where = head.blobs[number][0].offset
-        raise CorruptDataError(source.name, f"blob {number} does not match its digest", where)

@@ -14,7 +14,7 @@ from typing import Any
 import xxhash
 
 from tune_ckpt.errors import CorruptDataError, PartNotFoundError
-from tune_ckpt.formats.document import Head, read_head
+from tune_ckpt.formats.document_reading import Head, read_head
 from tune_ckpt.formats.dtypes import decode_dtype
 from tune_ckpt.formats.extensions import Row
 from tune_ckpt.formats.io import Source

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, Fault, UnsupportedStateError
-from tune_ckpt.formats.document import Document, check_blob, in_threads, read_head
+from tune_ckpt.formats.document import Document, in_threads
+from tune_ckpt.formats.document_reading import check_blob, read_head
 from tune_ckpt.formats.inert import ArrayInfo, Node, Tree, read_tree
 from tune_ckpt.formats.io import BytesSink, BytesSource, Source
 from tune_ckpt.formats.making import make

@@ -13,7 +13,8 @@ import numpy as np
 from msgpack import UnpackException
 
 from tune_ckpt.formats import arrays
-from tune_ckpt.formats.document import Head, in_threads, read_blob
+from tune_ckpt.formats.document import in_threads
+from tune_ckpt.formats.document_reading import Head, read_blob
 from tune_ckpt.formats.extensions import Refused, Row, expect, row_with
 from tune_ckpt.formats.io import Source
 from tune_ckpt.formats.packing import SHARED, TABLE, same_bytes

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.plots.theme import Theme, figure, theme, title
 from tune_ckpt.sweep.configs import shortened
-from tune_ckpt.tree.inspection.describe import Description, describe, human
+from tune_ckpt.tree.inspection.describe import describe
+from tune_ckpt.tree.inspection.description import Description
+from tune_ckpt.tree.units import human
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,7 +24,7 @@ from tune_ckpt.sweep.candidates import Candidate, Sweep
 from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
 from tune_ckpt.sweep.scopes import Scope
 from tune_ckpt.sweep.trial_folder import TrialFolder
-from tune_ckpt.tree.inspection.verify import Report
+from tune_ckpt.tree.inspection.verification import Report
 from tune_ckpt.tree.inspection.verify import verify as verify_checkpoint
 from tune_ckpt.tree.storage.store import open_store
 

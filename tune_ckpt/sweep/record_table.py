@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from tune_ckpt.sweep.records import CheckpointRecord
-from tune_ckpt.tree.inspection.describe import human
+from tune_ckpt.tree.units import human
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from tune_ckpt.errors import CorruptDataError
-from tune_ckpt.formats.document import check_blob, read_head
+from tune_ckpt.formats.document_reading import check_blob, read_head
 from tune_ckpt.formats.io import Sink, Source
 from tune_ckpt.tree.files import digest_of_bytes
-from tune_ckpt.tree.layout import FileRecord, Format, Metadata
+from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.metadata import FileRecord, Metadata
 from tune_ckpt.tree.packing import PackedComponent
 from tune_ckpt.tree.reading import OpenComponent
 from tune_ckpt.tree.storage.folder import Store

@@ -11,7 +11,8 @@ import xxhash
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats import msgpack, pickle
 from tune_ckpt.formats.io import Source
-from tune_ckpt.tree.layout import FileRecord, Format
+from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.metadata import FileRecord
 from tune_ckpt.tree.storage.folder import Store
 
 

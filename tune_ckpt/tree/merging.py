@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tune_ckpt.tree.layout import ComponentRecord
+from tune_ckpt.tree.metadata import ComponentRecord
 from tune_ckpt.tree.packing import PackedComponent
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.writing import Saved, write_packed

@@ -11,15 +11,8 @@ import xxhash
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats import msgpack, pickle
 from tune_ckpt.formats.io import Sink
-from tune_ckpt.tree.layout import (
-    CTOR,
-    SELFTEST,
-    STATE,
-    ComponentRecord,
-    FileNames,
-    Format,
-    check_names,
-)
+from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, FileNames, Format, check_names
+from tune_ckpt.tree.metadata import ComponentRecord
 
 
 @dataclass

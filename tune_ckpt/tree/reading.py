@@ -20,13 +20,8 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.tree.commit import settled
 from tune_ckpt.tree.files import ReadOptions, check_file, read_file, read_verified
-from tune_ckpt.tree.layout import (
-    KNOWN_METADATA,
-    STATE,
-    FileNames,
-    Metadata,
-    role_of,
-)
+from tune_ckpt.tree.layout import KNOWN_METADATA, STATE, FileNames, role_of
+from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.storage.folder import Store
 
 

@@ -13,14 +13,8 @@ from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.tree.commit import Place, can_stage, staging
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.generations import new_generation
-from tune_ckpt.tree.layout import (
-    ComponentRecord,
-    FileNames,
-    FileRecord,
-    Format,
-    Metadata,
-    new_save,
-)
+from tune_ckpt.tree.layout import FileNames, Format, new_save
+from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
 from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
 from tune_ckpt.tree.storage.folder import Store

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tune_ckpt.errors import TuneCkptError
-from tune_ckpt.tree.inspection.describe import human
+from tune_ckpt.tree.units import human
 
 REPORT = "tune_ckpt_report.json"  # in the folder of a sweep or Train run
 Action = Literal["convert", "verify", "pin", "delete", "measure", "hook"]

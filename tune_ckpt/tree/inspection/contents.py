@@ -19,7 +19,8 @@ import xxhash
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats import pickle, rllib_dialect
 from tune_ckpt.formats.arrays import checked_shape
-from tune_ckpt.formats.document import MAGIC, read_head
+from tune_ckpt.formats.document import MAGIC
+from tune_ckpt.formats.document_reading import read_head
 from tune_ckpt.formats.inert import Node, Tree
 from tune_ckpt.formats.io import BytesSource, Source, read_range
 from tune_ckpt.formats.making import make

@@ -21,14 +21,8 @@ from tune_ckpt.formats.io import BytesSource
 from tune_ckpt.tree.consistency import check_not_replaced, consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder, open_foreign
-from tune_ckpt.tree.layout import (
-    CTOR,
-    STATE,
-    ComponentRecord,
-    FileRecord,
-    Metadata,
-    is_msgpack,
-)
+from tune_ckpt.tree.layout import CTOR, STATE, is_msgpack
+from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.storage.folder import Store
 

@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from typing import Any
 
 from tune_ckpt.errors import (
-    CorruptCheckpointError,
     CorruptDataError,
     Fault,
     NotACheckpointError,
@@ -24,72 +23,13 @@ from tune_ckpt.formats.io import Source, read_range
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.inspection.contents import loads
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder, open_foreign
-from tune_ckpt.tree.layout import Metadata
-from tune_ckpt.tree.notebook import as_html
+from tune_ckpt.tree.inspection.verification import Report
+from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.progress import Advance, Watched, bytes_bar
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.storage.store import Store, open_store
 
 _THREADS = min(4, os.cpu_count() or 1)  # each document is read by several, too
-
-
-@dataclass
-class Report:
-    """What `verify` found.
-
-    Attributes:
-        path: The checkpoint.
-        faults: Everything that is wrong, each with its file, sorted by it.
-        warnings: What is odd but harmless, such as a leftover file.
-        unverified: Whether there are parts without digests to check: another library wrote them.
-            Of RLlib's own checkpoints it was checked that the files are there and can be parsed
-            to their end; altered contents cannot be noticed.
-        nbytes: How many bytes were read and checked, the metadata apart.
-    """
-
-    path: str
-    faults: list[Fault] = field(default_factory=list)
-    warnings: list[Fault] = field(default_factory=list)
-    unverified: bool = False
-    nbytes: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.faults
-
-    def raise_faults(self) -> None:
-        """Do nothing where all is well.
-
-        Raises:
-            CorruptCheckpointError: With every fault.
-        """
-        if self.faults:
-            raise CorruptCheckpointError(self.path, tuple(self.faults))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values that JSON can express."""
-        return {**asdict(self), "ok": self.ok}
-
-    def __str__(self) -> str:
-        lines = [f"{self.path}: {self._verdict()}"]
-        lines += [f"  fault    {fault}" for fault in self.faults]
-        lines += [f"  warning  {warning}" for warning in self.warnings]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        rows = [("fault", fault) for fault in self.faults]
-        return as_html(
-            f"{self.path}: {self._verdict()}", [*rows, *(("warning", w) for w in self.warnings)]
-        )
-
-    def _verdict(self) -> str:
-        if self.faults:
-            return f"{len(self.faults)} fault(s)"
-        if not self.unverified:
-            return "verified"
-        parsed = "; its files can be parsed, the rest is unverified" if self.nbytes else ""
-        return f"unverified, it has no digests{parsed}"
 
 
 def verify(path: Any, *, progress: bool = False, filesystem: Any = None) -> Report:

@@ -2,118 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from tune_ckpt.errors import CorruptDataError, StorageError, TuneCkptError
+from tune_ckpt.errors import StorageError
 from tune_ckpt.formats.io import Sink, Source
 from tune_ckpt.tree.storage import retrying
+from tune_ckpt.tree.storage.arrow_files import ArrowSink, ArrowSource, reported
 from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
 
-_REQUEST_NBYTES = 2**23
-_REQUESTS = 4  # at a time, for one range
-_BUFFERED_NBYTES = 2**26
 # They have no folders, and a file appears when its upload is complete.
 _OBJECT_STORES = {"s3", "gcs", "abfs"}
 
-_DELETED = re.compile("AWS Error NO_SUCH_KEY|NOT_FOUND")
-
 _log = logging.getLogger(__name__)
-
-
-class _ArrowSource:
-    chunk_nbytes = _REQUESTS * _REQUEST_NBYTES
-
-    def __init__(self, open_file: Callable[[], Any], name: str) -> None:
-        self._open = open_file
-        self.name = name
-        with _reported("open", name):
-            self._file = retrying.RETRY.call(open_file)
-            self.nbytes: int = self._file.size()
-
-    def read_into(self, offset: int, *buffers: memoryview) -> None:
-        wanted = sum(buffer.nbytes for buffer in buffers)
-
-        def fetch(start: int) -> None:
-            nbytes = min(_REQUEST_NBYTES, wanted - start)
-            _scatter(self._fetch(offset + start, nbytes), start, buffers)
-
-        starts = range(0, wanted, _REQUEST_NBYTES)
-        if len(starts) == 1:
-            fetch(0)
-        else:
-            with ThreadPoolExecutor(_REQUESTS) as pool:
-                list(pool.map(fetch, starts))
-
-    def _fetch(self, offset: int, nbytes: int) -> bytes:
-        first = iter([self._file])
-
-        def attempt() -> bytes:
-            file = next(first, None) or self._reopened()
-            data = _read(file, nbytes, offset)
-            if len(data) < nbytes:
-                raise ConnectionError(f"it ended at byte {offset + len(data)}")
-            return data
-
-        with _reported("read", self.name):
-            return retrying.RETRY.call(attempt)
-
-    def _reopened(self) -> Any:
-        file = self._open()
-        if file.size() != self.nbytes:
-            raise CorruptDataError(self.name, "it was replaced while it was being read")
-        return file
-
-    def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None:
-        return None
-
-    def close(self) -> None:
-        with _reported("close", self.name):
-            self._file.close()
-
-
-def _read(file: Any, nbytes: int, offset: int) -> bytes:
-    try:
-        data: bytes = file.read_at(nbytes, offset)  # one request; thread-safe
-    except OSError as error:
-        if _DELETED.search(str(error)) is None:
-            raise
-        raise FileNotFoundError(errno.ENOENT, "it was deleted since it was opened") from error
-    return data
-
-
-def _scatter(data: bytes, start: int, buffers: tuple[memoryview, ...]) -> None:
-    """Copy data to where it belongs, ``start`` bytes behind the beginning of the first buffer."""
-    view, base = memoryview(data), 0
-    for buffer in buffers:
-        low, high = max(start, base), min(start + len(data), base + buffer.nbytes)
-        if low < high:
-            buffer[low - base : high - base] = view[low - start : high - start]
-        base += buffer.nbytes
-
-
-class _ArrowSink:
-    random_access = False
-
-    def __init__(self, stream: Any, name: str) -> None:
-        self._stream = stream
-        self._name = name
-        self._buffered = 0
-
-    def write_at(self, offset: int, buffer: bytes | memoryview) -> None:
-        with _reported("write", self._name):
-            self._stream.write(buffer)
-            self._buffered += len(buffer)
-            if self._buffered >= _BUFFERED_NBYTES:
-                # Uploads go on in the background, however slow: wait, or memory would fill up.
-                self._stream.flush()
-                self._buffered = 0
 
 
 class ArrowStore(Store):
@@ -139,7 +44,7 @@ class ArrowStore(Store):
         from pyarrow import fs
 
         selector = fs.FileSelector(self._root, allow_not_found=True)
-        with _reported("list", self.location):
+        with reported("list", self.location):
             infos = retrying.RETRY.call(lambda: self.filesystem.get_file_info(selector))
         return sorted(map(_entry, infos), key=lambda entry: entry.name)
 
@@ -148,21 +53,21 @@ class ArrowStore(Store):
         from pyarrow import fs
 
         path = f"{self._root}/{name}"
-        with _reported("look at", self.path(name)):
+        with reported("look at", self.path(name)):
             info = retrying.RETRY.call(lambda: self.filesystem.get_file_info(path))
         return None if info.type == fs.FileType.NotFound else _entry(info)
 
     def make(self) -> None:
         """Create the folder and its parents, where there are folders."""
         if self._root and not self._is_object_store:
-            with _reported("create the folder", self.location):
+            with reported("create the folder", self.location):
                 self.filesystem.create_dir(self._root, recursive=True)
 
     @contextmanager
     def open(self, name: str) -> Iterator[Source]:
         """Yield the file ``name``, read by ranges."""
         path = f"{self._root}/{name}"
-        source = _ArrowSource(lambda: self.filesystem.open_input_file(path), self.path(name))
+        source = ArrowSource(lambda: self.filesystem.open_input_file(path), self.path(name))
         try:
             yield source
         finally:
@@ -172,11 +77,11 @@ class ArrowStore(Store):
     def create(self, name: str, nbytes: int) -> Iterator[Sink]:
         """Yield a sink that streams; object stores show the file when it is whole."""
         path = f"{self._root}/{name}"
-        with _reported("create", self.path(name)):
+        with reported("create", self.path(name)):
             stream = retrying.RETRY.call(lambda: self.filesystem.open_output_stream(path))
         try:
-            yield _ArrowSink(stream, self.path(name))
-            with _reported("write", self.path(name)):
+            yield ArrowSink(stream, self.path(name))
+            with reported("write", self.path(name)):
                 stream.close()
         except BaseException:
             self._discard(stream, name)
@@ -186,7 +91,7 @@ class ArrowStore(Store):
         # A stream cannot be abandoned, https://github.com/apache/arrow/issues/40502: its end
         # publishes a file cut short, which must go again.
         try:
-            with _reported("discard", self.path(name)):
+            with reported("discard", self.path(name)):
                 stream.close()
         except StorageError as error:
             _log.debug("%s", error)
@@ -205,7 +110,7 @@ class ArrowStore(Store):
 
     def _put(self, name: str, data: bytes) -> None:
         path = f"{self._root}/{name}"
-        with _reported("write", self.path(name)):
+        with reported("write", self.path(name)):
             stream = retrying.RETRY.call(lambda: self.filesystem.open_output_stream(path))
             stream.write(data)
             stream.close()
@@ -214,7 +119,7 @@ class ArrowStore(Store):
         temporary = f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}"
         with self.create(temporary, len(data)) as sink:
             sink.write_at(0, data)
-        with _reported("write", self.path(name)):
+        with reported("write", self.path(name)):
             self.filesystem.move(f"{self._root}/{temporary}", f"{self._root}/{name}")
 
     def take(self, name: str, source: Store, source_name: str) -> bool:
@@ -223,7 +128,7 @@ class ArrowStore(Store):
             return False
         old, new = f"{source.root}/{source_name}", f"{self._root}/{name}"
         try:
-            with _reported("copy", self.path(name)):
+            with reported("copy", self.path(name)):
                 retrying.RETRY.call(lambda: self.filesystem.copy_file(old, new))
         except StorageError as error:  # S3 copies no file over 5 GiB, some storage none at all
             _log.info("It is written instead: %s", error)
@@ -242,22 +147,10 @@ class ArrowStore(Store):
             with suppress(FileNotFoundError):  # another one's work, or an earlier attempt's
                 remove(f"{self._root}/{name}")
 
-        with _reported("delete", self.path(name)):
+        with reported("delete", self.path(name)):
             retrying.RETRY.call(attempt)
 
 
 def _entry(info: Any) -> Entry:
     mtime = None if info.mtime_ns is None else info.mtime_ns / 1e9
     return Entry(info.base_name, not info.is_file, info.size or 0, mtime=mtime)
-
-
-@contextmanager
-def _reported(operation: str, path: str) -> Iterator[None]:
-    # Filesystems written in Python raise whatever their libraries do, not only OSError.
-    try:
-        yield
-    except TuneCkptError:
-        raise
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise StorageError(path, operation, reason) from error

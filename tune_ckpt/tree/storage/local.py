@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import mmap
 import os
 import shutil
 import stat
@@ -11,62 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tune_ckpt.errors import CorruptDataError, StorageError
+from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.io import Sink, Source
 from tune_ckpt.tree.storage.folder import Entry, Store, reported
 from tune_ckpt.tree.storage.leftovers import create_locked, sibling
-
-
-class _LocalSource:
-    chunk_nbytes = 2**18  # hashed while it is in the processor's cache
-
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd = fd
-        self.name = name
-        self.nbytes = os.fstat(fd).st_size
-
-    def read_into(self, offset: int, *buffers: memoryview) -> None:
-        for buffer in buffers:
-            self._fill(offset, buffer)
-            offset += buffer.nbytes
-
-    def _fill(self, offset: int, buffer: memoryview) -> None:
-        while buffer.nbytes:
-            with reported("read", self.name):
-                count = os.preadv(self._fd, [buffer], offset)
-            if not count:
-                raise StorageError(self.name, "read", f"it ended at byte {offset} while being read")
-            buffer = buffer[count:]
-            offset += count
-
-    def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None:
-        nbytes = self.nbytes - offset if nbytes is None else nbytes
-        if not nbytes:
-            return memoryview(bytearray())
-        skipped = offset % mmap.ALLOCATIONGRANULARITY
-        try:
-            pages = mmap.mmap(
-                self._fd, skipped + nbytes, access=mmap.ACCESS_COPY, offset=offset - skipped
-            )
-        except (OSError, ValueError) as error:  # ValueError: the file has become shorter
-            raise StorageError(self.name, "map", str(error)) from error
-        return memoryview(pages)[skipped:]
-
-
-class _LocalSink:
-    random_access = True
-
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd = fd
-        self._name = name
-
-    def write_at(self, offset: int, buffer: bytes | memoryview) -> None:
-        view = memoryview(buffer)
-        while view.nbytes:
-            with reported("write", self._name):
-                count = os.pwrite(self._fd, view, offset)
-            view = view[count:]
-            offset += count
+from tune_ckpt.tree.storage.local_files import LocalSink, LocalSource, clone, link, reserve
 
 
 class LocalStore(Store):
@@ -165,7 +112,7 @@ class LocalStore(Store):
         with reported("open", path):
             fd = os.open(path, os.O_RDONLY)
         try:
-            yield _LocalSource(fd, str(path))
+            yield LocalSource(fd, str(path))
         finally:
             os.close(fd)
 
@@ -178,8 +125,8 @@ class LocalStore(Store):
             fd = create_locked(temporary)
         try:
             with reported("reserve space for", path):
-                _reserve(fd, nbytes)
-            yield _LocalSink(fd, str(path))
+                reserve(fd, nbytes)
+            yield LocalSink(fd, str(path))
             with reported("write", path):
                 if self.is_durable:
                     os.fsync(fd)  # before the name: a name must not outlive what it stands for
@@ -196,7 +143,7 @@ class LocalStore(Store):
         if not isinstance(source, LocalStore):
             return False
         old, new = source._inside(source.root / source_name), self._inside(self.root) / name
-        if not (_clone(old, new) or _link(old, new)):
+        if not (clone(old, new) or link(old, new)):
             return False
         self.sync()
         return True
@@ -225,31 +172,3 @@ def _listed(found: os.DirEntry[str]) -> Entry | None:
 def _entry(name: str, found: os.stat_result, is_link: bool = False) -> Entry:
     is_dir = stat.S_ISDIR(found.st_mode)
     return Entry(name, is_dir, 0 if is_dir else found.st_size, is_link, found.st_mtime)
-
-
-def _reserve(fd: int, nbytes: int) -> None:
-    # Finds a full disk before the first byte is written, and keeps the file in one piece.
-    if nbytes and hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, nbytes)
-
-
-_FICLONE = 0x40049409
-
-
-def _clone(old: Path, new: Path) -> bool:
-    """Make a copy that shares the old file's blocks on the disk, where the file system can."""
-    with old.open("rb") as source, new.open("xb") as target:
-        try:
-            fcntl.ioctl(target, _FICLONE, source.fileno())
-        except OSError:
-            new.unlink()
-            return False
-    return True
-
-
-def _link(old: Path, new: Path) -> bool:
-    try:
-        os.link(old, new, follow_symlinks=True)
-    except OSError:
-        return False
-    return True
