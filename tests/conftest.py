@@ -17,6 +17,15 @@ REPO = Path(__file__).parents[1]
 CORPUS = REPO.parent / "shared" / "corpus"
 
 
+def pytest_collection_modifyitems(items):
+    """What needs Ray is slow. Files with slow tests come first: at the end no process idles."""
+    for item in items:
+        if "ray_session" in item.fixturenames:
+            item.add_marker("slow")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def ray_session():
     """One Ray for all tests: starting it takes seconds."""

@@ -19,123 +19,18 @@ from tune_ckpt.tune.sigterm import notice
 
 def walk(config):
     """A random walk: every step depends on all before it."""
+    event, options = CASES[config["case"]]
     weights, rng = Weights(3), np.random.default_rng(5)
     start = tc.restore({"weights": weights, "rng": rng})
     rng = start.get("rng", rng)
-    for step in range(start.get("step", 0), config["steps"]):
+    for step in range(start.get("step", 0), 4):
         weights.w = weights.w + rng.normal(size=3)
-        config.get("event", _nothing)(config, step)
+        event(config, step)
         tc.report(
             {"walk": {"at": float(weights.w.sum())}},
             {"weights": weights, "rng": rng, "step": step + 1},
-            **config.get("options", {}),
+            **{name: value(step) if callable(value) else value for name, value in options.items()},
         )
-
-
-def _nothing(config, step):
-    pass
-
-
-def _run(tmp_path, function=walk, failures=0, **config):
-    return tune.Tuner(
-        function,
-        param_space={"steps": 4, **config},
-        run_config=tune.RunConfig(
-            name="run",
-            storage_path=str(tmp_path),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=failures),
-        ),
-    ).fit()
-
-
-def _uninterrupted(steps):
-    rng, at = np.random.default_rng(5), np.zeros(3)
-    found = []
-    for _ in range(steps):
-        at = at + rng.normal(size=3)
-        found.append(float(at.sum()))
-    return found
-
-
-def _rows(result):
-    lines = (Path(result.path) / "result.json").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def test_each_report_is_a_verified_tree_with_its_metrics(tmp_path, ray_session):
-    result = _run(tmp_path)[0]
-    assert result.error is None
-    paths = sorted(Path(result.path).glob("checkpoint_*"))
-    assert [path.name for path in paths] == [f"checkpoint_{n:06d}" for n in range(4)]
-    for iteration, path in enumerate(paths, start=1):
-        assert tc.verify(path).ok
-        metadata = json.loads((path / "metadata.json").read_text())
-        assert metadata["trial"]["iteration"] == iteration
-        assert metadata["trial"]["id"] == result.metrics["trial_id"]
-        assert metadata["metrics"]["walk"]["at"] == _uninterrupted(iteration)[-1]
-    assert result.checkpoint.path == str(paths[-1])
-    assert len(result.best_checkpoints) == 4
-
-
-def _once(config):
-    """A step of training that may happen once only in the whole sweep."""
-    marker = Path(config["marker"])
-    first = not marker.exists()
-    marker.touch()
-    return first
-
-
-def _kill(config, step):
-    if step == 2 and _once(config):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_after_a_kill_a_trial_goes_on_bit_by_bit(tmp_path, ray_session):
-    marker = str(tmp_path / "killed")
-    result = _run(tmp_path, failures=1, event=_kill, marker=marker)[0]
-    assert Path(marker).exists()
-    assert [row["walk"]["at"] for row in _rows(result)] == _uninterrupted(4)
-    paths = sorted(Path(result.path).glob("checkpoint_*"))
-    iterations = [
-        json.loads((p / "metadata.json").read_text())["trial"]["iteration"] for p in paths
-    ]
-    assert iterations == [1, 2, 3, 4]
-    assert tc.describe(paths[1]).lineage == {}
-    assert tc.describe(paths[2]).lineage == {"restored_from": tc.describe(paths[1]).digest}
-    best = tc.best_checkpoint(tmp_path / "run", "walk/at", "min")
-    assert best.value == min(_uninterrupted(4))
-
-
-def _terminate(config, step):
-    config["options"] = {"save": step == 0, "just_in_time": True}
-    if step == 2 and _once(config):
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert notice.came.wait(30)  # the main thread looks for signals now and then
-
-
-def test_sigterm_saves_at_the_next_report_and_the_trial_goes_on_from_there(tmp_path, ray_session):
-    marker = str(tmp_path / "terminated")
-    result = _run(tmp_path, failures=1, event=_terminate, marker=marker)[0]
-    assert result.error is None
-    assert [row["walk"]["at"] for row in _rows(result)] == _uninterrupted(4)
-    steps = [tc.load_state(c)["step"] for c, _ in result.best_checkpoints]
-    assert steps == [1, 3]  # the first of its own accord, the other one just in time
-
-
-def test_without_the_option_sigterm_ends_a_trial_at_once(tmp_path, ray_session):
-    marker = str(tmp_path / "terminated")
-    result = _run(tmp_path, failures=1, event=_terminate_early, marker=marker)[0]
-    steps = [tc.load_state(c)["step"] for c, _ in result.best_checkpoints]
-    assert steps == [1]
-    assert len(_rows(result)) > 4  # some steps were done again
-
-
-def _terminate_early(config, step):
-    config["options"] = {"save": step == 0}
-    if step == 2 and _once(config):
-        os.kill(os.getpid(), signal.SIGTERM)
-        threading.Event().wait()  # the end comes in the main thread
 
 
 def _count_copies(config, step):
@@ -146,7 +41,7 @@ def _count_copies(config, step):
 
     def counting(source, destination, **options):
         copied = sum(len(files) for _, _, files in os.walk(source))
-        with open(config["marker"], "a") as log:
+        with open(_marker(config), "a") as log:
             log.write(f"{copied}\n")
         return copy(source, destination, **options)
 
@@ -154,28 +49,145 @@ def _count_copies(config, step):
         storage._pyarrow_fs_copy_files = counting
 
 
-def test_a_checkpoint_is_written_once(tmp_path, ray_session):
-    log = tmp_path / "copied"
-    result = _run(tmp_path, event=_count_copies, marker=str(log))[0]
-    assert log.read_text().split() == ["0"] * 4
-    assert tc.verify(result.checkpoint).ok
+def _marker(config):
+    return Path(config["folder"], config["case"])
 
 
-def test_pickle_is_trusted_within_a_sweep(tmp_path, ray_session):
-    marker = str(tmp_path / "killed")
-    options = {"format": "pickle"}
-    result = _run(tmp_path, failures=1, event=_kill, marker=marker, options=options)[0]
-    assert [row["walk"]["at"] for row in _rows(result)] == _uninterrupted(4)
-    assert (Path(result.checkpoint.path) / "state.pkl").exists()
+def _is_first_time(config):
+    first = not _marker(config).exists()
+    _marker(config).touch()
+    return first
 
 
-def _refused(config, step):
-    config["options"] = {"validation": True}
+def _kill(config, step):
+    if step == 2 and _is_first_time(config):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_options_that_only_ray_train_has_are_refused_in_tune(tmp_path, ray_session):
-    result = _run(tmp_path, event=_refused)[0]
-    assert "validation" in str(result.error)
+def _terminate(config, step):
+    if step == 2 and _is_first_time(config):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert notice.came.wait(30)  # the main thread looks for signals now and then
+
+
+def _terminate_and_wait(config, step):
+    if step == 2 and _is_first_time(config):
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait()  # the end comes in the main thread
+
+
+def _is_first(step):
+    return step == 0
+
+
+# What happens within a trial, once, and the options of its reports.
+CASES = {
+    "undisturbed": (_count_copies, {}),
+    "killed": (_kill, {}),
+    "killed, pickle": (_kill, {"format": "pickle"}),
+    "terminated": (_terminate, {"save": _is_first, "just_in_time": True}),
+    "terminated without notice": (_terminate_and_wait, {"save": _is_first}),
+    "Ray Train's option": (lambda config, step: None, {"validation": True}),
+}
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory, ray_session):
+    """The result of each case, each in processes of its own; a trial that fails goes on once."""
+    folder = tmp_path_factory.mktemp("cases")
+    results = tune.Tuner(
+        walk,
+        param_space={"folder": str(folder), "case": tune.grid_search([*CASES])},
+        tune_config=tune.TuneConfig(reuse_actors=False),
+        run_config=tune.RunConfig(
+            name="run",
+            storage_path=str(folder),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    ).fit()
+    return {result.config["case"]: result for result in results}
+
+
+WALK = np.random.default_rng(5).normal(size=(4, 3)).cumsum(axis=0).sum(axis=1).tolist()
+
+
+def _at(result):
+    return [row["walk"]["at"] for row in _rows(result)]
+
+
+def _rows(result):
+    lines = (Path(result.path) / "result.json").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _checkpoints(result):
+    return sorted(Path(result.path).glob("checkpoint_*"))
+
+
+def _metadata(path):
+    return json.loads((path / "metadata.json").read_text())
+
+
+def test_each_report_is_a_verified_tree_with_its_metrics(sweep):
+    result = sweep["undisturbed"]
+    assert result.error is None
+    paths = _checkpoints(result)
+    assert [path.name for path in paths] == [f"checkpoint_{n:06d}" for n in range(4)]
+    for iteration, path in enumerate(paths, start=1):
+        assert tc.verify(path).ok
+        assert _metadata(path)["trial"]["iteration"] == iteration
+        assert _metadata(path)["trial"]["id"] == result.metrics["trial_id"]
+        assert _metadata(path)["metrics"]["walk"]["at"] == pytest.approx(WALK[iteration - 1])
+    assert result.checkpoint.path == str(paths[-1])
+    assert len(result.best_checkpoints) == 4
+
+
+def test_a_checkpoint_is_written_once(sweep):
+    assert _marker(sweep["undisturbed"].config).read_text().split() == ["0"] * 4
+
+
+@pytest.mark.parametrize("case", ["killed", "killed, pickle", "terminated"])
+def test_a_trial_that_was_ended_goes_on_bit_by_bit(sweep, case):
+    assert _marker(sweep[case].config).exists()
+    assert sweep[case].error is None
+    assert _at(sweep[case]) == _at(sweep["undisturbed"])
+
+
+def test_after_a_kill_iterations_and_lineage_go_on(sweep):
+    paths = _checkpoints(sweep["killed"])
+    assert [_metadata(path)["trial"]["iteration"] for path in paths] == [1, 2, 3, 4]
+    assert tc.describe(paths[1]).lineage == {}
+    assert tc.describe(paths[2]).lineage == {"restored_from": tc.describe(paths[1]).digest}
+
+
+def test_the_best_of_a_sweep_of_functions_is_found(sweep):
+    best = tc.best_checkpoint(Path(sweep["killed"].path).parent, "walk/at", "min")
+    assert best.value == min(_at(sweep["killed"]))
+
+
+def _saved_steps(result):
+    return [tc.load_state(checkpoint)["step"] for checkpoint, _ in result.best_checkpoints]
+
+
+def test_sigterm_saves_at_the_next_report(sweep):
+    assert _saved_steps(sweep["terminated"]) == [1, 3]  # the other one just in time
+
+
+def test_without_the_option_sigterm_ends_a_trial_at_once(sweep):
+    result = sweep["terminated without notice"]
+    assert _saved_steps(result) == [1]
+    assert len(_rows(result)) > 4  # some steps were done again
+
+
+def test_pickle_is_trusted_within_a_sweep(sweep):
+    paths = _checkpoints(sweep["killed, pickle"])
+    assert tc.describe(paths[2]).lineage == {"restored_from": tc.describe(paths[1]).digest}
+    assert (paths[2] / "state.pkl").exists()
+
+
+def test_options_that_only_ray_train_has_are_refused_in_tune(sweep):
+    assert "validation" in str(sweep["Ray Train's option"].error)
 
 
 def test_outside_of_a_training_function_it_is_said_what_to_do(ray_session):
