@@ -143,7 +143,7 @@ class ComponentNotFoundError(TuneCkptError):
     available: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = ", ".join(self.available) or "none"
+        names = ", ".join(self.available) or "none; all is in its own state"
         return f"{self.path} has no component {self.component!r}; its components: {names}."
 
 

@@ -237,6 +237,7 @@ def read_blob(source: Source, head: Head, number: int, target: memoryview) -> No
     start = 0
 
     def take(nbytes: int) -> memoryview:
+        """Return the place of the next piece."""
         nonlocal start
         start += nbytes
         return target[start - nbytes : start]

@@ -105,6 +105,7 @@ class OpenComponent:
 
 
 _TRIES_TO_OPEN = 3
+_OTHERS = "another library wrote its metadata; for RLlib's own see tune_ckpt.rllib"
 
 
 def may_be_torn(error: Exception) -> bool:
@@ -161,7 +162,7 @@ def _nothing_there(store: Store, has_metadata: bool) -> Exception:
     if not entries:
         return NotACheckpointError(store.location, "nothing is there")
     if has_metadata:
-        return NotACheckpointError(store.location, "another library wrote its metadata")
+        return NotACheckpointError(store.location, _OTHERS)
     ours = {role_of(name) for name in FileNames().all()}
     if any(role_of(entry.name) in ours or "tune_ckpt-" in entry.name for entry in entries):
         return IncompleteCheckpointError(store.location)

@@ -120,7 +120,7 @@ class Description:
 _INEXACT = re.compile(r"[<>]?(f|c|bf)")  # float32, complex64, bfloat16, >f4
 
 
-def describe(path: Any, *, component: str | None = None, filesystem: Any = None) -> Description:
+def describe(path: Any, component: str | None = None, *, filesystem: Any = None) -> Description:
     """Tell what is in a checkpoint, without reading its arrays.
 
     >>> print(describe("checkpoint"))  # doctest: +ELLIPSIS

@@ -38,9 +38,11 @@ class _ArrowSource:
             self.nbytes: int = self._file.size()
 
     def read_into(self, offset: int, *buffers: memoryview) -> None:
+        """Fill buffers from a place on, by several requests at a time."""
         wanted = sum(buffer.nbytes for buffer in buffers)
 
         def fetch(start: int) -> None:
+            """Fill one request's part of the buffers."""
             nbytes = min(_REQUEST_NBYTES, wanted - start)
             _scatter(self._fetch(offset + start, nbytes), start, buffers)
 
@@ -55,6 +57,7 @@ class _ArrowSource:
         first = iter([self._file])
 
         def attempt() -> bytes:
+            """Read once; after a failure, from the file opened anew."""
             file = next(first, None) or self._reopened()
             data = _read(file, nbytes, offset)
             if len(data) < nbytes:
@@ -71,9 +74,11 @@ class _ArrowSource:
         return file
 
     def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None:
+        """Return None: only local files can be mapped."""
         return None
 
     def close(self) -> None:
+        """Close the file."""
         with _reported("close", self.name):
             self._file.close()
 
@@ -107,6 +112,7 @@ class _ArrowSink:
         self._buffered = 0
 
     def write_at(self, offset: int, buffer: bytes | memoryview) -> None:
+        """Append bytes; they come in order."""
         with _reported("write", self._name):
             self._stream.write(buffer)
             self._buffered += len(buffer)
@@ -239,6 +245,7 @@ class ArrowStore(Store):
         remove = self.filesystem.delete_dir if entry.is_dir else self.filesystem.delete_file
 
         def attempt() -> None:
+            """Delete the file, if it is there still."""
             with suppress(FileNotFoundError):  # another one's work, or an earlier attempt's
                 remove(f"{self._root}/{name}")
 

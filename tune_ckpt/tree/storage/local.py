@@ -26,6 +26,7 @@ class _LocalSource:
         self.nbytes = os.fstat(fd).st_size
 
     def read_into(self, offset: int, *buffers: memoryview) -> None:
+        """Fill buffers from a place on."""
         for buffer in buffers:
             self._fill(offset, buffer)
             offset += buffer.nbytes
@@ -40,6 +41,7 @@ class _LocalSource:
             offset += count
 
     def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None:
+        """Return part of the file as memory; writing to it does not change the file."""
         nbytes = self.nbytes - offset if nbytes is None else nbytes
         if not nbytes:
             return memoryview(bytearray())
@@ -61,6 +63,7 @@ class _LocalSink:
         self._name = name
 
     def write_at(self, offset: int, buffer: bytes | memoryview) -> None:
+        """Write bytes at their place."""
         view = memoryview(buffer)
         while view.nbytes:
             with reported("write", self._name):
