@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tune_ckpt.plots.history import Curve, History, Mark, read_history
 from tune_ckpt.plots.theme import Theme, cut, figure, theme, title
 from tune_ckpt.sweep.configs import shortened
-from tune_ckpt.sweep.records import CheckpointRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,15 +114,14 @@ def _places(marks: list[Mark]) -> tuple[list[int], list[float]]:
 
 
 def _draw_best(axes: Axes, history: History, colors: Theme) -> None:
-    best = _starred(history)
-    if best is None:
+    place = _place_of_best(history)
+    if place is None:
         return
-    place = (best.iteration, best.value)
     style: dict[str, Any] = {"markeredgecolor": colors.ground, "markersize": 17, "zorder": 5}
     axes.plot(*place, "*", color=colors.accent, **style)
     above = history.metric.mode == "max"
     axes.annotate(
-        f"{best.value:.4g}",
+        f"{place[1]:.4g}",
         place,
         (0, 11 if above else -11),
         textcoords="offset points",
@@ -135,12 +133,12 @@ def _draw_best(axes: Axes, history: History, colors: Theme) -> None:
     )
 
 
-def _starred(history: History) -> CheckpointRecord | None:
-    """Return the best checkpoint, if it has a place in the picture: infinity has none."""
+def _place_of_best(history: History) -> tuple[int, float] | None:
+    """Return where the star is; None where there is none: infinity has no place in a picture."""
     best = history.best
     if best is None or best.iteration is None or not math.isfinite(best.value):
         return None
-    return best
+    return best.iteration, best.value
 
 
 def _summary(history: History) -> str:
@@ -186,6 +184,6 @@ def _meanings(history: History, colors: Theme) -> list[Any]:
     meanings = [
         (False in deleted, "checkpoint", {**dot, "markerfacecolor": colors.faint}),
         (True in deleted, "deleted checkpoint", {**dot, "markerfacecolor": colors.ground}),
-        (_starred(history) is not None, "best checkpoint", star),
+        (_place_of_best(history) is not None, "best checkpoint", star),
     ]
     return [Line2D([], [], label=label, **style) for shown, label, style in meanings if shown]
