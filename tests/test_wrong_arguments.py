@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
+from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
 from tune_ckpt.errors import (
     ComponentNotFoundError,
@@ -48,6 +49,19 @@ def test_whoever_takes_a_value_for_a_component_learns_where_it_is(tmp_path):
     tc.save_state(STATE, tmp_path / "c")
     with pytest.raises(ComponentNotFoundError, match="all is in its own state"):
         tc.load_state(tmp_path / "c", "weights")
+
+
+def test_a_trials_folder_leads_to_its_checkpoints(tmp_path):
+    make_sweep(tmp_path / "s")
+    (trial, *_) = (path.parent for path in (tmp_path / "s").rglob("result.json"))
+    with pytest.raises(NotACheckpointError, match="a trial's folder"):
+        tc.load_state(trial)
+
+
+def test_what_was_given_is_shortened(tmp_path):
+    with pytest.raises(InvalidArgumentError) as caught:
+        tc.save_state([*range(10_000)], tmp_path / "c")
+    assert len(str(caught.value)) < 300
 
 
 def test_rllibs_own_leads_to_where_it_is_read():

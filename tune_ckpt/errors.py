@@ -622,5 +622,6 @@ class InvalidArgumentError(TuneCkptError):
     expected: Sequence[Any]
 
     def __str__(self) -> str:
-        choices = ", ".join(map(str, self.expected))
-        return f"{self.argument}={self.value!r} is not possible; it may be: {choices}."
+        choices, given = ", ".join(map(str, self.expected)), repr(self.value)
+        given = given if len(given) <= 200 else f"{given[:200]}…"
+        return f"{self.argument}={given} is not possible; it may be: {choices}."

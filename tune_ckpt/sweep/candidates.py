@@ -81,12 +81,12 @@ class Sweep:
         notes: What could not be read or has no metrics.
     """
 
-    store: Store
+    store: Store = field(repr=False)
     base: str
     filesystem: Any = None
-    in_memory: dict[str, Pairs] = field(default_factory=dict)
+    in_memory: dict[str, Pairs] = field(default_factory=dict, repr=False)
     only: str | None = None
-    notes: Notes = field(default_factory=Notes)
+    notes: Notes = field(default_factory=Notes, repr=False)
     _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
 
     @classmethod
