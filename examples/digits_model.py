@@ -33,12 +33,15 @@ class Network(tc.Checkpointable):
         }
 
     def get_ctor_args_and_kwargs(self):
+        """Return what makes another network like this one."""
         return (self.hidden, self.seed), {}
 
     def get_state(self, components=None, *, not_components=None, **kwargs):
+        """Return the weights."""
         return self.weights
 
     def set_state(self, state):
+        """Take the weights of a checkpoint."""
         self.weights = state
 
 
@@ -50,12 +53,15 @@ class Momentum(tc.Checkpointable):
         self.velocity = {name: np.zeros_like(w) for name, w in network.weights.items()}
 
     def get_state(self, components=None, *, not_components=None, **kwargs):
+        """Return the velocities; the weights are the network's to save."""
         return {"velocity": self.velocity}
 
     def set_state(self, state):
+        """Take the velocities of a checkpoint."""
         self.velocity = state["velocity"]
 
     def step(self, gradients: dict[str, np.ndarray]) -> None:
+        """Move the weights against their gradients."""
         for name, gradient in gradients.items():
             self.velocity[name] *= self.momentum
             self.velocity[name] -= self.learning_rate * gradient

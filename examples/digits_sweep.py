@@ -70,12 +70,14 @@ class Digits(tc.CheckpointableTrainable):
     """One trial: its network and optimizer are components, its generator is state."""
 
     def setup(self, config):
+        """Make the network, the optimizer and the data."""
         self.network = Network(config["hidden"], config["seed"])
         self.optimizer = Momentum(self.network, config["learning_rate"], config["momentum"])
         self.rng = np.random.default_rng(config["seed"])
         self.data = digits()
 
     def step(self):
+        """Train for some epochs, and measure the accuracy."""
         images, labels, held_out, held_out_labels = self.data
         for _ in range(self.config["epochs"]):
             order = self.rng.permutation(len(images))
@@ -84,12 +86,15 @@ class Digits(tc.CheckpointableTrainable):
         return {"eval": {"accuracy": accuracy(self.network.weights, held_out, held_out_labels)}}
 
     def get_state(self, components=None, *, not_components=None, **kwargs):
+        """Return what is no component: the order of the batches to come."""
         return {"rng": self.rng}
 
     def set_state(self, state):
+        """Take it from a checkpoint."""
         self.rng = state["rng"]
 
     def get_checkpointable_components(self):
+        """Return the components, each of which is saved in a folder of its own."""
         return [("network", self.network), ("optimizer", self.optimizer)]
 
 

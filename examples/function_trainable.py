@@ -34,6 +34,7 @@ class Settings:
 
 
 def train(config):
+    """Train for some epochs, from where a killed trial had come."""
     images, labels, held_out, held_out_labels = digits()
     network = Network(hidden=32, seed=0)
     optimizer = Momentum(network, config["learning_rate"], momentum=0.9)
@@ -49,6 +50,7 @@ def train(config):
 
 
 def main(settings: Settings, storage: Path) -> None:
+    """Run the sweep, and show where its trials went on."""
     killed_one = tune.sample_from(
         lambda config: settings.epochs // 2 if config["learning_rate"] == settings.killed else None
     )

@@ -31,6 +31,7 @@ def new_checkpoint() -> Path:
 
 
 def main(checkpoint: Path) -> None:
+    """Load the network in both ways, and print its accuracy."""
     weights = tc.load_state(checkpoint, "network")  # plain arrays: no class is needed
     network = Network.from_checkpoint(checkpoint / "network")  # or the object itself
     held_out, labels = digits()[2:]

@@ -32,24 +32,30 @@ class Descent(tc.CheckpointableTrainable):
     checkpoint_format = "msgpack"
 
     def setup(self, config):
+        """Begin far from the minimum."""
         self.x = np.full(3, 10.0)
 
     def reset_config(self, new_config):  # PBT changes the learning rate of a trial that goes on
+        """Take the learning rate that PBT has found for a trial that goes on."""
         self.config = new_config
         return True
 
     def step(self):
+        """Go down the slope once."""
         self.x = self.x - self.config["lr"] * self.x
         return {"loss": float(np.square(self.x).sum())}
 
     def get_state(self, components=None, *, not_components=None, **kwargs):
+        """Return where it is."""
         return {"x": self.x}
 
     def set_state(self, state):
+        """Go where a checkpoint was, which may be another trial's."""
         self.x = state["x"]
 
 
 def main(settings: Settings, storage: Path) -> None:
+    """Run the sweep, and show which trial went on from which."""
     scheduler = PopulationBasedTraining(
         time_attr="training_iteration",
         metric="loss",
@@ -82,6 +88,7 @@ def main(settings: Settings, storage: Path) -> None:
 
 
 def order(record):
+    """Return a record's place in the table."""
     return record.trial_id, record.iteration
 
 

@@ -94,6 +94,7 @@ def restored_module(checkpoint: str):
     module = rllib.restore_module(checkpoint)
 
     def act(observation):
+        """Return the best action, as the module sees it."""
         with torch.no_grad():
             found = module.forward_inference({"obs": torch.from_numpy(observation).unsqueeze(0)})
         return int(found["action_dist_inputs"].argmax())

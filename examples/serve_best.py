@@ -125,6 +125,7 @@ def models_served(port: int, experiment: Path, sweep: Future) -> Iterator[dict[s
 
 
 def main(settings: Settings, storage: Path) -> None:
+    """Run the sweep, and ask the deployment as long as it runs."""
     experiment, labels = storage / NAME, digits()[3]
     ray.init(log_to_driver=False, ignore_reinit_error=True)
     serve.start(http_options={"port": settings.port})

@@ -34,17 +34,20 @@ class Settings:
 
 
 def new_network() -> torch.nn.Module:
+    """Return a network whose weights are always the same."""
     torch.manual_seed(0)
     layers = [torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10)]
     return torch.nn.Sequential(*layers)
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the images and their labels."""
     images, labels = load_digits(return_X_y=True)
     return torch.tensor(images / 16, dtype=torch.float32), torch.tensor(labels)
 
 
 def accuracy(network: torch.nn.Module) -> float:
+    """Return how many of the held out images it knows."""
     images, labels = data()
     return float((network(images[1200:]).argmax(dim=1) == labels[1200:]).float().mean())
 
@@ -79,6 +82,7 @@ def trial(config):
 
 
 def main(settings: Settings, storage: Path) -> None:
+    """Run the sweep, and load its best network."""
     rates = tune.grid_search(settings.learning_rates)
     space = {"learning_rate": rates, "epochs": settings.epochs, "storage": str(storage)}
     run_config = tune.RunConfig(name="sweep", storage_path=str(storage), verbose=0)

@@ -60,10 +60,12 @@ def test_what_has_no_name_is_refused():
 
 
 def test_neither_way_there_is_an_error_that_lists_the_ways(packed, tmp_path, corpus):
-    with pytest.raises(InvalidArgumentError, match="msgpack, rllib"):
+    with pytest.raises(InvalidArgumentError, match=r"to='json' .* msgpack, pickle"):
+        tc.convert_checkpoint(packed, tmp_path / "n", to="json")
+    with pytest.raises(InvalidArgumentError, match=r"dialect='rllib' .* typed"):
         tc.convert_checkpoint(packed, tmp_path / "n", to="pickle", dialect="rllib")
     theirs = corpus / "ray2.60.0-py3.11-new-ppo-single" / "checkpoint"
-    with pytest.raises(InvalidArgumentError, match="msgpack, rllib"):
+    with pytest.raises(InvalidArgumentError, match=r"to='pickle' .* msgpack"):
         tc.convert_checkpoint(theirs, tmp_path / "n", to="pickle")
     with pytest.raises(InvalidArgumentError, match="new folder"):
         tc.convert_checkpoint(theirs)
@@ -103,3 +105,10 @@ def test_rllib_itself_reads_its_dialect(tmp_path):
     other = Part()
     other.restore_from_path(f"{path}/part")
     np.testing.assert_array_equal(other.w, part.w)
+
+
+def test_under_rllibs_name_rllibs_own_is_converted_too(packed, tmp_path):
+    theirs = REPO / "tests/data/rllib/ray2.3.1-py3.8-old-ppo-single/checkpoint"
+    path = tc.convert_to_msgpack_checkpoint(theirs, tmp_path / "theirs")
+    assert tc.get_checkpoint_info(path)["format"] == "msgpack"
+    assert tc.convert_to_msgpack_checkpoint(packed) == str(packed)

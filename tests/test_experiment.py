@@ -179,7 +179,7 @@ def test_a_sweep_without_checkpoints_is_an_error_that_says_so(tmp_path):
 @pytest.mark.parametrize("folder", ["empty", "absent"])
 def test_a_folder_without_trials_is_an_error_that_says_so(tmp_path, folder):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NoCheckpointError, match=f"{folder}.*\n.*no trial's folder"):
+    with pytest.raises(NoCheckpointError, match=f"{folder}.*\n.*nothing is there"):
         tc.best_checkpoint(tmp_path / folder, "acc")
 
 

@@ -13,8 +13,7 @@ from tune_ckpt.version import __version__
 
 if TYPE_CHECKING:
     from tune_ckpt.checkpointable import Checkpointable
-    from tune_ckpt.convert import convert_to_msgpack_checkpoint
-    from tune_ckpt.converting import convert_checkpoint
+    from tune_ckpt.converting import convert_checkpoint, convert_to_msgpack_checkpoint
     from tune_ckpt.errors import RestoreReport, RestoreWarning, TuneCkptError
     from tune_ckpt.experiment import best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
@@ -56,8 +55,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "checkpointable": ["Checkpointable"],
-    "convert": ["convert_to_msgpack_checkpoint"],
-    "converting": ["convert_checkpoint"],
+    "converting": ["convert_checkpoint", "convert_to_msgpack_checkpoint"],
     "errors": ["RestoreReport", "RestoreWarning", "TuneCkptError"],
     "experiment": ["best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],

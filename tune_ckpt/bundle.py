@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.objects.actors import actors_of
 from tune_ckpt.objects.adapters.registry import Fit, Stored
 from tune_ckpt.objects.components import is_component
@@ -28,6 +29,8 @@ class Bundle:
     has_fixed_components = True
 
     def __init__(self, parts: Mapping[str, Any]) -> None:
+        if not isinstance(parts, Mapping):
+            raise InvalidArgumentError("parts", parts, ("a dict of objects and values by name",))
         self.objects = {
             name: Bundle(part) if isinstance(part, dict) else part
             for name, part in parts.items()

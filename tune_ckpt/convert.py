@@ -19,14 +19,14 @@ from tune_ckpt.tree.writing import write_packed
 CONVERTED_FROM = "converted_from"  # the metadata field with the source's content digest
 
 
-def convert_to_msgpack_checkpoint(
+def write_as_msgpack(
     src: Any,
     dst: str | os.PathLike[str] | None = None,
     *,
     filesystem: Any = None,
     allow_pickle: bool = False,
 ) -> str:
-    """Write a checkpoint again, all of it as msgpack.
+    """Write a checkpoint of ours again, all of it as msgpack.
 
     Converting what is msgpack already changes nothing.
 
@@ -91,6 +91,7 @@ def _ctor(opened: OpenComponent, options: ReadOptions) -> Any:
     arguments = read_ctor(opened, options)
 
     def ctor(_: Format) -> dict[str, Any]:
+        """Return the constructor's arguments, whatever the format."""
         return {"class": opened.metadata.cls, **arguments.stored()}
 
     return ctor

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Literal
 
-from tune_ckpt.convert import convert_to_msgpack_checkpoint, read_component
+from tune_ckpt.convert import read_component, write_as_msgpack
 from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, UnsupportedStateError
 from tune_ckpt.formats import rllib_dialect
 from tune_ckpt.formats.pickle_by_name import dumps_by_name
@@ -41,7 +41,7 @@ def convert_checkpoint(
     ==========  ===========  =================  ====================================================
     source      ``to``       ``dialect``        see
     ==========  ===========  =================  ====================================================
-    ours        ``msgpack``  ``typed``          `convert_to_msgpack_checkpoint`; the default of ours
+    ours        ``msgpack``  ``typed``          exact; the default of ours
     ours        ``pickle``                      classes are named, and need not be importable
     ours        ``msgpack``  ``rllib``          what RLlib's ``Checkpointable`` reads; it has no
                                                 digests
@@ -73,12 +73,56 @@ def convert_checkpoint(
         find(src, filesystem)  # raises where it is not RLlib's either
     key = (ours, to, dialect or ("typed" if ours else "rllib"))
     if key not in _WAYS:
-        raise InvalidArgumentError(
-            "to", f"{to}, {key[2]}", [f"{t}, {d}" for o, t, d in _WAYS if o is ours]
-        )
+        raise _no_such_way(*key)
     if dst is None and key not in _IN_PLACE:
         raise InvalidArgumentError("dst", dst, ["the path of a new folder"])
     return _WAYS[key](src, dst, filesystem, allow_pickle)
+
+
+def convert_to_msgpack_checkpoint(
+    src: Any,
+    dst: str | os.PathLike[str] | None = None,
+    *,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+) -> str:
+    """Write a checkpoint again as msgpack, RLlib's own as RLlib reads it.
+
+    Converting one of ours that is msgpack already changes nothing. RLlib's have more options in
+    `tune_ckpt.rllib.convert_to_msgpack_checkpoint`.
+
+    >>> tc.convert_to_msgpack_checkpoint("pickled", "portable")  # doctest: +ELLIPSIS
+    '.../portable'
+
+    Args:
+        src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        dst: The new checkpoint's path; None to convert in place, where the new tree takes the old
+            one's place in one step (not RLlib's). Only for checkpoints at rest: Tune deletes and
+            rewrites those of a running sweep.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
+        allow_pickle: Let the pickles import and call what they name. Only for checkpoints whose
+            writer you trust. RLlib's are never let.
+
+    Returns:
+        The new checkpoint's path.
+
+    Raises:
+        NotACheckpointError: There is no checkpoint.
+        UnsupportedStateError: msgpack cannot bring back some values; all are listed.
+        UntrustedPickleError: A pickle names more than harmless things.
+        CorruptDataError: A file of the source is not what was written.
+    """
+    return convert_checkpoint(src, dst, filesystem=filesystem, allow_pickle=allow_pickle)
+
+
+def _no_such_way(ours: bool, to: str, dialect: str) -> InvalidArgumentError:
+    dialects: dict[str, list[str]] = {}
+    for of_ours, format, one in _WAYS:
+        if of_ours is ours:
+            dialects.setdefault(format, []).append(one)
+    if to not in dialects:
+        return InvalidArgumentError("to", to, [*dialects])
+    return InvalidArgumentError("dialect", dialect, dialects[to])
 
 
 def _is_ours(store: Store) -> bool:
@@ -90,7 +134,7 @@ def _is_ours(store: Store) -> bool:
 
 
 def _to_msgpack(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
-    return convert_to_msgpack_checkpoint(src, dst, filesystem=filesystem, allow_pickle=allow_pickle)
+    return write_as_msgpack(src, dst, filesystem=filesystem, allow_pickle=allow_pickle)
 
 
 def _of_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:

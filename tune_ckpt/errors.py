@@ -144,7 +144,7 @@ class ComponentNotFoundError(TuneCkptError):
     available: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = ", ".join(self.available) or "none"
+        names = ", ".join(self.available) or "none; all is in its own state"
         return f"{self.path} has no component {self.component!r}; its components: {names}."
 
 
@@ -623,5 +623,6 @@ class InvalidArgumentError(TuneCkptError):
     expected: Sequence[Any]
 
     def __str__(self) -> str:
-        choices = ", ".join(map(str, self.expected))
-        return f"{self.argument}={self.value!r} is not possible; it may be: {choices}."
+        choices, given = ", ".join(map(str, self.expected)), repr(self.value)
+        given = given if len(given) <= 200 else f"{given[:200]}…"
+        return f"{self.argument}={given} is not possible; it may be: {choices}."

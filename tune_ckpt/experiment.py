@@ -26,7 +26,7 @@ Where = Callable[[CheckpointRecord], bool] | Mapping[str, Any]
 
 
 def best_checkpoint(
-    source: Any,
+    experiment: Any,
     metric: str | None = None,
     mode: str = "max",
     *,
@@ -44,9 +44,9 @@ def best_checkpoint(
     {'w': array([ 3., -3.], dtype=float32)}
 
     Args:
-        source: The sweep: a ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or its folder as
-            a path or URI, also while it runs, after it was killed, and wherever it was moved; or a
-            single trial's folder, or a Train run's. Ray need not be installed for a folder, and
+        experiment: The sweep: a ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or its folder
+            as a path or URI, also while it runs, after it was killed, and wherever it was moved; or
+            a single trial's folder, or a Train run's. Ray need not be installed for a folder, and
             nothing in it is unpickled. A `Sweep` is read only where it has changed since.
         metric: The metric's name, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
@@ -59,14 +59,14 @@ def best_checkpoint(
         UnknownMetricError: No result has such a metric; those there are, are listed.
         AmbiguousMetricError: The name fits two places in a result.
         NoCheckpointError: No checkpoint has a value and is usable; why is told for each.
-        InvalidArgumentError: There is no such mode or scope, or ``source`` is no sweep.
+        InvalidArgumentError: There is no such mode or scope, or ``experiment`` is no sweep.
     """
     options = {"scope": scope, "where": where, "verify": verify, "filesystem": filesystem}
-    return rank_checkpoints(source, metric, mode, k=1, **options)[0]
+    return rank_checkpoints(experiment, metric, mode, k=1, **options)[0]
 
 
 def rank_checkpoints(
-    source: Any,
+    experiment: Any,
     metric: str | None = None,
     mode: str = "max",
     *,
@@ -86,7 +86,7 @@ def rank_checkpoints(
     [0.8, 0.6]
 
     Args:
-        source: The sweep, as for `best_checkpoint`.
+        experiment: The sweep, as for `best_checkpoint`.
         metric: The metric's name, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
         metrics: Several metrics instead, each with its mode. Then the Pareto front is returned,
@@ -111,7 +111,7 @@ def rank_checkpoints(
         AmbiguousMetricError: The name fits two places in a result.
         NoCheckpointError: No checkpoint has a value and is usable; why is told for each.
         InvalidArgumentError: There is no such mode or scope, ``k`` or ``per_trial`` is not
-            positive, not one of ``metric`` and ``metrics`` is given, or ``source`` is no sweep.
+            positive, not one of ``metric`` and ``metrics`` is given, or ``experiment`` is no sweep.
     """
     for name, number in (("k", k), ("per_trial", per_trial)):
         if number is not None and number < 1:
@@ -120,7 +120,7 @@ def rank_checkpoints(
     if scope is not None and len(wanted) > 1:
         raise InvalidArgumentError("scope", scope, ("None where there are several metrics",))
     ranking = Ranking(
-        Sweep.open(source, filesystem),
+        Sweep.open(experiment, filesystem),
         wanted,
         Scope.named(scope),
         per_trial,

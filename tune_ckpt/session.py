@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tune_ckpt.errors import InvalidArgumentError, NoSessionError, RestoreReport
-from tune_ckpt.objects.functions import Restored
-from tune_ckpt.objects.functions import restore as restore_from_path
+from tune_ckpt.objects.functions import Restored, restore_parts
+from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.tree.layout import SUFFIXES, Format
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
@@ -24,23 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ray.train import CheckpointUploadMode
-    from typing_extensions import Unpack
 
     from tune_ckpt.objects.selection import Patterns
     from tune_ckpt.objects.wishes import Strict
-
-    class RestoreOptions(TypedDict, total=False):
-        """The options of `tune_ckpt.objects.functions.restore`."""
-
-        filesystem: Any
-        allow_pickle: bool
-        trusted: str | Collection[str]
-        strict: Strict
-        components: Patterns | None
-        exclude: Patterns | None
-        rename: Mapping[str, str] | None
-        device: Any
-        tolerance: float | None
 
 
 class Session(Protocol):
@@ -133,12 +120,25 @@ def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore(
-    parts: Mapping[str, Any], path: Any = None, **options: Unpack[RestoreOptions]
+    parts: Mapping[str, Any],
+    path: Any = None,
+    *,
+    filesystem: Any = None,
+    allow_pickle: bool | None = None,
+    trusted: str | Collection[str] = (),
+    strict: Strict = True,
+    components: Patterns | None = None,
+    exclude: Patterns | None = None,
+    rename: Mapping[str, str] | None = None,
+    device: Any = None,
+    tolerance: float | None = None,
 ) -> Restored:
     """Restore the objects of a checkpoint that `save` or `report` made; return its plain values.
 
-    All of it is read, verified and compared before an object is touched; see
-    `Checkpointable.restore_from_path` for what does not fit. Random state (`RngState`) comes last.
+    All of it is read, verified and compared before an object is touched. What does not fit are
+    components that only the objects or only the checkpoint have; arrays of torch modules that are
+    missing, too many, or of another shape or dtype; and optimizers and the like that were saved
+    from another class. Random state (`RngState`) is restored last.
 
     >>> restore({"model": model, "optimizer": optimizer}, "run/3")["step"]
     3
@@ -149,10 +149,23 @@ def restore(
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint. By default the one that the
             running Tune trial or Train worker is to go on from, which is trusted: the same sweep
             wrote it. What only other workers saved is left to them.
-        options: ``filesystem`` in which the path is looked up;
-            ``allow_pickle`` and ``trusted`` modules; ``strict`` (True, ``"warn"`` or ``"ignore"``);
-            which ``components`` to restore and to ``exclude``, and how to ``rename`` them;
-            ``device`` and ``tolerance``.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+        allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
+            you trust; by default the running trial's own.
+        trusted: Modules and packages whose classes and functions the checkpoint may name; they are
+            imported.
+        strict: True: an error lists all that does not fit, and no object is touched; where objects'
+            own code raises an error on the way, all are given their former states again (which are
+            copied for that, in actors by each of them). ``"warn"`` and ``"ignore"``: what fits is
+            restored.
+        components: Patterns of the components to restore, by their paths in the checkpoint, like
+            ``"policies/*"``; with all that is below them. ``"."`` are the plain values. Nothing
+            else is read.
+        exclude: Patterns of components to leave as they are.
+        rename: From components' paths in the checkpoint to those in ``parts``.
+        device: Where torch tensors among the values are put; by default on the CPU. Modules and
+            optimizers stay where they are.
+        tolerance: How much self-tests may differ, instead of what the components allow.
 
     Returns:
         The checkpoint's plain values, and in its attribute ``report`` what was loaded. At the first
@@ -164,18 +177,29 @@ def restore(
         SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
         StateRefusedError: An object's own code raised an error.
     """
-    if path is not None:
-        return restore_from_path(parts, path, **options)
+    wishes = Wishes.of(
+        strict=strict,
+        components=components,
+        exclude=exclude,
+        rename=rename,
+        device=device,
+        tolerance=tolerance,
+        allow_pickle=path is None if allow_pickle is None else allow_pickle,
+        trusted=trusted,
+    )
+    if path is None:
+        return _restore_own(parts, wishes)
+    return restore_parts(parts, path, filesystem, wishes)
+
+
+def _restore_own(parts: Mapping[str, Any], wishes: Wishes) -> Restored:
     global _restored_from
     session = current_session("tc.restore without a path")
     checkpoint, _restored_from = session.checkpoint(), None
     if checkpoint is None:
         return _first_start()
-    excluded = options.pop("exclude", None) or ()
-    excluded = [excluded] if isinstance(excluded, str) else [*excluded]
-    options["exclude"] = [*excluded, *session.of_others(checkpoint, parts)]
-    options.setdefault("allow_pickle", True)
-    restored = restore_from_path(parts, checkpoint, **options)
+    selection = wishes.selection.without(session.of_others(checkpoint, parts))
+    restored = restore_parts(parts, checkpoint, None, replace(wishes, selection=selection))
     _restored_from = open_tree(open_store(checkpoint)).metadata.digest
     return restored
 

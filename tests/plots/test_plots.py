@@ -117,6 +117,35 @@ def test_a_sweep_without_checkpoints_has_curves_all_the_same(tmp_path):
     assert not [line for line in _lines(figure) if line.get_marker() == "*"]
 
 
+def test_a_metric_without_numbers_is_said_to_have_none(tmp_path):
+    sweep = make_sweep(tmp_path / "s", {"aaaaa_00000": (0.1, [float("nan")] * 3)})
+    figure = tc.plot(sweep, "eval/acc")
+    assert "no result has a number for it" in _texts(figure)
+    assert not [*figure.axes[0].get_xticks(), *figure.axes[0].get_yticks()]
+
+
+def test_infinity_is_told_but_has_no_star(tmp_path):
+    sweep = make_sweep(tmp_path / "s", {"aaaaa_00000": (0.1, [0.5, float("inf"), 0.7])})
+    figure = tc.plot(sweep, "eval/acc")
+    assert "best checkpoint" not in _texts(figure)
+    assert any("best inf" in text for text in _texts(figure))
+
+
+def test_iterations_are_whole_numbers(tmp_path):
+    axes = tc.plot(make_sweep(tmp_path / "s", {"aaaaa_00000": (0.1, [0.5])}), "eval/acc").axes[0]
+    assert {float(tick).is_integer() for tick in axes.get_xticks()} == {True}
+
+
+def test_a_power_of_ten_does_not_lie_on_the_text_below_the_title(tmp_path):
+    sweep = make_sweep(tmp_path / "s", {"aaaaa_00000": (0.1, [1e12, 3e12])})
+    figure = tc.plot(sweep, "eval/acc")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    power, below = axes.yaxis.get_offset_text(), axes.texts[-1]
+    assert power.get_text() == "1e12"
+    assert power.get_window_extent().x1 < below.get_window_extent().x0
+
+
 def test_errors_are_those_of_the_ranking(sweep, tmp_path):
     with pytest.raises(UnknownMetricError):
         tc.plot(sweep, "nonsense")

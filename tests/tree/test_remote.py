@@ -306,7 +306,7 @@ def test_files_of_unfinished_saves_are_cleaned_once_they_are_old(filesystem):
     store.child("model").write_bytes("state.0123abcd.pkl", b"half")
     store.write_bytes("notes.txt", b"mine")
     assert tc.clean("bucket/x", filesystem=filesystem) == []
-    removed = tc.clean("bucket/x", filesystem=filesystem, older_than=0)
+    removed = tc.clean("bucket/x", filesystem=filesystem, older_than_secs=0)
     assert [path.rpartition("/c/")[2] for path in sorted(removed)] == [
         "model/state.0123abcd.pkl",
         "state.0123abcd.pkl",

@@ -129,6 +129,7 @@ def _say(answer: dict[str, Any]) -> None:
 
 def _below(experiment: str) -> Any:
     def short(path: str) -> str:
+        """Return a path without what all have in common."""
         return path.rpartition(f"{experiment.rstrip('/').rpartition('/')[2]}/")[2] or path
 
     return short

@@ -46,6 +46,7 @@ class _Maker(Unpacking):
         self._taken: set[int] = set()
 
     def run(self, root: Any) -> Any:
+        """Return what the root makes, without recursion."""
         stack: list[tuple[Any, Making]] = [(None, self._make(root))]
         made = None
         while stack:

@@ -131,6 +131,7 @@ def verify(source: Source) -> str:
     head = read_head(source)
 
     def read(number: int) -> None:
+        """Check one array's bytes."""
         check_blob(source, head, number)
 
     nbytes = sum(piece.nbytes for pieces in head.blobs for piece in pieces)

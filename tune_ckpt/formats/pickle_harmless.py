@@ -37,6 +37,7 @@ _PATHS = (
 
 def _constructor(function: Callable[..., Any]) -> Make:
     def make(node: Node) -> object:
+        """Return what the node constructs."""
         made = function(*node.args, **node.kwargs)
         if node.state is not None:
             vars(made).update(node.state)  # attributes, such as an OrderedDict may have

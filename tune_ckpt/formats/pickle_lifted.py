@@ -49,6 +49,7 @@ def lift(value: Any) -> tuple[bytes, list[Lifted]]:
 
     class Lifting(cloudpickle.Pickler):  # type: ignore[misc]
         def persistent_id(self, part: Any) -> int | None:
+            """Return the number of what is lifted out; None for the rest."""
             return found.number_of(part)
 
     return dumps(value, pickler=Lifting), found.lifted
@@ -63,6 +64,7 @@ def drop(data: bytes, parts: Sequence[Any]) -> Any:
 
     class Dropping(pickle.Unpickler):
         def persistent_load(self, number: int) -> Any:
+            """Return what was lifted out under a number."""
             return parts[number]
 
     try:
@@ -79,6 +81,7 @@ class _Found:
     owners: list[Any] = field(default_factory=list)  # an identity is only good while they live
 
     def number_of(self, part: Any) -> int | None:
+        """Return the number under which a part is lifted out, or None where it stays."""
         kind = type(part)
         known = _KINDS.get((kind.__module__, kind.__name__))
         identity = None if known is None else known.identity(part)
@@ -109,6 +112,7 @@ def _lift_array(array: npt.NDArray[Any]) -> Lifted:
     dtype, shape, writeable = array.dtype, list(array.shape), array.flags.writeable
 
     def rebuild(memory: memoryview) -> Any:
+        """Return the array over other memory."""
         copy = mapped_array(dtype, shape, order, memory, 0)
         copy.flags.writeable = writeable
         return copy
@@ -131,6 +135,7 @@ def _lift_storage(storage: Any) -> Lifted:
     typed: Any = torch.storage.TypedStorage
 
     def rebuild(memory: memoryview) -> Any:
+        """Return the storage over other memory."""
         copy = torch.frombuffer(memory, dtype=torch.uint8).untyped_storage()
         return typed(wrap_storage=copy, dtype=dtype, _internal=True)
 

@@ -134,10 +134,12 @@ class _Parser(pickle.Unpickler):
         self.persistent_ids: list[Any] = []
 
     def find_class(self, module: str, name: str) -> Any:
+        """Note the name, and return what stands for it."""
         self.names[f"{module}:{name}"] = None
         return self._kind(module, name)
 
     def persistent_load(self, pid: Any) -> Any:
+        """Note the id, and return what stands for the object."""
         self.names[PERSISTENT] = None
         self.persistent_ids.append(pid)
         return self._kind("pickle", "persistent_load")(pid)

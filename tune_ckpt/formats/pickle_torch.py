@@ -80,6 +80,7 @@ def read_file(data: bytes | memoryview, file: str, names: Names) -> object:
     tree, raws = read(bytes(data), file, names)
 
     def storage(node: Node) -> Storage:
+        """Return the bytes that a persistent id of torch's names."""
         _, kind, key, *_ = node.args[0]
         if not isinstance(kind, Opaque) or kind.name not in _STORAGES:
             raise UnknownVariantError

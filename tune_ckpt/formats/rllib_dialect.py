@@ -86,6 +86,7 @@ class _Packing:
         self._markers = 0
 
     def default(self, value: Any) -> dict[bytes, Any]:
+        """Return an array as ``msgpack_numpy`` has it, a large one's data as a marker."""
         self._markers += 1
         packed = encode(value)
         data = packed[b"data"]
@@ -99,6 +100,7 @@ class _Packing:
         found = 0
 
         def count(items: dict[Any, Any]) -> None:
+            """Count a dict that would be read as an array."""
             nonlocal found
             found += any(marker in items for marker in _MARKERS)
 

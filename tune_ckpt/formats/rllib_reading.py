@@ -112,6 +112,7 @@ def _where(file: str, data: memoryview, error: Exception) -> str:
     bad = object()
 
     def decode(items: dict[Any, Any]) -> Any:
+        """Decode a dict, unless it is the bad one that is looked for."""
         try:
             return _Decoder(file)(items)
         except MALFORMED:

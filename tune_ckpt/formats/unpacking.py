@@ -162,6 +162,7 @@ class Unpacking:
         jobs, self._jobs = self._jobs, []
 
         def fill(job: tuple[int, memoryview]) -> None:
+            """Read one array's data into its place."""
             read_blob(self._source, self._head, *job)
 
         in_threads(fill, jobs, sum(target.nbytes for _, target in jobs))

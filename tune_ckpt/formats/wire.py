@@ -38,5 +38,6 @@ class _Reader:
         self._rest = data
 
     def read(self, nbytes: int) -> bytes:
+        """Return the next bytes, fewer at the end."""
         taken, self._rest = self._rest[:nbytes], self._rest[nbytes:]
         return bytes(taken)

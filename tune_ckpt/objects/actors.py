@@ -186,6 +186,7 @@ class _Member:
         return self.handle.__ray_call__.remote(function, *args)  # every actor has this method
 
     def outcome_of(self, call: Any) -> Done | Failed | Dead:
+        """Return what became of a call."""
         if call is None:
             return Dead(Fault(self._name, "its manager has marked it as unhealthy"))
         ray = _ray()

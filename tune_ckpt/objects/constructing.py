@@ -39,6 +39,7 @@ def restored_object(
     trust: dict[str, Any] = {"allow_pickle": allow_pickle, "trusted": trusted}
 
     def construct(opened: OpenComponent) -> Any:
+        """Construct the object, and restore it."""
         value, rest = _constructed(opened, cls, options, Trust.of(**trust), kwargs)
         if "restore_from_path" in overridden(type(value)):
             value.restore_from_path(path, filesystem=filesystem, **trust, **rest)

@@ -12,8 +12,7 @@ from tune_ckpt.errors import RestoreReport
 from tune_ckpt.objects.background import PendingSave, Saver
 from tune_ckpt.objects.constructing import restored_object
 from tune_ckpt.objects.restoring import restore_into
-from tune_ckpt.objects.selection import Patterns
-from tune_ckpt.objects.wishes import Strict, Wishes
+from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import Saved, save_tree
@@ -118,70 +117,21 @@ class Restored(dict[str, Any]):
     report: RestoreReport
 
 
-def restore(
-    parts: Mapping[str, Any],
-    path: Any,
-    *,
-    filesystem: Any = None,
-    allow_pickle: bool = False,
-    trusted: str | Collection[str] = (),
-    strict: Strict = True,
-    components: Patterns | None = None,
-    exclude: Patterns | None = None,
-    rename: Mapping[str, str] | None = None,
-    device: Any = None,
-    tolerance: float | None = None,
-) -> Restored:
+def restore_parts(parts: Mapping[str, Any], path: Any, filesystem: Any, wishes: Wishes) -> Restored:
     """Restore the objects of a checkpoint that `save` made, and return its plain values.
 
-    All of it is read, verified and compared before an object is touched. What does not fit are
-    components that only the objects or only the checkpoint have; arrays of torch modules that are
-    missing, too many, or of another shape or dtype; and optimizers and the like that were saved
-    from another class. Random state (`RngState`) is restored last.
-
-    >>> restore({"model": model, "optimizer": optimizer}, "run/3")["step"]
-    3
-
     Args:
-        parts: The objects by name, as they were saved. Of plain values only the names count: the
-            checkpoint must have them.
+        parts: The objects by name, as they were saved.
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
-        allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
-            you trust.
-        trusted: Modules and packages whose classes and functions the checkpoint may name; they are
-            imported.
-        strict: True: an error lists all that does not fit, and no object is touched; where objects'
-            own code raises an error on the way, all are given their former states again (which are
-            copied for that, in actors by each of them). ``"warn"`` and ``"ignore"``: what fits is
-            restored.
-        components: Patterns of the components to restore, by their paths in the checkpoint, like
-            ``"policies/*"``; with all that is below them. ``"."`` are the plain values. Nothing
-            else is read.
-        exclude: Patterns of components to leave as they are.
-        rename: From components' paths in the checkpoint to those in ``parts``.
-        device: Where torch tensors among the values are put; by default on the CPU. Modules and
-            optimizers stay where they are.
-        tolerance: How much self-tests may differ, instead of what the components allow.
-
-    Returns:
-        The checkpoint's plain values, and in its attribute ``report`` what was loaded.
+        wishes: How they are to be restored.
 
     Raises:
+        InvalidArgumentError: ``parts`` is no dict.
         RestoreError: The checkpoint does not fit; all differences are listed.
         SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
         StateRefusedError: An object's own code raised an error.
     """
-    wishes = Wishes.of(
-        strict=strict,
-        components=components,
-        exclude=exclude,
-        rename=rename,
-        device=device,
-        tolerance=tolerance,
-        allow_pickle=allow_pickle,
-        trusted=trusted,
-    )
     bundle = Bundle(parts)
     report = restore_into(bundle, open_store(path, filesystem), wishes)
     restored = Restored(bundle.plain())
@@ -208,8 +158,8 @@ def restore_object(
         cls: Its class, which may also be one of RLlib's; by default any `Checkpointable` of the
             stored name that is imported already.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
-        allow_pickle: As for `restore`.
-        trusted: As for `restore`.
+        allow_pickle: As for `tune_ckpt.restore`.
+        trusted: As for `tune_ckpt.restore`.
         kwargs: Arguments of the constructor and options, as in `Checkpointable.from_checkpoint`.
 
     Raises:

@@ -144,6 +144,7 @@ def restore_by_itself(value: Any, files: Mapping[str, bytes], walk: Callable[[],
     called: list[bool] = []
 
     def stand_in() -> None:
+        """Do the usual walk in the place of the inherited method."""
         called.append(True)
         walk()
 

@@ -86,6 +86,7 @@ class _Places:
     selection: Selection
 
     def may_take(self, stored: str) -> bool:
+        """Say whether a component of the checkpoint has a place."""
         target = self.selection.target(stored)
         return target is not None and (target in self.objects or self._may_appear(target))
 

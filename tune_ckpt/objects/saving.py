@@ -53,6 +53,7 @@ def subcomponent_of(
         return _component(value, state, above, given=given)
 
     def build(state: Any) -> Any:
+        """Return the component of a state."""
         return _component(value, state, above, given=given)
 
     return ByItself(value, state, build)
@@ -128,6 +129,7 @@ class _InActors:
     state: Any
 
     def pack(self, format: Format) -> PackedComponent:
+        """Return the tree as the first actor that is alive packs it."""
         given = None if self.state is None else pickle.dumps(self.state)
         packed: PackedComponent = self.actors.first(_pack_there, format, given)
         return packed

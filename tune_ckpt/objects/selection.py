@@ -8,7 +8,7 @@ What matches brings all that lies below it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from tune_ckpt.errors import InvalidArgumentError
@@ -86,6 +86,10 @@ class Selection:
             expected = ["a dict from paths below the root to other such paths, each once"]
             raise InvalidArgumentError("rename", rename, expected)
         return cls(chosen, _patterns(exclude or ()), renamed)
+
+    def without(self, patterns: Patterns) -> Selection:
+        """Return the selection that leaves out these components too."""
+        return replace(self, exclude=(*self.exclude, *_patterns(patterns)))
 
     def wants(self, path: str) -> bool:
         """Say whether the component at this path of the checkpoint is restored."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.formats.msgpack import Tensors
 from tune_ckpt.objects.selection import ROOT
 from tune_ckpt.tree.consistency import consistently
@@ -49,10 +50,13 @@ def save_state(
         Where it is, its content digest, its size, and how much of it was taken over.
 
     Raises:
+        InvalidArgumentError: The state is no dict, or there is no such format.
         UnsupportedStateError: The format cannot bring back some values; all are listed.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
+    if not isinstance(state, Mapping):
+        raise InvalidArgumentError("state", state, ("a dict of plain values and arrays",))
     component = Component(_CLASS, dict(state))
     return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
 
@@ -64,8 +68,8 @@ def load_state(
     mmap: bool = False,
     tensors: Tensors | None = None,
     device: Any = None,
-    allow_pickle: bool = False,
     filesystem: Any = None,
+    allow_pickle: bool = False,
 ) -> Any:
     """Return the state in a checkpoint, its subcomponents' states under their names.
 
@@ -85,9 +89,9 @@ def load_state(
         tensors: ``"torch"`` or ``"numpy"``: how torch tensors come back. By default as tensors
             where torch is installed.
         device: Where torch tensors are put; by default on the CPU, wherever they were saved.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
         allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
             you trust.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
 
     Raises:
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
@@ -98,6 +102,7 @@ def load_state(
     options = ReadOptions(allow_pickle, mmap=mmap, tensors=tensors)
 
     def read(opened: OpenComponent) -> Any:
+        """Return what is wanted of a tree that was opened."""
         return _nested(opened.child(component) if component else opened, options)
 
     state = consistently(open_store(path, filesystem), read)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tune_ckpt.plots.history import Curve, History, Mark, read_history
 from tune_ckpt.plots.theme import Theme, cut, figure, theme, title
+from tune_ckpt.sweep.configs import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +32,7 @@ def plot(
     >>> plot("sweep", "eval/acc").savefig("sweep.png")
 
     Args:
-        experiment: The sweep: a ``ResultGrid``, or its folder as a path or URI, also while it runs.
+        experiment: The sweep, as for `tune_ckpt.best_checkpoint`, also while it runs.
         metric: The metric's name, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
         dark: Draw it on dark ground.
@@ -60,12 +62,23 @@ def draw_curves(history: History, *, dark: bool = False) -> Figure:
             _draw(axes, curve, color, colors, _TOLD)
         _draw_best(axes, history, colors)
         title(axes, f"{history.metric.name} in {history.name}", _summary(history), colors)
-        axes.set_xlabel("iteration")
-        axes.locator_params(axis="x", integer=True)
-        axes.grid(axis="y")
-        axes.margins(x=0.03, y=0.12)
+        _draw_scales(axes, history, colors)
         _draw_legend(made, history, told, colors)
     return made
+
+
+def _draw_scales(axes: Axes, history: History, colors: Theme) -> None:
+    if not any(curve.values for curve in history.curves):
+        axes.set(xticks=[], yticks=[])
+        style: dict[str, Any] = {"ha": "center", "transform": axes.transAxes, "color": colors.faint}
+        axes.text(0.5, 0.5, "no result has a number for it", **style)
+        return
+    axes.set_xlabel("iteration")
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
+    power = axes.yaxis.get_offset_text()  # such as 1e12
+    power.set(x=-0.01, ha="right")  # beside the text below the title, not in it
+    axes.grid(axis="y")
+    axes.margins(x=0.03, y=0.12)
 
 
 class _Stroke(NamedTuple):
@@ -101,15 +114,14 @@ def _places(marks: list[Mark]) -> tuple[list[int], list[float]]:
 
 
 def _draw_best(axes: Axes, history: History, colors: Theme) -> None:
-    best = history.best
-    if best is None or best.iteration is None:
+    place = _place_of_best(history)
+    if place is None:
         return
-    place = (best.iteration, best.value)
     style: dict[str, Any] = {"markeredgecolor": colors.ground, "markersize": 17, "zorder": 5}
     axes.plot(*place, "*", color=colors.accent, **style)
     above = history.metric.mode == "max"
     axes.annotate(
-        f"{best.value:.4g}",
+        f"{place[1]:.4g}",
         place,
         (0, 11 if above else -11),
         textcoords="offset points",
@@ -121,13 +133,22 @@ def _draw_best(axes: Axes, history: History, colors: Theme) -> None:
     )
 
 
+def _place_of_best(history: History) -> tuple[int, float] | None:
+    """Return where the star is; None where there is none: infinity has no place in a picture."""
+    best = history.best
+    if best is None or best.iteration is None or not math.isfinite(best.value):
+        return None
+    return best.iteration, best.value
+
+
 def _summary(history: History) -> str:
     marks, best = history.marks, history.best
     deleted = sum(mark.path is None for mark in marks)
     parts = [_count(len(history.curves), "trial"), _count(len(marks), "checkpoint")]
     parts += [f"{deleted:,} of them deleted"] if deleted else []
     if best is not None:
-        parts.append(f"best {best.value:.6g}: trial {best.trial_id}, iteration {best.iteration}")
+        trial = shortened(best.trial_id, 20)
+        parts.append(f"best {best.value:.6g}: trial {trial}, iteration {best.iteration}")
     return ", ".join(parts)
 
 
@@ -163,6 +184,6 @@ def _meanings(history: History, colors: Theme) -> list[Any]:
     meanings = [
         (False in deleted, "checkpoint", {**dot, "markerfacecolor": colors.faint}),
         (True in deleted, "deleted checkpoint", {**dot, "markerfacecolor": colors.ground}),
-        (history.best is not None, "best checkpoint", star),
+        (_place_of_best(history) is not None, "best checkpoint", star),
     ]
     return [Line2D([], [], label=label, **style) for shown, label, style in meanings if shown]

@@ -81,11 +81,13 @@ class History:
         return [mark for curve in self.curves for mark in curve.marks]
 
 
-def read_history(source: Any, metric: str, mode: str = "max", *, filesystem: Any = None) -> History:
+def read_history(
+    experiment: Any, metric: str, mode: str = "max", *, filesystem: Any = None
+) -> History:
     """Read a sweep's results and what checkpoints it has and had.
 
     Args:
-        source: The sweep, as for `best_checkpoint`.
+        experiment: The sweep, as for `best_checkpoint`.
         metric: The metric's name, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the folder is to be looked up.
@@ -94,7 +96,7 @@ def read_history(source: Any, metric: str, mode: str = "max", *, filesystem: Any
         UnknownMetricError: No result has such a metric; those there are, are listed.
         NoCheckpointError: There is no trial.
     """
-    wanted, sweep = Metric(metric, mode), Sweep.open(source, filesystem)
+    wanted, sweep = Metric(metric, mode), Sweep.open(experiment, filesystem)
     folders = sweep.look()
     try:
         best = best_checkpoint(sweep, metric, mode, verify=False)

@@ -28,6 +28,7 @@ class _Row:
 
     @property
     def nbytes(self) -> int:
+        """The length of the bar."""
         return sum(nbytes for _, nbytes in self.segments)
 
 

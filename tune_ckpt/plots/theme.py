@@ -88,7 +88,7 @@ def title(axes: Axes, text: str, below: str, colors: Theme) -> None:
     """Write a title, and smaller text below it."""
     axes.set_title(f"{shortened(text, _TITLE)}\n", loc="left", fontweight="bold", fontsize=12)
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(shortened(below, 120), (0, 1), (0, 8), color=colors.faint, fontsize=9, **place)
+    axes.annotate(shortened(below, 110), (0, 1), (0, 8), color=colors.faint, fontsize=9, **place)
 
 
 def cut(text: str, length: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -41,9 +42,9 @@ def average_checkpoints(
     """
     from tune_ckpt.objects.states import load_state
 
-    paths = list(records)
+    paths = [] if isinstance(records, str | os.PathLike) else list(records)
     if not paths:
-        raise InvalidArgumentError("records", paths, ("at least one checkpoint",))
+        raise InvalidArgumentError("records", records, ("a list of at least one checkpoint",))
     state = load_state(paths[0], component, allow_pickle=allow_pickle)
     first = dict(_arrays(state))
     sums = {keys: _doubled(array) for keys, array in first.items()}

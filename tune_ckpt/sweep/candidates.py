@@ -81,35 +81,35 @@ class Sweep:
         notes: What could not be read or has no metrics.
     """
 
-    store: Store
+    store: Store = field(repr=False)
     base: str
     filesystem: Any = None
-    in_memory: dict[str, Pairs] = field(default_factory=dict)
+    in_memory: dict[str, Pairs] = field(default_factory=dict, repr=False)
     only: str | None = None
-    notes: Notes = field(default_factory=Notes)
+    notes: Notes = field(default_factory=Notes, repr=False)
     _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, source: Any, filesystem: Any = None) -> Sweep:
-        """Return the sweep that ``source`` means.
+    def open(cls, experiment: Any, filesystem: Any = None) -> Sweep:
+        """Return the sweep that ``experiment`` means.
 
         Args:
-            source: A ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or a folder, as a path
-                or URI: a sweep's, a single trial's, or that of a Train run.
+            experiment: A ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or a folder, as a
+                path or URI: a sweep's, a single trial's, or that of a Train run.
             filesystem: A ``pyarrow.fs.FileSystem`` in which a folder is to be looked up.
 
         Raises:
             InvalidArgumentError: It means none.
         """
-        if isinstance(source, Sweep):
-            return source
-        if isinstance(source, str | os.PathLike):
-            return cls._of_folder(source, filesystem)
+        if isinstance(experiment, Sweep):
+            return experiment
+        if isinstance(experiment, str | os.PathLike):
+            return cls._of_folder(experiment, filesystem)
         for attributes, opener in _OBJECTS:
-            if all(hasattr(source, name) for name in attributes):
-                return opener(source)
+            if all(hasattr(experiment, name) for name in attributes):
+                return opener(experiment)
         expected = ("a ResultGrid, Result or ExperimentAnalysis", "a folder as a path or URI")
-        raise InvalidArgumentError("source", source, expected)
+        raise InvalidArgumentError("experiment", experiment, expected)
 
     @classmethod
     def _of_folder(cls, source: str | os.PathLike[str], filesystem: Any) -> Sweep:

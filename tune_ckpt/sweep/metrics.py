@@ -116,6 +116,7 @@ def nearest_first(wanted: str, available: Iterable[str]) -> tuple[str, ...]:
     leaf = wanted.rpartition("/")[2]
 
     def likeness(name: str) -> float:
+        """Return how like the wanted name another one is."""
         whole = difflib.SequenceMatcher(None, wanted.lower(), name.lower()).ratio()
         end = difflib.SequenceMatcher(None, leaf.lower(), name.rpartition("/")[2].lower()).ratio()
         return max(whole, end)

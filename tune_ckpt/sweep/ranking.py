@@ -248,6 +248,8 @@ class Ranking:
         if self._refused:
             return (f"where= refused all {self._refused} checkpoint(s)",)
         trials = [f"trial {folder.trial_id} has no checkpoint" for folder in self.folders]
+        if not trials and not self.sweep.store.names():
+            return ("nothing is there",)
         return tuple(trials) or ("it holds no trial's folder; is it the sweep's own?",)
 
 

@@ -174,11 +174,13 @@ class CheckpointRecord:
 
         return load_state(self, component, allow_pickle=allow_pickle)
 
-    def export(self, directory: str | os.PathLike[str], *, allow_pickle: bool = False) -> str:
+    def export(self, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> str:
         """Write a verified copy, all of it msgpack, and return its path.
 
+        RLlib's own checkpoints: `tune_ckpt.convert_checkpoint`, which takes a record too.
+
         Args:
-            directory: The copy's path or URI.
+            path: The copy's path or URI.
             allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
                 you trust.
 
@@ -186,9 +188,9 @@ class CheckpointRecord:
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
         """
-        from tune_ckpt.convert import convert_to_msgpack_checkpoint
+        from tune_ckpt.convert import write_as_msgpack
 
-        return convert_to_msgpack_checkpoint(self, directory, allow_pickle=allow_pickle)
+        return write_as_msgpack(self, path, allow_pickle=allow_pickle)
 
 
 def _sizes(store: Store) -> Iterator[int]:

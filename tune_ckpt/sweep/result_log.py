@@ -53,6 +53,7 @@ class ResultLog:
             return UNKNOWN
 
         def better(best: Mark | None, lines: bytes) -> Mark:
+            """Return the better of the best so far and that of new lines."""
             return min(best or NOTHING, mark_of(lines, metric, self._trial_id))
 
         return self._follow(metric, None, better) or UNKNOWN
@@ -65,6 +66,7 @@ class ResultLog:
         """
 
         def more(pairs: Pairs, lines: bytes) -> Pairs:
+            """Add the checkpoints that new lines name."""
             found = self._parsed(lines, b'"checkpoint_dir_name"', b'"checkpoint_path"')
             named = ((r.get("checkpoint_dir_name") or r.get("checkpoint_path"), r) for r in found)
             return pairs | {name: result for name, result in named if isinstance(name, str)}
@@ -75,6 +77,7 @@ class ResultLog:
         """Return the metric's values in order, those that are numbers."""
 
         def more(values: list[float], lines: bytes) -> list[float]:
+            """Add the metric's values in new lines."""
             found = (metric.value(r, self._store.path(RESULTS)) for r in self._parsed(lines))
             return [*values, *(value for value in found if value is not None)]
 

@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -31,11 +31,6 @@ from tune_ckpt.tune.private import local_or
 from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.trainable import plain_metrics
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from tune_ckpt.tune.options import Options
-
 logger = logging.getLogger(__name__)
 _HANDOVER_SECS = 1.0  # takes a millisecond, once the actor runs
 _LOOK_SECS = 1.0
@@ -44,17 +39,48 @@ _LOOK_SECS = 1.0
 class TrainCheckpointCallback(CheckpointOptions, UserCallback):
     """Converts, verifies and pins a Train run's checkpoints, off the controller's event loop.
 
-    Give it to ``ray.train.RunConfig(callbacks=[...])``, with the options of `CheckpointOptions`. A
-    conversion goes to ``<run>/msgpack/<checkpoint>`` and has the metrics of its report in its
-    metadata. What fails is logged and reported; the run's result stays the same, whatever happens
-    here. Checkpoints that `tune_ckpt.report` writes are msgpack already.
+    Give it to ``ray.train.RunConfig(callbacks=[...])``. A conversion goes to
+    ``<run>/msgpack/<checkpoint>`` and has the metrics of its report in its metadata. What fails is
+    logged and reported; the run's result stays the same, whatever happens here. Checkpoints that
+    `tune_ckpt.report` writes are msgpack already.
 
     After ``fit()`` call ``callback.wait(result)``. Where nobody does, what is to be done at the end
     of the run is done ten minutes later, if Ray still runs.
+
+    Args:
+        convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
+            the ``"best"`` of the run by ``metric`` and ``mode``; the ``"last"``; ``"all"``; or
+            ``"at end"``, all that are left when the run ends.
+        metric: The metric's name, ``a/b`` for nested ones; that of the worker with rank 0.
+        mode: ``"max"`` or ``"min"``.
+        verify: Check every byte of every checkpoint, once it is in storage.
+        pin_best: Keep a copy of the best checkpoint so far, by ``metric`` and ``mode``, in
+            ``<run>/best/``, for other processes to follow: `tune_ckpt.pinned_checkpoint`.
+            It is msgpack where checkpoints are converted.
+        drain_timeout_secs: How long the end of the run may wait for the work.
+
+    Raises:
+        InvalidArgumentError: An option has no such value, or the metric is missing.
     """
 
-    def __init__(self, convert: Convert = "never", **options: Unpack[Options]) -> None:
-        super().__init__(convert, **options)
+    def __init__(
+        self,
+        convert: Convert = "never",
+        *,
+        metric: str | None = None,
+        mode: str = "max",
+        verify: bool = False,
+        pin_best: bool = False,
+        drain_timeout_secs: float = 600.0,
+    ) -> None:
+        super().__init__(
+            convert,
+            metric=metric,
+            mode=mode,
+            verify=verify,
+            pin_best=pin_best,
+            drain_timeout_secs=drain_timeout_secs,
+        )
         self._name = f"tune_ckpt-{uuid.uuid4().hex}"  # of the actor, for controller and driver
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -129,6 +129,7 @@ def _report_uploading(metrics: dict[str, Any], save: Save, options: dict[str, An
     folder, filesystem = train_run_folder()
 
     def upload(checkpoint: Any, name: str) -> Any:
+        """Write the checkpoint straight to where it is to be."""
         save.write(f"{folder}/{name}", filesystem)
         return ray.train.Checkpoint(f"{folder}/{name}", filesystem)
 

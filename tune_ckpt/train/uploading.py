@@ -7,7 +7,7 @@ from typing import Any
 
 import ray.train
 
-from tune_ckpt.convert import convert_to_msgpack_checkpoint
+from tune_ckpt.convert import write_as_msgpack
 from tune_ckpt.train.jobs import annotate
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.private import train_run_folder
@@ -42,7 +42,7 @@ def upload_as_msgpack(
     """
     folder, filesystem = train_run_folder()
     path = f"{folder}/{checkpoint_dir_name}"
-    convert_to_msgpack_checkpoint(checkpoint, path, filesystem=filesystem, allow_pickle=True)
+    write_as_msgpack(checkpoint, path, filesystem=filesystem, allow_pickle=True)
     if metrics is not None:
         annotate(open_store(path, filesystem), metrics)
     return ray.train.Checkpoint(path, filesystem)

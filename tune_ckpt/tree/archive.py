@@ -32,7 +32,7 @@ from tune_ckpt.tree.storage.zip_store import SUFFIX
 from tune_ckpt.tree.writing import write_packed
 
 
-def archive(path: Any, file: str | os.PathLike[str], *, filesystem: Any = None) -> str:
+def archive(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) -> str:
     """Make a single-file checkpoint: a zip file that is read in place, without being unpacked.
 
     >>> path = archive("checkpoint", "model.zip")
@@ -44,9 +44,9 @@ def archive(path: Any, file: str | os.PathLike[str], *, filesystem: Any = None) 
     checkpoint are left out.
 
     Args:
-        path: The checkpoint: a local path, a URI, or a Ray Checkpoint. It is verified while it is
+        src: The checkpoint: a local path, a URI, or a Ray Checkpoint. It is verified while it is
             copied (towards remote storage it is read twice, first to verify it).
-        file: The archive's path or URI, which ends in ``.zip``. An older file there is replaced.
+        dst: The archive's path or URI, which ends in ``.zip``. An older file there is replaced.
         filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
 
     Returns:
@@ -60,11 +60,11 @@ def archive(path: Any, file: str | os.PathLike[str], *, filesystem: Any = None) 
         StorageError: The storage refuses. An older file is untouched on local disk; a remote one
             may be lost, for pyarrow cannot abandon what it has begun to write.
     """
-    folder, name = open_parent(file, filesystem)
+    folder, name = open_parent(dst, filesystem)
     if not name.lower().endswith(SUFFIX):
-        raise InvalidArgumentError("file", os.fspath(file), [f"a name that ends in {SUFFIX}"])
-    opened = open_tree(open_store(path, filesystem))
-    _check_apart("file", folder.path(name), opened)
+        raise InvalidArgumentError("dst", os.fspath(dst), [f"a name that ends in {SUFFIX}"])
+    opened = open_tree(open_store(src, filesystem))
+    _check_apart(folder.path(name), opened)
     files = list(tree_files(opened))
     check_paths(file.path for file in files)
     files.sort(key=lambda file: order(file.path))
@@ -79,12 +79,12 @@ def archive(path: Any, file: str | os.PathLike[str], *, filesystem: Any = None) 
     return folder.path(name)
 
 
-def extract(path: Any, folder: str | os.PathLike[str], *, filesystem: Any = None) -> str:
+def extract(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) -> str:
     """Copy a checkpoint, file by file, into a folder: the way back from an archive.
 
     Args:
-        path: The checkpoint, verified while it is copied: an archive or another folder.
-        folder: The new checkpoint's path or URI; it replaces whatever checkpoint is there, in one
+        src: The checkpoint, verified while it is copied: an archive or another folder.
+        dst: The new checkpoint's path or URI; it replaces whatever checkpoint is there, in one
             step.
         filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
 
@@ -98,16 +98,16 @@ def extract(path: Any, folder: str | os.PathLike[str], *, filesystem: Any = None
         InvalidArgumentError: The folder is the checkpoint.
         StorageError: The storage refuses.
     """
-    opened = open_tree(open_store(path, filesystem))
-    target = open_store(folder, filesystem)
-    _check_apart("folder", target.location, opened)
+    opened = open_tree(open_store(src, filesystem))
+    target = open_store(dst, filesystem)
+    _check_apart(target.location, opened)
     return write_packed(target, to_be_copied(opened)).path
 
 
-def _check_apart(argument: str, target: str, opened: OpenComponent) -> None:
+def _check_apart(target: str, opened: OpenComponent) -> None:
     # What is overwritten while it is read would be lost.
     if target == opened.store.location:
-        raise InvalidArgumentError(argument, target, ["another path than the checkpoint's own"])
+        raise InvalidArgumentError("dst", target, ["another path than the checkpoint's own"])
 
 
 class _Data:
@@ -121,6 +121,7 @@ class _Data:
         self.crc = 0
 
     def write_at(self, offset: int, buffer: bytes | memoryview) -> None:
+        """Count bytes into the checksum, and write them at their place in the archive."""
         self.crc = zlib.crc32(buffer, self.crc)
         if self._sink is not None:
             self._sink.write_at(self._start + offset, buffer)

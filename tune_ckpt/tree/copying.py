@@ -80,12 +80,15 @@ class _Copied:
 
     @property
     def nbytes(self) -> int:
+        """The file's size."""
         return self.file.nbytes
 
     def digest(self) -> str:
+        """Return the digest that its metadata tells; copying checks it."""
         return self.file.digest
 
     def write(self, sink: Sink) -> str:
+        """Copy the file, and return its digest."""
         _copy(self.store, self.file, self.format, sink)
         return self.file.digest
 
@@ -114,6 +117,7 @@ class _Tee:
         self.chunk_nbytes = source.chunk_nbytes
 
     def read_into(self, offset: int, *buffers: memoryview) -> None:
+        """Fill buffers, and put what is new of it into the sink."""
         if offset > self._position:
             self.pass_on(offset)
         self._source.read_into(offset, *buffers)
@@ -131,6 +135,7 @@ class _Tee:
             self.read_into(self._position, memoryview(bytearray(nbytes)))
 
     def mapped(self) -> memoryview | None:
+        """Return None: what is mapped is not read, and so would not be copied."""
         return None
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import xxhash
 
-from tune_ckpt.errors import Fault, UnsupportedStateError
+from tune_ckpt.errors import Fault, InvalidArgumentError, UnsupportedStateError
 from tune_ckpt.formats import msgpack, pickle
 from tune_ckpt.formats.io import Sink
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, FileNames, Format, check_names
@@ -126,10 +126,13 @@ def pack_tree(component: Node, format: Format, packers: Packers = PACKERS) -> Pa
         packers: What packs one file, by format.
 
     Raises:
+        InvalidArgumentError: There is no such format.
         UnsupportedStateError: The format cannot bring back some values; all of the whole tree are
             listed.
         InvalidNameError: A component's name cannot be a folder.
     """
+    if format not in packers:
+        raise InvalidArgumentError("format", format, tuple(packers))
     faults: list[Fault] = []
     packed = _pack(component, format, packers, (), faults)
     if faults:

@@ -65,6 +65,7 @@ def _step_rate() -> Any:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
+            """Return the steps a second."""
             return Text(f"{task.speed or 0:.1f}/s")
 
     return Rate()

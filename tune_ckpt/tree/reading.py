@@ -100,6 +100,8 @@ class OpenComponent:
 
 
 _TRIES_TO_OPEN = 3
+_TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
+_OTHERS = "another library wrote its metadata; for RLlib's own see tune_ckpt.rllib"
 
 
 def may_be_torn(error: Exception) -> bool:
@@ -133,6 +135,9 @@ def _open_root(store: Store) -> OpenComponent:
         if entry and not entry.is_dir and (opened := _open(store, name)) is not None:
             return opened
     entries = [entry.name for entry in store.list() if not entry.is_dir]
+    if _TRIALS in entries:
+        reason = "it is a trial's folder; its checkpoints are the folders in it"
+        raise NotACheckpointError(store.location, reason)
     others = [name for name in entries if name.endswith(".json") and name not in KNOWN_METADATA]
     found = [opened for name in others if (opened := _open(store, name)) is not None]
     if len(found) == 1:
@@ -156,7 +161,7 @@ def _nothing_there(store: Store, has_metadata: bool) -> Exception:
     if not entries:
         return NotACheckpointError(store.location, "nothing is there")
     if has_metadata:
-        return NotACheckpointError(store.location, "another library wrote its metadata")
+        return NotACheckpointError(store.location, _OTHERS)
     ours = {role_of(name) for name in FileNames().all()}
     if any(role_of(entry.name) in ours or "tune_ckpt-" in entry.name for entry in entries):
         return IncompleteCheckpointError(store.location)

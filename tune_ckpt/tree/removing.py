@@ -71,7 +71,9 @@ def _folders(opened: OpenComponent) -> Iterator[tuple[Store, str]]:
         yield opened.store, record.folder
 
 
-def clean(path: Any, *, filesystem: Any = None, older_than: float = ABANDONED_AFTER) -> list[str]:
+def clean(
+    path: Any, *, older_than_secs: float = ABANDONED_AFTER, filesystem: Any = None
+) -> list[str]:
     """Delete what killed writers left behind: beside a checkpoint, in it, and in all below it.
 
     Only files and folders with names that no one else gives are looked at. On the local disk what
@@ -80,10 +82,10 @@ def clean(path: Any, *, filesystem: Any = None, older_than: float = ABANDONED_AF
 
     Args:
         path: A checkpoint, a trial's folder or an experiment's: a local path or a URI.
+        older_than_secs: Where there are no locks (object stores, some network file systems), how
+            much older a file must be than the newest one beside it. With 0 all of them go, which is
+            safe only while nobody saves there.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
-        older_than: Where there are no locks (object stores, some network file systems), how many
-            seconds a file must be older than the newest one beside it. With 0 all of them go, which
-            is safe only while nobody saves there.
 
     Returns:
         The paths of what was deleted.
@@ -97,7 +99,7 @@ def clean(path: Any, *, filesystem: Any = None, older_than: float = ABANDONED_AF
         root = Path(os.path.realpath(store.root))
         found = [*remove_leftovers(root), *_remove_below(root)]
         removed += [str(leftover) for leftover in found]
-    for folder, name in _unnamed_below(store, older_than):
+    for folder, name in _unnamed_below(store, older_than_secs):
         folder.delete(name)
         removed.append(folder.path(name))
     return removed

@@ -20,6 +20,7 @@ def sendable(packed: PackedComponent) -> PackedComponent:
 class _Sendable(Plain):
     @classmethod
     def of(cls, file: Packed) -> _Sendable:
+        """Return the bytes that a file will have."""
         sink = _Collecting(file.nbytes)
         digest = file.write(sink)
         return cls(sink.data.data, digest)
@@ -39,4 +40,5 @@ class _Collecting:
         self.data = np.empty(nbytes, np.uint8)
 
     def write_at(self, offset: int, buffer: Any) -> None:
+        """Keep bytes at their place."""
         self.data[offset : offset + len(buffer)] = np.frombuffer(buffer, np.uint8)

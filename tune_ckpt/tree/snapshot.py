@@ -88,6 +88,7 @@ class _LatePickle:
         self._rebuild = rebuild
 
     def over(self, blobs: Sequence[memoryview]) -> _LatePickle:
+        """Return the same pickle over copies of what it refers to."""
         return _LatePickle(self._data, self._rebuild, blobs)
 
     @cached_property
@@ -97,12 +98,15 @@ class _LatePickle:
 
     @property
     def nbytes(self) -> int:
+        """The pickle's size, for which it is made."""
         return self._made.nbytes
 
     def digest(self) -> str:
+        """Return the pickle's digest."""
         return self._made.digest()
 
     def write(self, sink: Sink) -> str:
+        """Write the pickle, and return its digest."""
         return self._made.write(sink)
 
 
@@ -144,6 +148,7 @@ def _referring(packed: PackedComponent) -> Iterator[_Referring]:
 
 def _over(packed: PackedComponent, copies: Iterator[memoryview]) -> PackedComponent:
     def own(file: Packed) -> Packed:
+        """Return a file that refers to the copies only."""
         if not isinstance(file, _Referring):
             return file
         return file.over([next(copies) for _ in file.blobs])

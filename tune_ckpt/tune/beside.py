@@ -12,7 +12,7 @@ from typing import Any
 import xxhash
 
 from tune_ckpt import rllib
-from tune_ckpt.convert import CONVERTED_FROM, convert_to_msgpack_checkpoint
+from tune_ckpt.convert import CONVERTED_FROM, write_as_msgpack
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
 from tune_ckpt.sweep.metrics import Metric
@@ -92,7 +92,7 @@ def convert(source: Source, target: str) -> tuple[str, ...]:
     """
     path, filesystem = source.readable, source.filesystem
     if _is_tree(source):
-        convert_to_msgpack_checkpoint(path, target, filesystem=filesystem, allow_pickle=True)
+        write_as_msgpack(path, target, filesystem=filesystem, allow_pickle=True)
         return ()
     made = rllib.convert_to_msgpack_checkpoint(path, target, filesystem=filesystem)
     return tuple(map(str, made.not_carried))

@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.tune import Callback
 
@@ -32,11 +32,6 @@ from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.retention import Retention, deletes_the_best
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from tune_ckpt.tune.options import Options
-
 logger = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
@@ -52,10 +47,21 @@ class CheckpointCallback(CheckpointOptions, Callback):
     none can gain an `EnvironmentCallback`.
 
     Args:
-        convert: As `CheckpointOptions` says, and so are the ``options``.
+        convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
+            the ``"best"`` of the sweep by ``metric`` and ``mode``; each trial's ``"last"``;
+            ``"all"``; or ``"at end"``, all that are left when the sweep ends.
+        metric: The metric's name, ``a/b`` for nested ones.
+        mode: ``"max"`` or ``"min"``.
+        verify: Check every byte of every checkpoint, once it is in storage.
+        pin_best: Keep a copy of the best checkpoint so far, by ``metric`` and ``mode``, in
+            ``<experiment>/best/``, for other processes to follow: `tune_ckpt.pinned_checkpoint`.
+            It is msgpack where checkpoints are converted.
         retention: Which checkpoints the sweep keeps; by default all that Tune keeps.
         max_concurrent: How many jobs may run at once.
-        options: ``metric``, ``mode``, ``verify``, ``pin_best`` and ``drain_timeout_secs``.
+        drain_timeout_secs: How long the end of the sweep may wait for the work.
+
+    Attributes:
+        outcomes: What became of each checkpoint, in order; ``tune_ckpt_report.json`` has them too.
 
     Raises:
         InvalidArgumentError: An option has no such value, or the metric is missing.
@@ -65,11 +71,22 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self,
         convert: Convert = "never",
         *,
+        metric: str | None = None,
+        mode: str = "max",
+        verify: bool = False,
+        pin_best: bool = False,
         retention: Retention | None = None,
         max_concurrent: int = 2,
-        **options: Unpack[Options],
+        drain_timeout_secs: float = 600.0,
     ) -> None:
-        super().__init__(convert, **options)
+        super().__init__(
+            convert,
+            metric=metric,
+            mode=mode,
+            verify=verify,
+            pin_best=pin_best,
+            drain_timeout_secs=drain_timeout_secs,
+        )
         self.max_concurrent = max_concurrent
         self._retention = retention
         self._begin()

@@ -22,6 +22,7 @@ def harmless(hook: Hook) -> Hook:
 
     @functools.wraps(hook)
     def safe(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the hook; what it raises is logged and noted."""
         try:
             return hook(self, *args, **kwargs)
         except (KeyboardInterrupt, SystemExit):

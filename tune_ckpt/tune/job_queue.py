@@ -147,6 +147,7 @@ class _Worker:
         os.nice(_NICENESS)
 
     def run(self, job: Callable[..., Any], *args: Any) -> Any:
+        """Do one job."""
         try:
             return job(*args)
         except BaseException as error:

@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tune.outcomes import Outcome
 
-if TYPE_CHECKING:
-    from typing_extensions import TypedDict
-
-    class Options(TypedDict, total=False):
-        """The options beside ``convert``, for callbacks that have more of them."""
-
-        metric: str | None
-        mode: str
-        verify: bool
-        pin_best: bool
-        drain_timeout_secs: float
-
-
 Convert = Literal["never", "best", "last", "all", "at end"]
 
 
 class CheckpointOptions:
-    """The options of `CheckpointCallback` and `TrainCheckpointCallback`.
+    """The options that `CheckpointCallback` and `TrainCheckpointCallback` share; see there.
 
     A "run" is a sweep of Tune's or a run of Train's; of the latter there is one trial: itself.
-
-    Args:
-        convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
-            the ``"best"`` of the run by ``metric`` and ``mode``; each trial's ``"last"``;
-            ``"all"``; or ``"at end"``, all that are left when the run ends.
-        metric: The metric's name, ``a/b`` for nested ones; of Train's workers that of rank 0.
-        mode: ``"max"`` or ``"min"``.
-        verify: Check every byte of every checkpoint, once it is in storage.
-        pin_best: Keep a copy of the best checkpoint so far, by ``metric`` and ``mode``, in
-            ``<run>/best/``, for other processes to follow: `tune_ckpt.pinned_checkpoint`.
-            It is msgpack where checkpoints are converted.
-        drain_timeout_secs: How long the end of the run may wait for the work.
 
     Attributes:
         outcomes: What became of each checkpoint, in order. Also written to
             ``tune_ckpt_report.json`` in the run's folder.
-
-    Raises:
-        InvalidArgumentError: An option has no such value, or the metric is missing.
     """
 
     def __init__(

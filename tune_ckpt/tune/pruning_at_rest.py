@@ -113,6 +113,7 @@ class _Found:
 
     @classmethod
     def of(cls, sweep: Sweep, folder: TrialFolder) -> _Found:
+        """Return what a trial's folder holds."""
         pairs = folder.pairs()
         there = sorted(folder.checkpoints | folder.converted, key=lambda name: (len(name), name))
         homes = [(name, "/".join(folder.home(name) or ())) for name in there]

@@ -207,6 +207,7 @@ def _best_first(policy: Retention, held: Iterable[Held]) -> list[Held]:
     metric = policy.ranked_by
 
     def key(one: Held) -> tuple[bool, float, int]:
+        """Return a checkpoint's place: the best first, and of equals the newest."""
         if metric is None or one.value is None:
             return True, 0.0, -one.order
         return False, metric.cost(one.value), -one.order

@@ -44,6 +44,7 @@ def _set_handler(came: threading.Event) -> None:
     before = signal.getsignal(signal.SIGTERM)
 
     def handle(number: int, frame: Any) -> None:
+        """Note the signal; a second one has its usual effect."""
         came.set()
         signal.signal(signal.SIGTERM, before)
 

@@ -21,6 +21,7 @@ def send_weights(algorithm: Any) -> None:
     state = {"rl_module": algorithm.learner_group.get_state(**wanted)["learner"]["rl_module"]}
 
     def give(runner: Any) -> None:
+        """Give a runner the weights, if it has a module."""
         if runner.module is not None:
             runner.set_state(state)
 

@@ -139,6 +139,12 @@ def convert_to_msgpack_policy_checkpoint(
 
     See `convert_to_msgpack_checkpoint`, of which this is the part for one policy.
 
+    Args:
+        policy_checkpoint: The Policy's own checkpoint: a local path, a URI, or a Ray Checkpoint.
+        msgpack_checkpoint_dir: The new checkpoint's folder, which must be empty or not exist.
+        config: Settings in the place of stored ones: a dict, or an AlgorithmConfig for all.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both are to be looked up.
+
     Raises:
         NotACheckpointError: It is no Policy's checkpoint.
     """

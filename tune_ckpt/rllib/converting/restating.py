@@ -141,6 +141,7 @@ def _policy_spec(restating: Restating, value: Opaque, steps: Steps) -> tuple[Any
 
 def _instance(module: str) -> Callable[[Restating, Opaque, Steps], Any]:
     def make(restating: Restating, value: Opaque, steps: Steps) -> Instance:
+        """Return an instance of today's class with the old one's state."""
         state = restating.value(fields(value) or {}, *steps)
         return Instance(Reference(f"{module}:{value.name}"), state)
 
@@ -170,6 +171,7 @@ def _called(name: str) -> Callable[[Restating, Opaque, Steps], Any]:
     """Make dataclasses by their constructor, which knows of fields that are new."""
 
     def make(restating: Restating, value: Opaque, steps: Steps) -> Call:
+        """Return a call of today's class with the old one's fields."""
         told = restating.value({**(fields(value) or {})}, *steps)
         moved = {_OLD_FIELDS.get(key, key): item for key, item in told.items()}
         return Call(Reference(name), (), moved)

@@ -102,6 +102,7 @@ def _keras(inference: Inference, folder: Path) -> Path:
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def serve(*inputs: Any) -> dict[str, Any]:
+        """Return the outputs by their names."""
         return dict(zip(output_names(inference), network(*inputs), strict=True))
 
     tf.saved_model.save(network, str(path), {"serving_default": serve})
@@ -126,6 +127,7 @@ def _needing(package: str, write: Write) -> Write:
     """Return a format's function, which says so where the package that it needs is not there."""
 
     def checked(inference: Inference, folder: Path) -> Path:
+        """Export, if the package is installed."""
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(package, f"Exporting to {write.__name__.lstrip('_')}")
         return write(inference, folder)

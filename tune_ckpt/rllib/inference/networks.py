@@ -83,6 +83,7 @@ class _Images(nn.Module):
         self.layers = layers
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Apply layers that want channels first to images that have them last."""
         found: torch.Tensor = self.layers(images.permute(0, 3, 1, 2))
         return found.permute(0, 2, 3, 1).flatten(1)
 
@@ -209,6 +210,7 @@ class _Filter(nn.Module):
         self.register_buffer("std", _tensor(filter.std.astype(np.float32)))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Bring observations to the scale that the policy was trained on."""
         mean: Any = self.mean
         found: torch.Tensor = (observations - mean) / self.std
         return found if self.clip is None else found.clamp(-self.clip, self.clip)

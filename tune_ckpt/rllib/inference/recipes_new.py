@@ -38,6 +38,7 @@ def _head(known: Known, prefix: str) -> Layers:
 
 def _actor_of(family: str, encoders: tuple[str, ...], head: str) -> Make:
     def make(known: Known) -> Recipe:
+        """Return the recipe of an actor."""
         named = (prefix for prefix in encoders if any(layers_below(f"{prefix}.", known.weights)))
         trunk, lstm = _layers(known, next(named, encoders[0]))
         log_std, clip = f"{head}.log_std", known.weights.get(f"{head}.log_std_clip_param_const")

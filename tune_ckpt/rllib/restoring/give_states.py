@@ -53,6 +53,7 @@ def give_to_old_stack(
         take_state(local[name], state, name, stored[name])
 
     def give(worker: Any) -> None:
+        """Give a worker the policies' states and the filters."""
         for name, state in states.items():
             worker.policy_map[name].set_state(state)
         for name, found in filters.items():

@@ -34,6 +34,7 @@ def env_to_module_connectors(part: Part, trust: Trust, account: Account) -> Call
     made = [recipe for recipe in told if recipe is not None]
 
     def make(*_: Any, **__: Any) -> list[Any]:
+        """Return new connectors."""
         return [cls(*args, **kwargs) for cls, args, kwargs in made]
 
     return make

@@ -146,6 +146,7 @@ class _Chosen:
 
     @property
     def is_new_stack(self) -> bool:
+        """Whether they are RLModules."""
         return all(isinstance(member, Module) for member in self.members.values())
 
 

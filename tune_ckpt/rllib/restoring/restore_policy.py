@@ -32,11 +32,11 @@ def restore_policy(
     checkpoint: Any,
     policy_id: str | None = None,
     *,
+    config: dict[str, Any] | None = None,
     filesystem: Any = None,
     allow_pickle: bool = False,
     trusted: str | Collection[str] = (),
     strict: Strict = True,
-    config: dict[str, Any] | None = None,
 ) -> Any:
     """Return one policy of the old API stack, built anew from plain data, with its state.
 
@@ -51,6 +51,8 @@ def restore_policy(
         checkpoint: A checkpoint of version 0.1 to 1.1, of an Algorithm or of the Policy itself: a
             local path, a URI, or a Ray Checkpoint.
         policy_id: Which one; not needed where there is only one.
+        config: Entries of the policy's configuration, instead of those that are stored; version 0.1
+            stores none, so ``{"model": {...}}`` is needed where the model is not RLlib's default.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the path is to be looked up.
         allow_pickle: Let the checkpoint's own pickle import and call what it names. Only for
             checkpoints whose writer you trust.
@@ -58,8 +60,6 @@ def restore_policy(
             RLlib's own policies.
         strict: True: weights that are missing, too many or of another shape are an error.
             ``"warn"`` and ``"ignore"``: what fits is restored.
-        config: Entries of the policy's configuration, instead of those that are stored; version 0.1
-            stores none, so ``{"model": {...}}`` is needed where the model is not RLlib's default.
 
     Returns:
         The policy; its attribute ``restore_report`` tells what was loaded and what was left out.

@@ -52,15 +52,18 @@ def _held(algorithm: Any, ask: Callable[[Any], Digests]) -> Iterator[tuple[str, 
 def _asking(names: list[str]) -> Callable[[Any], Digests]:
     # A function within a function is sent with its code: workers' nodes need not have this package.
     def digests(holder: Any) -> Digests:
+        """Return the digests of the weights that a runner or learner holds."""
         import hashlib
 
         import numpy as np
 
         def digest(value: Any) -> str:
+            """Return the digest of one array's bytes."""
             array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
             return hashlib.blake2b(np.ascontiguousarray(array).tobytes()).hexdigest()
 
         def weights() -> Any:
+            """Return the weights, whatever the holder is."""
             if isinstance(holder, dict):
                 return holder
             if hasattr(holder, "policy_map"):  # a worker of the old API stack

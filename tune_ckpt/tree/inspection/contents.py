@@ -105,6 +105,7 @@ class _Loaded:
         self._state = state
 
     def arrays(self) -> Iterator[ArrayFacts]:
+        """Yield each array once, with its path."""
         seen: dict[int, Any] = {}
         for _, path, found in walk(self._state, look, once=True):
             if isinstance(found, Array) and id(found.owner) not in seen:
@@ -114,6 +115,7 @@ class _Loaded:
                 yield ArrayFacts(path, UNTOLD, str(found.owner.dtype), found.owner.shape, 0)
 
     def walk(self) -> Walked:
+        """Walk over the state."""
         return walk(self._state, look)
 
 
@@ -137,6 +139,7 @@ class _Blank:
         self._start = _address(np.frombuffer(self._memory, np.uint8))
 
     def mapped(self) -> memoryview:
+        """Return memory of the document's size."""
         return self._memory
 
     def offset(self, array: np.ndarray[Any, Any]) -> int | None:
@@ -163,6 +166,7 @@ class _Document:
         }
 
     def arrays(self) -> Iterator[ArrayFacts]:
+        """Yield each array, of whose data nothing is read."""
         for info in self._tree.arrays():
             try:
                 dtype, shape = _dtype_text(info.dtype), checked_shape(list(info.shape))
@@ -171,6 +175,7 @@ class _Document:
             yield ArrayFacts(info.path, info.kind, dtype, shape, info.nbytes)
 
     def walk(self) -> Walked:
+        """Walk over the tree."""
         return walk(self._tree.state, self._look)
 
     def _look(self, value: Any) -> Found:

@@ -20,7 +20,7 @@ _VERSIONS = {
 }
 
 
-def describe(path: Any, *, component: str | None = None, filesystem: Any = None) -> Description:
+def describe(path: Any, component: str | None = None, *, filesystem: Any = None) -> Description:
     """Tell what is in a checkpoint, without reading its arrays.
 
     >>> print(describe("checkpoint"))  # doctest: +ELLIPSIS

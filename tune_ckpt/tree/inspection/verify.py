@@ -122,9 +122,11 @@ class _Job:
     check: Callable[[Callable[[Source], Source]], None]
 
     def run(self, advance: Advance) -> _Done:
+        """Check one file, and tell how far it is."""
         watched: list[Watched] = []
 
         def watch(source: Source) -> Source:
+            """Return a source that tells how much is read of it."""
             watched.append(Watched(source, advance))
             return watched[-1]
 

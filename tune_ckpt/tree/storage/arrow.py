@@ -144,6 +144,7 @@ class ArrowStore(Store):
         remove = self.filesystem.delete_dir if entry.is_dir else self.filesystem.delete_file
 
         def attempt() -> None:
+            """Delete the file, if it is there still."""
             with suppress(FileNotFoundError):  # another one's work, or an earlier attempt's
                 remove(f"{self._root}/{name}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tune_ckpt.errors import StorageError
+from tune_ckpt.errors import InvalidArgumentError, StorageError
 from tune_ckpt.tree.storage.arrow import ArrowStore
 from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
 from tune_ckpt.tree.storage.local import LocalStore
@@ -64,6 +64,9 @@ def is_plain_file(path: Any, filesystem: Any = None) -> bool:
 def _looked_up(path: Any, filesystem: Any) -> tuple[str, Any]:
     if hasattr(path, "filesystem") and hasattr(path, "path"):
         path, filesystem = path.path, path.filesystem
+    if not isinstance(path, str | os.PathLike):
+        expected = ("a local path", "a URI", "a Ray Checkpoint", "a record of a sweep")
+        raise InvalidArgumentError("path", path, expected)
     text = os.fspath(path)
     if filesystem is None and "://" in text:
         filesystem, text = _from_uri(text)

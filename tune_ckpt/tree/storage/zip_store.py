@@ -22,7 +22,8 @@ SUFFIX = ".zip"  # what an archive's name ends in, in small letters or capitals
 
 
 class _File(Source, Protocol):
-    def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None: ...
+    def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None:
+        """Return part of it as memory, where that can be."""
 
 
 class _Archive:
@@ -34,6 +35,7 @@ class _Archive:
 
     @cached_property
     def file(self) -> _File:
+        """The archive, open for as long as this lives."""
         context = self.folder.open(self.name)
         file: _File = context.__enter__()
         weakref.finalize(self, context.__exit__, None, None, None)
@@ -41,10 +43,12 @@ class _Archive:
 
     @cached_property
     def members(self) -> dict[str, Member]:
+        """The files in it, by their paths."""
         return {member.path: member for member in read_members(self.file)}
 
     @cached_property
     def paths(self) -> list[str]:
+        """The paths of the files in it."""
         return list(self.members)
 
     def below(self, folder: str) -> Iterator[str]:
@@ -68,6 +72,7 @@ class _Part:
         self.chunk_nbytes = file.chunk_nbytes
 
     def read_into(self, offset: int, *buffers: memoryview) -> None:
+        """Fill buffers from a place on; what was not checked before is checked."""
         if offset + sum(buffer.nbytes for buffer in buffers) > self.nbytes:
             raise StorageError(self.name, "read", f"it ends at byte {self.nbytes}")
         if offset == 0 and not self._checked:
@@ -78,6 +83,7 @@ class _Part:
         self._file.read_into(self._member.data_offset + offset, *buffers)
 
     def mapped(self) -> memoryview | None:
+        """Return the file as part of the mapped archive, where that can be."""
         if not self._checked:
             self._check()
         return self._file.mapped(self._member.data_offset, self.nbytes)

@@ -92,17 +92,21 @@ class _Controller:
         self._trials = trials
 
     def get_trials(self) -> list[Any]:
+        """Return all trials."""
         return self._trials
 
     def get_live_trials(self) -> set[Any]:
+        """Return those that have not ended."""
         return {trial for trial in self._trials if trial.status not in _ENDED}
 
     def stop_trial(self, trial: Any) -> None:
+        """Note that a trial has ended, and tell the scheduler."""
         if trial.status not in _ENDED:
             self._scheduler.on_trial_remove(self, trial)
             trial.status = "TERMINATED"
 
     def pause_trial(self, trial: Any, **options: Any) -> None:
+        """Note that a trial is paused."""
         trial.status = "PAUSED"
 
 

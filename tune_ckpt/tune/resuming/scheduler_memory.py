@@ -82,6 +82,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._experiment = experiment
 
     def persistent_id(self, value: Any) -> Any:
+        """Return by what a trial or checkpoint is named in place of itself."""
         if private.is_future(value):
             value = private.resolved(value)
             if value is None:  # not saved yet: then it cannot be gone on from either
@@ -99,6 +100,7 @@ class _Unpickler(pickle.Unpickler):
         self._filesystem = filesystem
 
     def persistent_load(self, reference: Any) -> Any:
+        """Return the trial or checkpoint of that name."""
         kind, name = reference
         if kind == "trial":
             return self._trials[name]
