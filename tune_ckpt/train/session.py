@@ -101,9 +101,8 @@ class TrainSession:
         if not in_background:
             return pack_tree(save.component, format)
         if self._last is not None:
-            self._last.wait(
-                self._board.timeout_secs
-            )  # until then its snapshot is where the next one will be
+            # Until then its snapshot is where the next one will be.
+            self._last.wait(self._board.timeout_secs)
         packed = snapshot(save.component, format, self._arena)
         self._last = save
         return packed

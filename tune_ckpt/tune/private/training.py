@@ -48,8 +48,8 @@ def worker_group() -> str:
     """Return what the workers of a Train run have in common, until they are started again."""
     from ray.train.v2._internal.execution import context
 
-    synchronization: Any = context.get_train_context().get_synchronization_actor()
-    return str(synchronization._actor_id.hex())
+    train_context: Any = context.get_train_context()
+    return str(train_context.get_synchronization_actor()._actor_id.hex())
 
 
 def train_run_folder() -> tuple[str, Any]:
