@@ -1,6 +1,6 @@
 """A cluster whose nodes share S3 only and go one by one; run by test_dying_nodes.py.
 
-One of them is drained, as before a preemption, while a Train worker runs on it. Another one is
+One of them is drained, as before a preemption, while one of two Train workers runs on it. Another one is
 killed while a Tune trial runs on it. Prints what came of it as one line of JSON.
 """
 
@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests import s3
@@ -47,14 +48,17 @@ def one_step(weights, rng, step):
 
 def train(config):
     """Save nothing but just in time; end some steps after that was restored."""
-    weights, rng = Weights(3), np.random.default_rng(5)
-    found = tc.restore({"weights": weights})
+    rank = ray.train.get_context().get_world_rank()
+    weights, own, rng = Weights(3), Weights(1), np.random.default_rng(5)
+    found = tc.restore({"weights": weights, f"own_{rank}": own})
     rng, start = found.get("rng", rng), found.get("step", 0)
     for step in range(start, start + STEPS if start else sys.maxsize):
         metrics = {**one_step(weights, rng, step), "start": start}
-        parts = {"weights": weights, "rng": rng, "step": step + 1}
+        own.w = own.w + rank + 1
+        parts = {"weights": weights, f"own_{rank}": own, "rng": rng, "step": step + 1}
         tc.report(metrics, parts, save=False, just_in_time=True)
-        Path(config["progress"]).write_text(f"{here()} {step} {metrics['at']!r}")
+        if rank == 0:
+            Path(config["progress"]).write_text(f"{here()} {step} {metrics['at']!r}")
         time.sleep(0.05)
 
 
@@ -79,7 +83,7 @@ def wait_for(read):
 
 
 def drain_soon(progress):
-    """Announce the end of the node on which the worker runs, once it has done some steps."""
+    """Announce the end of the node of the worker of rank 0, once it has done some steps."""
     from ray._raylet import GcsClient
     from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
@@ -94,22 +98,39 @@ def drain_soon(progress):
     client.drain_node(node, reason, "the test takes it away", deadline)
 
 
-def preempted(folder, uri):
+def written(server):
+    """Return how often each of a Train run's checkpoints' files was written."""
+
+    def is_whole(request):
+        if request.method == "PUT":
+            return "uploadId" not in request.query and not request.key.endswith("/")
+        return "uploadId" in request.query  # the end of a file in several parts
+
+    requests = server.requests("PUT POST", "/checkpoint_2")  # named by the date
+    return Counter(request.key for request in requests if is_whole(request))
+
+
+def preempted(folder, uri, server):
     progress = folder / "progress_train"
     thread = threading.Thread(target=drain_soon, args=[progress], daemon=True)
     thread.start()
     result = TorchTrainer(
         train,
         train_loop_config={"progress": str(progress)},
-        scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"far": 1}),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=2, resources_per_worker={"far": 1}, placement_strategy="SPREAD"
+        ),
         run_config=ray.train.RunConfig(name="train", storage_path=uri),
     ).fit()
     thread.join()
     checkpoints = [checkpoint for checkpoint, _ in result.best_checkpoints]
+    states = [tc.load_state(checkpoint) for checkpoint in checkpoints]
     return {
         "metrics": result.metrics,
         "last": progress.read_text().split(),
-        "steps": [tc.load_state(checkpoint)["step"] for checkpoint in checkpoints],
+        "steps": [state["step"] for state in states],
+        "own": [[float(state[f"own_{rank}"]["w"][0]) for rank in range(2)] for state in states],
+        "written": written(server),
         "whole": [tc.verify(checkpoint).ok for checkpoint in checkpoints],
     }
 
@@ -151,13 +172,13 @@ def main(folder):
     server = s3.S3Server()
     uri = server.uri(server.new_bucket() + "/runs")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    nodes = [cluster.add_node(num_cpus=1, resources={"far": 1}) for _ in range(2)]
+    nodes = [cluster.add_node(num_cpus=1, resources={"far": 2}) for _ in range(2)]
     cluster.wait_for_nodes()
     ray.init(cluster.address, log_to_driver=bool(os.environ.get("VERBOSE")))
     try:
         # Ray before 2.60 announces no preemption.
         can = hasattr(ray.train, "get_preemption_info")
-        found = {"preempted": preempted(folder, uri) if can else None}
+        found = {"preempted": preempted(folder, uri, server) if can else None}
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]} - {here()}
         node = next(node for node in nodes if node.node_id in alive)  # not the driver's own
         found["swept"] = swept(folder, uri, cluster, node)

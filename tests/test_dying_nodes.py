@@ -1,4 +1,4 @@
-"""Nodes that share S3 only: one is drained under a Train worker, one is killed under a trial."""
+"""Nodes that share S3 only: one is drained under one of two Train workers, one is killed under a trial."""
 
 import json
 import subprocess
@@ -39,6 +39,17 @@ def walk(seed, steps):
 def test_before_a_preemption_one_checkpoint_is_saved_just_in_time(preempted):
     assert preempted["whole"] == [True]
     assert preempted["metrics"]["at"] == walk(5, preempted["steps"][0])
+
+
+def test_before_a_preemption_each_worker_saves_what_is_its_own(preempted):
+    (step,) = preempted["steps"]
+    assert preempted["own"] == [[step, 2.0 * step]]
+
+
+def test_workers_write_each_file_once_straight_to_the_storage(preempted):
+    assert set(preempted["written"].values()) == {1}
+    folders = {key.rpartition("/checkpoint_")[0] for key in preempted["written"]}
+    assert folders == {"runs/train"}
 
 
 def test_after_the_preemption_training_goes_on_elsewhere_from_there(preempted):

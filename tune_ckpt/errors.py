@@ -586,6 +586,27 @@ class WorkerFailedError(TuneCkptError):
 
 
 @dataclass(eq=False)
+class WorkerMissingError(TuneCkptError):
+    """Workers of a Train run have not come to a report at which the others wait.
+
+    Attributes:
+        ranks: The workers.
+        secs: How long the others have waited.
+    """
+
+    ranks: Sequence[int]
+    secs: float
+
+    def __str__(self) -> str:
+        ranks = ", ".join(map(str, self.ranks))
+        return (
+            f"tc.report has waited {self.secs:.0f} s for the workers of rank {ranks}. All workers "
+            "have to call it equally often: see whether these hang, are slow (then give "
+            "timeout_secs=), skip it, as with `if rank == 0`, or left the training function early."
+        )
+
+
+@dataclass(eq=False)
 class PartNotFoundError(TuneCkptError):
     """A document has no part of that path.
 

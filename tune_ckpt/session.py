@@ -39,8 +39,12 @@ class Session(Protocol):
     def of_others(self, checkpoint: Any, parts: Mapping[str, Any]) -> list[str]:
         """Return patterns of the components that are other workers' to restore."""
 
-    def is_preempted(self) -> bool:
-        """Say whether the end of this process was announced since this was last asked."""
+    def is_preempted(self, timeout_secs: float) -> bool:
+        """Say whether the end of this process was announced since this was last asked.
+
+        Args:
+            timeout_secs: How long to wait for other workers, which have to ask equally often.
+        """
 
     def report(
         self,
@@ -48,6 +52,7 @@ class Session(Protocol):
         parts: Mapping[str, Any] | None,
         format: Format,
         facts: Mapping[str, Any],
+        timeout_secs: float,
         **options: Any,
     ) -> None:
         """Report metrics, and a checkpoint of the parts where there are any, with such metadata."""
@@ -64,6 +69,7 @@ def report(
     just_in_time: bool = False,
     format: Format = "msgpack",
     checkpoint_upload_mode: CheckpointUploadMode | None = None,
+    timeout_secs: float = 1800.0,
     **options: Any,
 ) -> None:
     """Report metrics and a checkpoint from a Tune function or a Train worker.
@@ -89,6 +95,8 @@ def report(
         format: ``"msgpack"`` or ``"pickle"``.
         checkpoint_upload_mode: Ray Train's. With ``ASYNC`` a snapshot is taken, and training goes
             on while it is written. A Tune function always waits.
+        timeout_secs: How long a Train worker waits for the others, of which it warns every minute;
+            and, with ``ASYNC``, for the upload before this one.
         options: Others of ``ray.train.report`` (``validation``, ``checkpoint_dir_name``).
 
     Raises:
@@ -96,15 +104,16 @@ def report(
         UnsupportedStateError: The format cannot bring back some values; all are listed.
         StorageError: The storage refuses.
         WorkerFailedError: Another worker could not save its part.
+        WorkerMissingError: Another worker has not come to this report; its rank is named.
     """
     if format not in SUFFIXES:
         raise InvalidArgumentError("format", format, tuple(SUFFIXES))
     if checkpoint_upload_mode is not None:
         options["checkpoint_upload_mode"] = checkpoint_upload_mode
     session = current_session("tc.report")
-    announced = just_in_time and session.is_preempted()
+    announced = just_in_time and session.is_preempted(timeout_secs)
     parts = parts if save or announced else None
-    session.report(metrics, parts, format, _facts(metrics), **options)
+    session.report(metrics, parts, format, _facts(metrics), timeout_secs, **options)
     if announced:
         session.leave()
 

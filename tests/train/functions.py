@@ -33,7 +33,7 @@ def walk(config):
         weights.w = weights.w + change
         noise.w = noise.w * 2 + step + rank
         _die_once(config, rank, step)
-        metrics = {"at": float(weights.w.sum()), "rank": rank, "started_at": found.get("step", 0)}
+        metrics = {"at": float(weights.w.sum()), "step": step, "started_at": found.get("step", 0)}
         parts = {"weights": weights, f"noise_{rank}": noise, "step": step + 1, f"seen_{rank}": step}
         tc.report(metrics, parts, **config.get("options", {}))
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -21,6 +22,7 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.train.jobs import Wanted, complete
 from tune_ckpt.tune.beside import convert_one
 from tune_ckpt.tune.options import CheckpointOptions
+from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.resuming.source import Source
 
 SCORES = [0.1, 0.9, float("nan"), 0.5]
@@ -63,7 +65,7 @@ class Run:
         for step in range(len(SCORES)):
             source = Source(str(self.folder / NAMES[step]))
             jobs = [*callback._jobs(source, self.metrics(step), CONTEXT.train_loop_config)]
-            found += [o for job, args, options in jobs for o in job(*args, **options)]
+            found += [o for job, args in jobs for o in job(*args)]
         return found
 
     def converted(self):
@@ -105,13 +107,13 @@ def test_while_the_run_goes_on(run, convert):
 @pytest.mark.parametrize("convert", KEPT)
 def test_at_the_end_what_is_missing_is_found_in_storage(run, convert):
     made = callback(convert)
-    complete(str(run.folder), None, Wanted(made.convert, made.metric, pin_best=False))
+    complete(str(run.folder), None, Wanted(made.convert, made.metric, False, False))
     check_conversions(run, KEPT[convert])
 
 
 def test_metrics_that_were_not_written_before_a_kill_are_written_at_the_end(run):
     convert_one(Source(str(run.folder / NAMES[3])))
-    complete(str(run.folder), None, Wanted("last", None, pin_best=False))
+    complete(str(run.folder), None, Wanted("last", None, False, False))
     check_conversions(run, [3])
 
 
@@ -143,7 +145,8 @@ def looked_after(tmp_path_factory, ray_session):
     made = callback("all", verify=True, pin_best=True)
     for step in range(len(SCORES)):
         run.report(made, step)
-        if step == 1:
+        if step == 1:  # as Ray Train does after a later report
+            made._later.flush(60)
             shutil.rmtree(run.folder / NAMES[1])
     with redirect_stdout(StringIO()) as printed:
         early = made.wait(timeout_secs=0.0)
@@ -176,14 +179,49 @@ def test_time_that_is_up_is_told_and_the_work_goes_on(looked_after):
     assert {o.checkpoint for o in outcomes} >= {str(run.folder / name) for name in NAMES}
 
 
+def test_what_was_not_verified_before_a_kill_is_verified_at_the_end(run):
+    outcomes = complete(str(run.folder), None, Wanted("never", None, True, False), NAMES[:3])
+    assert [(o.action, o.checkpoint) for o in outcomes] == [("verify", str(run.folder / NAMES[3]))]
+
+
 def test_what_a_killed_actor_left_undone_is_done_at_the_end(run, ray_session):
-    made = callback("all")
+    made = callback("all", verify=True)
     run.report(made, 0)
+    made._later.flush(60)
     actor = ray.get_actor(made._name)
     os.kill(ray.get(actor.__ray_call__.remote(lambda self: os.getpid())), signal.SIGKILL)
     run.report(made, 1)
-    made.wait(run.result)
+    outcomes = made.wait(run.result)
     check_conversions(run, KEPT["all"])
+    verified = {o.checkpoint for o in outcomes if (o.action, o.status) == ("verify", "done")}
+    assert verified == {str(run.folder / name) for name in NAMES}
+
+
+class EndsItsProcess(tc.TrainCheckpointCallback):
+    """Each of its jobs ends the process that does it, the second one only once."""
+
+    def _jobs(self, source, metrics, config):
+        yield _end_once if source.name == NAMES[1] else _end, (f"{source.trial}/.marker",)
+
+
+def _end(marker):
+    os._exit(1)
+
+
+def _end_once(marker):
+    if not os.path.exists(marker):
+        Path(marker).touch()
+        _end(marker)
+    return [Outcome("", "hook", "done")]
+
+
+def test_a_job_whose_process_ends_is_done_again_and_then_told_as_lost(run, ray_session):
+    made = EndsItsProcess(verify=True)
+    for step in range(2):
+        run.report(made, step)
+    lost, done = made.wait()[:2]
+    assert (lost.checkpoint, lost.cause) == (str(run.folder / NAMES[0]), "lost")
+    assert done == Outcome("", "hook", "done")
 
 
 def test_without_options_there_is_no_actor(run, ray_session):
@@ -203,22 +241,34 @@ class Untouchable(LocalFileSystem):
         return super().__getattribute__(name)
 
 
-def test_the_hook_asks_nothing_of_a_remote_store(run, monkeypatch):
+def test_the_hook_asks_nothing_of_a_remote_store(run, monkeypatch, caplog):
     taken = []
-    actor = SimpleNamespace(take=SimpleNamespace(remote=lambda run, jobs: taken.extend(jobs)))
+    actor = SimpleNamespace(take=SimpleNamespace(remote=lambda run, name, jobs: taken.extend(jobs)))
     monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: actor)
-    monkeypatch.setattr(ray, "wait", lambda refs, timeout: None)
     made = callback("all", verify=True, pin_best=True)
     filesystem = PyFileSystem(FSSpecHandler(Untouchable()))
     checkpoint = ray.train.Checkpoint(str(run.folder / NAMES[1]), filesystem)
     made.after_report(CONTEXT, [run.metrics(1)], checkpoint)
-    assert made.outcomes == []  # where what fails is noted
+    made._later.flush(60)
+    assert (made.outcomes, caplog.text) == ([], "")  # where what fails is noted
     assert len(taken) == 3
+
+
+def test_the_hook_waits_for_nothing(run, monkeypatch):
+    """Whatever the actor and the storage do: only a thread of ours is held up."""
+    held = threading.Event()
+    monkeypatch.setattr(tc.TrainCheckpointCallback, "_jobs", lambda *args: held.wait())
+    monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: held.wait())
+    made = callback("all", verify=True, pin_best=True)
+    for step in range(4):
+        run.report(made, step)
+    held.set()
 
 
 @pytest.mark.parametrize("metrics", [[], [{}], [{"eval": None}], [{"eval/score": "text"}]])
 def test_strange_reports_do_no_harm(run, monkeypatch, metrics):
-    monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: None)
+    actor = SimpleNamespace(take=SimpleNamespace(remote=lambda run, name, jobs: None))
+    monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: actor)
     made = callback("best", pin_best=True)
     made.after_report(None, metrics, ray.train.Checkpoint(str(run.folder / NAMES[1])))
     made.after_report(None, metrics, None)

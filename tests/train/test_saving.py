@@ -15,6 +15,8 @@ from tune_ckpt.errors import (
     IncompleteCheckpointError,
     InvalidArgumentError,
     NotACheckpointError,
+    RestoreError,
+    RestoreWarning,
     StorageError,
     WorkerFailedError,
 )
@@ -121,6 +123,53 @@ def test_where_one_worker_fails_nothing_is_committed_and_none_waits(tmp_path, mo
         tc.load_state(tmp_path / "c")
 
 
+def test_one_that_cannot_pack_its_share_is_told_to_the_one_that_commits(tmp_path):
+    table = Table(2)
+    with ThreadPoolExecutor(2) as pool:
+        saves = [
+            pool.submit(Save.agreed, table.seat(rank), 1, {f"part_{rank}": Weights(2)})
+            for rank in range(2)
+        ]
+    first, second = (save.result() for save in saves)
+    second.give_up()
+    first.packed = pack_tree(first.component, "msgpack")
+    with pytest.raises(WorkerFailedError, match="rank 1"):
+        first.write(str(tmp_path / "c"))
+
+
+def as_worker(rank, path, **options):
+    """Restore as a worker of that rank does, which has a model and noise of its own."""
+    worker = session.TrainSession.__new__(session.TrainSession)
+    worker._rank = rank
+    parts = {"model": Weights(2), f"noise_{rank}": Weights(2)}
+    found = tc.restore(parts, path, exclude=worker.of_others(path, parts), **options)
+    return parts, found
+
+
+def with_noise(ranks):
+    given = [{"model": Weights(2), f"noise_{rank}": Weights(2), "step": 3} for rank in ranks]
+    for rank, parts in enumerate(given):
+        parts[f"noise_{rank}"].w += rank + 1
+    return given
+
+
+def test_fewer_workers_than_before_take_what_is_theirs(tmp_path):
+    save_together(tmp_path / "c", with_noise(range(2)))
+    parts, found = as_worker(0, tmp_path / "c")
+    assert parts["noise_0"].w.tolist() == with_noise([0])[0]["noise_0"].w.tolist()
+    assert found["step"] == 3
+
+
+def test_one_worker_more_than_before_is_told_what_it_lacks_and_may_begin_anew(tmp_path):
+    save_together(tmp_path / "c", with_noise(range(2)))
+    with pytest.raises(RestoreError, match="noise_2: missing"):
+        as_worker(2, tmp_path / "c")
+    with pytest.warns(RestoreWarning, match="noise_2"):
+        parts, found = as_worker(2, tmp_path / "c", strict="warn")
+    assert parts["noise_2"].w.tolist() == Weights(2).w.tolist()
+    assert found["step"] == 3
+
+
 def test_who_gave_what_is_in_the_metadata(tmp_path):
     save_together(tmp_path / "c", [{"model": Weights(2), f"rng_{rank}": rank} for rank in range(2)])
     assert (
@@ -187,5 +236,5 @@ def test_where_ray_refuses_a_report_the_next_one_need_not_wait(monkeypatch):
     monkeypatch.setattr(session, "_report_copied", refuse)
     mode = SimpleNamespace(value="ASYNC")
     with pytest.raises(ValueError, match="no"):
-        worker.report({}, {"a": 1}, "msgpack", {}, checkpoint_upload_mode=mode)
+        worker.report({}, {"a": 1}, "msgpack", {}, 60.0, checkpoint_upload_mode=mode)
     worker._last.wait(0.01)

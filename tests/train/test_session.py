@@ -93,15 +93,60 @@ def test_metrics_run_and_iteration_are_in_the_metadata(two):
         assert metadata["metrics"]["at"] == float(functions.expected(iteration)[0].sum())
 
 
+class KillsTheController(ray.train.UserCallback):
+    """Ends the process it is in at the second report of the run, once."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def after_report(self, run_context, metrics, checkpoint):
+        if metrics[0]["step"] == 1 and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, ray_session):
-    """One worker, which saves in the background."""
+def killed(tmp_path_factory, ray_session):
+    """One worker, which saves in the background; its controller is killed, and fit called again.
+
+    Returns what came of it, and what the second call's callback did.
+    """
     modes = getattr(ray.train, "CheckpointUploadMode", None)
     if modes is None:
         pytest.skip("this Ray uploads while training waits")
-    mode = modes.ASYNC
     folder = tmp_path_factory.mktemp("alone")
-    return fit(folder, options={"checkpoint_upload_mode": mode})
+    marker = folder / "killed"
+
+    def run():
+        callback = tc.TrainCheckpointCallback("all", verify=True)
+        options = {"checkpoint_upload_mode": modes.ASYNC, "format": "pickle"}
+        callbacks = [callback, KillsTheController(marker)]
+        return fit(folder, callbacks=callbacks, options=options), callback
+
+    with pytest.raises(ray.exceptions.RayActorError):
+        run()
+    result, callback = run()
+    return result, callback.wait(result)
+
+
+@pytest.fixture
+def alone(killed):
+    return killed[0]
+
+
+def test_after_a_controllers_kill_the_same_name_goes_on_from_the_newest_checkpoint(alone):
+    assert alone.error is None
+    starts = [metrics["started_at"] for _, metrics in alone.best_checkpoints]
+    assert starts == [0, 0, 2, 2]
+    assert alone.metrics["at"] == float(functions.expected(functions.STEPS)[0].sum())
+
+
+def test_what_the_killed_controllers_callback_left_is_done_by_the_next_one(killed):
+    result, outcomes = killed
+    for path in checkpoints(result):
+        assert tc.verify(path.parent / "msgpack" / path.name).ok
+    done = {(o.action, o.checkpoint) for o in outcomes if o.status == "done"}
+    assert {("verify", str(path)) for path in checkpoints(result)} <= done
 
 
 def test_a_background_save_is_of_the_moment_of_its_report(alone):
@@ -109,12 +154,14 @@ def test_a_background_save_is_of_the_moment_of_its_report(alone):
     for iteration, path in enumerate(checkpoints(alone), start=1):
         assert tc.verify(path).ok
         weights, _ = functions.expected(iteration)
-        assert np.array_equal(tc.load_state(path, "weights")["w"], weights)
+        state = tc.load_state(path, "weights", allow_pickle=True)
+        assert np.array_equal(state["w"], weights)
 
 
 def test_the_same_function_saves_the_same_in_a_tune_trial(alone, tmp_path):
     run_config = tune.RunConfig(name="run", storage_path=str(tmp_path), verbose=0)
-    (result,) = tune.Tuner(functions.walk, param_space={}, run_config=run_config).fit()
+    space = {"options": {"format": "pickle"}}
+    (result,) = tune.Tuner(functions.walk, param_space=space, run_config=run_config).fit()
     found = [tc.describe(checkpoint).digest for checkpoint, _ in result.best_checkpoints]
     assert found == [tc.describe(path).digest for path in checkpoints(alone)]
     assert len(found) == functions.STEPS

@@ -1,9 +1,9 @@
 """The callback for Ray Train V2: looks after a run's checkpoints while it trains.
 
 Its hooks run on the controller's event loop, where an exception ends the run and a pause holds up
-every worker's report. So they only note what is to be done; an actor does it (see
-`tune_ckpt.train.converter`). Ray Train tells no callback that a run has ended, so `wait` is for the
-driver to call.
+every worker's report. So they only leave a call to a thread, which hands over to an actor what is
+to be done (see `tune_ckpt.train.converter`). Ray Train tells no callback that a run has ended, so
+`wait` is for the driver to call.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ray.train import UserCallback
 from tune_ckpt.sweep.pinned import Pinned
 from tune_ckpt.train.converter import Job, Run, start_converter
 from tune_ckpt.train.jobs import Wanted, convert_reported
+from tune_ckpt.train.later import Later
 from tune_ckpt.tree.progress import steps_bar
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.jobs import verify_one
@@ -32,7 +33,7 @@ from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.trainable import plain_metrics
 
 logger = logging.getLogger(__name__)
-_HANDOVER_SECS = 1.0  # takes a millisecond, once the actor runs
+_HANDOVER_SECS = 60.0  # takes milliseconds
 _LOOK_SECS = 1.0
 
 
@@ -82,25 +83,22 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
             drain_timeout_secs=drain_timeout_secs,
         )
         self._name = f"tune_ckpt-{uuid.uuid4().hex}"  # of the actor, for controller and driver
+        self._later = Later()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Start the actor as soon as this is in the controller: long before the first report."""
         self.__dict__.update(state)
-        self._start()
+        if self._is_needed and ray.is_initialized():
+            self._later.call(self._converter)
 
     @harmless
     def after_report(
         self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any
     ) -> None:
         """Note what is to be done with a new checkpoint; called by Ray Train."""
-        if checkpoint is None or not self._is_needed:
-            return
-        source = Source(checkpoint.path, local_or(checkpoint.filesystem))
-        jobs = [*self._jobs(source, metrics[0], getattr(run_context, "train_loop_config", None))]
-        # Even without a job the actor has to know the run, for its end.
-        taken = self._converter().take.remote((source.trial, source.filesystem), jobs)
-        # What is still on its way when the controller ends is lost: see that it has arrived.
-        ray.wait([taken], timeout=_HANDOVER_SECS)
+        if checkpoint is not None and self._is_needed:
+            config = getattr(run_context, "train_loop_config", None)
+            self._later.call(self._hand_over, checkpoint, metrics[0], config)
 
     def wait(self, result: Any = None, *, timeout_secs: float | None = None) -> list[Outcome]:
         """Wait until all is done, print a summary, and return it in full; for the driver.
@@ -119,6 +117,7 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
         """
         if not self._is_needed:
             return self.outcomes
+        self._later.flush(_HANDOVER_SECS)
         try:
             actor = self._found(result)
             if actor is not None:
@@ -131,13 +130,17 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
 
     # --------------------------------------------------------------------------- the work
 
-    @harmless
-    def _start(self) -> None:
-        if self._is_needed and ray.is_initialized():
-            self._converter()
+    def _hand_over(self, checkpoint: Any, metrics: Mapping[str, Any], config: Any) -> None:
+        source = Source(checkpoint.path, local_or(checkpoint.filesystem))
+        jobs = [*self._jobs(source, metrics, config)]
+        # Even without a job the actor has to know the run, for its end. It may start slowly: waiting
+        # for it here would keep the next checkpoint from its snapshot. What is lost is found in
+        # storage at the end.
+        run = source.trial, source.filesystem
+        self._converter().take.remote(run, source.name, jobs)
 
     def _converter(self) -> Any:
-        wanted = Wanted(self.convert, self.metric, self.pin_best)
+        wanted = Wanted(self.convert, self.metric, self.verify, self.pin_best)
         return start_converter(self._name, wanted)
 
     def _found(self, result: Any) -> Any:
@@ -153,13 +156,14 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
         value = self._improvement(metrics)
         improves = value is not None
         if self.verify:
-            yield verify_one, (source.kept_for("verify"),), {}
+            yield verify_one, (source.kept_for("verify"),)
         if self.convert in ("all", "last") or (self.convert == "best" and improves):
-            args = source.kept_for("convert"), plain_metrics(dict(metrics))
-            yield convert_reported, args, {"keep_others": self.convert == "all"}
+            keep_others = self.convert == "all"
+            kept = source.kept_for("convert")
+            yield convert_reported, (kept, plain_metrics(dict(metrics)), keep_others)
         if self.pin_best and value is not None:
             pinning = self._pinning(source, value, metrics, config)
-            yield pin_one, (source.kept_for("pin"), pinning), {}
+            yield pin_one, (source.kept_for("pin"), pinning)
 
     def _pinning(
         self, source: Source, value: float, metrics: Mapping[str, Any], config: Any

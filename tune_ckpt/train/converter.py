@@ -7,8 +7,6 @@ and what is left to do is still done. It ends by itself when it has had nothing 
 from __future__ import annotations
 
 import logging
-import os
-import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,41 +15,42 @@ import ray
 
 from tune_ckpt.train.jobs import Wanted, complete
 from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.outcomes import REPORT, Outcome, failed, report_json
 
 _IDLE_SECS = 600.0
-_NICENESS = 10  # workers come first
+_LOOK_SECS = 1.0
 logger = logging.getLogger(__name__)
 
 Run = tuple[str, Any]  # its folder and filesystem
-Job = tuple[Callable[..., list[Outcome]], tuple[Any, ...], dict[str, Any]]
+Job = tuple[Callable[..., list[Outcome]], tuple[Any, ...]]
 
 
 class Converter:
-    """Does one job after the other in a thread of its own, and notes what came of each.
+    """Has one job done after the other, and notes what came of each.
+
+    They are done in another process. One that ends it is tried again, and then noted as lost.
 
     Args:
         wanted: What is to be done when the run has ended.
     """
 
     def __init__(self, wanted: Wanted) -> None:
-        os.nice(_NICENESS)
         self._wanted = wanted
         self._run: Run | None = None
+        self._seen: set[str] = set()
         self._outcomes: list[Outcome] = []
-        self._jobs: queue.Queue[Job] = queue.Queue()
+        self._queue = JobQueue(1, _lost)
         self._left = 0
         self._news = threading.Condition()
         me = ray.get_runtime_context().current_actor
-        threading.Thread(target=self._work, args=[me], daemon=True).start()
+        threading.Thread(target=self._follow, args=[me], daemon=True).start()
 
-    def take(self, run: Run, jobs: list[Job]) -> None:
-        """Queue jobs."""
+    def take(self, run: Run, name: str, jobs: list[Job]) -> None:
+        """Queue what is to be done with a checkpoint of a run."""
         self._run = run
-        with self._news:
-            self._left += len(jobs)
-        for job in jobs:
-            self._jobs.put(job)
+        self._seen.add(name)
+        self._add(f"{run[0]}/{name}", jobs)
 
     def finish(self, run: Run | None = None) -> None:
         """Queue what is to be done at the end.
@@ -59,9 +58,16 @@ class Converter:
         Args:
             run: The run, for an actor that was told of none.
         """
-        run = run or self._run
-        if run is not None:
-            self.take(run, [(complete, (*run, self._wanted), {})])
+        self._run = self._run or run
+        if self._run is not None:
+            args = *self._run, self._wanted, {*self._seen}
+            self._add(self._run[0], [(complete, args)])
+
+    def _add(self, key: str, jobs: list[Job]) -> None:
+        with self._news:
+            self._left += len(jobs)
+        for job, args in jobs:
+            self._queue.add(key, job, *args)
 
     def left(self, known: int, secs: float) -> int:
         """Return how many jobs are not done; wait for another number than is known, or so long.
@@ -76,32 +82,21 @@ class Converter:
         """Return what came of the jobs that are done, and the run."""
         return self._outcomes, self._run
 
-    def _work(self, me: Any) -> None:
-        while True:
-            try:
-                job = self._jobs.get(timeout=_IDLE_SECS)
-            except queue.Empty:
-                self._do((self._complete, (), {}))
-                ray.kill(me)
-                return
-            self._do(job)
-            with self._news:
-                self._left -= 1
-                self._news.notify_all()
+    def _follow(self, me: Any) -> None:
+        self._note_until_idle(_IDLE_SECS)
+        self.finish()  # which the driver did not ask for
+        self._note_until_idle(_LOOK_SECS)
+        ray.kill(me)
 
-    def _complete(self) -> list[Outcome]:
-        """Do what the driver did not ask for."""
-        return complete(*self._run, self._wanted) if self._run else []
-
-    def _do(self, job: Job) -> None:
-        function, args, options = job
-        try:
-            found = function(*args, **options)
-        except Exception as error:
-            logger.exception("tune_ckpt: %s", function.__name__)
-            found = [failed("", "hook", error)]
-        self._outcomes += [outcome for outcome in found if outcome.status != "up to date"]
-        self._report()
+    def _note_until_idle(self, secs: float) -> None:
+        """Note what comes of jobs, until for so long there has been none."""
+        while (results := self._queue.results(secs)) or self._left:
+            for outcomes in results:
+                self._outcomes += [o for o in outcomes if o.status != "up to date"]
+                self._report()
+                with self._news:
+                    self._left -= 1
+                    self._news.notify_all()
 
     def _report(self) -> None:
         if self._run is None:
@@ -113,6 +108,11 @@ class Converter:
         except Exception as error:
             logger.exception("tune_ckpt: %s", REPORT)
             self._outcomes.append(failed("", "hook", error))
+
+
+def _lost(checkpoint: str, reason: str) -> list[Outcome]:
+    logger.warning("tune_ckpt: %s: %s", checkpoint, reason)
+    return [failed(checkpoint, "hook", reason)]
 
 
 def start_converter(name: str, wanted: Wanted) -> Any:

@@ -6,7 +6,7 @@ checkpoint says nothing of its metrics, so its conversion gets what was reported
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.beside import convert_one, keep_only
-from tune_ckpt.tune.jobs import tidy
+from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.options import Convert
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import pin_best
@@ -34,16 +34,18 @@ class Wanted:
     Attributes:
         convert: Which checkpoints to convert.
         metric: What is best.
-        pin_best: Whether to pin it.
+        verify: Whether to verify all of them.
+        pin_best: Whether to pin the best one.
     """
 
     convert: Convert
     metric: Metric | None
+    verify: bool
     pin_best: bool
 
 
 def convert_reported(
-    source: Source, metrics: Mapping[str, Any], *, keep_others: bool
+    source: Source, metrics: Mapping[str, Any], keep_others: bool
 ) -> list[Outcome]:
     """Convert a checkpoint, with its metrics in the metadata.
 
@@ -74,40 +76,43 @@ def annotate(store: Store, metrics: Mapping[str, Any]) -> None:
         store.write_bytes(opened.metadata_file, opened.metadata.to_json())
 
 
-def complete(folder: str, filesystem: Any, wanted: Wanted) -> list[Outcome]:
+def complete(
+    folder: str, filesystem: Any, wanted: Wanted, seen: Collection[str] = ()
+) -> list[Outcome]:
     """Do what a killed controller left undone, and what is to be done at the end.
 
     Args:
         folder: The run's folder.
         filesystem: The pyarrow filesystem it lies on; None for the local disk.
         wanted: The options.
+        seen: The names of checkpoints that were verified as they came.
     """
     if filesystem is None:
         tidy([folder])
+    run = TrialFolder("", open_store(folder, filesystem), Notes())
+    run.look()
+    names, metrics = sorted(run.checkpoints), run.pairs()  # named by the time
+    sources = {name: Source(f"{folder}/{name}", filesystem) for name in names}
     outcomes = []
-    names, metrics = _to_convert(folder, filesystem, wanted)
-    for name in names:
-        source = Source(f"{folder}/{name}", filesystem)
+    if wanted.verify:
+        outcomes += [o for name in names if name not in seen for o in verify_one(sources[name])]
+    for name in _to_convert(names, folder, filesystem, wanted):
         keep_others = wanted.convert in ("all", "at end")
-        outcomes += convert_reported(source, metrics.get(name, {}), keep_others=keep_others)
+        outcomes += convert_reported(sources[name], metrics.get(name, {}), keep_others)
     if wanted.pin_best and wanted.metric is not None:
         outcomes += pin_best(folder, wanted.metric, wanted.convert != "never", filesystem)
     return outcomes
 
 
-def _to_convert(
-    folder: str, filesystem: Any, wanted: Wanted
-) -> tuple[list[str], Mapping[str, Mapping[str, Any]]]:
-    run = TrialFolder("", open_store(folder, filesystem), Notes())
-    run.look()
-    names = sorted(run.checkpoints)  # named by the time
-    if wanted.convert == "never" or not names:
-        return [], {}
+def _to_convert(names: list[str], folder: str, filesystem: Any, wanted: Wanted) -> list[str]:
+    if wanted.convert == "never":
+        return []
     if wanted.convert == "last":
-        names = names[-1:]
+        return names[-1:]
     if wanted.convert == "best":
-        names = [name for name in names if name == _best(folder, filesystem, wanted.metric)]
-    return names, run.pairs()
+        best = _best(folder, filesystem, wanted.metric)
+        return [name for name in names if name == best]
+    return names
 
 
 def _best(folder: str, filesystem: Any, metric: Metric | None) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tune_ckpt.bundle import Bundle
 from tune_ckpt.errors import StorageError, WorkerFailedError
-from tune_ckpt.train.board import Board
+from tune_ckpt.train.board import Board, Topic
 from tune_ckpt.train.shares import WORKERS, Shares
 from tune_ckpt.tree.merging import commit, write_components
 from tune_ckpt.tree.packing import Component, PackedComponent
@@ -66,6 +66,10 @@ class Save:
     def _commits(self) -> bool:
         return self.board.rank == self.shares.committer
 
+    @property
+    def _records(self) -> Topic:
+        return self.number, "records"
+
     def wait(self, timeout_secs: float) -> None:
         """Wait until the packed share is not needed any more.
 
@@ -78,7 +82,11 @@ class Save:
 
     def give_up(self) -> None:
         """Let nobody wait for a share that will not be written."""
+        if self._ended.is_set():
+            return
         self._ended.set()
+        if not self._commits:
+            self.board.post(self._records, None)
 
     def write(self, path: str, filesystem: Any = None) -> None:
         """Write this worker's share of the checkpoint at a path.
@@ -86,11 +94,14 @@ class Save:
         Raises:
             StorageError: The storage refuses; the checkpoint will not be committed.
             WorkerFailedError: Another worker could not write its share.
+            WorkerMissingError: Another worker does not come.
         """
         try:
             self._write(open_store(path, filesystem))
-        finally:
-            self._ended.set()
+        except BaseException:
+            self.give_up()
+            raise
+        self._ended.set()
 
     def _write(self, store: Store) -> None:
         assert self.packed is not None
@@ -98,16 +109,11 @@ class Save:
         if self._commits and not others:
             write_packed(store, self.packed)
             return
-        topic = (self.number, "records")
-        try:
-            records = write_components(store, self.packed)
-        except BaseException:
-            self.board.post(topic, None)  # or the one that commits would wait for ever
-            raise
+        records = write_components(store, self.packed)
         if not self._commits:
-            self.board.post(topic, records)
+            self.board.post(self._records, records)
             return
-        for rank, found in self.board.collect(topic, others).items():
+        for rank, found in self.board.collect(self._records, others).items():
             if found is None:
                 raise WorkerFailedError(store.location, rank)
             records |= found

@@ -21,7 +21,6 @@ from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.private import takes_upload_function, train_run_folder
 
 _MODES = ("SYNC", "ASYNC")
-_UPLOAD_SECS = 1800.0  # by then one that hangs is told from a slow one
 
 
 class TrainSession:
@@ -56,11 +55,13 @@ class TrainSession:
         others = [name for name, ranks in known.items() if self._rank not in ranks]
         return [glob.escape(name) for name in others if name not in parts]
 
-    def is_preempted(self) -> bool:
+    def is_preempted(self, timeout_secs: float) -> bool:
         """Say whether Ray Train has announced a preemption; all workers have to ask equally often.
 
         Older versions of Ray announce none.
         """
+        self._board.timeout_secs = timeout_secs
+        self._board.meet(self._number + 1)  # Ray itself would wait for ever
         ask = getattr(ray.train, "get_preemption_info", None)
         before, self._notice = self._notice, ask() if ask else None
         return self._notice not in (None, before)
@@ -74,10 +75,12 @@ class TrainSession:
         parts: Mapping[str, Any] | None,
         format: Format,
         facts: Mapping[str, Any],
+        timeout_secs: float,
         **options: Any,
     ) -> None:
         """Report metrics, and a checkpoint of what the workers give, if they give anything."""
         mode = _mode(options)
+        self._board.timeout_secs = timeout_secs
         self._number += 1
         save = Save.agreed(self._board, self._number, parts or {})
         trial = {"id": None, "name": self._name, "iteration": self._number}
@@ -86,9 +89,9 @@ class TrainSession:
             kept = {key: options[key] for key in options if key == "checkpoint_dir_name"}
             ray.train.report(dict(metrics), **kept)
             return
-        save.packed = self._packed(save, format, in_background=mode == "ASYNC")
         report = _report_uploading if takes_upload_function() else _report_copied
         try:
+            save.packed = self._packed(save, format, in_background=mode == "ASYNC")
             report(dict(metrics), save, options)
         except BaseException:
             save.give_up()
@@ -98,7 +101,8 @@ class TrainSession:
         if not in_background:
             return pack_tree(save.component, format)
         if self._last is not None:
-            self._last.wait(_UPLOAD_SECS)  # until then its snapshot is where the next one will be
+            # Until then its snapshot is where the next one will be.
+            self._last.wait(self._board.timeout_secs)
         packed = snapshot(save.component, format, self._arena)
         self._last = save
         return packed

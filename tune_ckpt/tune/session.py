@@ -27,7 +27,7 @@ class TuneSession:
         """Return nothing: a trial is alone."""
         return []
 
-    def is_preempted(self) -> bool:
+    def is_preempted(self, timeout_secs: float) -> bool:
         """Say whether SIGTERM has come; from the first call on it is waited for."""
         notice.listen_from_elsewhere()
         return notice.came.is_set()
@@ -38,6 +38,7 @@ class TuneSession:
         parts: Mapping[str, Any] | None,
         format: Format,
         facts: Mapping[str, Any],
+        timeout_secs: float,
         **options: Any,
     ) -> None:
         """Report metrics, and a checkpoint of the parts where there are any."""

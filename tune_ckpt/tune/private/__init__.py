@@ -48,6 +48,7 @@ from tune_ckpt.tune.private.training import (
     next_checkpoint,
     takes_upload_function,
     train_run_folder,
+    worker_group,
 )
 from tune_ckpt.tune.private.trial_records import (
     checkpoint_config_of,
@@ -132,6 +133,7 @@ __all__ = [
     "trials",
     "tune_config",
     "wait_for_all",
+    "worker_group",
     "wrapped",
     "write_next_at",
 ]

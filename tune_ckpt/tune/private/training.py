@@ -44,6 +44,14 @@ def in_train_worker() -> bool:
     return context._train_context is not None
 
 
+def worker_group() -> str:
+    """Return what the workers of a Train run have in common, until they are started again."""
+    from ray.train.v2._internal.execution import context
+
+    train_context: Any = context.get_train_context()
+    return str(train_context.get_synchronization_actor()._actor_id.hex())
+
+
 def train_run_folder() -> tuple[str, Any]:
     """Return a Train run's folder in storage and its filesystem."""
     storage = ray.train.get_context().get_storage()
