@@ -68,6 +68,7 @@ def _actor(known: Known) -> Recipe:
 
 
 def _q(known: Known) -> Recipe:
+    known.check("noisy layers", not known.config.get("noisy"))
     trunk, logits = _layers(known, "", known.model, "_logits")
     advantages = _dueling(known.weights, "advantage_module", "A")
     is_dueling = bool(known.config.get("dueling", True))

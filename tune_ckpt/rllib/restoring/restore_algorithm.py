@@ -16,11 +16,13 @@ from tune_ckpt.errors import (
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
-from tune_ckpt.rllib.reading.finding import ALGORITHM, Part, find
+from tune_ckpt.rllib.reading.finding import ALGORITHM, Part
 from tune_ckpt.rllib.reading.members import Member, Module, members, module_of, only
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
+from tune_ckpt.rllib.restoring.opening import open_told
+from tune_ckpt.rllib.restoring.private import has_module_spec
 from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config, unpickled_config
 from tune_ckpt.rllib.restoring.restore_module import module_spec
 from tune_ckpt.rllib.restoring.same_weights import differing_workers
@@ -57,13 +59,13 @@ def restore_algorithm(
     ... )  # doctest: +SKIP
 
     Args:
-        checkpoint: An Algorithm's checkpoint, of version 1.0 or newer, or of 0.1 with ``config``: a
-            local path, a URI, or a Ray Checkpoint.
+        checkpoint: An Algorithm's checkpoint: a local path, a URI, or a Ray Checkpoint.
         policy_ids: The policies or modules wanted; None for all.
         policy_mapping_fn: From agents to these policies. Not needed for a single policy, nor where
             ``config`` or a trusted checkpoint has one.
         policies_to_train: Those to be trained, or a function that says so; by default all.
-        config: An AlgorithmConfig instead of the checkpoint's own. It is not changed.
+        config: An AlgorithmConfig instead of the checkpoint's own. It is not changed. Version 0.1
+            has none of its own: see `restore_policy`.
         env: An environment (name or class) instead of the checkpoint's; needed where that was code.
         optimizers: Restore the optimizers' states. On the new API stack they are in one file with
             those of all other modules, which is read for it.
@@ -86,7 +88,7 @@ def restore_algorithm(
         RestoreError: States do not fit, or a worker does not hold the weights.
         CorruptDataError, CorruptCheckpointError: It is damaged.
     """
-    part = find(checkpoint, filesystem)
+    part, assumed = open_told(checkpoint, filesystem)
     if part.type != ALGORITHM:
         reason = f"it is one of a {part.type}; see restore_policy and restore_module"
         raise NotInCheckpointError(part.path, "Algorithm", reason)
@@ -97,6 +99,7 @@ def restore_algorithm(
     elif allow_pickle:
         config = unpickled_config(part)
     else:
+        account.left_out += assumed
         config = rebuilt_config(part, chosen.is_new_stack, trust, account)
     _choose(config, chosen, trust)
     _set_environment(config, env, part)
@@ -171,7 +174,7 @@ def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
         specs[name] = make_spec(None, *make_spaces(stored))
     config.multi_agent(policies=specs)
     modules = {name: one for name, one in chosen.members.items() if isinstance(one, Module)}
-    if modules and config._rl_module_spec is None:
+    if modules and not has_module_spec(config):
         from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 
         told = {name: module_spec(one, trust) for name, one in modules.items()}

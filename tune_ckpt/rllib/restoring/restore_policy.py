@@ -17,15 +17,18 @@ from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
+from tune_ckpt.rllib.converting.moves import STAND_INS, class_name
 from tune_ckpt.rllib.converting.portable import Carrying
-from tune_ckpt.rllib.reading.finding import Part, find
+from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.members import Policy, only
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.reading.weights import is_of_module, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
-from tune_ckpt.rllib.restoring.naming import find_rllib_class
+from tune_ckpt.rllib.restoring.naming import check_exists, find_rllib_class
+from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.plain_config import plain_config
+from tune_ckpt.rllib.restoring.private import count_optimizers
 
 
 def restore_policy(
@@ -58,8 +61,10 @@ def restore_policy(
             RLlib's own policies.
         strict: True: weights that are missing, too many or of another shape are an error.
             ``"warn"`` and ``"ignore"``: what fits is restored.
-        config: Entries of the policy's configuration, instead of those that are stored; version 0.1
-            stores none, so ``{"model": {...}}`` is needed where the model is not RLlib's default.
+        config: Entries of the policy's configuration, instead of those that are stored. Version 0.1
+            stores none: it is looked up in the ``params.pkl`` that Tune wrote into the folder
+            above; without that the model is made as the weights' shapes tell, which the report
+            says.
 
     Returns:
         The policy; its attribute ``restore_report`` tells what was loaded and what was left out.
@@ -72,10 +77,10 @@ def restore_policy(
         StateRefusedError: RLlib's own code does not take the rest of the state.
         CorruptDataError, CorruptCheckpointError: It is damaged.
     """
-    part = find(checkpoint, filesystem)
+    part, assumed = open_told(checkpoint, filesystem)
     stored = find_policy(only(part, policy_id, "policy_id"))
     trust = Trust.of(allow_pickle, trusted)
-    account = Account(stored.path, strict)
+    account = Account(stored.path, strict, left_out=[] if config else [*assumed])
     name = policy_id or (stored.part or part).name
     if allow_pickle and stored.part is not None and stored.part.format == "cloudpickle":
         return account.close(_unpickled(stored.part, name, account))
@@ -107,7 +112,7 @@ def build_policy(
         account: Takes what was left out of the configuration.
         config: Entries of the configuration, instead of those that are stored.
     """
-    cls = _find_class(stored, trust)
+    cls = _find_class(stored, trust, account)
     spaces = make_spaces(stored)
     told, lost = plain_config(plain(fields(stored.spec.get("config")) or {}, stored.path), trust)
     account.left_out += lost
@@ -120,7 +125,7 @@ def build_policy(
         raise ConstructorError(stored.path, name_of_class(cls), repr(error)) from error
 
 
-def _find_class(stored: Policy, trust: Trust) -> Any:
+def _find_class(stored: Policy, trust: Trust, account: Account) -> Any:
     from ray.rllib.algorithms.registry import get_policy_class
     from ray.rllib.policy.policy import Policy as Base
 
@@ -129,8 +134,15 @@ def _find_class(stored: Policy, trust: Trust) -> Any:
     if not name:
         raise NotInCheckpointError(stored.path, "class of a policy", "nothing names it")
     is_of_rllib = name.startswith("ray.") or not set(name) & set(".:")
-    found = get_policy_class(name.replace(":", ".").rpartition(".")[2]) if is_of_rllib else None
-    return found or find_rllib_class(name, Base, trust, stored.path)
+    if not is_of_rllib:
+        return find_rllib_class(name, Base, trust, stored.path)
+    short = class_name(name)
+    today = STAND_INS.get(short, short)
+    if today != short:
+        reason = f"this Ray has no {short}; {today} has the same models"
+        account.left_out.append(Fault("policy_class", reason))
+    check_exists(short.removesuffix("TorchPolicy") if today == short else "", stored.path)
+    return get_policy_class(today) or find_rllib_class(name, Base, trust, stored.path)
 
 
 def _defaults(cls: type) -> dict[str, Any]:
@@ -204,8 +216,8 @@ def policy_state(policy: Any, stored: Policy, account: Account) -> dict[str, Any
     state: dict[str, Any] = carrying.state(kept)
     account.left_out += [*carrying.lost, *_without_pickles(state.get("connector_configs"), ())]
     optimizers = state.get("_optimizer_variables") or []
-    if len(optimizers) not in (0, len(policy._optimizers)):
-        reason = f"there are {len(optimizers)}, and {len(policy._optimizers)} in the object"
+    if len(optimizers) not in (0, own := count_optimizers(policy)):
+        reason = f"there are {len(optimizers)}, and {own} in the object"
         account.mismatched.append(Fault("_optimizer_variables", reason))
         del state["_optimizer_variables"]
     return {"global_timestep": 0, **state}
