@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from tune_ckpt.errors import ClassNotFoundError, ConstructorError, NotInCheckpointError
+from tune_ckpt.errors import ClassNotFoundError, ConstructorError, Fault, NotInCheckpointError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
@@ -15,7 +15,7 @@ from tune_ckpt.rllib.reading.finding import MODULE, Part, find
 from tune_ckpt.rllib.reading.members import Module, modules, only
 from tune_ckpt.rllib.reading.plain import plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
-from tune_ckpt.rllib.reading.weights import weights_of
+from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.naming import find_rllib_class
@@ -54,7 +54,8 @@ def restore_module(
             RLlib's own.
         strict: True: weights that are missing, too many or of another shape are an error.
             ``"warn"`` and ``"ignore"``: what fits is restored.
-        arguments: For the module's constructor, instead of those that are stored.
+        arguments: For the module's constructor, instead of those that are stored; with
+            ``inference_only=True`` what only training needs is left out.
 
     Returns:
         The module; its attribute ``restore_report`` tells what was loaded.
@@ -73,12 +74,21 @@ def restore_module(
     if made is None:
         made = build_module(stored, trust, arguments)
     found = weights_of(stored)
-    if found.keys() - made.state_dict().keys() and hasattr(made, "make_target_networks"):
+    if made.inference_only:
+        account.left_out += _not_for_inference(found, made)
+        found = {name: array for name, array in found.items() if name in made.state_dict()}
+    elif found.keys() - made.state_dict().keys() and hasattr(made, "make_target_networks"):
         made.make_target_networks()  # which is the Learner's task in RLlib
     weights = account.fit(stored.part.name, made.state_dict(), found)
     account.check()
     made.load_state_dict({**made.state_dict(), **_tensors(weights)})
     return account.close(made)
+
+
+def _not_for_inference(found: Weights, made: Any) -> list[Fault]:
+    names = [name for name in found if name not in made.state_dict()]
+    reason = f"a module that is inference_only has none of {', '.join(names)}"
+    return [Fault("", reason)] if names else []
 
 
 def find_module(part: Part, module_id: str | None) -> Module:

@@ -116,13 +116,18 @@ def build_policy(
     spaces = make_spaces(stored)
     told, lost = plain_config(plain(fields(stored.spec.get("config")) or {}, stored.path), trust)
     account.left_out += lost
-    told = {**_defaults(cls), **_known({**told, **(config or {})})}
+    older = _OLDER.get(class_name(stored.spec.get("policy_class")), {})
+    told = {**_defaults(cls), **older, **_known({**told, **(config or {})})}
     if str(told.get("framework", "torch")) != "torch":
         raise InvalidArgumentError("framework", told["framework"], ("torch",))
     try:
         return cls(*spaces, told)
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
         raise ConstructorError(stored.path, name_of_class(cls), repr(error)) from error
+
+
+# What has no name in the configuration of what another policy stands in for.
+_OLDER = {"SimpleQTorchPolicy": {"dueling": False, "double_q": False, "hiddens": []}}
 
 
 def _find_class(stored: Policy, trust: Trust, account: Account) -> Any:
