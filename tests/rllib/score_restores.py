@@ -61,8 +61,7 @@ def _algorithm(case, row):
 def _help(case):
     given = score_upgrades._help_for(case)
     told = given.pop("config", {})
-    mapping = told.get("policy_mapping_fn")
-    return given if mapping is None else {**given, "policy_mapping_fn": mapping}
+    return {**given, "policy_mapping_fn": told.pop("policy_mapping_fn", None), "config": told}
 
 
 def _live(algorithm, name):

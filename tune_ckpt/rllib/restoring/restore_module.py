@@ -21,6 +21,7 @@ from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.naming import find_rllib_class
 from tune_ckpt.rllib.restoring.policys_modules import PolicysModule, has_module
 
+_ADVICE = "Pass what it lacks to restore_module by keyword, such as model_config={...}."
 _NOTHING: dict[str, Any] = {}
 
 
@@ -115,7 +116,9 @@ def build_module(stored: Module, trust: Trust, arguments: dict[str, Any] = _NOTH
     try:
         return cls(**told)
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        raise ConstructorError(stored.part.path, name_of_class(cls), repr(error)) from error
+        raise ConstructorError(
+            stored.part.path, name_of_class(cls), repr(error), _ADVICE
+        ) from error
 
 
 def module_spec(stored: Module, trust: Trust) -> Any:
