@@ -268,6 +268,10 @@ class RestoreError(TuneCkptError):
     """What a checkpoint holds does not fit the object, which is as it was before."""
 
     report: RestoreReport
+    advice: str = (
+        "Restore into the object that was saved, choose parts with components=, exclude= and "
+        "rename=, or take what fits with strict='warn'."
+    )
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -277,8 +281,7 @@ class RestoreError(TuneCkptError):
     def __str__(self) -> str:
         return (
             f"The checkpoint at {self.report.path} does not fit the object:{_bullets(self.faults)}"
-            "\nNothing was restored. Restore into the object that was saved, choose parts with "
-            "components=, exclude= and rename=, or take what fits with strict='warn'."
+            f"\nNothing was restored. {self.advice}"
         )
 
 
@@ -337,12 +340,15 @@ class ConstructorError(TuneCkptError):
     path: str
     class_name: str
     reason: str
+    advice: str = (
+        "Pass arguments by keyword to from_checkpoint(), or construct the object and call its "
+        "restore_from_path()."
+    )
 
     def __str__(self) -> str:
         return (
             f"{self.class_name} cannot be constructed with what is stored in {self.path}: "
-            f"{self.reason}. Pass arguments by keyword to from_checkpoint(), or construct the "
-            "object and call its restore_from_path()."
+            f"{self.reason}. {self.advice}"
         )
 
 

@@ -211,8 +211,8 @@ def _mapping(ids):
     return mapping
 
 
-def main(parts):
-    """Score the cases, and print a line for each."""
+def start_ray():
+    """Start a small Ray that says nothing, with the environments that cases name."""
     import ray
     from ray import tune
 
@@ -229,6 +229,11 @@ def main(parts):
     )
     for name in ("ma_cartpole_named", "MultiEnv"):
         tune.register_env(name, lambda config: _env()(config))
+
+
+def main(parts):
+    """Score the cases, and print a line for each."""
+    start_ray()
     cases, parts = (COMMITTED, []) if parts == ["--committed"] else (CASES, parts)
     chosen = [case for case in cases if not parts or any(part in case.name for part in parts)]
     with tempfile.TemporaryDirectory() as temporary:

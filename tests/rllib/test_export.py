@@ -47,6 +47,9 @@ MODELS = {
     ),
     "old SAC": _old("SAC", VECTOR, TORQUE, {}),
     "new DQN": _new("DQN", VECTOR, CHOICE, HIDDENS),
+    "old DQN, distributional": _old(
+        "DQN", VECTOR, CHOICE, HIDDENS, hiddens=[5], num_atoms=3, v_min=-2.0, v_max=5.0
+    ),
     "new SAC": _new("SAC", VECTOR, TORQUE, HIDDENS),
     "new PPO, free log std": _new("PPO", VECTOR, TORQUE, {**HIDDENS, "free_log_std": True}),
 }
@@ -143,6 +146,32 @@ def test_the_metadata_tell_what_is_in_the_model_and_what_is_not(tmp_path):
     assert found.path == str(tmp_path / "model.safetensors")
 
 
-def test_an_unknown_format_is_refused(tmp_path):
-    with pytest.raises(InvalidArgumentError, match=r"torchscript.*onnx"):
-        export_model(MEANSTD.path, "caffe", tmp_path)
+def test_an_lstms_states_are_inputs_and_outputs(tmp_path):
+    path = MODELS["old PPO, recurrent"](tmp_path / "m")
+    told = export_model(path, "safetensors", tmp_path / "out").metadata
+    assert [given["name"] for given in told["inputs"][1:]] == ["state_in_h", "state_in_c"]
+    assert {tuple(given["shape"]) for given in told["inputs"][1:]} == {("batch", 4)}
+    assert told["outputs"][2:] == ["state_out_h", "state_out_c"]
+
+
+def test_target_networks_and_critics_are_not_exported(tmp_path):
+    from safetensors.numpy import load_file
+
+    for name in ("new DQN", "new SAC", "old SAC"):
+        path = MODELS[name](tmp_path / name) or tmp_path / name
+        found = load_file(export_model(path, "safetensors", tmp_path / f"{name} out").path)
+        assert not [key for key in found if "target" in key or "q_net" in key or "qf" in key]
+
+
+@pytest.mark.parametrize("format", ["caffe", None, []])
+def test_an_unknown_format_is_refused(tmp_path, format):
+    with pytest.raises(InvalidArgumentError, match=r"torchscript.*onnx.*keras"):
+        export_model(MEANSTD.path, format, tmp_path)
+
+
+def test_other_files_in_the_folder_stay(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    export_model(MEANSTD.path, "safetensors", tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {
+        *("mine", "metadata.json", "model.safetensors")
+    }

@@ -131,6 +131,31 @@ def test_the_oldest_version_is_told_its_model():
     assert migrate_to_rl_module(one("synthetic-v0.1").path, config={"model": model}).equal
 
 
-def test_an_unknown_model_needs_a_map():
-    with pytest.raises(InvalidArgumentError, match="key_map"):
-        migrate_to_rl_module(one("ray2.40.0-py3.10-old-dqn").path)
+@pytest.mark.parametrize(
+    "config",
+    [{"hiddens": [5]}, {"hiddens": [5, 6], "dueling": False}, {"hiddens": [5], "double_q": False}],
+    ids=str,
+)
+def test_dqn_keeps_its_values(tmp_path, config):
+    policy = old_policy("DQN", VECTOR, CHOICE, HIDDENS, **config)
+    migrated = migrate_to_rl_module(exported(policy, tmp_path / "p"), path=tmp_path / "m")
+    assert migrated.differences.keys() == {"q_values"}
+    assert migrated.equal, migrated.differences
+
+
+def test_a_real_dqn_keeps_the_values_that_its_own_ray_gave():
+    import torch
+
+    case = one("ray2.40.0-py3.10-old-dqn")
+    migrated = migrate_to_rl_module(case.path, observations=case.observations)
+    assert migrated.equal
+    with torch.no_grad():
+        found = migrated.module.compute_q_values({"obs": torch.from_numpy(case.observations)})
+    (expected,) = (case.outputs[key] for key in case.outputs if key.endswith("/q_values"))
+    np.testing.assert_allclose(found["qf_preds"].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_unknown_model_needs_a_map(tmp_path):
+    policy = old_policy("SAC", VECTOR, TORQUE, {})
+    with pytest.raises(InvalidArgumentError, match=r"key_map.*load_weights"):
+        migrate_to_rl_module(exported(policy, tmp_path / "p"))

@@ -231,6 +231,56 @@ def test_a_network_that_is_not_rllibs_own_is_refused(tmp_path):
         read_inference(tmp_path / "m", None)
 
 
+REFUSED = {
+    "the custom model 'mine'": ("PPO", {**HIDDENS, "custom_model": "mine"}, {}),
+    "attention": ("PPO", {"use_attention": True, "attention_dim": 8, "attention_head_dim": 4}, {}),
+    "noisy layers": ("DQN", HIDDENS, {"noisy": True}),
+    "dueling values without layers of their own": ("DQN", HIDDENS, {"hiddens": []}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_network_that_no_recipe_tells_is_refused_by_what_it_has(tmp_path, what):
+    from ray.rllib.models.catalog import ModelCatalog
+    from ray.rllib.models.torch.fcnet import FullyConnectedNetwork
+
+    kind, model, config = REFUSED[what]
+    ModelCatalog.register_custom_model("mine", FullyConnectedNetwork)
+    path = exported(old_policy(kind, VECTOR, CHOICE, model, **config), tmp_path / "p")
+    with pytest.raises(NotInCheckpointError, match=rf"with {what}.*register_family"):
+        read_inference(path, None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_composite_observations_are_seen_as_rllibs_preprocessor_makes_them(tmp_path):
+    from ray.rllib.models.catalog import ModelCatalog
+
+    space = spaces.Dict({"a": spaces.Discrete(3), "b": spaces.Tuple((VECTOR, CHOICE))})
+    preprocessor = ModelCatalog.get_preprocessor_for_space(space)
+    policy = old_policy("PPO", preprocessor.observation_space, CHOICE, HIDDENS)
+    inference = read_inference(exported(policy, tmp_path / "p"), None)
+    assert inference.absent == ("RLlib's preprocessor of observations",)
+    rows = np.stack([preprocessor.transform(space.sample()) for _ in range(4)])
+    found, *_ = _run(inference.network(), rows)
+    np.testing.assert_allclose(found, _old_outputs(policy, "PPO", rows).numpy(), rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_composite_observations_of_the_new_stack_are_refused(tmp_path):
+    from tests.rllib import own_module
+
+    space = spaces.Dict({"a": CHOICE, "b": VECTOR})
+    own_module.Tiny(**{**own_module.ARGUMENTS, "observation_space": space}).save_to_path(
+        str(tmp_path / "m")
+    )
+    with pytest.raises(NotInCheckpointError, match="no arrays of one shape"):
+        read_inference(tmp_path / "m", None)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_family_of_ones_own_is_registered(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Policies, modules and Algorithms out of checkpoints of any age, without unpickling anything."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from tests.rllib.cases import COMMITTED, one
+from tests.rllib.own_policies import CHOICE, TORQUE, VECTOR, new_module
 from tune_ckpt.errors import (
     ClassNotFoundError,
     ComponentNotFoundError,
@@ -15,7 +17,13 @@ from tune_ckpt.errors import (
     RestoreError,
     RestoreWarning,
 )
-from tune_ckpt.rllib import load_weights, restore_algorithm, restore_module, restore_policy
+from tune_ckpt.rllib import (
+    export_bundle,
+    load_weights,
+    restore_algorithm,
+    restore_module,
+    restore_policy,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # RLlib's own, by the dozen
 
@@ -72,13 +80,41 @@ def test_a_policy_has_its_optimizer_and_counters_again():
     assert "policy_mapping_fn" in lost
 
 
-def test_the_oldest_version_is_told_its_model():
-    case = one("synthetic-v0.1")
+OLDEST = one("synthetic-v0.1")
+OLDEST_MODEL = {"fcnet_hiddens": [8, 8], "vf_share_layers": False}
+
+
+def test_the_oldest_versions_model_is_told_by_its_weights():
+    policy = restore_policy(OLDEST.path)
+    np.testing.assert_equal(policy.get_weights(), load_weights(OLDEST.path))
+    (assumed,) = policy.restore_report.left_out
+    assert "params.pkl" in str(assumed)
+    assert restore_policy(OLDEST.path, config={"model": OLDEST_MODEL}).restore_report.ok
     with pytest.raises(RestoreError, match=r"_value_branch_separate.*unexpected"):
-        restore_policy(case.path)
-    model = {"fcnet_hiddens": [8, 8], "vf_share_layers": False}
-    policy = restore_policy(case.path, config={"model": model})
-    np.testing.assert_equal(policy.get_weights(), load_weights(case.path))
+        restore_policy(OLDEST.path, config={"model": {**OLDEST_MODEL, "vf_share_layers": True}})
+
+
+def test_the_oldest_versions_configuration_is_what_tune_wrote_beside_it(tmp_path, ray_session):
+    shutil.copytree(OLDEST.path, tmp_path / "trial" / "checkpoint_10")
+    model = {**OLDEST_MODEL, "fcnet_activation": "relu"}
+    told = {"model": model, "framework": "torch", "env": "CartPole-v1", "lr": 0.003}
+    (tmp_path / "trial" / "params.json").write_text(json.dumps({**told, "num_workers": 0}))
+    policy = restore_policy(tmp_path / "trial" / "checkpoint_10")
+    assert policy.config["model"]["fcnet_activation"] == "relu"
+    algorithm = restore_algorithm(tmp_path / "trial" / "checkpoint_10")
+    assert (algorithm.iteration, algorithm.config.lr) == (10, 0.003)
+    np.testing.assert_equal(algorithm.get_policy().get_weights(), load_weights(OLDEST.path))
+    algorithm.stop()
+
+
+def test_an_algorithm_of_the_oldest_version_needs_its_environment_only(ray_session):
+    with pytest.raises(NotInCheckpointError, match="pass env="):
+        restore_algorithm(OLDEST.path)
+    algorithm = restore_algorithm(OLDEST.path, env="CartPole-v1")
+    assert algorithm.iteration == 10
+    np.testing.assert_equal(algorithm.get_policy().get_weights(), load_weights(OLDEST.path))
+    assert "params.pkl" in str(algorithm.restore_report.left_out[0])
+    algorithm.stop()
 
 
 def test_weights_that_do_not_fit_are_taken_as_far_as_wished():
@@ -91,6 +127,83 @@ def test_weights_that_do_not_fit_are_taken_as_far_as_wished():
     found = module.state_dict()["encoder.encoder.net.mlp.0.weight"].numpy()
     np.testing.assert_equal(found, load_weights(path)["encoder.encoder.net.mlp.0.weight"])
     assert not module.restore_report.ok
+
+
+@pytest.mark.parametrize("kind", ["APPO", "IMPALA", "BC", "MARWIL", "DQN", "SAC", "CQL", "IQL"])
+def test_modules_of_every_algorithm_are_restored(tmp_path, kind):
+    actions = TORQUE if kind in ("SAC", "CQL", "IQL") else CHOICE
+    module = new_module(kind, VECTOR, actions, {"fcnet_hiddens": [7, 6]})
+    if hasattr(module, "make_target_networks"):
+        module.make_target_networks()
+    module.save_to_path(str(tmp_path / "m"))
+    found = restore_module(tmp_path / "m").get_state()
+    np.testing.assert_equal(found, module.get_state())
+
+
+def test_a_world_model_is_restored_and_its_export_refused(tmp_path):
+    module = new_module("DreamerV3", VECTOR, CHOICE, {"model_size": "nano"})
+    module.save_to_path(str(tmp_path / "m"))
+    found = restore_module(tmp_path / "m")
+    np.testing.assert_equal(found.get_state(), module.get_state())  # some are numbers
+    with pytest.raises(NotInCheckpointError, match=r"DreamerV3.*restore_module"):
+        export_bundle(tmp_path / "m", tmp_path / "b")
+
+
+def test_what_only_training_needs_is_left_out_on_request(tmp_path):
+    module = new_module("SAC", VECTOR, TORQUE, {"fcnet_hiddens": [7, 6]})
+    module.save_to_path(str(tmp_path / "m"))
+    found = restore_module(tmp_path / "m", inference_only=True)
+    expected = module.state_dict()["pi.net.mlp.0.weight"].numpy()
+    np.testing.assert_equal(found.state_dict()["pi.net.mlp.0.weight"].numpy(), expected)
+    (left_out,) = found.restore_report.left_out
+    assert "qf_encoder" in str(left_out)
+
+
+def _renamed(path, tmp_path, file, *names):
+    """A copy of a checkpoint in which a class has another name."""
+    shutil.copytree(path, tmp_path / "c")
+    (found,) = (tmp_path / "c").rglob(file)
+    found.write_bytes(found.read_bytes().replace(*map(_with_length, names)))
+    return tmp_path / "c"
+
+
+def _with_length(name):
+    """A text as a pickle has it."""
+    return b"\x8c" + bytes([len(name)]) + name
+
+
+def test_a_catalog_that_is_gone_is_the_modules_own(tmp_path):
+    path = one("ray2.40.0-py3.10-new-ppo-single_module").path
+    catalog, file = b"ray.rllib.algorithms.ppo.ppo_catalog", "class_and_ctor_args.pkl"
+    moved = _renamed(path, tmp_path, file, catalog, catalog.replace(b"ppo.ppo", b"ppo.old"))
+    np.testing.assert_equal(load_weights(moved), load_weights(path))
+    assert restore_module(moved).restore_report.ok
+
+
+def test_a_policy_of_a_removed_algorithm_is_the_one_with_its_models(tmp_path):
+    path = one("ray2.3.1-py3.8-old-ppo-single_policy").path
+    moved = _renamed(path, tmp_path, "policy_state.pkl", b"PPOTorchPolicy", b"A2CTorchPolicy")
+    policy = restore_policy(moved)
+    np.testing.assert_equal(policy.get_weights(), load_weights(path))
+    assert any("no A2CTorchPolicy" in str(fault) for fault in policy.restore_report.left_out)
+
+
+def test_a_removed_algorithm_says_what_can_be_done(tmp_path):
+    path = one("ray2.3.1-py3.8-old-ppo-single_policy").path
+    moved = _renamed(path, tmp_path, "policy_state.pkl", b"PPOTorchPolicy", b"DDPGTorchPolicy")
+    with pytest.raises(NotInCheckpointError, match=r"Ray removed DDPG in 2.8; load_weights"):
+        restore_policy(moved)
+
+
+def test_a_policy_that_is_a_module_inside_is_restored_as_that(tmp_path):
+    case = one("ray2.7.1-py3.9-hybrid-ppo-single")
+    path = case.path / "policies" / "default_policy"
+    with pytest.raises(NotInCheckpointError, match="see restore_module"):
+        restore_policy(path)
+    module = restore_module(path)
+    found = {name: value.numpy() for name, value in module.state_dict().items()}
+    stored = load_weights(path)
+    np.testing.assert_equal({name: found[name] for name in stored}, stored)
 
 
 def test_nothing_is_unpickled_without_trust(tmp_path, monkeypatch):

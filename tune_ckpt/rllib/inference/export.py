@@ -80,7 +80,7 @@ def export_model(
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
         StorageError: The folder cannot be written.
     """
-    if format not in FORMATS:
+    if format not in tuple(FORMATS):
         raise InvalidArgumentError("format", format, tuple(FORMATS))
     inference = read_inference(checkpoint, policy_id, filesystem, config)
     target = open_store(dir, filesystem)

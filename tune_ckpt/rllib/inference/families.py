@@ -31,6 +31,10 @@ def make_recipe(known: Known) -> Recipe:
     """
     make = _FAMILIES.get(known.cls)
     if make is None:
-        reason = f"{known.cls} is in none of {', '.join(sorted(_FAMILIES))}; see register_family"
+        reason = (
+            f"{known.cls or 'its class, which nothing names,'} is in none of the families "
+            f"{', '.join(sorted(_FAMILIES))}; tell how to build it by register_family, "
+            "or see restore_policy and restore_module"
+        )
         raise NotInCheckpointError(known.path, BUILDABLE, reason)
     return make(known)

@@ -19,11 +19,12 @@ from tune_ckpt.rllib.inference.layers import Layer
 from tune_ckpt.rllib.inference.recipes import BUILDABLE, Known, Recipe
 from tune_ckpt.rllib.inference.tensorflow_weights import as_torch
 from tune_ckpt.rllib.reading.config import stored_config
-from tune_ckpt.rllib.reading.finding import Part, find
+from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.members import Member, Module, Policy, module_of, only
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
 from tune_ckpt.rllib.reading.weights import Weights, is_of_module, weights_of
+from tune_ckpt.rllib.restoring.opening import open_told
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def read_inference(
         NotInCheckpointError: Its network is none of RLlib's own, or something is not told.
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
     """
-    part = find(checkpoint, filesystem)
+    part, assumed = open_told(checkpoint, filesystem)
+    if assumed and not config:
+        raise NotInCheckpointError(part.path, *_NO_MODEL)
     found = only(part, policy_id, "policy_id")
     name = policy_id or _name(found, part)
     member = module_of(part, name, found)
@@ -188,11 +191,14 @@ def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
     config = {**plain(fields(stored) or {}, member.path), **given}
     model = config.get("model") if is_policy else _model(spec, member.path)
     if not isinstance(model, dict):
-        reason = 'its version stores none; pass config={"model": {"fcnet_activation": ...}}'
-        raise NotInCheckpointError(member.path, "configuration of its model", reason)
+        raise NotInCheckpointError(member.path, *_NO_MODEL)
     return Known(member.path, cls, weights, model, observations, actions, config)
 
 
+_NO_MODEL = (
+    "configuration of its model",
+    'it stores none; pass config={"model": {"fcnet_activation": ...}}',
+)
 _BOX = {"low", "high", "shape", "dtype"}
 
 

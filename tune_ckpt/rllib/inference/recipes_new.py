@@ -8,7 +8,7 @@ from tune_ckpt.rllib.inference.layers import Layers, convolutions, dense_layers,
 from tune_ckpt.rllib.inference.recipes import Known, Make, Recipe
 
 # What takes no part in acting.
-_OTHERS = re.compile(r"encoder\.critic_encoder\.|vf\.|qf|_target_|.*log_std_clip_param_const")
+_OTHERS = re.compile(r"encoder\.critic_encoder\.|vf|qf|_?target_|_old_|.*log_std_clip_param_const")
 
 
 def _layers(known: Known, prefix: str) -> tuple[Layers, str]:
@@ -76,5 +76,5 @@ NEW_FAMILIES: dict[str, Make] = {
     **dict.fromkeys(_modules(*_ACTORS), _actor_of("actor", _SHARED_OR_NOT, "pi")),
     **dict.fromkeys(_modules("BC"), _actor_of("actor", ("_encoder",), "_pi_head")),
     **dict.fromkeys(_modules("DQN", "DQNRainbow"), _q),
-    **dict.fromkeys(_modules("SAC", "CQL"), _actor_of("sac", ("pi_encoder",), "pi")),
+    **dict.fromkeys(_modules("SAC", "CQL", "IQL"), _actor_of("sac", ("pi_encoder",), "pi")),
 }

@@ -68,9 +68,10 @@ def _actor(known: Known) -> Recipe:
 
 
 def _q(known: Known) -> Recipe:
+    known.check("noisy layers", not known.config.get("noisy"))
     trunk, logits = _layers(known, "", known.model, "_logits")
     advantages = _dueling(known.weights, "advantage_module", "A")
-    is_dueling = bool(known.config.get("dueling", True))
+    is_dueling = bool(known.config.get("dueling", known.cls != "SimpleQTorchPolicy"))
     known.check("dueling values without layers of their own", bool(advantages) or not is_dueling)
     value = _dueling(known.weights, "value_module", "V") if is_dueling else ()
     recipe = Recipe("q", trunk, advantages or logits, value, support=known.support)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Protocol
 
+import numpy as np
+
 from tune_ckpt.errors import (
     ComponentNotFoundError,
     CorruptDataError,
@@ -100,8 +102,11 @@ class Module:
 
     @property
     def weights(self) -> Any:
-        """Its state, which is its weights."""
-        return self.part.state
+        """Its state, which is its weights; RLlib has those of no dimensions as numbers."""
+        state = self.part.state
+        if not isinstance(state, dict):
+            return state
+        return {k: np.float32(v) if isinstance(v, float) else v for k, v in state.items()}
 
     @cached_property
     def spec(self) -> dict[Any, Any]:

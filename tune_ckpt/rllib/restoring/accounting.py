@@ -12,6 +12,10 @@ from tune_ckpt.objects.wishes import Strict
 
 # Buffers that follow from the configuration: Ray before 2.31 did not store them.
 _CONSTANTS = ("log_std_clip_param_const",)
+_ADVICE = (
+    "Pass the configuration with which it was trained (config=, or a module's model_config=), or "
+    "take what fits with strict='warn'."
+)
 
 
 @dataclass
@@ -63,7 +67,7 @@ class Account:
         """
         report = self.report()
         if self.strict is True and not report.ok:
-            raise RestoreError(RestoreReport(**{**vars(report), "loaded": ()}))
+            raise RestoreError(RestoreReport(**{**vars(report), "loaded": ()}), _ADVICE)
 
     def close(self, value: Any) -> Any:
         """Return the restored object, with the report in its attribute ``restore_report``.

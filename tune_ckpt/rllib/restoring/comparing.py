@@ -45,8 +45,18 @@ def _of_policy(policy: Any, batch: Any) -> dict[str, Any]:
     model = policy.model.eval()
     states = [torch.as_tensor(state) for state in model.get_initial_state()]
     states = [state.unsqueeze(0).repeat(len(batch), 1) for state in states]
+    if hasattr(model, "get_q_value_distributions"):
+        return {"q_values": _q_values(policy, batch)}
     found, *_ = model({"obs": batch, "obs_flat": batch}, states, torch.ones(len(batch)))
     return {"action_dist_inputs": found, "vf_preds": model.value_function()}
+
+
+def _q_values(policy: Any, batch: Any) -> Any:
+    from ray.rllib.algorithms.dqn.dqn_torch_policy import compute_q_values
+
+    find_values: Any = compute_q_values  # RLlib does not type it
+    rows = {"obs": batch, "obs_flat": batch}
+    return find_values(policy, policy.model, rows, explore=False)[0]
 
 
 def _of_module(module: Any, batch: Any) -> dict[str, Any]:
@@ -57,6 +67,8 @@ def _of_module(module: Any, batch: Any) -> dict[str, Any]:
     found = module.eval().forward_inference(rows)
     outputs = {name: found[name] for name in ("action_dist_inputs",) if name in found}
     made = {name: value.reshape(len(batch), -1) for name, value in outputs.items()}
+    if hasattr(module, "compute_q_values"):
+        made["q_values"] = module.compute_q_values(rows)["qf_preds"]
     if hasattr(module, "compute_values"):
         made["vf_preds"] = module.compute_values(rows).reshape(-1)
     return made

@@ -15,6 +15,7 @@ from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.state_files import read_nested
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.private import set_counters
 from tune_ckpt.rllib.restoring.restore_policy import policy_state, take_state
 
 Given = dict[str, Weights]
@@ -97,9 +98,8 @@ def _fill(mine: Any, stored: Any, part: Part) -> None:
 def _give_counters(algorithm: Any, part: Part) -> None:
     counters = counters_of(part)
     stored = fields((fields(part.state) or {}).get("counters")) or {}
-    for name in stored.keys() & counters.keys():
-        algorithm._counters[name] = counters[name]
-    algorithm._iteration = int(counters.get(ITERATION, 0))
+    own = {name: counters[name] for name in stored.keys() & counters.keys()}
+    set_counters(algorithm, int(counters.get(ITERATION, 0)), own)
 
 
 def give_to_new_stack(
@@ -177,12 +177,8 @@ def _env_runner(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
 def _connectors(algorithm: Any) -> dict[str, set[str]]:
     """Return the names of the connectors that an Algorithm has."""
     runner = algorithm.env_runner  # where there is none, the Algorithm has pipelines itself
-    pipelines = {
-        name: getattr(algorithm, name)
-        if runner is None
-        else getattr(runner, f"_{name.removesuffix('_connector')}")
-        for name in _CONNECTORS
-    }
+    own = vars(algorithm) if runner is None else dict(runner.get_checkpointable_components())
+    pipelines = {name: own.get(name) for name in _CONNECTORS}
     return {
         name: {part for part, _ in pipeline.get_checkpointable_components()} if pipeline else set()
         for name, pipeline in pipelines.items()

@@ -11,6 +11,8 @@ old (ModelV2)                               new (RLModule)
 ``_append_free_log_std.log_std``            ``pi.log_std``
 ``_value_branch_separate.<i>``              the same of ``encoder.critic_encoder``
 ``_value_branch``                           ``vf.net.mlp.0``
+``advantage_module.dueling_A_<i>``, ``A``   DQN's ``af.net.mlp.<2i>``, after ``encoder.net.mlp``
+``value_module.dueling_V_<i>``, ``V``       DQN's ``vf.net.mlp.<2i>``
 ==========================================  =====================================================
 
 Where a value branch of its own ends with a convolution, that is ``vf.net.mlp.0``.
@@ -32,7 +34,7 @@ def default_key_map(names: Collection[str]) -> KeyMap | None:
     Args:
         names: The old names.
     """
-    if any(name.startswith(_OF_VALUES) for name in names):
+    if any(name.startswith(_NOT_KNOWN) for name in names):
         return None
     for sign, make in _MODELS.items():
         if any(name.startswith(sign) for name in names):
@@ -107,11 +109,27 @@ def _recurrent(names: Collection[str]) -> KeyMap:
     }
 
 
-# Models of DQN and SAC, which have more than policies' networks.
-_OF_VALUES = ("advantage_module.", "value_module.", "action_model.", "q_net.", "twin_q_net.")
+def _q_values(names: Collection[str]) -> KeyMap:
+    return {
+        **_dense("encoder.net.mlp", _layers(names, "_hidden_layers")),
+        **_dense("af.net.mlp", _dueling(names, "advantage_module", "A")),
+        **_dense("vf.net.mlp", _dueling(names, "value_module", "V")),
+    }
+
+
+def _dueling(names: Collection[str], module: str, letter: str) -> Old:
+    hidden = re.compile(rf"{module}\.dueling_{letter}_(\d+)\._model\.0\.weight")
+    found = {int(match[1]): name for name in names if (match := hidden.fullmatch(name))}
+    found[len(found)] = f"{module}.{letter}._model.0.weight"
+    return {i: name.removesuffix(".weight") for i, name in found.items() if name in names}
+
+
+# SAC's models: of its new module's outputs, the actions are others.
+_NOT_KNOWN = ("action_model.", "q_net.", "twin_q_net.")
 
 # Told by how some names begin, the most special first.
 _MODELS: dict[str, Callable[[Collection[str]], KeyMap]] = {
+    "advantage_module.": _q_values,
     "lstm.": _recurrent,
     "_convs.": _convolutional,
     "_hidden_layers.": _fully_connected,

@@ -12,13 +12,14 @@ import numpy as np
 from tune_ckpt.errors import Fault, InvalidArgumentError, RestoreReport
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
-from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.reading.members import only
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.build_policy import build_policy
 from tune_ckpt.rllib.restoring.comparing import compare_outputs
 from tune_ckpt.rllib.restoring.key_maps import KeyMap, default_key_map, migrated_model_config
-from tune_ckpt.rllib.restoring.restore_policy import build_policy, find_policy
+from tune_ckpt.rllib.restoring.opening import open_told
+from tune_ckpt.rllib.restoring.restore_policy import find_policy
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def migrate_to_rl_module(
             is meant. By default the module of the same algorithm, with the old model's layers.
         policy_id: Which policy; not needed where there is only one.
         key_map: From the module's weights' names to the policy's. By default RLlib's built-in fully
-            connected, convolutional and LSTM models are known.
+            connected, convolutional and LSTM models are known, and DQN's values.
         observations: A batch for which the outputs are compared; by default random ones.
         path: A folder in which the module is saved, in the layout of version 2.1.
         config: Entries of the policy's configuration, instead of those that are stored; see
@@ -93,12 +94,14 @@ def migrate_to_rl_module(
         RestoreError: Its weights do not fit the module.
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
     """
-    stored = find_policy(only(find(checkpoint, filesystem), policy_id, "policy_id"))
-    trust, account = Trust.of(False, trusted), Account(stored.path, strict)
+    part, assumed = open_told(checkpoint, filesystem)
+    stored = find_policy(only(part, policy_id, "policy_id"))
+    trust = Trust.of(False, trusted)
+    account = Account(stored.path, strict, left_out=[] if config else [*assumed])
     weights = weights_of(stored)
     names = dict(key_map) if key_map is not None else default_key_map(weights)
     if names is None:
-        raise InvalidArgumentError("key_map", None, ("a map: the model is none of RLlib's own",))
+        raise InvalidArgumentError("key_map", None, (_MAP,))
     policy = build_policy(stored, trust, account, config)
     module = _built(module_spec, policy)
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
@@ -116,6 +119,9 @@ def migrate_to_rl_module(
     return Migrated(module, names, differences, account.report(), where, tolerance)
 
 
+_MAP = "a dict from the module's names to those of `load_weights`; no default one fits this model"
+
+
 def _full(path: Any) -> str:
     """Return a path as RLlib's own function takes it, which knows no relative ones."""
     text: str = os.fspath(path)
@@ -125,19 +131,22 @@ def _full(path: Any) -> str:
 def _built(module_spec: Any, policy: Any) -> Any:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
-    spec = module_spec
-    if spec is None:
-        spec = _config_of(policy)
+    spec = _config_of(policy) if module_spec is None else module_spec
     if isinstance(spec, AlgorithmConfig):
-        config, spec = spec, spec.get_default_rl_module_spec()
-        spec.model_config = config.model_config if module_spec is not None else None
+        told, spec = spec.model_config, spec.get_default_rl_module_spec()
+        spec.model_config = told if module_spec is not None else {**told, **_model_config(policy)}
     if spec.observation_space is None:
         spec.observation_space = policy.observation_space
         spec.action_space = policy.action_space
     if spec.model_config is None:
-        shape = policy.observation_space.shape
-        spec.model_config = migrated_model_config(policy.config["model"], shape)
+        spec.model_config = _model_config(policy)
     return spec.build()
+
+
+def _model_config(policy: Any) -> dict[str, Any]:
+    told = migrated_model_config(policy.config["model"], policy.observation_space.shape)
+    hiddens = policy.config.get("hiddens")  # DQN's, in advantages and values
+    return told if hiddens is None else {**told, "head_fcnet_hiddens": hiddens}
 
 
 def _config_of(policy: Any) -> Any:
@@ -146,9 +155,14 @@ def _config_of(policy: Any) -> Any:
     find_algorithm: Any = get_trainable_cls  # RLlib does not type it
     name = type(policy).__name__.removesuffix("TorchPolicy").upper()
     config = find_algorithm(name).get_default_config()
+    told = {key for key in _OF_NETWORKS if key in policy.config and hasattr(config, key)}
+    config.training(**{key: policy.config[key] for key in told})
     return config.environment(
         observation_space=policy.observation_space, action_space=policy.action_space
     )
+
+
+_OF_NETWORKS = ("dueling", "double_q", "num_atoms", "v_min", "v_max")  # DQN's
 
 
 def _renamed(weights: Weights, names: KeyMap, shapes: dict[str, Any]) -> dict[str, Any]:
@@ -166,15 +180,19 @@ def _is_pixelwise(array: Any, shape: tuple[int, ...] | None) -> bool:
 
 def _tell_of_the_rest(weights: Weights, names: KeyMap, policy: Any, account: Account) -> None:
     unused = [name for name in weights if name not in names.values()]
-    is_recurrent = any(name.startswith("lstm.") for name in weights)
+    idle = tuple(part for sign, part in _IDLE.items() if any(n.startswith(sign) for n in weights))
     for name in unused:
-        if is_recurrent and name.startswith("_value_branch_separate."):
+        if name.startswith(idle):
             account.left_out.append(Fault(name, "the old model has it, but does not use it"))
         else:
             account.unexpected.append(name)
     if policy.config.get("observation_filter", "NoFilter") != "NoFilter":
         reason = "a module has no filter of observations; see MeanStdFilter among the connectors"
         account.left_out.append(Fault("observation_filter", reason))
+
+
+# Which branches old models have and do not use, by how other weights' names begin.
+_IDLE = {"lstm.": "_value_branch_separate.", "advantage_module.": "_value_branch"}
 
 
 def _give(module: Any, weights: Mapping[str, Any]) -> None:

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tune_ckpt.errors import ClassNotFoundError
+from tune_ckpt.errors import ClassNotFoundError, NotInCheckpointError
 from tune_ckpt.objects.classes import current_name, family, name_of_class, same_class
 from tune_ckpt.objects.trust import Trust, imported
+from tune_ckpt.rllib.converting.moves import REMOVED_ALGORITHMS, moved
 
 _RLLIB = "ray.rllib."
-_ALGORITHMS = "ray.rllib.algorithms"
-
-# What RLlib has renamed, by the class's last name.
-_TODAY = {
-    "PPOTorchRLModule": f"{_ALGORITHMS}.ppo.torch.default_ppo_torch_rl_module"
-    ":DefaultPPOTorchRLModule",
-    "DQNRainbowTorchRLModule": f"{_ALGORITHMS}.dqn.torch.default_dqn_torch_rl_module"
-    ":DefaultDQNTorchRLModule",
-    "SACTorchRLModule": f"{_ALGORITHMS}.sac.torch.default_sac_torch_rl_module"
-    ":DefaultSACTorchRLModule",
-}
 
 
 def find_rllib_class(name: str, base: type, trust: Trust, path: str) -> Any:
@@ -36,7 +26,7 @@ def find_rllib_class(name: str, base: type, trust: Trust, path: str) -> Any:
     """
     name = current_name(name if ":" in name else ":".join(name.rsplit(".", 1)))
     if name.startswith(_RLLIB):
-        name = _TODAY.get(name.rpartition(":")[2], name)
+        name = moved(name)
     candidate: type
     for candidate in family(base):
         if same_class(name_of_class(candidate), name):
@@ -47,3 +37,22 @@ def find_rllib_class(name: str, base: type, trust: Trust, path: str) -> Any:
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ClassNotFoundError(path, name, f"it is no {base.__name__}")
     return found
+
+
+def check_exists(algorithm: str, path: str) -> None:
+    """Check that RLlib has not removed an algorithm.
+
+    Args:
+        algorithm: Its name.
+        path: The checkpoint.
+
+    Raises:
+        NotInCheckpointError: It has.
+    """
+    if algorithm in REMOVED_ALGORITHMS:
+        reason = (
+            f"Ray removed {algorithm} in {REMOVED_ALGORITHMS[algorithm]}; load_weights reads its "
+            "weights, export_bundle most of its policies, and restore_algorithm makes them another "
+            "algorithm's where their models are the same: pass that one's configuration as config="
+        )
+        raise NotInCheckpointError(path, "algorithm of today's RLlib", reason)

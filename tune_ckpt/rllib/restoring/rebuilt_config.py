@@ -12,12 +12,12 @@ from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.converting.config_keys import newest, told_settings
-from tune_ckpt.rllib.converting.moves import moved
+from tune_ckpt.rllib.converting.moves import algorithm_name, class_name, moved
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.restoring.accounting import Account
-from tune_ckpt.rllib.restoring.naming import find_rllib_class
+from tune_ckpt.rllib.restoring.naming import check_exists, find_rllib_class
 from tune_ckpt.rllib.restoring.plain_config import plain_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
 
@@ -48,7 +48,8 @@ def rebuilt_config(part: Part, is_new_stack: bool, trust: Trust, account: Accoun
     for name, value in made.items():
         setattr(config, name, _CHANGED.get(name, _same)(value))
     if "_env_to_module_connector" not in made:
-        config._env_to_module_connector = env_to_module_connectors(part, trust, account)
+        make = env_to_module_connectors(part, trust, account)
+        config.env_runners(env_to_module_connector=make)
         lost = [fault for fault in lost if fault.path != "_env_to_module_connector"]
     account.left_out += [
         Fault(f"config/{fault.path}", fault.reason)
@@ -101,8 +102,11 @@ def _algorithm(part: Part, trust: Trust) -> Any:
     name = str(name or (part.folder.cls if part.folder.ctor is not None else ""))
     if not name:
         raise NotInCheckpointError(part.path, "class of an Algorithm", "pass config=")
-    short = name.replace(":", ".").rpartition(".")[2]
-    if name.startswith("ray.") and short in ALGORITHMS:
+    short = algorithm_name(class_name(name))
+    is_of_rllib = name.startswith("ray.") or name == short
+    if is_of_rllib:
+        check_exists(short, part.path)
+    if is_of_rllib and short in ALGORITHMS:
         find_algorithm: Any = get_trainable_cls  # RLlib does not type it
         return find_algorithm(short)
     return find_rllib_class(name, Algorithm, trust, part.path)

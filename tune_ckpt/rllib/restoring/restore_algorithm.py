@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,17 +15,21 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
+from tune_ckpt.rllib.converting.config_keys import newest
 from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
-from tune_ckpt.rllib.reading.finding import ALGORITHM, Part, find
+from tune_ckpt.rllib.reading.finding import ALGORITHM, Part
 from tune_ckpt.rllib.reading.members import Member, Module, members, module_of, only
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
+from tune_ckpt.rllib.restoring.opening import open_told
+from tune_ckpt.rllib.restoring.private import has_module_spec
 from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config, unpickled_config
 from tune_ckpt.rllib.restoring.restore_module import module_spec
 from tune_ckpt.rllib.restoring.same_weights import differing_workers
 
 Train = Collection[str] | Callable[..., bool]
+_ADVICE = "Pass the settings that are to be others as config={...}, or a whole AlgorithmConfig."
 
 
 def restore_algorithm(
@@ -57,13 +61,14 @@ def restore_algorithm(
     ... )  # doctest: +SKIP
 
     Args:
-        checkpoint: An Algorithm's checkpoint, of version 1.0 or newer, or of 0.1 with ``config``: a
-            local path, a URI, or a Ray Checkpoint.
+        checkpoint: An Algorithm's checkpoint: a local path, a URI, or a Ray Checkpoint.
         policy_ids: The policies or modules wanted; None for all.
         policy_mapping_fn: From agents to these policies. Not needed for a single policy, nor where
             ``config`` or a trusted checkpoint has one.
         policies_to_train: Those to be trained, or a function that says so; by default all.
-        config: An AlgorithmConfig instead of the checkpoint's own. It is not changed.
+        config: Settings instead of stored ones: a dict, by old names or new ones; or an
+            AlgorithmConfig instead of all, which is not changed. Version 0.1 stores none: see
+            `restore_policy`.
         env: An environment (name or class) instead of the checkpoint's; needed where that was code.
         optimizers: Restore the optimizers' states. On the new API stack they are in one file with
             those of all other modules, which is read for it.
@@ -81,23 +86,25 @@ def restore_algorithm(
     Raises:
         NotInCheckpointError: It is no Algorithm's, or does not tell its environment.
         ComponentNotFoundError: It has no such policy.
-        InvalidArgumentError: There are several policies, and no function from agents to them.
+        InvalidArgumentError: There are several policies, and no function from agents to them; or
+            ``config`` has what is no setting.
         ConstructorError: Ray does not build such an Algorithm.
         RestoreError: States do not fit, or a worker does not hold the weights.
         CorruptDataError, CorruptCheckpointError: It is damaged.
     """
-    part = find(checkpoint, filesystem)
+    part, assumed = open_told(checkpoint, filesystem)
     if part.type != ALGORITHM:
         reason = f"it is one of a {part.type}; see restore_policy and restore_module"
         raise NotInCheckpointError(part.path, "Algorithm", reason)
     trust, account = Trust.of(allow_pickle, trusted), Account(part.path, strict)
     chosen = _chosen(part, policy_ids)
-    if config is not None:
+    account.left_out += () if config else assumed
+    if config is not None and not isinstance(config, Mapping):
         config = config.copy(copy_frozen=False)
     elif allow_pickle:
-        config = unpickled_config(part)
+        config = _changed(unpickled_config(part), config)
     else:
-        config = rebuilt_config(part, chosen.is_new_stack, trust, account)
+        config = _changed(rebuilt_config(part, chosen.is_new_stack, trust, account), config)
     _choose(config, chosen, trust)
     _set_environment(config, env, part)
     _set_policies(config, chosen, policy_mapping_fn, policies_to_train)
@@ -114,6 +121,15 @@ def restore_algorithm(
     return account.close(algorithm)
 
 
+def _changed(config: Any, settings: Mapping[str, Any] | None) -> Any:
+    """Return a configuration with settings of the caller's, by old names or new ones."""
+    for key, value in (settings or {}).items():
+        if not hasattr(config, newest(key)):
+            raise InvalidArgumentError("config", key, (f"a setting of {type(config).__name__}",))
+        setattr(config, newest(key), value)
+    return config
+
+
 def _built(config: Any, part: Part) -> Any:
     """Return the Algorithm that Ray builds, with replay buffers of the old stack as it can."""
     buffer = config.get("replay_buffer_config")
@@ -123,7 +139,7 @@ def _built(config: Any, part: Part) -> Any:
         return config.build_algo()
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
         cls = getattr(config.algo_class, "__name__", "Algorithm")
-        raise ConstructorError(part.path, cls, repr(error)) from error
+        raise ConstructorError(part.path, cls, repr(error), _ADVICE) from error
 
 
 def _buildable(buffer: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +188,7 @@ def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
         specs[name] = make_spec(None, *make_spaces(stored))
     config.multi_agent(policies=specs)
     modules = {name: one for name, one in chosen.members.items() if isinstance(one, Module)}
-    if modules and config._rl_module_spec is None:
+    if modules and not has_module_spec(config):
         from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 
         told = {name: module_spec(one, trust) for name, one in modules.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from tune_ckpt.errors import ConstructorError, NotInCheckpointError
+from tune_ckpt.errors import ClassNotFoundError, ConstructorError, Fault, NotInCheckpointError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
@@ -15,11 +15,13 @@ from tune_ckpt.rllib.reading.finding import MODULE, Part, find
 from tune_ckpt.rllib.reading.members import Module, modules, only
 from tune_ckpt.rllib.reading.plain import plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
-from tune_ckpt.rllib.reading.weights import weights_of
+from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.naming import find_rllib_class
+from tune_ckpt.rllib.restoring.policys_modules import PolicysModule, has_module
 
+_ADVICE = "Pass what it lacks to restore_module by keyword, such as model_config={...}."
 _NOTHING: dict[str, Any] = {}
 
 
@@ -43,7 +45,8 @@ def restore_module(
 
     Args:
         checkpoint: A checkpoint of version 1.2 or newer, of an Algorithm or any part of one down to
-            the module: a local path, a URI, or a Ray Checkpoint.
+            the module, or of a policy that is a module inside (Ray 2.5 to 2.30): a local path, a
+            URI, or a Ray Checkpoint.
         module_id: Which one; not needed where there is only one.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the path is to be looked up.
         allow_pickle: Let the checkpoint's own pickles import and call what they name. Only for
@@ -52,7 +55,8 @@ def restore_module(
             RLlib's own.
         strict: True: weights that are missing, too many or of another shape are an error.
             ``"warn"`` and ``"ignore"``: what fits is restored.
-        arguments: For the module's constructor, instead of those that are stored.
+        arguments: For the module's constructor, instead of those that are stored; with
+            ``inference_only=True`` what only training needs is left out.
 
     Returns:
         The module; its attribute ``restore_report`` tells what was loaded.
@@ -71,7 +75,10 @@ def restore_module(
     if made is None:
         made = build_module(stored, trust, arguments)
     found = weights_of(stored)
-    if any("_target" in name for name in found) and hasattr(made, "make_target_networks"):
+    if made.inference_only:
+        account.left_out += _not_for_inference(found, made)
+        found = {name: array for name, array in found.items() if name in made.state_dict()}
+    elif found.keys() - made.state_dict().keys() and hasattr(made, "make_target_networks"):
         made.make_target_networks()  # which is the Learner's task in RLlib
     weights = account.fit(stored.part.name, made.state_dict(), found)
     account.check()
@@ -79,8 +86,16 @@ def restore_module(
     return account.close(made)
 
 
+def _not_for_inference(found: Weights, made: Any) -> list[Fault]:
+    names = [name for name in found if name not in made.state_dict()]
+    reason = f"a module that is inference_only has none of {', '.join(names)}"
+    return [Fault("", reason)] if names else []
+
+
 def find_module(part: Part, module_id: str | None) -> Module:
     """Return a module in a part of a checkpoint; nothing of the others is opened."""
+    if has_module(part):
+        return PolicysModule(part)
     found = only(modules(part), module_id, "module_id")
     assert isinstance(found, Module)
     return found
@@ -101,7 +116,9 @@ def build_module(stored: Module, trust: Trust, arguments: dict[str, Any] = _NOTH
     try:
         return cls(**told)
     except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        raise ConstructorError(stored.part.path, name_of_class(cls), repr(error)) from error
+        raise ConstructorError(
+            stored.part.path, name_of_class(cls), repr(error), _ADVICE
+        ) from error
 
 
 def module_spec(stored: Module, trust: Trust) -> Any:
@@ -121,8 +138,6 @@ def _class_name(stored: Module) -> str:
 
 
 def _arguments(stored: Module, trust: Trust, given: set[str]) -> dict[str, Any]:
-    from ray.rllib.core.models.catalog import Catalog
-
     path = stored.part.path
     told = dict(zip((OBSERVATIONS, ACTIONS), make_spaces(stored), strict=True))
     spec = {name: value for name, value in stored.spec.items() if name not in _REPLACED}
@@ -133,8 +148,20 @@ def _arguments(stored: Module, trust: Trust, given: set[str]) -> dict[str, Any]:
     check_resolved(rest, path)
     if catalog is not None and "catalog_class" not in given:
         name = catalog.name if isinstance(catalog, Reference) else str(catalog)
-        rest["catalog_class"] = find_rllib_class(name, Catalog, trust, path)
+        rest["catalog_class"] = _catalog(name, trust, path)
     return {**told, **rest}
+
+
+def _catalog(name: str, trust: Trust, path: str) -> Any:
+    """Return a catalog; None, for the module's default, where Ray has that one no more."""
+    from ray.rllib.core.models.catalog import Catalog
+
+    try:
+        return find_rllib_class(name, Catalog, trust, path)
+    except ClassNotFoundError:
+        if name.startswith("ray.rllib."):
+            return None
+        raise
 
 
 # Those of 1.2, which are there twice, and those that are made otherwise.

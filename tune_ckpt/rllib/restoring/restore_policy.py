@@ -6,26 +6,21 @@ from collections.abc import Collection
 from typing import Any
 
 from tune_ckpt.errors import (
-    ConstructorError,
     Fault,
-    InvalidArgumentError,
     NotInCheckpointError,
     StateRefusedError,
 )
 from tune_ckpt.formats import pickle
-from tune_ckpt.formats.references import Reference
-from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.converting.portable import Carrying
-from tune_ckpt.rllib.reading.finding import Part, find
+from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.members import Policy, only
-from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.reading.weights import is_of_module, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
-from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
-from tune_ckpt.rllib.restoring.naming import find_rllib_class
-from tune_ckpt.rllib.restoring.plain_config import plain_config
+from tune_ckpt.rllib.restoring.build_policy import build_policy
+from tune_ckpt.rllib.restoring.opening import open_told
+from tune_ckpt.rllib.restoring.private import count_optimizers
 
 
 def restore_policy(
@@ -51,8 +46,10 @@ def restore_policy(
         checkpoint: A checkpoint of version 0.1 to 1.1, of an Algorithm or of the Policy itself: a
             local path, a URI, or a Ray Checkpoint.
         policy_id: Which one; not needed where there is only one.
-        config: Entries of the policy's configuration, instead of those that are stored; version 0.1
-            stores none, so ``{"model": {...}}`` is needed where the model is not RLlib's default.
+        config: Entries of the policy's configuration, instead of those that are stored. Version 0.1
+            stores none: it is looked up in the ``params.pkl`` that Tune wrote into the folder
+            above; without that the model is made as the weights' shapes tell, which the report
+            says.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the path is to be looked up.
         allow_pickle: Let the checkpoint's own pickle import and call what it names. Only for
             checkpoints whose writer you trust.
@@ -72,10 +69,10 @@ def restore_policy(
         StateRefusedError: RLlib's own code does not take the rest of the state.
         CorruptDataError, CorruptCheckpointError: It is damaged.
     """
-    part = find(checkpoint, filesystem)
+    part, assumed = open_told(checkpoint, filesystem)
     stored = find_policy(only(part, policy_id, "policy_id"))
     trust = Trust.of(allow_pickle, trusted)
-    account = Account(stored.path, strict)
+    account = Account(stored.path, strict, left_out=[] if config else [*assumed])
     name = policy_id or (stored.part or part).name
     if allow_pickle and stored.part is not None and stored.part.format == "cloudpickle":
         return account.close(_unpickled(stored.part, name, account))
@@ -94,79 +91,6 @@ def find_policy(stored: Any) -> Policy:
         reason = "it is an RLModule; see restore_module"
         raise NotInCheckpointError(stored.path, "policy of the old API stack", reason)
     return stored
-
-
-def build_policy(
-    stored: Policy, trust: Trust, account: Account, config: dict[str, Any] | None = None
-) -> Any:
-    """Return a policy as it was made, without its state; what was left out goes into the account.
-
-    Args:
-        stored: The policy in the checkpoint.
-        trust: What the caller trusts.
-        account: Takes what was left out of the configuration.
-        config: Entries of the configuration, instead of those that are stored.
-    """
-    cls = _find_class(stored, trust)
-    spaces = make_spaces(stored)
-    told, lost = plain_config(plain(fields(stored.spec.get("config")) or {}, stored.path), trust)
-    account.left_out += lost
-    told = {**_defaults(cls), **_known({**told, **(config or {})})}
-    if str(told.get("framework", "torch")) != "torch":
-        raise InvalidArgumentError("framework", told["framework"], ("torch",))
-    try:
-        return cls(*spaces, told)
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        raise ConstructorError(stored.path, name_of_class(cls), repr(error)) from error
-
-
-def _find_class(stored: Policy, trust: Trust) -> Any:
-    from ray.rllib.algorithms.registry import get_policy_class
-    from ray.rllib.policy.policy import Policy as Base
-
-    named = plain(stored.spec.get("policy_class"), stored.path)
-    name = named.name if isinstance(named, Reference) else str(named or "")
-    if not name:
-        raise NotInCheckpointError(stored.path, "class of a policy", "nothing names it")
-    is_of_rllib = name.startswith("ray.") or not set(name) & set(".:")
-    found = get_policy_class(name.replace(":", ".").rpartition(".")[2]) if is_of_rllib else None
-    return found or find_rllib_class(name, Base, trust, stored.path)
-
-
-def _defaults(cls: type) -> dict[str, Any]:
-    """Return the defaults of the old API stack, which version 0.1 does not store."""
-    from ray.rllib.algorithms.registry import ALGORITHMS, POLICIES
-    from ray.tune.registry import get_trainable_cls
-
-    name = cls.__name__.removesuffix("TorchPolicy").upper()
-    if cls.__name__ not in POLICIES or name not in ALGORITHMS:
-        return {}
-    find_algorithm: Any = get_trainable_cls  # RLlib does not type it
-    config = find_algorithm(name).get_default_config()
-    config.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
-    defaults = config.to_dict()
-    return {key: defaults[key] for key in defaults.keys() - {"callbacks", "env"}}
-
-
-def _known(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries that today's RLlib knows, and the framework by its older name."""
-    from ray.rllib.models.catalog import MODEL_DEFAULTS
-
-    framework = config.get("framework", config.get("framework_str", "torch"))
-    model = {k: v for k, v in (config.get("model") or {}).items() if k in MODEL_DEFAULTS}
-    kept = {key: value for key, value in config.items() if key not in _OF_WORKERS}
-    return {**kept, "framework": framework, "model": {**MODEL_DEFAULTS, **model}}
-
-
-# Of no use to a policy alone.
-_OF_WORKERS = (
-    "env",
-    "callbacks",
-    "policies",
-    "policy_mapping_fn",
-    "policies_to_train",
-    "multiagent",
-)
 
 
 def give_state(policy: Any, stored: Policy, name: str, account: Account) -> None:
@@ -204,8 +128,8 @@ def policy_state(policy: Any, stored: Policy, account: Account) -> dict[str, Any
     state: dict[str, Any] = carrying.state(kept)
     account.left_out += [*carrying.lost, *_without_pickles(state.get("connector_configs"), ())]
     optimizers = state.get("_optimizer_variables") or []
-    if len(optimizers) not in (0, len(policy._optimizers)):
-        reason = f"there are {len(optimizers)}, and {len(policy._optimizers)} in the object"
+    if len(optimizers) not in (0, own := count_optimizers(policy)):
+        reason = f"there are {len(optimizers)}, and {own} in the object"
         account.mismatched.append(Fault("_optimizer_variables", reason))
         del state["_optimizer_variables"]
     return {"global_timestep": 0, **state}

@@ -10,6 +10,7 @@ import numpy as np
 from tune_ckpt.errors import Fault
 
 Digests = dict[str, dict[str, str]]  # by module, and by the weights' names
+Answer = tuple[int, Digests]  # after the worker's number
 
 
 def differing_workers(algorithm: Any, weights: Mapping[str, Mapping[str, Any]]) -> list[Fault]:
@@ -19,10 +20,10 @@ def differing_workers(algorithm: Any, weights: Mapping[str, Mapping[str, Any]]) 
         algorithm: An Algorithm of either API stack.
         weights: By policy or module, the weights by their names.
     """
-    digests_of = _asking([*weights])
-    expected = digests_of({name: _arrays(arrays) for name, arrays in weights.items()})
+    ask = _asking([*weights])
+    _, expected = ask({name: _arrays(arrays) for name, arrays in weights.items()})
     faults = []
-    for place, found in _held(algorithm, digests_of):
+    for place, found in _held(algorithm, ask):
         for name in expected:
             faults += _differences(f"{place}/{name}", found.get(name, {}), expected[name])
     return faults
@@ -34,24 +35,28 @@ def _arrays(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 def _differences(place: str, found: dict[str, str], expected: dict[str, str]) -> list[Fault]:
     if not found:
-        return [Fault(place, "it has no weights there")]
+        return [Fault(place, "it does not answer, or has no weights")]
     wrong = [key for key, digest in found.items() if expected.get(key, digest) != digest]
     return [Fault(place, f"other weights than restored: {', '.join(wrong)}")] if wrong else []
 
 
-def _held(algorithm: Any, ask: Callable[[Any], Digests]) -> Iterator[tuple[str, Digests]]:
+def _held(algorithm: Any, ask: Callable[[Any], Answer]) -> Iterator[tuple[str, Digests]]:
     groups = {"env_runner": algorithm.env_runner_group, "eval": algorithm.eval_env_runner_group}
     for kind, group in groups.items():
-        for number, found in enumerate(group.foreach_env_runner(ask) if group is not None else ()):
-            yield f"{kind} {number}", found
+        if group is not None:
+            # RLlib passes over those that have died, so they are counted here.
+            held: dict[int, Digests] = {n + 1: {} for n in range(group.num_remote_workers())}
+            held |= dict(group.foreach_env_runner(ask))
+            for number, found in held.items():
+                yield f"{kind} {number}", found
     if algorithm.config.enable_env_runner_and_connector_v2:
         for number, result in enumerate(algorithm.learner_group.foreach_learner(ask)):
-            yield f"learner {number}", result.get()
+            yield f"learner {number}", result.get()[1]
 
 
-def _asking(names: list[str]) -> Callable[[Any], Digests]:
+def _asking(names: list[str]) -> Callable[[Any], Answer]:
     # A function within a function is sent with its code: workers' nodes need not have this package.
-    def digests(holder: Any) -> Digests:
+    def digests(holder: Any) -> Answer:
         """Return the digests of the weights that a runner or learner holds."""
         import hashlib
 
@@ -69,16 +74,18 @@ def _asking(names: list[str]) -> Callable[[Any], Digests]:
             if hasattr(holder, "policy_map"):  # a worker of the old API stack
                 return holder.get_weights(names)
             module = holder.module  # a runner that acts for one module has it without its id
-            parts = getattr(module, "_rl_modules", dict.fromkeys(names, module))
+            parts = module if hasattr(module, "keys") else dict.fromkeys(names, module)
             # Runners are not sent what only learners need, such as value functions.
             part = {"inference_only": not hasattr(holder, "compute_gradients")}
-            return {name: parts[name].get_state(**part) for name in names if name in parts}
+            present = [name for name in names if name in parts]
+            return {name: parts[name].get_state(**part) for name in present}
 
         held = weights()
-        return {
+        found = {
             name: {key: digest(value) for key, value in held[name].items()}
             for name in names
             if held.get(name)
         }
+        return getattr(holder, "worker_index", 0), found
 
     return digests

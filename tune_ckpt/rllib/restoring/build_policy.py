@@ -1,0 +1,108 @@
+"""A policy of the old API stack as it was made, without its state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tune_ckpt.errors import (
+    ConstructorError,
+    Fault,
+    InvalidArgumentError,
+    NotInCheckpointError,
+)
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.objects.classes import name_of_class
+from tune_ckpt.objects.trust import Trust
+from tune_ckpt.rllib.converting.moves import STAND_INS, class_name
+from tune_ckpt.rllib.reading.members import Policy
+from tune_ckpt.rllib.reading.plain import fields, plain
+from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
+from tune_ckpt.rllib.restoring.naming import check_exists, find_rllib_class
+from tune_ckpt.rllib.restoring.plain_config import plain_config
+
+
+def build_policy(
+    stored: Policy, trust: Trust, account: Account, config: dict[str, Any] | None = None
+) -> Any:
+    """Return a policy as it was made, without its state; what was left out goes into the account.
+
+    Args:
+        stored: The policy in the checkpoint.
+        trust: What the caller trusts.
+        account: Takes what was left out of the configuration.
+        config: Entries of the configuration, instead of those that are stored.
+    """
+    cls = _find_class(stored, trust, account)
+    spaces = make_spaces(stored)
+    told, lost = plain_config(plain(fields(stored.spec.get("config")) or {}, stored.path), trust)
+    account.left_out += lost
+    older = _OLDER.get(class_name(stored.spec.get("policy_class")), {})
+    told = {**_defaults(cls), **older, **_known({**told, **(config or {})})}
+    if str(told.get("framework", "torch")) != "torch":
+        raise InvalidArgumentError("framework", told["framework"], ("torch",))
+    try:
+        return cls(*spaces, told)
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        raise ConstructorError(stored.path, name_of_class(cls), repr(error), _ADVICE) from error
+
+
+_ADVICE = "Pass the entries that are to be others as config={...}."
+
+# What has no name in the configuration of what another policy stands in for.
+_OLDER = {"SimpleQTorchPolicy": {"dueling": False, "double_q": False, "hiddens": []}}
+
+
+def _find_class(stored: Policy, trust: Trust, account: Account) -> Any:
+    from ray.rllib.algorithms.registry import get_policy_class
+    from ray.rllib.policy.policy import Policy as Base
+
+    named = plain(stored.spec.get("policy_class"), stored.path)
+    name = named.name if isinstance(named, Reference) else str(named or "")
+    if not name:
+        raise NotInCheckpointError(stored.path, "class of a policy", "nothing names it")
+    if not name.startswith("ray.") and set(name) & set(".:"):
+        return find_rllib_class(name, Base, trust, stored.path)
+    short = class_name(name)
+    if short not in STAND_INS:
+        check_exists(short.removesuffix("TorchPolicy"), stored.path)
+        return get_policy_class(short) or find_rllib_class(name, Base, trust, stored.path)
+    reason = f"this Ray has no {short}; {STAND_INS[short]} has the same models"
+    account.left_out.append(Fault("policy_class", reason))
+    return get_policy_class(STAND_INS[short])
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """Return the defaults of the old API stack, which version 0.1 does not store."""
+    from ray.rllib.algorithms.registry import ALGORITHMS, POLICIES
+    from ray.tune.registry import get_trainable_cls
+
+    name = cls.__name__.removesuffix("TorchPolicy").upper()
+    if cls.__name__ not in POLICIES or name not in ALGORITHMS:
+        return {}
+    find_algorithm: Any = get_trainable_cls  # RLlib does not type it
+    config = find_algorithm(name).get_default_config()
+    config.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
+    defaults = config.to_dict()
+    return {key: defaults[key] for key in defaults.keys() - {"callbacks", "env"}}
+
+
+def _known(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries that today's RLlib knows, and the framework by its older name."""
+    from ray.rllib.models.catalog import MODEL_DEFAULTS
+
+    framework = config.get("framework", config.get("framework_str", "torch"))
+    model = {k: v for k, v in (config.get("model") or {}).items() if k in MODEL_DEFAULTS}
+    kept = {key: value for key, value in config.items() if key not in _OF_WORKERS}
+    return {**kept, "framework": framework, "model": {**MODEL_DEFAULTS, **model}}
+
+
+# Of no use to a policy alone.
+_OF_WORKERS = (
+    "env",
+    "callbacks",
+    "policies",
+    "policy_mapping_fn",
+    "policies_to_train",
+    "multiagent",
+)
