@@ -219,12 +219,13 @@ def test_at_end_converts_what_is_left(tmp_path, ray_session):
 
 
 class Damaging(Walker):
-    """Its checkpoints lose a byte on the way to storage."""
+    """Its checkpoints lose a byte in storage."""
 
-    def save_checkpoint(self, checkpoint_dir):
-        super().save_checkpoint(checkpoint_dir)
-        path = Path(checkpoint_dir) / "state.pkl"
+    def save(self, checkpoint_dir=None):
+        saved = super().save(checkpoint_dir)
+        path = Path(saved.checkpoint.path) / "state.pkl"
         path.write_bytes(path.read_bytes()[:-1])
+        return saved
 
 
 def test_verify_finds_damaged_checkpoints_while_the_sweep_runs(tmp_path, ray_session, caplog):
