@@ -12,6 +12,7 @@ long as ours in pickle the others take.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import statistics
@@ -124,9 +125,10 @@ def measure(mib: float, rounds: int, folder: Path) -> dict[str, tuple[float, flo
 def table(mib: float, rounds: int, taken: dict[str, tuple[float, float]]) -> Table:
     """Return the times, each with its ratio to ours."""
     title = f"a class Trainable's checkpoint of {mib:g} MiB, medians of {rounds}"
-    made = Table("", "save", "× ours", "restore", "× ours", title=title)
+    made = Table("", "save", "x ours", "restore", "x ours", title=title)
     first = taken[next(iter(TRAINABLES))]
-    for name, times in taken.items():
+    for name in TRAINABLES:
+        times = taken[name]
         pairs = zip(times, first, strict=True)
         cells = [text for t, own in pairs for text in (f"{t:.3f} s", f"{t / own:.2f}")]
         made.add_row(name, *cells)
@@ -139,6 +141,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="on the disk to be measured")
     options = parser.parse_args()
+    logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every save and restore
     ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         taken = measure(options.mib, options.rounds, Path(folder))

@@ -14,8 +14,8 @@ from tests.tune.sweeps import sweep
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune import beside
-from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.work import Work
 
 
 def _originals(result):
@@ -137,12 +137,9 @@ class Failing(tc.CheckpointCallback):
 class FailingJobs(tc.CheckpointCallback):
     """All of its jobs fail."""
 
-    def _running(self):
-        queue = super()._running()
-        queue.add_prepared = lambda key, job, prepare: JobQueue.add_prepared(
-            queue, key, _fail, prepare
-        )
-        return queue
+    def setup(self, *args, **info):
+        super().setup(*args, **info)
+        self._work.add = lambda key, job, *args: Work.add(self._work, key, _fail)
 
 
 def _fail(*args):

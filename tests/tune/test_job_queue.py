@@ -1,6 +1,7 @@
 """The queue of jobs, and the worker that does them whatever becomes of its process."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -9,6 +10,7 @@ from ray.exceptions import ActorUnavailableError
 
 from tune_ckpt.tune import worker
 from tune_ckpt.tune.job_queue import JobQueue
+from tune_ckpt.tune.work import Work
 
 SECS = 150  # what hangs shall fail
 
@@ -76,9 +78,7 @@ class _Unreachable:
         raise ActorUnavailableError("the node is gone", bytes(16))
 
 
-def test_jobs_wait_until_ray_has_started_their_worker_elsewhere(
-    tmp_path, ray_session, monkeypatch
-):
+def test_jobs_wait_until_ray_has_started_their_worker_elsewhere(tmp_path, ray_session, monkeypatch):
     started = worker.Worker._running
     calls = iter(range(50))
 
@@ -113,12 +113,28 @@ def test_who_waits_for_a_worker_in_vain_is_freed_at_the_end(ray_session, monkeyp
         return _Unreachable()
 
     monkeypatch.setattr(worker.Worker, "_running", unreachable)
+    others = set(threading.enumerate())
     queue = JobQueue(1, lambda key, reason: f"lost {key}")
     queue.add("a", _append, "/dev/null", "done")
     assert asked.wait(SECS)
     assert list(queue.drain(time.monotonic())) == []
-    before = [thread for thread in threading.enumerate() if thread.name == "tune_ckpt"]
     assert queue.close() == ["a"]
-    for thread in before:
+    for thread in set(threading.enumerate()) - others:
         thread.join(SECS)
-    assert not any(thread.is_alive() for thread in before)
+        assert not thread.is_alive()
+
+
+def test_who_waits_for_jobs_sees_how_many_are_done(tmp_path, ray_session, monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as at a terminal
+    work = Work(1, [], None)
+    work.drain("Completing", time.monotonic() + SECS)
+    assert capsys.readouterr().err == ""  # nothing to wait for
+    for name in "abc":
+        work.add(name, _nothing)
+    work.drain("Completing", time.monotonic() + SECS)
+    work.close()
+    assert re.search("Completing.*3/3", re.sub("\x1b.*?m", "", capsys.readouterr().err))
+
+
+def _nothing():
+    return []

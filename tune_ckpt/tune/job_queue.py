@@ -36,8 +36,7 @@ class JobQueue:
         self._waiting_lock = Lock()
         self._closed = Event()
         self._worker = Worker(limit)
-        for work in (self._sort, *[self._work] * limit):
-            Thread(target=work, name="tune_ckpt", daemon=True).start()
+        self._has_begun = False
 
     def __len__(self) -> int:
         return self._open.total()
@@ -50,6 +49,8 @@ class JobQueue:
         self, key: str, job: Callable[..., Any], prepare: Callable[[], tuple[Any, ...]]
     ) -> None:
         """Append a job whose arguments are made at once, in a thread, whatever else is waiting."""
+        if not self._has_begun:
+            self._begin()
         self._open[key] += 1
         self._added.put((key, job, prepare))
 
@@ -85,6 +86,11 @@ class JobQueue:
             self._ready.put("")
         self._added.put(("", _do_nothing, tuple))
         return keys
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        for work in (self._sort, *[self._work] * self._limit):
+            Thread(target=work, name="tune_ckpt", daemon=True).start()
 
     # ----------------------------------------------------------------------------- in threads
 
