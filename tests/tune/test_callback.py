@@ -2,12 +2,8 @@
 
 import json
 import logging
-import os
 import pickle
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +14,8 @@ from tests.tune.sweeps import sweep
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune import beside
-from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.work import Work
 
 
 def _originals(result):
@@ -141,12 +137,9 @@ class Failing(tc.CheckpointCallback):
 class FailingJobs(tc.CheckpointCallback):
     """All of its jobs fail."""
 
-    def _running(self):
-        queue = super()._running()
-        queue.add_prepared = lambda key, job, prepare: JobQueue.add_prepared(
-            queue, key, _fail, prepare
-        )
-        return queue
+    def setup(self, *args, **info):
+        super().setup(*args, **info)
+        self._work.add = lambda key, job, *args: Work.add(self._work, key, _fail)
 
 
 def _fail(*args):
@@ -223,12 +216,13 @@ def test_at_end_converts_what_is_left(tmp_path, ray_session):
 
 
 class Damaging(Walker):
-    """Its checkpoints lose a byte on the way to storage."""
+    """Its checkpoints lose a byte in storage."""
 
-    def save_checkpoint(self, checkpoint_dir):
-        super().save_checkpoint(checkpoint_dir)
-        path = Path(checkpoint_dir) / "state.pkl"
+    def save(self, checkpoint_dir=None):
+        saved = super().save(checkpoint_dir)
+        path = Path(saved.checkpoint.path) / "state.pkl"
         path.write_bytes(path.read_bytes()[:-1])
+        return saved
 
 
 def test_verify_finds_damaged_checkpoints_while_the_sweep_runs(tmp_path, ray_session, caplog):
@@ -274,58 +268,6 @@ def test_a_state_that_cannot_be_taken_over_harms_nothing(caplog):
     callback.set_state({"of": "another version"})
     assert [outcome.status for outcome in callback.outcomes] == ["failed"]
     assert "set_state failed" in caplog.text
-
-
-def _append(path, text):
-    with open(path, "a") as file:
-        file.write(text)
-    return text
-
-
-def test_the_queue_keeps_the_order_of_one_key_and_its_limit(tmp_path, ray_session):
-    queue = JobQueue(2, lambda key, reason: f"lost {key}")
-    for number in range(6):
-        queue.add(str(number % 2), _append, str(tmp_path / str(number % 2)), str(number))
-    results = list(queue.drain(time.monotonic() + 60))
-    assert sorted(results) == list("012345")
-    assert (tmp_path / "0").read_text() == "024"
-    assert (tmp_path / "1").read_text() == "135"
-
-
-def test_the_queue_says_which_job_was_lost(tmp_path, ray_session):
-    queue = JobQueue(1, lambda key, reason: f"lost {key}")
-    queue.add("a", _die)
-    queue.add("b", _append, "/dev/null", "done")
-    queue.add("c", _die_once, tmp_path / "died")
-    queue.add("d", threading.Lock())  # cannot be sent
-    queue.add_prepared("e", _append, _fail_softly)
-    lost = ["lost a", "lost d", "lost e"]
-    results = list(queue.drain(time.monotonic() + 90))
-    assert sorted(results) == ["done", "done once more", *lost]
-
-
-def test_a_closed_queue_names_what_has_not_ended(ray_session):
-    queue = JobQueue(1, lambda key, reason: f"lost {key}")
-    queue.add("a", time.sleep, 1000)
-    queue.add("b", _append, "/dev/null", "done")
-    assert list(queue.drain(time.monotonic())) == []
-    assert sorted(queue.close()) == ["a", "b"]
-    assert len(queue) == 0
-
-
-def _die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _die_once(marker):
-    if not marker.exists():
-        marker.touch()
-        _die()
-    return "done once more"
-
-
-def _fail_softly():
-    raise OSError("planned")
 
 
 def test_what_is_private_in_ray_is_as_we_know_it(tmp_path, ray_session):

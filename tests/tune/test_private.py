@@ -8,12 +8,13 @@ from packaging.version import Version
 from ray.train._internal import session, storage
 from ray.train._internal.checkpoint_manager import _CheckpointManager
 from ray.train.v2._internal.execution import context as train_context
-from ray.tune import Tuner, schedulers
+from ray.tune import Trainable, Tuner, schedulers
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.impl.tuner_internal import TunerInternal
 from ray.tune.search import BasicVariantGenerator, SearchGenerator
 
+from tests.tune.trainables import Walker
 from tune_ckpt.tune import private
 
 
@@ -57,6 +58,7 @@ class _Actor:
     [
         (TuneController, "_scheduler_alg _search_alg _trials _pending_trials_list"),
         (_CheckpointManager, "_checkpoint_results _latest_checkpoint_result"),
+        (Trainable, "_iteration _time_total _timesteps_total _episodes_total _last_result"),
         (TunerInternal, "_tune_config"),
         (BasicVariantGenerator, "_live_trials _iterators max_concurrent"),
         (SearchGenerator, "_counter _experiment searcher"),
@@ -92,3 +94,18 @@ def test_methods_are_where_we_know_them(owner, names):
 def test_a_tuner_is_made_of_one_private_object():
     assert "_tuner_internal" in inspect.signature(Tuner).parameters
     assert "self._local_tuner" in inspect.getsource(Tuner)
+
+
+def test_a_checkpoint_sets_nothing_but_counters():
+    walker = Walker({"seed": 1})
+    private.set_counters(walker, {"iteration": 7, "_storage": "elsewhere", "storage": "elsewhere"})
+    assert private.counters(walker)["iteration"] == walker.iteration == 7
+    assert walker._storage is None
+
+
+def test_tune_keeps_a_checkpoint_where_we_expect_it(tmp_path, ray_session):
+    place = private.storage(str(tmp_path), "run", "trial", None)
+    walker = Walker({"seed": 1}, storage=place)
+    path, _ = private.next_checkpoint_of(walker)
+    assert walker.save().checkpoint.path == path
+    assert private.next_checkpoint_of(walker)[0] != path

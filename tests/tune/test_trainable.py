@@ -6,10 +6,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 from ray import tune
+from ray.train._internal import storage
 
 import tune_ckpt as tc
 from tests.tune.trainables import MsgpackWalker, Walker
+from tune_ckpt.tune import private
 
 FORMATS = pytest.mark.parametrize("cls", [Walker, MsgpackWalker], ids=["pickle", "msgpack"])
 
@@ -130,3 +133,52 @@ def test_the_wrong_order_of_bases_is_told(ray_session):
 
         class Wrong(tune.Trainable, tc.CheckpointableMixin):
             pass
+
+
+def _in_trial(parent, filesystem=None):
+    place = private.storage(str(parent), "run", "trial", filesystem)
+    walker = Walker({"seed": 5}, storage=place)
+    walker.train()
+    return walker
+
+
+def test_in_a_trial_a_checkpoint_is_written_once_and_where_it_stays(
+    tmp_path, ray_session, monkeypatch
+):
+    copied = []
+
+    def count(source, *args, **options):
+        copied.extend(os.listdir(source))
+
+    monkeypatch.setattr(storage, "_pyarrow_fs_copy_files", count)
+    walker = _in_trial(tmp_path)
+    saved = walker.save()
+    assert copied == []
+    assert tc.verify(saved.checkpoint.path).ok
+    again = Walker({"seed": 1})
+    again.restore(saved)
+    assert again.train()["walk"]["at"] == _uninterrupted(2)[1]
+
+
+def test_in_a_trial_on_another_filesystem_too(tmp_path, ray_session):
+    filesystem = SubTreeFileSystem(str(tmp_path), LocalFileSystem())
+    saved = _in_trial("runs", filesystem).save()
+    assert tc.verify(tmp_path / saved.checkpoint.path).ok
+    again = Walker({"seed": 1})
+    again.restore(saved)
+    assert again.train()["walk"]["at"] == _uninterrupted(2)[1]
+
+
+def test_a_checkpoint_that_is_written_again_keeps_nothing_of_the_old_one(tmp_path, ray_session):
+    walker = _in_trial(tmp_path)
+    path, _ = private.next_checkpoint_of(walker)
+    MsgpackWalker({"seed": 1}).save_to_path(path, use_msgpack=True)
+    saved = walker.save()
+    assert saved.checkpoint.path == path
+    assert not list(Path(path).rglob("*.msgpack"))
+
+
+def test_who_names_a_folder_gets_it_there(tmp_path, ray_session):
+    walker = _in_trial(tmp_path)
+    walker.save(str(tmp_path / "here"))
+    assert tc.verify(tmp_path / "here").ok

@@ -62,14 +62,16 @@ _READ: dict[Format, Callable[[Store, FileRecord, ReadOptions], Any]] = {
 }
 
 
-def read_verified(store: Store, file: FileRecord) -> bytes:
-    """Return a pickle's bytes.
+def read_verified(store: Store, file: FileRecord) -> memoryview:
+    """Return a pickle's bytes, in the memory that they were read into.
 
     Raises:
         CorruptDataError: They are not what was written.
     """
     _check_size(store, file)
-    data = store.read_bytes(file.name)
+    with store.open(file.name) as source:
+        data = memoryview(bytearray(source.nbytes))
+        source.read_into(0, data)
     if xxhash.xxh3_128_hexdigest(data) != file.digest:
         raise CorruptDataError(store.path(file.name), "it does not match its digest")
     return data

@@ -63,7 +63,7 @@ class OpenComponent:
         file = self.metadata.files[role]
         return read_file(self.store, file, self.metadata.format, options)
 
-    def raw(self, role: str) -> bytes:
+    def raw(self, role: str) -> memoryview:
         """Return the bytes of the file of that role, which is a pickle, verified."""
         return read_verified(self.store, self.metadata.files[role])
 

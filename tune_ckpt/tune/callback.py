@@ -8,10 +8,9 @@ it, a few at a time, in order for each trial. A conversion goes beside the origi
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from typing import Any
 
 from ray.tune import Callback
@@ -19,18 +18,18 @@ from ray.tune import Callback
 from tune_ckpt.errors import UnknownMetricError
 from tune_ckpt.sweep.metrics import names, nearest_first
 from tune_ckpt.tune.beside import convert_last, convert_one
-from tune_ckpt.tune.completion import PIN, drain, last_of, missing_jobs, report
+from tune_ckpt.tune.completion import PIN, last_of, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
-from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.options import CheckpointOptions, Convert
-from tune_ckpt.tune.outcomes import Outcome, failed
+from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_one
-from tune_ckpt.tune.private import checkpoint_config_of, local_or, trial_folder
-from tune_ckpt.tune.pruning import Measured, Pruner, measure, prune
+from tune_ckpt.tune.private import checkpoint_config_of, local_or
+from tune_ckpt.tune.pruning import Pruner, measure
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.retention import Retention, deletes_the_best
+from tune_ckpt.tune.work import Work
 
 logger = logging.getLogger(__name__)
 
@@ -91,15 +90,6 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self._retention = retention
         self._begin()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what can be pickled: Tune pickles the callback whenever a Tuner is made of it."""
-        return {**vars(self), "_queue": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        if self._has_ended:
-            self._begin()
-
     def _begin(self) -> None:
         """Know nothing of any sweep."""
         self.outcomes: list[Outcome] = []
@@ -107,16 +97,26 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self._best: float | None = None
         self._pruner = Pruner(self._retention) if self._retention else None
         self._has_results = self._warned = self._has_ended = False
-        self._queue: JobQueue | None = None  # made in setup
+        self._work = self._new_work()
+
+    def _new_work(self) -> Work:
+        return Work(self.max_concurrent, self.outcomes, self._pruner)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what can be pickled: Tune pickles the callback whenever a Tuner is made of it."""
+        return {name: value for name, value in vars(self).items() if name != "_work"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._work = self._new_work()
 
     # ------------------------------------------------------------------------- Tune's hooks
 
     @harmless
     def setup(self, *args: Any, **info: Any) -> None:
-        """Make what cannot be pickled, and bring the scheduler back where a sweep is resumed."""
-        if self._has_ended:  # another sweep has had it
+        """Begin anew after another sweep, and bring the scheduler back where one is resumed."""
+        if self._has_ended:
             self._begin()
-        self._queue = JobQueue(self.max_concurrent, _lost)
         self.memory.attach()
 
     @harmless
@@ -151,32 +151,29 @@ class CheckpointCallback(CheckpointOptions, Callback):
         """Note what is to be done with a new checkpoint."""
         source = Source(checkpoint.path, local_or(checkpoint.filesystem))
         value = self._improvement(trial.last_result)
-        if self.verify:
-            self._add_kept(trial, trial.trial_id, verify_one, source)
-        if self.convert == "all" or (self.convert == "best" and value is not None):
-            self._add_kept(trial, trial.trial_id, convert_one, source)
-        if self.pin_best and value is not None and self.metric is not None:
-            as_msgpack = self.convert != "never"
-            pinning = Pinning.of_trial(trial, source.path, self.metric, value, as_msgpack)
-            self._add_kept(trial, PIN, pin_one, source, pinning)
+        for key, job, *args in self._jobs(trial, source, value):
+            if checkpoint_config_of(trial).num_to_keep is None and self._pruner is None:
+                self._work.add(key, job, source, *args)
+            else:
+                self._work.add_kept(key, job, source, *args)
         if self._pruner is not None:
             self._pruner.add(trial.trial_id, source.path, trial.last_result)
             if self._pruner.policy.max_bytes is not None:
-                self._add(trial.trial_id, measure, source.path, source.filesystem)
+                self._work.add(trial.trial_id, measure, source.path, source.filesystem)
 
     @harmless
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Note a trial's last checkpoint for conversion."""
         if self.convert == "last" and trial.checkpoint:
-            self._add(trial.trial_id, convert_last, last_of(trial))
+            self._work.add(trial.trial_id, convert_last, last_of(trial))
 
     on_trial_error = on_trial_complete
 
     @harmless
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
         """Take the results of jobs that ended; never waits."""
-        self._note(self._running().results())
-        self._prune(trials)
+        self._work.look()
+        self._work.prune(trials)
 
     @harmless
     def on_experiment_end(self, trials: Any, **info: Any) -> None:
@@ -187,8 +184,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
             if trials and self._is_needed:
                 self._complete(trials, time.monotonic() + self.drain_timeout_secs)
         finally:
-            for key in self._running().close():
-                self._note([_lost(key, "the time was up")])
+            self._work.close()
         if trials and self._is_needed:
             report(trials[0], self.outcomes)
 
@@ -205,12 +201,23 @@ class CheckpointCallback(CheckpointOptions, Callback):
         """Take over what Tune kept; what it lacks is found in storage when the sweep ends."""
         self.memory.packed = self.memory.packed or state.get(SCHEDULER)
         self._best = state["best"]
-        self.outcomes = [Outcome(**outcome) for outcome in state["outcomes"]]
+        self.outcomes[:] = [Outcome(**outcome) for outcome in state["outcomes"]]
         self._has_results = True  # it has gone on from there before
         if self._pruner is not None:
             self._pruner.set_state(state.get("held", []))
 
     # --------------------------------------------------------------------------- the work
+
+    def _jobs(self, trial: Any, source: Source, value: float | None) -> Iterator[tuple[Any, ...]]:
+        """Yield key, job and further arguments of what is to be done with a new checkpoint."""
+        if self.verify:
+            yield trial.trial_id, verify_one
+        if self.convert == "all" or (self.convert == "best" and value is not None):
+            yield trial.trial_id, convert_one
+        if self.pin_best and value is not None and self.metric is not None:
+            as_msgpack = self.convert != "never"
+            pinning = Pinning.of_trial(trial, source.path, self.metric, value, as_msgpack)
+            yield PIN, pin_one, pinning
 
     @harmless
     def _refusal(self, result: Any) -> UnknownMetricError | None:
@@ -233,58 +240,10 @@ class CheckpointCallback(CheckpointOptions, Callback):
     def _is_needed(self) -> bool:
         return super()._is_needed or self._pruner is not None
 
-    def _running(self) -> JobQueue:
-        if self._queue is None:  # a hook before setup: none of Tune's, but a caller's
-            self._queue = JobQueue(self.max_concurrent, _lost)
-        return self._queue
-
-    def _add(self, key: str, job: Callable[..., list[Any]], *args: Any) -> None:
-        self._running().add(key, job, *args)
-
-    def _add_kept(
-        self, trial: Any, key: str, job: Callable[..., list[Any]], source: Source, *args: Any
-    ) -> None:
-        """Append a job on a checkpoint, which Tune or we may delete before its turn comes."""
-        if checkpoint_config_of(trial).num_to_keep is None and self._pruner is None:
-            self._add(key, job, source, *args)
-        else:
-            prepare = functools.partial(_kept, source, job.__name__, args)
-            self._running().add_prepared(key, job, prepare)
-
-    def _prune(self, trials: Iterable[Any], *, at_end: bool = False) -> None:
-        """Queue the deletion of what may go."""
-        if self._pruner is not None and (self._pruner.has_news or at_end):
-            for trial, one, newest in self._pruner.take_doomed_of(trials):
-                self._add(trial.trial_id, prune, one, newest, trial_folder(trial)[1])
-
     def _complete(self, trials: list[Any], deadline: float) -> None:
-        self._drain("Looking after checkpoints", deadline)
+        self._work.drain("Looking after checkpoints", deadline)
         for job in missing_jobs(trials, self.convert, self.metric, self.pin_best):
-            self._add(*job)
-        self._drain("Completing", deadline)
-        self._prune(trials, at_end=True)
-        self._drain("Deleting checkpoints", deadline)
-
-    def _drain(self, what: str, deadline: float) -> None:
-        drain(self._running(), what, deadline, lambda outcomes: self._note([outcomes]))
-
-    def _note(self, results: Iterable[list[Outcome | Measured]]) -> None:
-        for outcome in (outcome for outcomes in results for outcome in outcomes):
-            if isinstance(outcome, Measured):
-                if self._pruner is not None:
-                    self._pruner.measured(outcome)
-                continue
-            if self._pruner is not None:
-                self._pruner.ended(outcome)
-            if outcome.status == "failed":
-                logger.warning("tune_ckpt: %s: %s", outcome.action, outcome)
-            if outcome.status != "up to date":
-                self.outcomes.append(outcome)
-
-
-def _kept(source: Source, job: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return source.kept_for(job), *args
-
-
-def _lost(key: str, reason: str) -> list[Outcome | Measured]:
-    return [failed(f"(trial {key})", "hook", reason)]
+            self._work.add(*job)
+        self._work.drain("Completing", deadline)
+        self._work.prune(trials, at_end=True)
+        self._work.drain("Deleting checkpoints", deadline)

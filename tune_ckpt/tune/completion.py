@@ -1,17 +1,13 @@
-"""The end of a sweep: what is still missing, waiting with a progress bar, and the report."""
+"""The end of a sweep: what is still missing, and the report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-from rich.console import Console
-from rich.progress import Progress
 
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.beside import convert_all, convert_best, convert_last
-from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.jobs import tidy
 from tune_ckpt.tune.outcomes import Outcome, Summary, report_json
 from tune_ckpt.tune.pinning import pin_best
@@ -48,24 +44,6 @@ def missing_jobs(
 def last_of(trial: Any) -> Source:
     """Return a trial's last checkpoint."""
     return Source(trial.checkpoint.path, local_or(trial.checkpoint.filesystem))
-
-
-def drain(queue: JobQueue, what: str, deadline: float, note: Callable[[Any], None]) -> None:
-    """Wait for all jobs, with a progress bar, until ``time.monotonic()`` is there.
-
-    Args:
-        queue: The jobs.
-        what: What they do, for the progress bar.
-        deadline: When to wait no longer.
-        note: Takes the result of each.
-    """
-    if not len(queue):
-        return
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=len(queue))
-        for result in queue.drain(deadline):
-            note(result)
-            progress.advance(task)
 
 
 def report(trial: Any, outcomes: Sequence[Outcome]) -> None:

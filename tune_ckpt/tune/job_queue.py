@@ -1,8 +1,7 @@
-"""A queue of small jobs that a Ray actor does beside a sweep, off the driver's event loop."""
+"""A queue of small jobs that are done beside a sweep, off the driver's event loop."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -10,19 +9,16 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
 
-import ray
+from tune_ckpt.tune.worker import Worker
 
 _Job = tuple[Callable[..., Any], tuple[Any, ...]]
-_NICENESS = 10  # trials come first
 
 
 class JobQueue:
-    """Runs jobs in an actor: a few at a time, and those of one key one after the other.
+    """Has jobs done by a `Worker`: a few at a time, and those of one key one after the other.
 
-    The actor asks for no CPU: any that did would wait until a trial gives one up. A job whose
-    process dies under it is tried once more. Who adds a job or takes results only touches queues in
-    memory: threads of ours speak with Ray. They are daemons, so that none can hold up the end of
-    the process.
+    Who adds a job or takes results only touches queues in memory: threads of ours speak with Ray.
+    They are daemons, so that none can hold up the end of the process.
 
     Args:
         limit: How many jobs may run at once.
@@ -37,11 +33,10 @@ class JobQueue:
         self._ready: SimpleQueue[str] = SimpleQueue()  # the keys of which no job runs
         self._results: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._waiting: dict[str, deque[_Job]] = {}  # by keys, those that run included
-        self._waiting_lock, self._actor_lock = Lock(), Lock()
+        self._waiting_lock = Lock()
         self._closed = Event()
-        self._actor: Any = None
-        for work in (self._sort, *[self._work] * limit):
-            Thread(target=work, name="tune_ckpt", daemon=True).start()
+        self._worker = Worker(limit)
+        self._has_begun = False
 
     def __len__(self) -> int:
         return self._open.total()
@@ -54,6 +49,8 @@ class JobQueue:
         self, key: str, job: Callable[..., Any], prepare: Callable[[], tuple[Any, ...]]
     ) -> None:
         """Append a job whose arguments are made at once, in a thread, whatever else is waiting."""
+        if not self._has_begun:
+            self._begin()
         self._open[key] += 1
         self._added.put((key, job, prepare))
 
@@ -80,18 +77,20 @@ class JobQueue:
             yield from self.results(left)
 
     def close(self) -> list[str]:
-        """End the actor, forget every job that has not ended, and return their keys."""
+        """End the worker, forget every job that has not ended, and return their keys."""
         self._closed.set()
-        with self._actor_lock:
-            actor, self._actor = self._actor, None
-        if actor is not None:
-            ray.kill(actor)
+        self._worker.close()
         keys = list(self._open.elements())
         self._open.clear()
         for _ in range(self._limit):
             self._ready.put("")
         self._added.put(("", _do_nothing, tuple))
         return keys
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        for work in (self._sort, *[self._work] * self._limit):
+            Thread(target=work, name="tune_ckpt", daemon=True).start()
 
     # ----------------------------------------------------------------------------- in threads
 
@@ -129,32 +128,9 @@ class JobQueue:
 
     def _run(self, key: str, job: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:
-            return ray.get(self._worker().run.remote(job, *args))
+            return self._worker.do(job, args)
         except Exception as error:  # noqa: BLE001 - Ray's, the job's, or of what cannot be sent
             return self._on_failure(key, str(error))
-
-    def _worker(self) -> Any:
-        with self._actor_lock:
-            if self._actor is None and not self._closed.is_set():
-                options = {"max_concurrency": self._limit, "max_restarts": -1}
-                again = {"max_task_retries": 1}
-                self._actor = ray.remote(num_cpus=0)(_Worker).options(**options, **again).remote()
-            return self._actor
-
-
-class _Worker:
-    def __init__(self) -> None:
-        os.nice(_NICENESS)
-
-    def run(self, job: Callable[..., Any], *args: Any) -> Any:
-        """Do one job."""
-        try:
-            return job(*args)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                raise
-            # Such as SystemExit, with which Ray would end the actor for good.
-            raise RuntimeError(repr(error)) from error
 
 
 def _do_nothing() -> None:

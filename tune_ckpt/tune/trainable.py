@@ -20,29 +20,21 @@ from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import save_tree
+from tune_ckpt.tune import private
 from tune_ckpt.tune.sigterm import end, notice
 
 RESTORED_FROM = "restored_from"  # the metadata field with a checkpoint's content digest
 RESTORED_FROM_TRIAL = "restored_from_trial"  # ... and what that says of its trial
 COUNTERS = "__trainable__"  # the key of the state under which the Trainable's own counters stand
-_COUNTERS = ("_iteration", "_time_total", "_timesteps_total", "_episodes_total")
 
 
 class _InTrial:
-    """What Tune asks of a Trainable whose checkpoints are component trees.
-
-    Attributes:
-        checkpoint_format: ``"pickle"``, or ``"msgpack"`` for checkpoints that any Python opens and
-            that run no code.
-        just_in_time: Whether to save after the iteration in which the trial's process gets SIGTERM,
-            whatever the checkpoint frequency. Then the trial ends, and goes on from there if
-            ``FailureConfig(max_failures=...)`` allows. Best effort: the iteration and the save must
-            end before the process is killed for good.
-    """
+    """What Tune asks of a Trainable whose checkpoints are component trees."""
 
     checkpoint_format: Format = "pickle"
     just_in_time: bool = False
     _has_saved = False
+    _place: tuple[str, Any] | None = None  # where the checkpoint goes that is being saved
     _lineage: Mapping[str, Any] = MappingProxyType({})
 
     def get_metadata(self) -> dict[str, Any]:
@@ -56,9 +48,9 @@ class _InTrial:
         trial = {
             "id": getattr(self, "trial_id", None),
             "name": getattr(self, "trial_name", None),
-            "iteration": getattr(self, "_iteration", None),
+            "iteration": private.counters(self)["iteration"],
         }
-        metrics = plain_metrics(getattr(self, "_last_result", None) or {})
+        metrics = plain_metrics(private.last_metrics(self))
         return {**told, "trial": trial, "metrics": metrics, **self._lineage}
 
     def train(self) -> dict[str, Any]:
@@ -78,9 +70,22 @@ class _InTrial:
         result: dict[str, Any] = super().train()  # type: ignore[misc]  # the other base's
         return result
 
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """Save a checkpoint and return what Tune wants to know of it; Tune calls it.
+
+        Tune would have it written to a temporary folder and copied. Within a trial it is written to
+        where it stays at once, whole or not at all.
+        """
+        self._place = None if checkpoint_dir else private.next_checkpoint_of(self)
+        try:
+            return super().save(checkpoint_dir)  # type: ignore[misc]  # the other base's
+        finally:
+            self._place = None
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Save the tree into the folder that Tune hands us."""
-        save_tree(component_of(self), checkpoint_dir, self.checkpoint_format)
+        """Save the tree to where Tune keeps the next checkpoint, or else into a folder."""
+        path, filesystem = self._place or (checkpoint_dir, None)
+        save_tree(component_of(self), path, self.checkpoint_format, filesystem=filesystem)
         self._has_saved = True
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -124,13 +129,11 @@ class CheckpointableMixin(_InTrial, Checkpointable):
         return (self.config,), {}
 
     def _whole_state(self) -> StateDict:
-        counters = {name.lstrip("_"): getattr(self, name, None) for name in _COUNTERS}
-        return {**self.get_state(), COUNTERS: counters}
+        return {**self.get_state(), COUNTERS: private.counters(self)}
 
     def _set_own_state(self, state: StateDict) -> None:
         own = dict(state)
-        for name, value in own.pop(COUNTERS, {}).items():
-            setattr(self, f"_{name}", value)
+        private.set_counters(self, own.pop(COUNTERS, {}))
         self.set_state(own)
 
 
@@ -147,15 +150,7 @@ class AlgorithmMixin(_InTrial):
 
     They are whole, verified, and on request msgpack without any pickle:
     ``class PortablePPO(tc.AlgorithmMixin, PPO): checkpoint_format = "msgpack"``. Name it before
-    the Algorithm.
-
-    Attributes:
-        checkpoint_format: ``"pickle"``, or ``"msgpack"`` for checkpoints that any Python opens and
-            that run no code.
-        just_in_time: Whether to save after the iteration in which the trial's process gets SIGTERM,
-            whatever the checkpoint frequency. Then the trial ends, and goes on from there if
-            ``FailureConfig(max_failures=...)`` allows. Best effort: the iteration and the save must
-            end before the process is killed for good.
+    the Algorithm. Its attributes are those of `CheckpointableMixin`.
     """
 
 

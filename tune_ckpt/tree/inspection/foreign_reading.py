@@ -54,9 +54,9 @@ class OpenForeign(OpenComponent):
             return pickle.loads(data, file=path)
         return pickle.loads_restricted(data, file=path, allowed=options.allowed)
 
-    def raw(self, role: str) -> bytes:
+    def raw(self, role: str) -> memoryview:
         """Return the bytes of the file of that role."""
-        return self.store.read_bytes(self.metadata.files[role].name)
+        return memoryview(self.store.read_bytes(self.metadata.files[role].name))
 
     def child(self, name: str) -> OpenComponent:
         """Return the subcomponent of that name, ``/`` between levels; it may be one of ours.

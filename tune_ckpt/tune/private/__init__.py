@@ -41,6 +41,12 @@ from tune_ckpt.tune.private.searchers import (
     set_live_trials,
     suggest_again,
 )
+from tune_ckpt.tune.private.trainables import (
+    counters,
+    last_metrics,
+    next_checkpoint_of,
+    set_counters,
+)
 from tune_ckpt.tune.private.training import (
     in_train_worker,
     in_tune_function,
@@ -82,6 +88,7 @@ __all__ = [
     "checkpoint_config_of",
     "controller",
     "count_made",
+    "counters",
     "dump_trials",
     "experiment_folder",
     "exploitable",
@@ -100,6 +107,7 @@ __all__ = [
     "is_future",
     "iteration_to_report",
     "keep_replayed_config",
+    "last_metrics",
     "last_multiple",
     "latest",
     "latest_of",
@@ -107,6 +115,7 @@ __all__ = [
     "load_trials",
     "local_or",
     "next_checkpoint",
+    "next_checkpoint_of",
     "pause",
     "population",
     "recorded",
@@ -117,6 +126,7 @@ __all__ = [
     "run_config",
     "save_score",
     "scheduler",
+    "set_counters",
     "set_latest",
     "set_live_trials",
     "set_metric",

@@ -18,6 +18,12 @@ def experiment_folder(trial: Any) -> tuple[str, Any]:
     return trial.storage.experiment_fs_path, local_or(trial.storage.storage_filesystem)
 
 
+def next_in(storage: Any) -> tuple[str, Any]:
+    """Return where a trial's next checkpoint will be, and the filesystem."""
+    name = storage._make_checkpoint_dir_name(storage.current_checkpoint_index + 1)
+    return f"{storage.trial_fs_path}/{name}", local_or(storage.storage_filesystem)
+
+
 def local_or(filesystem: Any) -> Any:
     """Return a pyarrow filesystem, or None for the local disk, which costs nothing to send."""
     return None if filesystem.type_name == "local" else filesystem

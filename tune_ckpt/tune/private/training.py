@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.train._internal import session as _session
 
-from tune_ckpt.tune.private.places import local_or
+from tune_ckpt.tune.private.places import next_in
 
 
 def in_tune_function() -> bool:
@@ -23,9 +23,7 @@ def in_tune_function() -> bool:
 def next_checkpoint() -> tuple[str, Any]:
     """Return where Tune will look for the next checkpoint of this trial, and the filesystem."""
     session: Any = _session.get_session()
-    storage = session.storage
-    name = storage._make_checkpoint_dir_name(storage.current_checkpoint_index + 1)
-    return f"{storage.trial_fs_path}/{name}", local_or(storage.storage_filesystem)
+    return next_in(session.storage)
 
 
 def iteration_to_report() -> int | None:

@@ -1,0 +1,94 @@
+"""The work beside a sweep: jobs under way, and what came of them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tune_ckpt.tree.progress import steps_bar
+from tune_ckpt.tune.job_queue import JobQueue
+from tune_ckpt.tune.outcomes import Outcome, failed
+from tune_ckpt.tune.private import trial_folder
+from tune_ckpt.tune.pruning import Measured, Pruner, prune
+from tune_ckpt.tune.resuming.source import Source
+
+logger = logging.getLogger(__name__)
+
+Job = Callable[..., list[Any]]
+
+
+class Work:
+    """Has jobs done, and notes what came of them; nothing but `drain` ever waits.
+
+    Args:
+        limit: How many jobs may run at once.
+        outcomes: Where the outcomes are noted.
+        pruner: Says which checkpoints may go; None where all are kept.
+    """
+
+    def __init__(self, limit: int, outcomes: list[Outcome], pruner: Pruner | None) -> None:
+        self._queue = JobQueue(limit, _lost)
+        self._outcomes = outcomes
+        self._pruner = pruner
+
+    def add(self, key: str, job: Job, *args: Any) -> None:
+        """Append a job; those of one key are done in order."""
+        self._queue.add(key, job, *args)
+
+    def add_kept(self, key: str, job: Job, source: Source, *args: Any) -> None:
+        """Append a job on a checkpoint that may be deleted before its turn comes."""
+        self._queue.add_prepared(key, job, functools.partial(_kept, source, job.__name__, args))
+
+    def prune(self, trials: Iterable[Any], *, at_end: bool = False) -> None:
+        """Append the deletion of what may go."""
+        if self._pruner is not None and (self._pruner.has_news or at_end):
+            for trial, one, newest in self._pruner.take_doomed_of(trials):
+                self.add(trial.trial_id, prune, one, newest, trial_folder(trial)[1])
+
+    def look(self) -> None:
+        """Note what came of the jobs that ended since the last look."""
+        for outcomes in self._queue.results():
+            self._note(outcomes)
+
+    def drain(self, what: str, deadline: float) -> None:
+        """Wait for all jobs, with a progress bar, until ``time.monotonic()`` is there.
+
+        Args:
+            what: What they do, for the progress bar.
+            deadline: When to wait no longer.
+        """
+        count = len(self._queue)
+        with steps_bar(what, count, shown=count > 0) as advance:
+            for outcomes in self._queue.drain(deadline):
+                self._note(outcomes)
+                advance(1)
+
+    def close(self) -> None:
+        """Give up what is not done by now, and note that."""
+        for key in self._queue.close():
+            self._note(_lost(key, "the time was up"))
+
+    def _note(self, outcomes: Iterable[Outcome | Measured]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Outcome):
+                self._note_one(outcome)
+            elif self._pruner is not None:
+                self._pruner.measured(outcome)
+
+    def _note_one(self, outcome: Outcome) -> None:
+        if self._pruner is not None:
+            self._pruner.ended(outcome)
+        if outcome.status == "failed":
+            logger.warning("tune_ckpt: %s: %s", outcome.action, outcome)
+        if outcome.status != "up to date":
+            self._outcomes.append(outcome)
+
+
+def _kept(source: Source, job: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return source.kept_for(job), *args
+
+
+def _lost(key: str, reason: str) -> list[Outcome]:
+    return [failed(f"(trial {key})", "hook", reason)]
