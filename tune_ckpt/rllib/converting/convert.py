@@ -7,7 +7,6 @@ newer, is copied: RLlib reads no other form of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -19,21 +18,18 @@ from tune_ckpt.errors import (
     UnsupportedStateError,
 )
 from tune_ckpt.formats import rllib_dialect
-from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.folders import Folder, below, open_empty, write
 from tune_ckpt.rllib.converting.given import given
 from tune_ckpt.rllib.converting.moves import can_be_found, class_name
-from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE, Carrying
-from tune_ckpt.rllib.converting.upgrade import RAY, upgraded_folder
+from tune_ckpt.rllib.converting.old_stack_msgpack import OLD_VERSION, STATES
+from tune_ckpt.rllib.converting.portable import Carrying
+from tune_ckpt.rllib.converting.upgrade import RAY, is_of_new_stack, upgraded_folder
 from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.finding import ALGORITHM, POLICY, Part, find, open_part
-from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.versions import CheckpointVersion as Version
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
 from tune_ckpt.tree.storage.store import open_store
-
-_OLD_VERSION = "1.1"  # what RLlib writes, and reads, of the old API stack
 
 
 class Converted(str):
@@ -67,7 +63,7 @@ def convert_to_msgpack_checkpoint(
 
     Raises:
         NotACheckpointError: RLlib wrote nothing like it.
-        InvalidArgumentError: The configuration is none.
+        InvalidArgumentError: The configuration is none, or another algorithm's.
         UnsupportedStateError: It holds values that msgpack cannot hold.
         CorruptDataError, CorruptCheckpointError: It is damaged.
         StorageError: The new folder is not empty, or cannot be written.
@@ -114,7 +110,8 @@ def _is_older(part: Part) -> bool:
 def _named_env(part: Part) -> str | None:
     """Return how to call an environment whose class msgpack cannot hold: what may be registered."""
     try:
-        env = config_of(part).get("env") if part.type == ALGORITHM else None
+        is_old = part.type == ALGORITHM and not is_of_new_stack(part)  # the new one's is a pickle
+        env = config_of(part).get("env") if is_old else None
     except NotInCheckpointError:
         return None
     if isinstance(env, Reference) and can_be_found(env) and not _is_of_rllib(env):
@@ -177,7 +174,7 @@ class _Conversion:
         stem = str(part.state_file).rpartition(".")[0]
         name = stem + (".msgpack" if is_tree else ".msgpck")
         carrying = Carrying(part.state_path, text_keys=not is_tree)
-        carry = Carrying.state if is_tree else _OLD.get(part.type, Carrying.state)
+        carry = Carrying.state if is_tree else STATES.get(part.type, Carrying.state)
         try:
             folder.files[name] = rllib_dialect.pack(carry(carrying, part.state))
         except UnsupportedStateError as error:
@@ -195,85 +192,5 @@ def _tree_facts(stem: str) -> dict[str, Any]:
 
 
 def _old_facts(part: Part, name: str) -> dict[str, Any]:
-    facts = {"type": part.type, "checkpoint_version": _OLD_VERSION, "format": "msgpack"}
+    facts = {"type": part.type, "checkpoint_version": OLD_VERSION, "format": "msgpack"}
     return {**facts, RLLIB_FIELDS[STATE]: name}
-
-
-# --------------------------------------------------------------------------- the old API stack
-
-
-_REPLACED = {"policy_spec", "worker", "config", "checkpoint_version"}
-
-
-def _rest(state: Any, carrying: Carrying) -> dict[str, Any]:
-    kept = {key: item for key, item in (fields(state) or {}).items() if key not in _REPLACED}
-    made: dict[str, Any] = carrying.state(kept)
-    return {**made, "checkpoint_version": _OLD_VERSION}
-
-
-def _old_policy(carrying: Carrying, state: Any) -> dict[str, Any]:
-    spec = dict(fields((fields(state) or {}).get("policy_spec")) or {})
-    told = carrying.state({**spec, "config": None}, "policy_spec")
-    told["config"] = _old_config(spec.get("config"), carrying, "policy_spec", "config")
-    return {**_rest(state, carrying), "policy_spec": told}
-
-
-def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
-    told = fields(state) or {}
-    worker = dict(fields(told.get("worker")) or {})
-    config = _old_config(told.get("config"), carrying, "config")
-    for name in fields(worker.get("filters")) or {}:
-        carrying.mark(("worker", "filters", name), "the filter's state")
-    if worker.get("filters"):
-        # RLlib wants the workers' filters to be objects; the policies' connectors have them, too.
-        config = {**config, "observation_filter": "NoFilter"}
-    if worker:  # what RLlib writes there in any case
-        functions = dict.fromkeys(("policy_mapping_fn", "is_policy_to_train"), NOT_SERIALIZABLE)
-        worker |= {"filters": {}, **functions}
-    made = {**_rest(state, carrying), "config": config, "worker": carrying.state(worker, "worker")}
-    return {**made, "counters": {**_NO_COUNTS, **(made.get("counters") or {})}}
-
-
-# RLlib counts in a dict that has zero for what is missing; msgpack's dicts have not.
-_NO_COUNTS = {
-    **{
-        f"num_{unit}_steps_{what}": 0
-        for unit in ("env", "agent")
-        for what in ("sampled", "trained")
-    },
-    **dict.fromkeys(("last_target_update_ts", "num_target_updates", "num_weight_broadcasts"), 0),
-    **dict.fromkeys(("num_samples_added_to_queue", "num_times_learner_queue_full"), 0),
-    "mean_num_training_step_calls_since_last_synch_worker_weights": 0,
-}
-
-
-def _old_config(config: Any, carrying: Carrying, *steps: str) -> dict[str, Any]:
-    told = dict(fields(config) or {})
-    told.pop("stats_cls_lookup", None)  # classes of RLlib's own, which it finds again
-    if "callbacks_class" in told:
-        told["callbacks"] = told.pop("callbacks_class")
-    buffer = fields(told.get("replay_buffer_config")) or {}
-    if isinstance(buffer.get("type"), Opaque) and buffer["type"].args:  # of `buffer_class`
-        name = next(arg for arg in buffer["type"].args if isinstance(arg, str))
-        told["replay_buffer_config"] = {**buffer, "type": name}
-        carrying.mark((*steps, "replay_buffer_config", "type"), "a class that Ray 2.60 can build")
-    made: dict[str, Any] = carrying.state(told, *steps)
-    if isinstance(made.get("policies"), dict):
-        # RLlib reads no spaces here; it takes them from the environment.
-        specs = made["policies"].items()
-        made["policies"] = {k: _without_spaces(spec) for k, spec in specs}
-    if len(made.get("policies") or ()) > 1:
-        made.setdefault("policy_mapping_fn", NOT_SERIALIZABLE)
-    return made
-
-
-def _without_spaces(spec: Any) -> Any:
-    if not isinstance(spec, list) or len(spec) != len(_SPEC):
-        return spec
-    return [spec[0], None, None, spec[3]]
-
-
-_SPEC = ("policy_class", "observation_space", "action_space", "config")
-
-
-_OLD: dict[str, Callable[[Carrying, Any], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}

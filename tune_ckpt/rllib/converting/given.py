@@ -12,7 +12,7 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.config_keys import newest
-from tune_ckpt.rllib.converting.moves import algorithm_name
+from tune_ckpt.rllib.converting.moves import ALGORITHMS, algorithm_name
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.reading.plain import fields
 
@@ -57,8 +57,9 @@ def given(config: Any = None, env: Any = None) -> Given:
     if not hasattr(config, "get_state"):
         raise InvalidArgumentError("config", config, ("a dict", "an AlgorithmConfig"))
     state = {**config.get_state(), **named}
-    name = algorithm_name(state.pop("class", type(config)).__name__)
-    return Given(state, is_whole=True, algorithm=name or None)
+    cls = state.pop("class", type(config))
+    names = (algorithm_name(base.__name__) for base in cls.__mro__)
+    return Given(state, is_whole=True, algorithm=next((n for n in names if n in ALGORITHMS), None))
 
 
 def embedded(value: Any) -> Any:

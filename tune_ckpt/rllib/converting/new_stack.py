@@ -14,6 +14,7 @@ from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting import pickling
 from tune_ckpt.rllib.converting.folders import Folder, below
 from tune_ckpt.rllib.converting.given import Given, embedded
+from tune_ckpt.rllib.converting.metrics import carried, counted, with_metrics
 from tune_ckpt.rllib.converting.modules import (
     default_classes,
     model_config,
@@ -79,7 +80,7 @@ class NewStack:
         args, kwargs = arguments(part)
         stored = (fields(part.state) or {}).get("config") or next(iter(args), kwargs.get("config"))
         config = rebuild(self._given.others(stored), restating, "config")
-        config = {**config, **embedded(self._given.keys), **_STACK}
+        config = {**_with_episodes(config, restating), **embedded(self._given.keys), **_STACK}
         lost = (fields(stored) or {}).get("env")
         if config.get("env") is None and lost is not None:
             # Under this name it may be registered; nothing is built without one.
@@ -140,9 +141,9 @@ class NewStack:
         told = {ITERATION: state.get(ITERATION, 0)}
         counters = fields(state.get("counters")) or {}
         if "metrics_logger" in state:
-            told["metrics_logger"] = _metrics(state["metrics_logger"])
+            told["metrics_logger"] = carried(state["metrics_logger"])
         elif counters:
-            told |= {"counters": dict(counters), "metrics_logger": _counted(counters)}
+            told |= {"counters": dict(counters), "metrics_logger": counted(counters)}
         learner = part.child("learner")
         assert learner is not None
         group = Folder(children={"learner": self._learner(learner)})
@@ -219,11 +220,11 @@ def _none_if_lost(value: Any, restating: Restating) -> Any:
 
 
 def _algorithm_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    return {**state, **_with_metrics(state)}
+    return {**state, **with_metrics(state)}
 
 
 def _learner_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    told = {**state, **_with_metrics(state)}
+    told = {**state, **with_metrics(state)}
     if isinstance(state.get("optimizer"), dict):
         told["optimizer"] = _named(state["optimizer"], list(members(part)))
     return told
@@ -245,26 +246,6 @@ _RESTATED = {
 }
 
 
-def _with_metrics(state: dict[Any, Any]) -> dict[str, Any]:
-    found = state.get("metrics_logger")
-    return {} if found is None else {"metrics_logger": _metrics(found)}
-
-
-def _metrics(logger: Any) -> dict[str, Any]:
-    stats = fields((fields(logger) or {}).get("stats")) or {}
-    # Paths were tuples up to Ray 2.40.
-    named = {"--".join(map(str, k)) if isinstance(k, tuple) else k: v for k, v in stats.items()}
-    return {"stats": named}
-
-
-def _counted(counters: dict[Any, Any]) -> dict[str, Any]:
-    """Return metrics that go on counting where the old API stack's counters stood."""
-    sampled = counters.get("num_env_steps_sampled", 0)
-    total = {"values": [sampled], "reduce": "sum", "window": None, "ema_coeff": None}
-    lifetime = {**total, "clear_on_reduce": False}
-    return {"stats": {"env_runners--num_env_steps_sampled_lifetime": lifetime}}
-
-
 def _named(optimizers: dict[Any, Any], module_ids: list[str]) -> dict[str, Any]:
     """Return optimizers' states with the ids of their modules, which Ray 2.41 added."""
     ids = sorted(module_ids, key=len, reverse=True)
@@ -283,6 +264,16 @@ def _states(folder: Part) -> dict[str, Any]:
     }
 
 
+def _with_episodes(config: dict[str, Any], restating: Restating) -> dict[str, Any]:
+    """Return a configuration without a replay buffer that the new API stack does not take."""
+    buffer = config.get("replay_buffer_config") or {}
+    if "Episode" in str(buffer.get("type", "Episode")):
+        return config
+    steps = ("config", "replay_buffer_config")
+    restating.note(steps, "the new API stack has buffers of episodes only; Ray's default is taken")
+    return {key: item for key, item in config.items() if key != "replay_buffer_config"}
+
+
 def _of_modules(config: dict[str, Any], found: dict[str, Member], algorithm: str) -> dict[str, Any]:
     """Return how the modules are made, as their own folders tell it: no default is to change it."""
     silent = Restating("")
@@ -291,7 +282,9 @@ def _of_modules(config: dict[str, Any], found: dict[str, Member], algorithm: str
     models = [arguments["model_config"] for arguments in told.values()]
     if all(model == models[0] for model in models):
         alike = {"_model_config": models[0]} if models else {}
-        if set(classes.values()) <= {default_classes(algorithm)[0]}:
+        cls, catalog = default_classes(algorithm)
+        catalogs = {arguments["catalog_class"] for arguments in told.values()}
+        if set(classes.values()) <= {cls} and catalogs <= {catalog, None}:
             return {"_rl_module_spec": None, **alike}
     specs = {name: module_spec(classes[name], told[name]) for name in told}
     return {"_rl_module_spec": modules_spec(specs)}
