@@ -26,7 +26,8 @@ from tune_ckpt.rllib.converting.old_stack_msgpack import OLD_VERSION, STATES
 from tune_ckpt.rllib.converting.portable import Carrying
 from tune_ckpt.rllib.converting.upgrade import RAY, is_of_new_stack, upgraded_folder
 from tune_ckpt.rllib.reading.config import config_of
-from tune_ckpt.rllib.reading.finding import ALGORITHM, POLICY, Part, find, open_part
+from tune_ckpt.rllib.reading.finding import Part, find, open_part
+from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.versions import CheckpointVersion as Version
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
 from tune_ckpt.tree.storage.store import open_store

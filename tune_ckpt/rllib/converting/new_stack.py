@@ -12,9 +12,15 @@ from typing import Any
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting import pickling
+from tune_ckpt.rllib.converting.component_states import (
+    RESTATED,
+    as_it_is,
+    states_in,
+    with_module_ids,
+)
 from tune_ckpt.rllib.converting.folders import Folder, below
 from tune_ckpt.rllib.converting.given import Given, embedded
-from tune_ckpt.rllib.converting.metrics import carried, counted, with_metrics
+from tune_ckpt.rllib.converting.metrics import carried, counted
 from tune_ckpt.rllib.converting.modules import (
     default_classes,
     model_config,
@@ -35,10 +41,10 @@ from tune_ckpt.rllib.converting.old_stack import algorithm_of
 from tune_ckpt.rllib.converting.rebuilding import rebuild
 from tune_ckpt.rllib.converting.restating import LOST, Restating
 from tune_ckpt.rllib.reading.counters import ITERATION
-from tune_ckpt.rllib.reading.finding import ALGORITHM, MODULE, MODULES, Part, open_part
+from tune_ckpt.rllib.reading.finding import Part, open_part
+from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES
 from tune_ckpt.rllib.reading.members import Member, Module, arguments, members
 from tune_ckpt.rllib.reading.plain import fields
-from tune_ckpt.rllib.reading.state_files import read_file
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION
 
 _STACK = {"enable_rl_module_and_learner": True, "enable_env_runner_and_connector_v2": True}
@@ -116,7 +122,7 @@ class NewStack:
         folder = Folder()
         stem = _STEMS.get(part.type, "state")
         state = fields(part.state) or {}
-        told = restating.value(_RESTATED.get(part.type, _as_it_is)(state, part))
+        told = restating.value(RESTATED.get(part.type, as_it_is)(state, part))
         folder.files[f"{stem}.pkl"] = pickling.dumps(told)
         if part.folder.ctor is not None and part.type != ALGORITHM:
             folder.files[_CTOR] = self._constructor(part, restating)
@@ -158,8 +164,8 @@ class NewStack:
     def _learner(self, part: Part) -> Folder:
         found = members(part)
         optimizers = part.child("optimizer_state")
-        stored = {} if optimizers is None else _states(optimizers)
-        state = {"optimizer": _named(stored, list(found)), "weights_seq_no": 0}
+        stored = {} if optimizers is None else states_in(optimizers)
+        state = {"optimizer": with_module_ids(stored, list(found)), "weights_seq_no": 0}
         modules = Folder({"module_state.pkl": pickling.dumps({}), _CTOR: _ctor(_MODULES, (), {})})
         modules.metadata["metadata.json"] = _metadata("module_state", {})
         for name, module in found.items():
@@ -216,52 +222,7 @@ def _none_if_lost(value: Any, restating: Restating) -> Any:
     return None if made is LOST else made
 
 
-# ------------------------------------------------------------------------------------ states
-
-
-def _algorithm_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    return {**state, **with_metrics(state)}
-
-
-def _learner_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    told = {**state, **with_metrics(state)}
-    if isinstance(state.get("optimizer"), dict):
-        told["optimizer"] = _named(state["optimizer"], list(members(part)))
-    return told
-
-
-def _runner_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    # The configuration has the function; newer Ray takes it from there.
-    return {key: item for key, item in state.items() if key != "agent_to_module_mapping_fn"}
-
-
-def _as_it_is(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    return state
-
-
-_RESTATED = {
-    ALGORITHM: _algorithm_state,
-    "Learner": _learner_state,
-    "EnvRunner": _runner_state,
-}
-
-
-def _named(optimizers: dict[Any, Any], module_ids: list[str]) -> dict[str, Any]:
-    """Return optimizers' states with the ids of their modules, which Ray 2.41 added."""
-    ids = sorted(module_ids, key=len, reverse=True)
-    return {
-        name: state
-        if "module_id" in state
-        else {"module_id": next(i for i in ids if name.startswith(f"{i}_")), "state": state}
-        for name, state in optimizers.items()
-    }
-
-
-def _states(folder: Part) -> dict[str, Any]:
-    return {
-        entry.name.rpartition(".")[0]: read_file(folder.folder.store, entry.name)
-        for entry in folder.folder.files
-    }
+# ------------------------------------------------------------------------------------ settings
 
 
 def _with_episodes(config: dict[str, Any], restating: Restating) -> dict[str, Any]:

@@ -31,7 +31,8 @@ from tune_ckpt.rllib.converting.rebuilding import rebuild
 from tune_ckpt.rllib.converting.restating import Restating
 from tune_ckpt.rllib.converting.spaces_again import policy_space, space_object
 from tune_ckpt.rllib.reading.counters import ITERATION
-from tune_ckpt.rllib.reading.finding import POLICY, TUNE_METADATA, Part
+from tune_ckpt.rllib.reading.finding import TUNE_METADATA, Part
+from tune_ckpt.rllib.reading.generations import POLICY
 from tune_ckpt.rllib.reading.members import Policy, members
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.spaces import spaces_of

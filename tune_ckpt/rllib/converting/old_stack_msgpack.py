@@ -9,7 +9,7 @@ from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE, Carrying
-from tune_ckpt.rllib.reading.finding import ALGORITHM, POLICY
+from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.plain import fields
 
 OLD_VERSION = "1.1"  # what RLlib writes, and reads, of the old API stack

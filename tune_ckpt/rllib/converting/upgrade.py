@@ -11,7 +11,8 @@ from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
 from tune_ckpt.rllib.converting.given import Given, given
 from tune_ckpt.rllib.converting.new_stack import NewStack
 from tune_ckpt.rllib.converting.old_stack import OldStack
-from tune_ckpt.rllib.reading.finding import ALGORITHM, POLICY, Part, find
+from tune_ckpt.rllib.reading.finding import Part, find
+from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.plain import fields
 
 RAY = "2.60"  # for which checkpoints are upgraded
