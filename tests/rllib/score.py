@@ -43,7 +43,9 @@ def score(case, folder, write):
 
 
 def _score(case, folder, row, write):
-    written = write(case.path, folder / "plain")
+    # Without an environment Ray opens no msgpack: it takes the spaces from there.
+    needs_env = write is convert_to_msgpack_checkpoint and not _several(case)
+    written = write(case.path, folder / "plain", config=_settings(case) if needs_env else None)
     row["type"] = get_checkpoint_info(written, details=False)["type"]
     lost = written.notes if write is upgrade_checkpoint else written.not_carried
     row["notes"] = [str(note) for note in lost]

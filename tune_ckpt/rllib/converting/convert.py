@@ -20,10 +20,10 @@ from tune_ckpt.errors import (
 from tune_ckpt.formats import rllib_dialect
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.folders import Folder, below, open_empty, write
-from tune_ckpt.rllib.converting.given import given
-from tune_ckpt.rllib.converting.moves import can_be_found, class_name
+from tune_ckpt.rllib.converting.given import Given, given
+from tune_ckpt.rllib.converting.moves import can_be_found, class_name, is_local
 from tune_ckpt.rllib.converting.old_stack_msgpack import OLD_VERSION, STATES
-from tune_ckpt.rllib.converting.portable import Carrying
+from tune_ckpt.rllib.converting.portable import Carrying, is_pickle_of_code
 from tune_ckpt.rllib.converting.upgrade import RAY, is_of_new_stack, upgraded_folder
 from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.finding import Part, find, open_part
@@ -88,10 +88,11 @@ def _of_today(
 ) -> tuple[Part, tuple[Fault, ...]]:
     """Return a part of a checkpoint, upgraded where an older Ray wrote it, and what that lost."""
     if config is None and not _is_older(part):
-        return part, ()
-    env = None if "env" in given(config).keys else _named_env(part)
+        return part, _of_code(part)
+    told = given(config)
+    env = _named_env(part, told)
     try:
-        made, notes = upgraded_folder(part, checkpoint, given(config, env), filesystem)
+        made, notes = upgraded_folder(part, checkpoint, told.with_env(env), filesystem)
     except UnsupportedStateError as error:  # an algorithm that there is no more
         if config is not None:
             raise
@@ -108,17 +109,41 @@ def _is_older(part: Part) -> bool:
     return part.is_first_generation or (is_known and told != "" and Version(told) < RAY)
 
 
-def _named_env(part: Part) -> str | None:
+def _of_code(part: Part) -> tuple[Fault, ...]:
+    """Return a note on what is copied where that is a pickle with code in it."""
+    file = part.folder.ctor
+    if file is None or not is_pickle_of_code(part.folder.store.read_bytes(file), file):
+        return ()
+    return (Fault(file, _CODE),)
+
+
+_CODE = (
+    "it is copied with code in it, which other versions of Python may not open; with config= it is "
+    "written anew, without"
+)
+
+
+def _named_env(part: Part, told: Given) -> str | None:
     """Return how to call an environment whose class msgpack cannot hold: what may be registered."""
-    try:
-        is_old = part.type == ALGORITHM and not is_of_new_stack(part)  # the new one's is a pickle
-        env = config_of(part).get("env") if is_old else None
-    except NotInCheckpointError:
-        return None
-    if isinstance(env, Reference) and can_be_found(env) and not _is_of_rllib(env):
-        return env.name.replace(":", ".")
+    if part.type != ALGORITHM or is_of_new_stack(part):
+        return None  # the new API stack has it in a pickle
+    env = _env(part, told)
+    if isinstance(env, Reference) and can_be_found(env) and not is_local(env):
+        return env.name.replace(":", ".") if not _is_of_rllib(env) else class_name(env)
     is_code = isinstance(env, Reference) or "<locals>" in str(env)
     return class_name(env) if is_code else None
+
+
+def _env(part: Part, told: Given) -> Any:
+    env = told.keys.get("env")
+    if isinstance(env, type):
+        return Reference(f"{env.__module__}:{env.__qualname__}")
+    if env is not None or told.is_whole:
+        return env
+    try:
+        return config_of(part).get("env")
+    except NotInCheckpointError:
+        return None
 
 
 def _is_of_rllib(env: Reference) -> bool:

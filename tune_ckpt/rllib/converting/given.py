@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,10 @@ class Given:
     keys: dict[str, Any] = field(default_factory=dict)
     is_whole: bool = False
     algorithm: str | None = None
+
+    def with_env(self, env: Any) -> Given:
+        """Return the same with an environment; None changes nothing."""
+        return self if env is None else replace(self, keys={**self.keys, "env": env})
 
     def others(self, stored: Any) -> dict[Any, Any]:
         """Return the stored settings of which the caller says nothing."""

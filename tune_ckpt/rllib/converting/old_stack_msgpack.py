@@ -36,6 +36,8 @@ def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
     config = _old_config(told.get("config"), carrying, "config")
     if class_name(told.get("algorithm_class")) == "DQN":
         config = _with_our_buffer(config, carrying)
+    if config.get("env") is None:
+        carrying.lost.append(Fault("config/env", _NO_ENV))
     for name in fields(worker.get("filters")) or {}:
         carrying.mark(("worker", "filters", name), "the filter's state")
     if worker.get("filters"):
@@ -47,6 +49,8 @@ def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
     made = {**_rest(state, carrying), "config": config, "worker": carrying.state(worker, "worker")}
     return {**made, "counters": {**_NO_COUNTS, **(made.get("counters") or {})}}
 
+
+_NO_ENV = "there is none, and Ray 2.60 takes the spaces from it: pass one in config="
 
 # RLlib counts in a dict that has zero for what is missing; msgpack's dicts have not.
 _NO_COUNTS = {
@@ -117,10 +121,11 @@ def _without_classes(
 
 
 def _is_class(value: Any) -> bool:
-    return isinstance(value, Opaque) and value.args is None and value.name[:1].isupper()
+    name = value.name.rpartition(".")[2] if isinstance(value, Opaque) else ""
+    return bool(name) and value.args is None and name[0].isupper() and not name.isupper()
 
 
-_READ_BY_NAME = ("env", "callbacks", "callbacks_class", "sample_collector", "algo_class")
+_READ_BY_NAME = ("class", "env", "callbacks", "callbacks_class", "sample_collector", "algo_class")
 _DEFAULTS = ("OfflinePreLearner", "SimpleListCollector")
 
 
