@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.rllib import score_upgrades
 from tests.rllib.cases import CASES, COMMITTED
+from tests.rllib.live_outputs import outputs_of
+from tests.rllib.score import settings_for, start_ray, weights_are_equal
 from tune_ckpt import rllib
 from tune_ckpt.errors import InvalidArgumentError, NotInCheckpointError
 
@@ -51,7 +52,7 @@ def _algorithm(case, row):
         algorithm = rllib.restore_algorithm(case.path, **_help(case))
     try:
         names = algorithm.config.policies
-        score_upgrades._weights_are_equal(case, {name: _live(algorithm, name) for name in names})
+        weights_are_equal(case, {name: _live(algorithm, name) for name in names})
         before = algorithm.iteration
         return f"iteration {before} to {algorithm.train()['training_iteration']}"
     finally:
@@ -59,9 +60,9 @@ def _algorithm(case, row):
 
 
 def _help(case):
-    given = score_upgrades._help_for(case)
-    told = given.pop("config", {})
-    return {**given, "policy_mapping_fn": told.pop("policy_mapping_fn", None), "config": told}
+    told = settings_for(case) or {}
+    given = {name: told.pop(name) for name in ("env", "policy_mapping_fn") if name in told}
+    return {**given, "config": told}
 
 
 def _live(algorithm, name):
@@ -80,7 +81,7 @@ def _part(case, name, given, _):
     except NotInCheckpointError:
         model = rllib.restore_module(case.path, given)
     wanted = {key.partition("/")[2]: case.outputs[key] for key in case.outputs if _of(key, name)}
-    made = score_upgrades._outputs(model, case.observations, wanted)
+    made = outputs_of(model, case.observations, wanted)
     return max(float(np.abs(made[key] - values).max()) for key, values in wanted.items())
 
 
@@ -144,7 +145,7 @@ _FUNCTIONS = {
 
 def main(parts):
     """Score the cases, and print a line for each."""
-    score_upgrades.start_ray()
+    start_ray()
     cases, parts = (COMMITTED, []) if parts == ["--committed"] else (CASES, parts)
     with tempfile.TemporaryDirectory() as temporary:
         for case in cases:

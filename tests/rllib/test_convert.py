@@ -161,7 +161,7 @@ def test_an_algorithm_that_ray_removed_is_converted_as_it_is(tmp_path):
     facts = {"type": "Algorithm", "checkpoint_version": "1.1", "ray_version": "2.4.0"}
     (tmp_path / "a" / "rllib_checkpoint.json").write_text(json.dumps(facts))
     converted = convert_to_msgpack_checkpoint(tmp_path / "a", tmp_path / "b")
-    assert "Ray removed A2C" in str(converted.not_carried[0])
+    assert "Ray has no A2C since 2.11" in str(converted.not_carried[0])
     assert get_checkpoint_info(converted)["format"] == "msgpack"
 
 

@@ -7,7 +7,6 @@ newer, is copied: RLlib reads no other form of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -19,21 +18,19 @@ from tune_ckpt.errors import (
     UnsupportedStateError,
 )
 from tune_ckpt.formats import rllib_dialect
-from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.folders import Folder, below, open_empty, write
-from tune_ckpt.rllib.converting.given import given
-from tune_ckpt.rllib.converting.moves import can_be_found, class_name
-from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE, Carrying
-from tune_ckpt.rllib.converting.upgrade import RAY, upgraded_folder
+from tune_ckpt.rllib.converting.given import Given, given
+from tune_ckpt.rllib.converting.moves import can_be_found, class_name, is_local
+from tune_ckpt.rllib.converting.old_stack_msgpack import OLD_VERSION, STATES
+from tune_ckpt.rllib.converting.portable import Carrying, is_pickle_of_code
+from tune_ckpt.rllib.converting.upgrade import RAY, is_of_new_stack, upgraded_folder
 from tune_ckpt.rllib.reading.config import config_of
-from tune_ckpt.rllib.reading.finding import ALGORITHM, POLICY, Part, find, open_part
-from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.finding import Part, find, open_part
+from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.versions import CheckpointVersion as Version
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
 from tune_ckpt.tree.storage.store import open_store
-
-_OLD_VERSION = "1.1"  # what RLlib writes, and reads, of the old API stack
 
 
 class Converted(str):
@@ -67,7 +64,7 @@ def convert_to_msgpack_checkpoint(
 
     Raises:
         NotACheckpointError: RLlib wrote nothing like it.
-        InvalidArgumentError: The configuration is none.
+        InvalidArgumentError: The configuration is none, or another algorithm's.
         UnsupportedStateError: It holds values that msgpack cannot hold.
         CorruptDataError, CorruptCheckpointError: It is damaged.
         StorageError: The new folder is not empty, or cannot be written.
@@ -91,10 +88,11 @@ def _of_today(
 ) -> tuple[Part, tuple[Fault, ...]]:
     """Return a part of a checkpoint, upgraded where an older Ray wrote it, and what that lost."""
     if config is None and not _is_older(part):
-        return part, ()
-    env = None if "env" in given(config).keys else _named_env(part)
+        return part, _of_code(part)
+    told = given(config)
+    env = _named_env(part, told)
     try:
-        made, notes = upgraded_folder(part, checkpoint, given(config, env), filesystem)
+        made, notes = upgraded_folder(part, checkpoint, told.with_env(env), filesystem)
     except UnsupportedStateError as error:  # an algorithm that there is no more
         if config is not None:
             raise
@@ -111,16 +109,41 @@ def _is_older(part: Part) -> bool:
     return part.is_first_generation or (is_known and told != "" and Version(told) < RAY)
 
 
-def _named_env(part: Part) -> str | None:
+def _of_code(part: Part) -> tuple[Fault, ...]:
+    """Return a note on what is copied where that is a pickle with code in it."""
+    file = part.folder.ctor
+    if file is None or not is_pickle_of_code(part.folder.store.read_bytes(file), file):
+        return ()
+    return (Fault(file, _CODE),)
+
+
+_CODE = (
+    "it is copied with code in it, which other versions of Python may not open; with config= it is "
+    "written anew, without"
+)
+
+
+def _named_env(part: Part, told: Given) -> str | None:
     """Return how to call an environment whose class msgpack cannot hold: what may be registered."""
-    try:
-        env = config_of(part).get("env") if part.type == ALGORITHM else None
-    except NotInCheckpointError:
-        return None
-    if isinstance(env, Reference) and can_be_found(env) and not _is_of_rllib(env):
-        return env.name.replace(":", ".")
+    if part.type != ALGORITHM or is_of_new_stack(part):
+        return None  # the new API stack has it in a pickle
+    env = _env(part, told)
+    if isinstance(env, Reference) and can_be_found(env) and not is_local(env):
+        return env.name.replace(":", ".") if not _is_of_rllib(env) else class_name(env)
     is_code = isinstance(env, Reference) or "<locals>" in str(env)
     return class_name(env) if is_code else None
+
+
+def _env(part: Part, told: Given) -> Any:
+    env = told.keys.get("env")
+    if isinstance(env, type):
+        return Reference(f"{env.__module__}:{env.__qualname__}")
+    if env is not None or told.is_whole:
+        return env
+    try:
+        return config_of(part).get("env")
+    except NotInCheckpointError:
+        return None
 
 
 def _is_of_rllib(env: Reference) -> bool:
@@ -183,7 +206,7 @@ class _Conversion:
         stem = str(part.state_file).rpartition(".")[0]
         name = stem + (".msgpack" if is_tree else ".msgpck")
         carrying = Carrying(part.state_path, text_keys=not is_tree)
-        carry = Carrying.state if is_tree else _OLD.get(part.type, Carrying.state)
+        carry = Carrying.state if is_tree else STATES.get(part.type, Carrying.state)
         try:
             folder.files[name] = rllib_dialect.pack(carry(carrying, part.state))
         except UnsupportedStateError as error:
@@ -201,85 +224,5 @@ def _tree_facts(stem: str) -> dict[str, Any]:
 
 
 def _old_facts(part: Part, name: str) -> dict[str, Any]:
-    facts = {"type": part.type, "checkpoint_version": _OLD_VERSION, "format": "msgpack"}
+    facts = {"type": part.type, "checkpoint_version": OLD_VERSION, "format": "msgpack"}
     return {**facts, RLLIB_FIELDS[STATE]: name}
-
-
-# --------------------------------------------------------------------------- the old API stack
-
-
-_REPLACED = {"policy_spec", "worker", "config", "checkpoint_version"}
-
-
-def _rest(state: Any, carrying: Carrying) -> dict[str, Any]:
-    kept = {key: item for key, item in (fields(state) or {}).items() if key not in _REPLACED}
-    made: dict[str, Any] = carrying.state(kept)
-    return {**made, "checkpoint_version": _OLD_VERSION}
-
-
-def _old_policy(carrying: Carrying, state: Any) -> dict[str, Any]:
-    spec = dict(fields((fields(state) or {}).get("policy_spec")) or {})
-    told = carrying.state({**spec, "config": None}, "policy_spec")
-    told["config"] = _old_config(spec.get("config"), carrying, "policy_spec", "config")
-    return {**_rest(state, carrying), "policy_spec": told}
-
-
-def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
-    told = fields(state) or {}
-    worker = dict(fields(told.get("worker")) or {})
-    config = _old_config(told.get("config"), carrying, "config")
-    for name in fields(worker.get("filters")) or {}:
-        carrying.mark(("worker", "filters", name), "the filter's state")
-    if worker.get("filters"):
-        # RLlib wants the workers' filters to be objects; the policies' connectors have them, too.
-        config = {**config, "observation_filter": "NoFilter"}
-    if worker:  # what RLlib writes there in any case
-        functions = dict.fromkeys(("policy_mapping_fn", "is_policy_to_train"), NOT_SERIALIZABLE)
-        worker |= {"filters": {}, **functions}
-    made = {**_rest(state, carrying), "config": config, "worker": carrying.state(worker, "worker")}
-    return {**made, "counters": {**_NO_COUNTS, **(made.get("counters") or {})}}
-
-
-# RLlib counts in a dict that has zero for what is missing; msgpack's dicts have not.
-_NO_COUNTS = {
-    **{
-        f"num_{unit}_steps_{what}": 0
-        for unit in ("env", "agent")
-        for what in ("sampled", "trained")
-    },
-    **dict.fromkeys(("last_target_update_ts", "num_target_updates", "num_weight_broadcasts"), 0),
-    **dict.fromkeys(("num_samples_added_to_queue", "num_times_learner_queue_full"), 0),
-    "mean_num_training_step_calls_since_last_synch_worker_weights": 0,
-}
-
-
-def _old_config(config: Any, carrying: Carrying, *steps: str) -> dict[str, Any]:
-    told = dict(fields(config) or {})
-    told.pop("stats_cls_lookup", None)  # classes of RLlib's own, which it finds again
-    if "callbacks_class" in told:
-        told["callbacks"] = told.pop("callbacks_class")
-    buffer = fields(told.get("replay_buffer_config")) or {}
-    if isinstance(buffer.get("type"), Opaque) and buffer["type"].args:  # of `buffer_class`
-        name = next(arg for arg in buffer["type"].args if isinstance(arg, str))
-        told["replay_buffer_config"] = {**buffer, "type": name}
-        carrying.mark((*steps, "replay_buffer_config", "type"), "a class that Ray 2.60 can build")
-    made: dict[str, Any] = carrying.state(told, *steps)
-    if isinstance(made.get("policies"), dict):
-        # RLlib reads no spaces here; it takes them from the environment.
-        specs = made["policies"].items()
-        made["policies"] = {k: _without_spaces(spec) for k, spec in specs}
-    if len(made.get("policies") or ()) > 1:
-        made.setdefault("policy_mapping_fn", NOT_SERIALIZABLE)
-    return made
-
-
-def _without_spaces(spec: Any) -> Any:
-    if not isinstance(spec, list) or len(spec) != len(_SPEC):
-        return spec
-    return [spec[0], None, None, spec[3]]
-
-
-_SPEC = ("policy_class", "observation_space", "action_space", "config")
-
-
-_OLD: dict[str, Callable[[Carrying, Any], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}

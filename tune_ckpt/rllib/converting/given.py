@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.config_keys import newest
-from tune_ckpt.rllib.converting.moves import algorithm_name
+from tune_ckpt.rllib.converting.moves import ALGORITHMS, algorithm_name
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.reading.plain import fields
 
@@ -32,6 +32,10 @@ class Given:
     keys: dict[str, Any] = field(default_factory=dict)
     is_whole: bool = False
     algorithm: str | None = None
+
+    def with_env(self, env: Any) -> Given:
+        """Return the same with an environment; None changes nothing."""
+        return self if env is None else replace(self, keys={**self.keys, "env": env})
 
     def others(self, stored: Any) -> dict[Any, Any]:
         """Return the stored settings of which the caller says nothing."""
@@ -57,8 +61,9 @@ def given(config: Any = None, env: Any = None) -> Given:
     if not hasattr(config, "get_state"):
         raise InvalidArgumentError("config", config, ("a dict", "an AlgorithmConfig"))
     state = {**config.get_state(), **named}
-    name = algorithm_name(state.pop("class", type(config)).__name__)
-    return Given(state, is_whole=True, algorithm=name or None)
+    cls = state.pop("class", type(config))
+    names = (algorithm_name(base.__name__) for base in cls.__mro__)
+    return Given(state, is_whole=True, algorithm=next((n for n in names if n in ALGORITHMS), None))
 
 
 def embedded(value: Any) -> Any:

@@ -19,6 +19,13 @@ _CATALOG = "ray.rllib.algorithms.{0}.{0}_catalog:{1}Catalog"
 _SHARED = {"IMPALA": ("PPO", "PPO"), "APPO": ("APPO", "PPO"), "MARWIL": ("PPO", "PPO")}
 _SHARED |= {"CQL": ("CQL", "SAC")}
 
+# SAC's and CQL's Q networks had another encoder.
+FORMER_SAC = Reference("tune_ckpt.rllib.former:FormerSACCatalog")
+_NEEDS_US = (
+    "Ray 2.60 builds another Q network; tune_ckpt builds this one, and must be installed where the "
+    "checkpoint is loaded"
+)
+
 # Names in a model's configuration that Ray 2.40 changed.
 _OLD_PARTS = {"fcnet": "fcnet", "post_fcnet": "head_fcnet", "conv": "conv", "lstm": "lstm"}
 _OLD_MODEL_KEYS = {
@@ -59,6 +66,9 @@ def module_arguments(member: Member, restating: Restating) -> dict[str, Any]:
     spec, spaces = member.spec, spaces_of(member)
     stored = spec.get("model_config") or spec.get("model_config_dict") or {}
     catalog = reference(spec.get("catalog_class_path")) or spec.get("catalog_class")
+    if _has_former_encoder(member, spaces):
+        catalog = FORMER_SAC
+        restating.note(("catalog_class",), _NEEDS_US)
     found = {
         **{name: space_object(space) for name, space in spaces.items()},
         "inference_only": bool(spec.get("inference_only")),
@@ -67,6 +77,12 @@ def module_arguments(member: Member, restating: Restating) -> dict[str, Any]:
         "catalog_class": restating.value(catalog, "catalog_class"),
     }
     return {key: None if item is LOST else item for key, item in found.items()}
+
+
+def _has_former_encoder(member: Member, spaces: dict[str, Any]) -> bool:
+    is_continuous = (spaces.get("action_space") or {}).get("space") == "box"
+    weights = member.weights if isinstance(member.weights, dict) else {}
+    return is_continuous and any(str(name).startswith("qf_encoder.net.") for name in weights)
 
 
 def module_class(module: Member) -> Reference | None:

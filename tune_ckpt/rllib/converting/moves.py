@@ -18,13 +18,14 @@ ALGORITHMS = {
 }
 _ALIASES = {"Impala": "IMPALA", "ImpalaTrainer": "IMPALA"}
 
-# The algorithms that are no longer there, and since when. All were in rllib_contrib until 2.9.
+# The algorithms that are no longer there, and since when. Some had raised an error before.
 REMOVED_ALGORITHMS = {
-    **dict.fromkeys(("A2C", "A3C", "PG", "DDPG", "TD3", "SimpleQ", "R2D2", "QMix", "DDPPO"), "2.8"),
-    **dict.fromkeys(("ApexDQN", "ApexDDPG", "APEX", "APEX_DDPG", "CRR", "DT", "Dreamer"), "2.8"),
-    **dict.fromkeys(("ES", "ARS", "MAML", "MBMPO", "SlateQ", "AlphaStar", "AlphaZero"), "2.8"),
-    **dict.fromkeys(("BanditLinUCB", "BanditLinTS", "MADDPG", "LeelaChessZero"), "2.8"),
-    "RandomAgent": "2.8",
+    **dict.fromkeys(("A2C", "A3C", "PG", "DDPG", "TD3", "SimpleQ", "R2D2", "QMix"), "2.11"),
+    **dict.fromkeys(("DDPPO", "ApexDQN", "ApexDDPG", "APEX", "APEX_DDPG", "CRR", "DT"), "2.11"),
+    **dict.fromkeys(("Dreamer", "ES", "ARS", "MAML", "MBMPO", "SlateQ", "AlphaStar"), "2.11"),
+    **dict.fromkeys(("AlphaZero", "BanditLinUCB", "BanditLinTS", "MADDPG"), "2.11"),
+    **dict.fromkeys(("LeelaChessZero", "RandomAgent"), "2.11"),
+    "RNNSAC": "2.38",
 }
 
 # What has the weights of a removed one's models by the same names, and acts like it.
@@ -42,6 +43,7 @@ POLICIES = {
 
 _CALLBACKS = "ray.rllib.callbacks.callbacks:RLlibCallback"
 _RLLIB, _NEW = "ray.rllib", "ray.rllib.core.rl_module"
+_OF = "ray.rllib.algorithms.{0}.{1}"
 _TORCH = "ray.rllib.algorithms.{0}.torch.{1}_torch_rl_module:{2}TorchRLModule"
 
 
@@ -61,6 +63,26 @@ _CLASSES = {
     _TORCH.format("dqn", "dqn_rainbow", "DQNRainbow"): _default_module("dqn", "DQN"),
     _TORCH.format("sac", "sac", "SAC"): _default_module("sac", "SAC"),
     _TORCH.format("cql", "cql", "CQL"): _default_module("cql", "CQL"),
+    # Catalogs and learners that were one with another's.
+    _OF.format("appo", "appo_catalog:APPOCatalog"): _OF.format("ppo", "ppo_catalog:PPOCatalog"),
+    _OF.format("marwil", "marwil_catalog:MARWILCatalog"): _OF.format(
+        "ppo", "ppo_catalog:PPOCatalog"
+    ),
+    _OF.format("dqn", "dqn_rainbow_catalog:DQNRainbowCatalog"): _OF.format(
+        "dqn", "dqn_catalog:DQNCatalog"
+    ),
+    _OF.format("dqn", "torch.dqn_rainbow_torch_learner:DQNRainbowTorchLearner"): _OF.format(
+        "dqn", "torch.dqn_torch_learner:DQNTorchLearner"
+    ),
+    _OF.format("bc", "torch.bc_torch_learner:BCTorchLearner"): _OF.format(
+        "marwil", "torch.marwil_torch_learner:MARWILTorchLearner"
+    ),
+    _OF.format("marwil", "marwil_offline_prelearner:MARWILOfflinePreLearner"): (
+        f"{_RLLIB}.offline.offline_prelearner:OfflinePreLearner"
+    ),
+    f"{_RLLIB}.connectors.common.frame_stacking:_FrameStacking": (
+        f"{_RLLIB}.connectors.common.frame_stacking:FrameStacking"
+    ),
     # Ray 2.31
     f"{_NEW}.marl_module:MultiAgentRLModule": f"{_NEW}.multi_rl_module:MultiRLModule",
     f"{_NEW}.marl_module:MultiAgentRLModuleSpec": f"{_NEW}.multi_rl_module:MultiRLModuleSpec",

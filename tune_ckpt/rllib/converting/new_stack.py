@@ -12,8 +12,15 @@ from typing import Any
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting import pickling
+from tune_ckpt.rllib.converting.component_states import (
+    RESTATED,
+    as_it_is,
+    states_in,
+    with_module_ids,
+)
 from tune_ckpt.rllib.converting.folders import Folder, below
 from tune_ckpt.rllib.converting.given import Given, embedded
+from tune_ckpt.rllib.converting.metrics import carried, counted
 from tune_ckpt.rllib.converting.modules import (
     default_classes,
     model_config,
@@ -34,10 +41,10 @@ from tune_ckpt.rllib.converting.old_stack import algorithm_of
 from tune_ckpt.rllib.converting.rebuilding import rebuild
 from tune_ckpt.rllib.converting.restating import LOST, Restating
 from tune_ckpt.rllib.reading.counters import ITERATION
-from tune_ckpt.rllib.reading.finding import ALGORITHM, MODULE, MODULES, Part, open_part
+from tune_ckpt.rllib.reading.finding import Part, open_part
+from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES
 from tune_ckpt.rllib.reading.members import Member, Module, arguments, members
 from tune_ckpt.rllib.reading.plain import fields
-from tune_ckpt.rllib.reading.state_files import read_file
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION
 
 _STACK = {"enable_rl_module_and_learner": True, "enable_env_runner_and_connector_v2": True}
@@ -79,7 +86,7 @@ class NewStack:
         args, kwargs = arguments(part)
         stored = (fields(part.state) or {}).get("config") or next(iter(args), kwargs.get("config"))
         config = rebuild(self._given.others(stored), restating, "config")
-        config = {**config, **embedded(self._given.keys), **_STACK}
+        config = {**_with_episodes(config, restating), **embedded(self._given.keys), **_STACK}
         lost = (fields(stored) or {}).get("env")
         if config.get("env") is None and lost is not None:
             # Under this name it may be registered; nothing is built without one.
@@ -115,7 +122,7 @@ class NewStack:
         folder = Folder()
         stem = _STEMS.get(part.type, "state")
         state = fields(part.state) or {}
-        told = restating.value(_RESTATED.get(part.type, _as_it_is)(state, part))
+        told = restating.value(RESTATED.get(part.type, as_it_is)(state, part))
         folder.files[f"{stem}.pkl"] = pickling.dumps(told)
         if part.folder.ctor is not None and part.type != ALGORITHM:
             folder.files[_CTOR] = self._constructor(part, restating)
@@ -140,9 +147,9 @@ class NewStack:
         told = {ITERATION: state.get(ITERATION, 0)}
         counters = fields(state.get("counters")) or {}
         if "metrics_logger" in state:
-            told["metrics_logger"] = _metrics(state["metrics_logger"])
+            told["metrics_logger"] = carried(state["metrics_logger"])
         elif counters:
-            told |= {"counters": dict(counters), "metrics_logger": _counted(counters)}
+            told |= {"counters": dict(counters), "metrics_logger": counted(counters)}
         learner = part.child("learner")
         assert learner is not None
         group = Folder(children={"learner": self._learner(learner)})
@@ -157,8 +164,8 @@ class NewStack:
     def _learner(self, part: Part) -> Folder:
         found = members(part)
         optimizers = part.child("optimizer_state")
-        stored = {} if optimizers is None else _states(optimizers)
-        state = {"optimizer": _named(stored, list(found)), "weights_seq_no": 0}
+        stored = {} if optimizers is None else states_in(optimizers)
+        state = {"optimizer": with_module_ids(stored, list(found)), "weights_seq_no": 0}
         modules = Folder({"module_state.pkl": pickling.dumps({}), _CTOR: _ctor(_MODULES, (), {})})
         modules.metadata["metadata.json"] = _metadata("module_state", {})
         for name, module in found.items():
@@ -215,72 +222,17 @@ def _none_if_lost(value: Any, restating: Restating) -> Any:
     return None if made is LOST else made
 
 
-# ------------------------------------------------------------------------------------ states
+# ------------------------------------------------------------------------------------ settings
 
 
-def _algorithm_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    return {**state, **_with_metrics(state)}
-
-
-def _learner_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    told = {**state, **_with_metrics(state)}
-    if isinstance(state.get("optimizer"), dict):
-        told["optimizer"] = _named(state["optimizer"], list(members(part)))
-    return told
-
-
-def _runner_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    # The configuration has the function; newer Ray takes it from there.
-    return {key: item for key, item in state.items() if key != "agent_to_module_mapping_fn"}
-
-
-def _as_it_is(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
-    return state
-
-
-_RESTATED = {
-    ALGORITHM: _algorithm_state,
-    "Learner": _learner_state,
-    "EnvRunner": _runner_state,
-}
-
-
-def _with_metrics(state: dict[Any, Any]) -> dict[str, Any]:
-    found = state.get("metrics_logger")
-    return {} if found is None else {"metrics_logger": _metrics(found)}
-
-
-def _metrics(logger: Any) -> dict[str, Any]:
-    stats = fields((fields(logger) or {}).get("stats")) or {}
-    # Paths were tuples up to Ray 2.40.
-    named = {"--".join(map(str, k)) if isinstance(k, tuple) else k: v for k, v in stats.items()}
-    return {"stats": named}
-
-
-def _counted(counters: dict[Any, Any]) -> dict[str, Any]:
-    """Return metrics that go on counting where the old API stack's counters stood."""
-    sampled = counters.get("num_env_steps_sampled", 0)
-    total = {"values": [sampled], "reduce": "sum", "window": None, "ema_coeff": None}
-    lifetime = {**total, "clear_on_reduce": False}
-    return {"stats": {"env_runners--num_env_steps_sampled_lifetime": lifetime}}
-
-
-def _named(optimizers: dict[Any, Any], module_ids: list[str]) -> dict[str, Any]:
-    """Return optimizers' states with the ids of their modules, which Ray 2.41 added."""
-    ids = sorted(module_ids, key=len, reverse=True)
-    return {
-        name: state
-        if "module_id" in state
-        else {"module_id": next(i for i in ids if name.startswith(f"{i}_")), "state": state}
-        for name, state in optimizers.items()
-    }
-
-
-def _states(folder: Part) -> dict[str, Any]:
-    return {
-        entry.name.rpartition(".")[0]: read_file(folder.folder.store, entry.name)
-        for entry in folder.folder.files
-    }
+def _with_episodes(config: dict[str, Any], restating: Restating) -> dict[str, Any]:
+    """Return a configuration without a replay buffer that the new API stack does not take."""
+    buffer = config.get("replay_buffer_config") or {}
+    if "Episode" in str(buffer.get("type", "Episode")):
+        return config
+    steps = ("config", "replay_buffer_config")
+    restating.note(steps, "the new API stack has buffers of episodes only; Ray's default is taken")
+    return {key: item for key, item in config.items() if key != "replay_buffer_config"}
 
 
 def _of_modules(config: dict[str, Any], found: dict[str, Member], algorithm: str) -> dict[str, Any]:
@@ -291,7 +243,9 @@ def _of_modules(config: dict[str, Any], found: dict[str, Member], algorithm: str
     models = [arguments["model_config"] for arguments in told.values()]
     if all(model == models[0] for model in models):
         alike = {"_model_config": models[0]} if models else {}
-        if set(classes.values()) <= {default_classes(algorithm)[0]}:
+        cls, catalog = default_classes(algorithm)
+        catalogs = {arguments["catalog_class"] for arguments in told.values()}
+        if set(classes.values()) <= {cls} and catalogs <= {catalog, None}:
             return {"_rl_module_spec": None, **alike}
     specs = {name: module_spec(classes[name], told[name]) for name in told}
     return {"_rl_module_spec": modules_spec(specs)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tune_ckpt.errors import Fault, UnsupportedStateError
+from tune_ckpt.errors import Fault, InvalidArgumentError, UnsupportedStateError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting import pickling
 from tune_ckpt.rllib.converting.config_keys import ADDED_TO_POLICIES, AS_A_DICT
@@ -31,7 +31,8 @@ from tune_ckpt.rllib.converting.rebuilding import rebuild
 from tune_ckpt.rllib.converting.restating import Restating
 from tune_ckpt.rllib.converting.spaces_again import policy_space, space_object
 from tune_ckpt.rllib.reading.counters import ITERATION
-from tune_ckpt.rllib.reading.finding import POLICY, TUNE_METADATA, Part
+from tune_ckpt.rllib.reading.finding import TUNE_METADATA, Part
+from tune_ckpt.rllib.reading.generations import POLICY
 from tune_ckpt.rllib.reading.members import Policy, members
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.spaces import spaces_of
@@ -135,8 +136,7 @@ class OldStack:
         spaces = spaces_of(policy)
         stored = self._given.others(policy.spec.get("config"))
         config = rebuild(stored, restating, "policy_spec", "config")
-        added = {key: value for key, (value, _) in ADDED_TO_POLICIES.items()}
-        config = {**added, **config, **embedded(self._given.keys), **_STACK}
+        config = {**ADDED_TO_POLICIES, **config, **embedded(self._given.keys), **_STACK}
         stored_cls = class_name(policy.spec.get("policy_class"))
         cls = STAND_INS.get(stored_cls, stored_cls)
         if cls != stored_cls:
@@ -217,8 +217,12 @@ def algorithm_of(cls: Any, given: Given) -> str:
 
     Raises:
         UnsupportedStateError: Ray 2.60 has none of that name.
+        InvalidArgumentError: The caller's configuration is another algorithm's.
     """
-    name = given.algorithm or algorithm_name(class_name(cls))
+    stored = algorithm_name(class_name(cls))
+    name = given.algorithm or stored
+    if name != stored and stored in ALGORITHMS:
+        raise InvalidArgumentError("config", f"{name}Config", (f"{stored}Config", "a dict"))
     if name not in ALGORITHMS:
         raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),))
     return name
@@ -227,7 +231,7 @@ def algorithm_of(cls: Any, given: Given) -> str:
 def _why_not(name: str) -> str:
     if name in REMOVED_ALGORITHMS:
         return (
-            f"Ray removed {name} in {REMOVED_ALGORITHMS[name]}; load_weights reads its weights. "
+            f"Ray has no {name} since {REMOVED_ALGORITHMS[name]}; load_weights reads its weights. "
             "Its policies can become another algorithm's: pass that one's configuration as config="
         )
     return f"Ray has no algorithm of the name {name!r}; pass the configuration of one as config="

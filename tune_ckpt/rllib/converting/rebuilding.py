@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.rllib.converting.config_keys import REMOVED, is_deprecated, newest, told_settings
+from tune_ckpt.rllib.converting.config_keys import (
+    MAY_BE_MINUS_ONE,
+    REMOVED,
+    is_deprecated,
+    newest,
+    told_settings,
+)
 from tune_ckpt.rllib.converting.moves import moved, reference
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE
@@ -27,7 +34,7 @@ def rebuild(config: Any, restating: Restating, *steps: Any) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in told_settings(fields(config) or {}):
         if key in REMOVED:
-            reason = f"{value!r}: Ray removed this setting in {REMOVED[key][0]}"
+            reason = f"{value!r}: Ray 2.60 has no such setting"
             restating.note((*steps, key), reason)
         elif value is not LOST:
             found = _VALUES.get(newest(key), _restated)(restating, value, (*steps, key))
@@ -82,7 +89,7 @@ _NOT_OF_BUFFERS = {"_enable_replay_buffer_api", "learning_starts", "replay_batch
 def _model(restating: Restating, value: Any, steps: Steps) -> Any:
     told = {k: v for k, v in (fields(value) or {}).items() if not is_deprecated(v)}
     if told.pop("custom_preprocessor", None) is not None:
-        restating.note((*steps, "custom_preprocessor"), "Ray removed these in 2.8")
+        restating.note((*steps, "custom_preprocessor"), "Ray 2.60 has none")
     made = restating.value(told, *steps)
     if told.get("custom_model") and "custom_model" not in made:
         made["custom_model"] = str(getattr(told["custom_model"], "name", "a model of the user's"))
@@ -92,6 +99,11 @@ def _model(restating: Restating, value: Any, steps: Steps) -> Any:
 def _vectorize_mode(restating: Restating, value: Any, steps: Steps) -> Any:
     made = restating.value(value, *steps)
     return made.lower() if isinstance(made, str) else made
+
+
+def _end_of_support(restating: Restating, value: Any, steps: Steps) -> Any:
+    # Ray leaves -1 out when it copies a configuration: it is its mark of what is deprecated.
+    return math.nextafter(-1.0, 0.0) if value == -1 else value
 
 
 def _framework(restating: Restating, value: Any, steps: Steps) -> Any:
@@ -142,6 +154,7 @@ _VALUES: dict[str, Callable[[Restating, Any, Steps], Any]] = {
     "replay_buffer_config": _replay_buffer,
     "model": _model,
     "framework_str": _framework,
+    **dict.fromkeys(MAY_BE_MINUS_ONE, _end_of_support),
     "gym_env_vectorize_mode": _vectorize_mode,
     "evaluation_config": _overrides,
     "policies": _policies,

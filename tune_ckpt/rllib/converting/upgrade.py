@@ -11,7 +11,8 @@ from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
 from tune_ckpt.rllib.converting.given import Given, given
 from tune_ckpt.rllib.converting.new_stack import NewStack
 from tune_ckpt.rllib.converting.old_stack import OldStack
-from tune_ckpt.rllib.reading.finding import ALGORITHM, POLICY, Part, find
+from tune_ckpt.rllib.reading.finding import Part, find
+from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.plain import fields
 
 RAY = "2.60"  # for which checkpoints are upgraded
@@ -53,7 +54,7 @@ def upgrade_checkpoint(
         NotACheckpointError: RLlib wrote nothing like it, or it is a part that opens in the whole
             checkpoint only.
         UnsupportedStateError: Ray has no such algorithm any more, and no other is given.
-        InvalidArgumentError: The configuration is none.
+        InvalidArgumentError: The configuration is none, or another algorithm's.
         CorruptDataError, CorruptCheckpointError: It is damaged.
         StorageError: The new folder is not empty, or cannot be written.
     """
@@ -96,14 +97,14 @@ _MALFORMED = (
 
 
 def _advised(note: Fault) -> Fault:
-    advice = _ADVICE.get(note.path)
+    is_lost_setting = note.path.startswith("config/") and note.reason.endswith("was not carried")
+    advice = _ADVICE.get(note.path, "pass it in config=" if is_lost_setting else None)
     return note if advice is None else Fault(note.path, f"{note.reason}; {advice}")
 
 
 _ADVICE = {
     "config/env": "pass env=",
     "config/policy_mapping_fn": "pass one in config=, or to Algorithm.from_checkpoint",
-    "config/callbacks_class": "pass them in config=",
 }
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tune_ckpt.rllib.reading.finding import ALGORITHM, Part, find
+from tune_ckpt.rllib.reading.finding import Part, find
+from tune_ckpt.rllib.reading.generations import ALGORITHM
 from tune_ckpt.rllib.reading.plain import fields
 
 Counters = dict[str, int | float]

@@ -1,20 +1,24 @@
 """Which part of which generation a path is: an Algorithm, a Policy, an RLModule, a Learner, ...
 
-A path may be a checkpoint's root, any folder below it, or one of its files. This is the one place
-that knows what RLlib's older generations call things; `tune_ckpt.tree.layout` knows the newest.
+A path may be a checkpoint's root, any folder below it, or one of its files.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tune_ckpt.errors import CorruptCheckpointError, CorruptDataError, Fault, NotACheckpointError
-from tune_ckpt.formats.pickle import Opaque
+from tune_ckpt.errors import CorruptCheckpointError, Fault, NotACheckpointError
+from tune_ckpt.rllib.reading.generations import (
+    MODULE_STATE_DIR,
+    STATES,
+    stem,
+    type_of,
+    version_of,
+)
 from tune_ckpt.rllib.reading.state_files import read_file
 from tune_ckpt.rllib.reading.versions import CheckpointVersion
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder
@@ -22,38 +26,8 @@ from tune_ckpt.tree.layout import RLLIB_FIELDS, RLLIB_METADATA, STATE, is_msgpac
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_parent, open_store
 
-ALGORITHM, POLICY, MODULE = "Algorithm", "Policy", "RLModule"
-POLICIES, MODULES = "PolicyMap", "MultiRLModule"  # folders of several
-
-# State files by their names' stems, in the order in which they are looked for.
-_TYPE_OF_STATE = {"algorithm_state": ALGORITHM, "policy_state": POLICY, "module_state": MODULE}
-_STATES = (*_TYPE_OF_STATE, STATE)
 _FIRST_GENERATION = re.compile(r"checkpoint-(\d+)")  # the one file of Ray up to 2.0
-_MODULE_STATE_DIR = "module_state_dir"  # in 1.2, the state of a module lies one level down
 TUNE_METADATA = ".tune_metadata"
-_MODULE_METADATA, _LEARNER_METADATA = "rl_module_metadata.json", "learner_state.json"
-
-# What tells a component's type: how its class's name ends; else what is below; else its own name.
-_TYPE_OF_CLASS = {
-    **{name: name for name in ("EnvRunner", "LearnerGroup", "Learner")},
-    **{"MultiRLModule": MODULES, "MultiAgentRLModule": MODULES, "RLModule": MODULE},
-}
-_TYPE_OF_CHILD = {
-    "learner_group": ALGORITHM,
-    "env_to_module_connector": "EnvRunner",
-    "learner": "LearnerGroup",
-    "rl_module": "Learner",
-}
-_TYPE_OF_FOLDER = {"env_runner": "EnvRunner", "eval_env_runner": "EnvRunner"}
-
-# ... and a file's of which neither name nor class tells: keys that no other type's state has.
-_TYPE_OF_KEYS = {
-    "algorithm_class": ALGORITHM,
-    "worker": ALGORITHM,
-    "weights": POLICY,
-    "param_groups": "Optimizer",
-    "optimizer": "Learner",
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +63,7 @@ class Part:
     def metadata_file(self) -> str:
         """The name of its metadata file; RLlib's usual one where there is none."""
         return next(
-            (name for name in RLLIB_METADATA if name in self._files), "rllib_checkpoint.json"
+            (name for name in RLLIB_METADATA if name in self.files), "rllib_checkpoint.json"
         )
 
     @property
@@ -124,7 +98,7 @@ class Part:
     def tune_metadata(self) -> dict[str, Any]:
         """What old Ray kept of the run, in a file beside the state; nothing where there is none."""
         names = (f"{self.state_file}{TUNE_METADATA}", TUNE_METADATA)
-        found = [read_file(self.folder.store, name) for name in names if name in self._files]
+        found = [read_file(self.folder.store, name) for name in names if name in self.files]
         return found[0] if found and isinstance(found[0], dict) else {}
 
     def child(self, name: str) -> Part | None:
@@ -155,78 +129,22 @@ class Part:
     @cached_property
     def type(self) -> str:
         """RLlib's word for what it is; empty where it is nothing of RLlib's."""
-        if self.is_first_generation:
-            return ALGORITHM
-        named = self.state_file or str(self.metadata.get(RLLIB_FIELDS[STATE], ""))
-        found = _TYPE_OF_STATE.get(_stem(named))
-        if found == MODULE:
-            return MODULES if self._folders - {_MODULE_STATE_DIR} else MODULE
-        return found or next(self._types(), "")
-
-    def _types(self) -> Iterator[str]:
-        if _LEARNER_METADATA in self._files:
-            yield "Learner"
-        if _MODULE_METADATA in self._files:
-            yield MODULES
-        if self.folder.ctor is not None:
-            yield self._type_by_class()
-        if self.state_file is not None:
-            yield self._type_by_content()
-        if self.name == "policies" and self._folders:
-            yield POLICIES
-
-    def _type_by_class(self) -> str:
-        module, _, name = self.folder.cls.partition(":")
-        if module.startswith("ray.rllib.connectors."):
-            return "ConnectorPipelineV2" if name.endswith("Pipeline") else "ConnectorV2"
-        by_class = (kind for end, kind in _TYPE_OF_CLASS.items() if name.endswith(end))
-        by_child = (kind for child, kind in _TYPE_OF_CHILD.items() if child in self._folders)
-        by_folder = _TYPE_OF_FOLDER.get(self.name, "Checkpointable")
-        return next(by_class, None) or next(by_child, None) or by_folder
-
-    def _type_by_content(self) -> str:
-        keys = self.state if isinstance(self.state, dict) else {}
-        by_key = (kind for key, kind in _TYPE_OF_KEYS.items() if key in keys)
-        return next(by_key, "")
+        return type_of(self)
 
     @cached_property
     def version(self) -> CheckpointVersion:
         """The version of its layout, told by its metadata where there are any."""
-        if self.is_first_generation:
-            return CheckpointVersion("0.1")
-        told = str(self.metadata.get("checkpoint_version") or self._version_by_layout())
-        if not re.fullmatch(r"\d{1,4}(\.\d{1,4})*", told):
-            raise CorruptDataError(self.path, f"its metadata tell the version {told[:50]!r}")
-        return CheckpointVersion(told)
-
-    def _version_by_layout(self) -> str:
-        if self.folder.ctor is not None:
-            return "2.1"
-        learner = {_MODULE_METADATA, _LEARNER_METADATA, _MODULE_STATE_DIR, "learner"}
-        if learner & (self._files | self._folders | {self.name}):
-            return "1.2"
-        if _stem(self.state_file or "") in _TYPE_OF_STATE or self.type == POLICIES:
-            return _told_by_state(self) or "1.1"
-        return "0.1"  # as RLlib takes any other file
+        return version_of(self)
 
     @property
-    def _folders(self) -> set[str]:
+    def folders(self) -> set[str]:
+        """The names of the folders below."""
         return {entry.name for entry in self.folder.entries if entry.is_dir}
 
     @property
-    def _files(self) -> set[str]:
+    def files(self) -> set[str]:
+        """The names of the files in its folder."""
         return {entry.name for entry in self.folder.entries if not entry.is_dir}
-
-
-def _told_by_state(part: Part) -> str | None:
-    told = part.state.get("checkpoint_version") if isinstance(part.state, dict) else None
-    if isinstance(told, Opaque) and isinstance(told.state, tuple):
-        told = ".".join(map(str, told.state[1]))  # packaging's Version: epoch, release, ...
-    return told if isinstance(told, str) else None
-
-
-def _stem(name: str) -> str:
-    return re.split(r"[/\\]", name)[-1].partition(".")[0]
 
 
 # ------------------------------------------------------------------------------------ opening
@@ -269,8 +187,8 @@ def open_part(store: Store) -> Part:
     """Open a folder, whatever it is."""
     folder = open_folder(store)
     found = _state_file(folder)
-    home = store.child(_MODULE_STATE_DIR)
-    if found is None and any(entry.name == _MODULE_STATE_DIR for entry in folder.entries):
+    home = store.child(MODULE_STATE_DIR)
+    if found is None and any(entry.name == MODULE_STATE_DIR for entry in folder.entries):
         return Part(folder, home, _state_file(open_folder(home)))
     return Part(folder, store, found)
 
@@ -285,8 +203,8 @@ def _state_file(folder: ForeignComponent) -> str | None:
         return max(numbers, key=lambda name: numbers[name])
     if folder.metadata.get(RLLIB_FIELDS[STATE]) is not None:
         return next(iter(folder.states), None)
-    known = [name for name in folder.states if _stem(name) in _STATES]
-    return min(known, key=lambda name: _STATES.index(_stem(name)), default=None)
+    known = [name for name in folder.states if stem(name) in STATES]
+    return min(known, key=lambda name: STATES.index(stem(name)), default=None)
 
 
 def _what_it_is(folder: ForeignComponent) -> str:
@@ -295,4 +213,4 @@ def _what_it_is(folder: ForeignComponent) -> str:
     names = [e.name for e in folder.entries if e.is_dir and e.name.startswith("checkpoint_")]
     if names:
         return f"it is a folder of checkpoints; pass one of them: {', '.join(names[-5:])}"
-    return f"it has none of RLlib's state files ({', '.join(_STATES)}, checkpoint-<N>)"
+    return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>)"

@@ -11,7 +11,8 @@ from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.counters import counters_of
-from tune_ckpt.rllib.reading.finding import ALGORITHM, MODULE, MODULES, POLICIES, POLICY, Part, find
+from tune_ckpt.rllib.reading.finding import Part, find
+from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES, POLICIES, POLICY
 from tune_ckpt.rllib.reading.members import Member, members
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.reading.spaces import spaces_of

@@ -15,7 +15,8 @@ from tune_ckpt.errors import (
     InvalidArgumentError,
     NotInCheckpointError,
 )
-from tune_ckpt.rllib.reading.finding import ALGORITHM, MODULE, MODULES, POLICIES, POLICY, Part, find
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES, POLICIES, POLICY
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.state_files import read_nested
 
@@ -150,10 +151,15 @@ def member(part: Part, name: str) -> Member:
     Raises:
         ComponentNotFoundError: There is none of that id.
     """
-    found = _member(part, name, _WAYS) or members(part).get(name)
+    found = member_or_none(part, name)
     if found is None:
         raise ComponentNotFoundError(part.path, name, tuple(members(part)))
     return found
+
+
+def member_or_none(part: Part, name: str) -> Member | None:
+    """Return one policy or module by its id, or None."""
+    return _member(part, name, _WAYS) or members(part).get(name)
 
 
 def _member(part: Part, name: str, ways: tuple[str, ...]) -> Member | None:
@@ -232,36 +238,3 @@ def _in_one_file(part: Part) -> dict[str, Member]:
 def _first(worker: Any, *names: str) -> dict[Any, Any]:
     found = fields(worker) or {}
     return next((found[name] for name in names if isinstance(found.get(name), dict)), {})
-
-
-def of_each(
-    checkpoint: Any,
-    policy_id: str | None,
-    filesystem: Any,
-    wanted: str,
-    take: Callable[[Member], object],
-) -> Any:
-    """Return something of one policy or module, or of each by its id where there are several.
-
-    Args:
-        checkpoint: A folder or file, see `find`.
-        policy_id: Whose it is to be; None for all.
-        filesystem: Where to look the checkpoint up.
-        wanted: What to call it in messages.
-        take: Returns it.
-
-    Raises:
-        ComponentNotFoundError: There is no policy or module of that id.
-        NotInCheckpointError: There are none at all.
-    """
-    part = find(checkpoint, filesystem)
-    if policy_id is not None and (one := _member(part, policy_id, _WAYS)):
-        return take(one)
-    found = members(part)
-    if not found:
-        reason = f"this {part.type} has neither policies nor modules; pass the whole checkpoint"
-        raise NotInCheckpointError(part.path, wanted, reason)
-    if policy_id is not None:
-        return take(member(part, policy_id))
-    taken = {name: take(member) for name, member in found.items()}
-    return next(iter(taken.values())) if len(taken) == 1 else taken

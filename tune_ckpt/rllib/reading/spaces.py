@@ -17,7 +17,8 @@ import numpy as np
 
 from tune_ckpt.errors import CorruptDataError, NotInCheckpointError
 from tune_ckpt.formats.pickle import Opaque
-from tune_ckpt.rllib.reading.members import Member, of_each
+from tune_ckpt.rllib.reading.each_member import of_each
+from tune_ckpt.rllib.reading.members import Member
 from tune_ckpt.rllib.reading.plain import fields, plain
 
 OBSERVATIONS, ACTIONS = "observation_space", "action_space"

@@ -17,7 +17,8 @@ from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.converting.config_keys import newest
 from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
-from tune_ckpt.rllib.reading.finding import ALGORITHM, Part
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.generations import ALGORITHM
 from tune_ckpt.rllib.reading.members import Member, Module, members, module_of, only
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack

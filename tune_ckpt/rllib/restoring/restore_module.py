@@ -11,7 +11,8 @@ from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Strict
-from tune_ckpt.rllib.reading.finding import MODULE, Part, find
+from tune_ckpt.rllib.reading.finding import Part, find
+from tune_ckpt.rllib.reading.generations import MODULE
 from tune_ckpt.rllib.reading.members import Module, modules, only
 from tune_ckpt.rllib.reading.plain import plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
