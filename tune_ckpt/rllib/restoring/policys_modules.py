@@ -9,7 +9,8 @@ from typing import Any
 from tune_ckpt.errors import NotInCheckpointError
 from tune_ckpt.rllib.converting.modules import default_classes, model_config
 from tune_ckpt.rllib.converting.moves import POLICIES, class_name
-from tune_ckpt.rllib.reading.finding import POLICY, Part
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.generations import POLICY
 from tune_ckpt.rllib.reading.members import Module, Policy
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
