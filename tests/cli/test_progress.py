@@ -7,7 +7,12 @@ from tune_ckpt.cli import output
 COMMANDS = {
     "Verifying": ["verify", "{saved}"],
     "Scanning": ["scan", "{saved}"],
-    "Reading arrays": ["weights", "{saved}", "-o", "{new}.npz"],
+    "Writing arrays": ["weights", "{saved}", "-o", "{new}.npz"],
+    "Converting {saved}": ["convert", "{saved}", "{new}"],
+    "Comparing": ["diff", "{saved}", "{saved}"],
+    "Reading results": ["ls", "{sweep}"],
+    "Verifying  ": ["ls", "{sweep}", "--metric", "eval/acc", "--verify"],
+    "Exporting": ["best", "{sweep}", "--metric", "eval/acc", "-o", "{new}"],
     "Converting 4 checkpoints": ["convert", "{sweep}", "{new}", "-j", "1"],
     "Drawing": ["plot", "{sweep}", "--metric", "eval/acc", "-o", "{new}.svg"],
 }
@@ -23,5 +28,5 @@ def test_a_bar_is_shown_to_who_watches(
     places = {"saved": saved, "sweep": sweep, "new": tmp_path / "new"}
     answer = tk(*(word.format(**places) for word in COMMANDS[told]))
     assert answer.code == 0
-    assert (told in answer.err) is watched
+    assert (told.format(**places) in answer.err) is watched
     assert told not in answer.out

@@ -13,7 +13,7 @@ from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, StorageError, TuneCkptError
 from tune_ckpt.formats.io import Sink, Source
-from tune_ckpt.tree.storage import retrying
+from tune_ckpt.tree.storage import retrying, traffic
 from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
 
 _REQUEST_NBYTES = 2**23
@@ -59,6 +59,7 @@ class _ArrowSource:
             data = _read(file, nbytes, offset)
             if len(data) < nbytes:
                 raise ConnectionError(f"it ended at byte {offset + len(data)}")
+            traffic.tell(nbytes)
             return data
 
         with _reported("read", self.name):
@@ -110,6 +111,7 @@ class _ArrowSink:
         with _reported("write", self._name):
             self._stream.write(buffer)
             self._buffered += len(buffer)
+            traffic.tell(len(buffer))
             if self._buffered >= _BUFFERED_NBYTES:
                 # Uploads go on in the background, however slow: wait, or memory would fill up.
                 self._stream.flush()
@@ -209,6 +211,7 @@ class ArrowStore(Store):
             stream = retrying.RETRY.call(lambda: self.filesystem.open_output_stream(path))
             stream.write(data)
             stream.close()
+        traffic.tell(len(data))
 
     def _write_and_move(self, name: str, data: bytes) -> None:
         temporary = f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}"

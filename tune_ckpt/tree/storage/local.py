@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tune_ckpt.errors import CorruptDataError, StorageError
 from tune_ckpt.formats.io import Sink, Source
+from tune_ckpt.tree.storage import traffic
 from tune_ckpt.tree.storage.folder import Entry, Store, reported
 from tune_ckpt.tree.storage.leftovers import create_locked, sibling
 
@@ -36,6 +37,7 @@ class _LocalSource:
                 count = os.preadv(self._fd, [buffer], offset)
             if not count:
                 raise StorageError(self.name, "read", f"it ended at byte {offset} while being read")
+            traffic.tell(count)
             buffer = buffer[count:]
             offset += count
 
@@ -65,6 +67,7 @@ class _LocalSink:
         while view.nbytes:
             with reported("write", self._name):
                 count = os.pwrite(self._fd, view, offset)
+            traffic.tell(count)
             view = view[count:]
             offset += count
 
