@@ -78,14 +78,6 @@ def test_convert_of_a_sweep_in_place(tk, sweep):
 
 
 @pytest.mark.slow
-def test_convert_of_a_sweep_on_ray(tk, sweep, tmp_path, ray_session):
-    address = ray_session.get_runtime_context().gcs_address
-    answer = tk("convert", sweep, tmp_path / "new", "--address", address)
-    assert answer.code == 0
-    assert "4 of 4" in answer.err
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_whole_checkpoints_and_exits_with_130(tmp_path, number):
     trials = {f"aaaaa_{n:05}": (n, [0.1] * 20) for n in range(4)}

@@ -8,7 +8,7 @@ COMMANDS = {
     "Verifying": ["verify", "{saved}"],
     "Scanning": ["scan", "{saved}"],
     "Writing arrays": ["weights", "{saved}", "-o", "{new}.npz"],
-    "Converting {saved}": ["convert", "{saved}", "{new}"],
+    "Converting /": ["convert", "{saved}", "{new}"],
     "Comparing": ["diff", "{saved}", "{saved}"],
     "Reading results": ["ls", "{sweep}"],
     "Verifying  ": ["ls", "{sweep}", "--metric", "eval/acc", "--verify"],
@@ -28,5 +28,5 @@ def test_a_bar_is_shown_to_who_watches(
     places = {"saved": saved, "sweep": sweep, "new": tmp_path / "new"}
     answer = tk(*(word.format(**places) for word in COMMANDS[told]))
     assert answer.code == 0
-    assert (told.format(**places) in answer.err) is watched
+    assert (told in answer.err) is watched
     assert told not in answer.out

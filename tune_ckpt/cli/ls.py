@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, check_there
+from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, check_folder
 from tune_ckpt.cli.ranked import ranked
 from tune_ckpt.cli.watching import watched
 
@@ -60,7 +60,7 @@ def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
     from tune_ckpt.sweep.candidates import Sweep
     from tune_ckpt.sweep.metrics import names
 
-    check_there(experiment)
+    check_folder(experiment)
     sweep = Sweep.open(experiment)
     with watched("Reading results"):
         candidates = [one for folder in sweep.look() for one in sweep.candidates(folder)]

@@ -42,6 +42,19 @@ def check_there(path: str) -> None:
         raise WrongUse(f"{path}: nothing is there. Is the path right?")
 
 
+def check_folder(path: str) -> None:
+    """Refuse a path at which there is nothing, or a file that is no archive.
+
+    Raises:
+        WrongUse: There is no folder.
+    """
+    from tune_ckpt.tree.storage.store import is_plain_file
+
+    check_there(path)
+    if is_plain_file(path):
+        raise WrongUse(f"{path} is a file. A folder is wanted: a sweep's, or a checkpoint's")
+
+
 def is_sweep(path: str) -> bool:
     """Say whether a sweep's folder is there."""
     names = _names(path)

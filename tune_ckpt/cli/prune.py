@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_there
+from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_folder
 from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def prune(
     if keep_last is None and not (keep_best or keep_every or max_bytes):
         raise WrongUse("say what stays: --keep-last, --keep-best, --keep-every or --max-bytes")
     _check_can_ask(sure=dry_run or yes, as_json=as_json)
-    check_there(experiment)
+    check_folder(experiment)
     last = 1 if keep_last is None else keep_last
     pins = tuple(pinned or ())
     policy = Retention(last, keep_best, metric, mode.value, keep_every, pins, max_bytes)

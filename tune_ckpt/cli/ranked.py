@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tune_ckpt as tc
-from tune_ckpt.cli.options import check_there
+from tune_ckpt.cli.options import check_folder
 from tune_ckpt.cli.watching import watched
 
 
@@ -11,7 +11,7 @@ def ranked(
     experiment: str, metric: str, mode: str, *, k: int | None, verify: bool
 ) -> tc.CheckpointTable:
     """Return a sweep's checkpoints from the best down; see `tune_ckpt.rank_checkpoints`."""
-    check_there(experiment)
+    check_folder(experiment)
     sweep = tc.Sweep.open(experiment)
     with watched("Reading results"):
         found = tc.rank_checkpoints(sweep, metric, mode, k=k, verify=False)

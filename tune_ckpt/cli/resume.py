@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tune_ckpt.cli import interrupts, output
-from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_there
+from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_folder
 from tune_ckpt.cli.typed_names import load
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def resume(
     The sweep's own pickles are loaded, as Tune does, unless --portable is given: only for sweeps
     that you trust. After Ctrl-C the same command goes on; what ran had no time to save.
     """
-    check_there(experiment)
+    check_folder(experiment)
     options: dict[str, Any] = {
         "extend": dict(map(_limit, extend or ())) or None,
         "retry_errored": retry_errored,

@@ -8,7 +8,7 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, WrongUse, check_no_sweep, check_there
+from tune_ckpt.cli.options import AsJson, WrongUse, check_folder, check_no_sweep
 
 if TYPE_CHECKING:
     from tune_ckpt.tree.inspection.verify import Report
@@ -39,7 +39,7 @@ def _report(path: str) -> tuple[Report, int]:
     from tune_ckpt.tree.inspection.verify import Report
 
     try:
-        check_there(path)
+        check_folder(path)
         check_no_sweep(path)
         report = tc.verify(path, progress=output.is_terminal())
     except (tc.TuneCkptError, WrongUse) as error:  # the other paths get their reports as well
