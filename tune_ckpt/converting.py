@@ -20,7 +20,7 @@ from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, RLLIB_FIELDS, STATE
 from tune_ckpt.tree.packing import PACKERS, Component, Plain, pack_tree
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.storage.store import Store, open_store
+from tune_ckpt.tree.storage.store import Store, is_plain_file, open_store
 from tune_ckpt.tree.writing import write_packed
 
 To = Literal["msgpack", "pickle"]
@@ -68,7 +68,7 @@ def convert_checkpoint(
         UntrustedPickleError: A pickle names more than harmless things.
         CorruptDataError: A file of the source is not what was written.
     """
-    ours = _is_ours(open_store(src, filesystem))
+    ours = not is_plain_file(src, filesystem) and _is_ours(open_store(src, filesystem))
     if not ours:
         find(src, filesystem)  # raises where it is not RLlib's either
     key = (ours, to, dialect or ("typed" if ours else "rllib"))

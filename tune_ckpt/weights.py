@@ -21,15 +21,12 @@ from tune_ckpt.rllib.reading.weights import load_weights
 from tune_ckpt.tree.inspection.contents import open_contents
 from tune_ckpt.tree.inspection.found import Array
 from tune_ckpt.tree.inspection.inspecting import Inspected, inspect
-from tune_ckpt.tree.progress import bytes_bar
 from tune_ckpt.tree.storage.store import is_plain_file, open_parent, open_store
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def read_arrays(
-    path: Any, component: str | None = None, *, progress: bool = False, filesystem: Any = None
-) -> Arrays:
+def read_arrays(path: Any, component: str | None = None, *, filesystem: Any = None) -> Arrays:
     """Return a checkpoint's arrays by their names: component and place in its state, ``/`` between.
 
     Of RLlib's own checkpoints they are the weights of its policies or modules, by
@@ -39,7 +36,6 @@ def read_arrays(
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
         component: Only this subcomponent, ``/`` between levels; of RLlib's, only this policy or
             module.
-        progress: Show a progress bar on stderr.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
 
     Raises:
@@ -54,7 +50,7 @@ def read_arrays(
         weights = load_weights(path, component, filesystem=filesystem)
         arrays = dict(_flat(weights))
     else:
-        arrays = _arrays(found.at(component), progress)
+        arrays = _arrays(found.at(component))
     if not arrays:
         raise NotInCheckpointError(store.location, "arrays", "its state is plain values only")
     return arrays
@@ -67,16 +63,9 @@ def _inspected(store: Any) -> Inspected | None:
         return None  # RLlib's, perhaps
 
 
-def _arrays(part: Inspected, progress: bool) -> Arrays:
+def _arrays(part: Inspected) -> Arrays:
     with ExitStack() as stack:
-        found = dict(_found(part, "", stack))  # nothing of the arrays is read yet
-        nbytes = sum(array.facts(name).nbytes for name, array in found.items())
-        advance = stack.enter_context(bytes_bar("Reading arrays", nbytes, shown=progress))
-        arrays: Arrays = {}
-        for name, array in found.items():
-            arrays[name] = array.read()
-            advance(arrays[name].nbytes)
-    return arrays
+        return {name: array.read() for name, array in _found(part, "", stack)}
 
 
 def _found(part: Inspected, path: str, stack: ExitStack) -> Iterator[tuple[str, Array]]:

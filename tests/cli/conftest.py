@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,8 +66,12 @@ def tk(capsys):
 
     def run(*arguments):
         capsys.readouterr()
-        with pytest.raises(SystemExit) as exited:
-            main([*map(str, arguments)])
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as exited:
+                main([*map(str, arguments)])
+        finally:
+            signal.signal(signal.SIGTERM, before)
         told = capsys.readouterr()
         answer = json.loads(told.out) if "--json" in arguments and told.out else None
         return SimpleNamespace(code=exited.value.code or 0, out=told.out, err=told.err, json=answer)

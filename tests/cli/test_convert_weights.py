@@ -78,16 +78,9 @@ def test_convert_of_a_sweep_in_place(tk, sweep):
 
 
 @pytest.mark.slow
-def test_convert_of_a_sweep_on_ray(tk, sweep, tmp_path, ray_session):
-    address = ray_session.get_runtime_context().gcs_address
-    answer = tk("convert", sweep, tmp_path / "new", "--address", address)
-    assert answer.code == 0
-    assert "4 of 4" in answer.err
-
-
-@pytest.mark.slow
-def test_an_interrupt_leaves_whole_checkpoints_and_exits_with_130(tmp_path):
-    trials = {f"aaaaa_{n:05}": (n, [0.1] * 20) for n in range(10)}
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_whole_checkpoints_and_exits_with_130(tmp_path, number):
+    trials = {f"aaaaa_{n:05}": (n, [0.1] * 20) for n in range(4)}
     sweep = make_sweep(tmp_path / "sweep", trials)
     code = "from tune_ckpt.cli import main\nif __name__ == '__main__': main()"
     (tmp_path / "tk.py").write_text(code)
@@ -99,12 +92,11 @@ def test_an_interrupt_leaves_whole_checkpoints_and_exits_with_130(tmp_path):
     deadline = time.monotonic() + 60
     while not [*tmp_path.glob("new/*/checkpoint_*")] and time.monotonic() < deadline:
         time.sleep(0.01)  # until the first is there
-    os.killpg(run.pid, signal.SIGINT)
+    os.killpg(run.pid, number)
     _, told = run.communicate(timeout=60)
     made = [*tmp_path.glob("new/*/checkpoint_*")]
-    assert run.returncode == 130
-    assert "Traceback" not in told
-    assert 0 < len(made) < 190
+    assert (run.returncode, told) == (130, "tune-ckpt: interrupted\n")
+    assert 0 < len(made) < 76
     assert all(tc.verify(path).ok for path in made)
     assert not [*tmp_path.glob("new/*/.*")]
 

@@ -7,7 +7,12 @@ from tune_ckpt.cli import output
 COMMANDS = {
     "Verifying": ["verify", "{saved}"],
     "Scanning": ["scan", "{saved}"],
-    "Reading arrays": ["weights", "{saved}", "-o", "{new}.npz"],
+    "Writing arrays": ["weights", "{saved}", "-o", "{new}.npz"],
+    "Converting /": ["convert", "{saved}", "{new}"],
+    "Comparing": ["diff", "{saved}", "{saved}"],
+    "Reading results": ["ls", "{sweep}"],
+    "Verifying  ": ["ls", "{sweep}", "--metric", "eval/acc", "--verify"],
+    "Exporting": ["best", "{sweep}", "--metric", "eval/acc", "-o", "{new}"],
     "Converting 4 checkpoints": ["convert", "{sweep}", "{new}", "-j", "1"],
     "Drawing": ["plot", "{sweep}", "--metric", "eval/acc", "-o", "{new}.svg"],
 }

@@ -75,7 +75,8 @@ def test_after_an_interrupt_the_same_command_goes_on(tk, tmp_path, ray_session):
     process.send_signal(signal.SIGINT)
     told = process.communicate()[1]
     assert process.returncode == 128 + signal.SIGINT, told
-    assert "interrupted; the same command goes on" in told
+    assert "The same command goes on with it." in told
+    assert told.endswith("tune-ckpt: interrupted\n")
     assert "setup failed" not in told
     file.touch()
     assert tk(*command).code == 0
@@ -87,8 +88,11 @@ def test_after_an_interrupt_the_same_command_goes_on(tk, tmp_path, ray_session):
     ("trainable", "told"),
     [
         ("Climber", "give the trainable as module:Name"),
-        ("no.such:Climber", "No module named 'no"),
-        ("tests.tune.resuming:Climbr", "there is no 'Climbr'"),
+        ("no.such:Climber", "there is no module 'no.such', neither installed nor in"),
+        ("tets.tune.resuming:Climber", "nearest first: tests,"),
+        ("tests/tune/resuming.py:Climber", "a file's: tests.tune.resuming:Climber"),
+        ("tests.tune.resuming:Climbr", "nearest first: Climber,"),
+        ("tests.tune.resuming:__doc__", "no class or function"),
     ],
 )
 def test_a_trainable_that_is_not_there(tk, tmp_path, trainable, told):
@@ -113,8 +117,28 @@ def test_a_folder_that_is_no_sweep(tk, tmp_path, ray_session):
     assert "no trial's folder is in it" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import nosuchpackage", "cannot be imported here: No module named 'nosuchpackage'"),
+        ("1 / 0", "failed with ZeroDivisionError: division by zero"),
+        ("def f(:", "failed with SyntaxError"),
+    ],
+)
+def test_a_module_that_cannot_be_imported(tmp_path, monkeypatch, code, told):
+    from tune_ckpt.cli.options import WrongUse
+    from tune_ckpt.cli.typed_names import load
+
+    name = f"broken_code_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WrongUse, match=told.replace("'", ".")):
+        load(f"{name}:A")
+
+
 def test_a_module_in_the_working_folder_is_found(tmp_path, monkeypatch):
-    from tune_ckpt.cli.resume import load
+    from tune_ckpt.cli.typed_names import load
 
     (tmp_path / "my_training_code.py").write_text("class A:\n    class B:\n        pass\n")
     monkeypatch.setattr(sys, "path", [*sys.path])

@@ -19,7 +19,9 @@ from tune_ckpt.cli import (
     convert,
     demo,
     diff,
+    interrupts,
     ls,
+    output,
     plot,
     prune,
     resume,
@@ -32,8 +34,7 @@ from tune_ckpt.cli import (
 app = typer.Typer(
     help="Look into, compare, verify and convert the checkpoints of Ray Tune, Train and RLlib.",
     epilog="Exit codes: 0 all is well, 1 the answer is no or it could not be done, 2 wrong use, "
-    "3 a checkpoint is damaged.",
-    no_args_is_help=True,
+    "3 a checkpoint is damaged, 130 interrupted.",
     pretty_exceptions_enable=False,
 )
 
@@ -59,12 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else [*arguments]
     debug = "--debug" in given
     others = [argument for argument in given if argument != "--debug"]  # it may stand anywhere
+    output.prepare()
+    interrupts.heed_sigterm()
     try:
-        app(others, prog_name="tune-ckpt")
+        code = app(others or ["--help"], prog_name="tune-ckpt", standalone_mode=False) or 0
+        output.flush()
     except Exception as error:
         if debug:
             raise
         from tune_ckpt.cli import failing
 
-        print(f"tune-ckpt: {failing.message(error)}", file=sys.stderr)
-        sys.exit(failing.exit_code(error))
+        code = failing.tell(error, as_json="--json" in others)
+    if code == interrupts.EXIT_CODE:
+        output.remark("tune-ckpt: interrupted")
+    sys.exit(code)

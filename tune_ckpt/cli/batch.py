@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_ckpt.cli import cluster
+from tune_ckpt.cli import cluster, interrupts
 from tune_ckpt.converting import convert_checkpoint
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.sweep.candidates import Sweep
@@ -47,7 +46,11 @@ class Conversion:
         try:
             return self.run_or_raise()
         except (TuneCkptError, OSError) as error:
-            return Outcome(self.src, None, str(error))
+            return self.failed(error)
+
+    def failed(self, error: Exception) -> Outcome:
+        """Return the outcome that an error is."""
+        return Outcome(self.src, None, str(error))
 
 
 @dataclass(frozen=True)
@@ -111,21 +114,16 @@ def _in_processes(batch: Sequence[Conversion], jobs: int | None) -> Iterator[tup
     spawned = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawned)
     try:
-        with _interrupts_ignored():
+        with interrupts.left_to_this_process():
             futures = {pool.submit(each.run): number for number, each in enumerate(batch)}
-        yield from ((futures[future], future.result()) for future in as_completed(futures))
+        for future in as_completed(futures):
+            number = futures[future]
+            try:
+                yield number, future.result()
+            except BrokenProcessPool as error:  # one was killed, and all that wait go with it
+                yield number, batch[number].failed(error)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    # Processes that begin here go on ignoring them: they finish what they have begun.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _on_ray(batch: Sequence[Conversion], address: str | None) -> Iterator[tuple[int, Outcome]]:
@@ -135,6 +133,15 @@ def _on_ray(batch: Sequence[Conversion], address: str | None) -> Iterator[tuple[
     remote = ray.remote(Conversion.run)
     numbers = {remote.remote(each): number for number, each in enumerate(batch)}
     waiting = [*numbers]
-    while waiting:
-        done, waiting = ray.wait(waiting)
-        yield from ((numbers[ref], ray.get(ref)) for ref in done)
+    try:
+        while waiting:
+            (ref,), waiting = ray.wait(waiting)
+            try:
+                yield numbers[ref], ray.get(ref)
+            except ray.exceptions.RayError as error:  # its node is lost, or cannot import this
+                yield numbers[ref], batch[numbers[ref]].failed(error)
+    finally:
+        for ref in waiting:
+            ray.cancel(ref)  # which lets it clean up
+        if waiting:
+            ray.wait(waiting, num_returns=len(waiting))

@@ -8,7 +8,9 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, Metric, Mode, Modes, check_there
+from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, Metric, Mode, Modes
+from tune_ckpt.cli.ranked import ranked
+from tune_ckpt.cli.watching import watched
 
 
 def best(
@@ -22,9 +24,8 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Print the path of a sweep's best checkpoint; what else is known of it goes to stderr."""
-    check_there(experiment)
-    record = tc.best_checkpoint(experiment, metric, mode.value)
-    exported = record.export(export, allow_pickle=allow_pickle) if export else None
+    record = ranked(experiment, metric, mode.value, k=1, verify=True)[0]
+    exported = _exported(record, export, allow_pickle) if export else None
     if as_json:
         output.say_json({**_facts(record), "exported": exported})
         return
@@ -32,10 +33,14 @@ def best(
     output.remark(_sentence(record))
     if record.runner_up:
         output.remark(f"runner-up: {_sentence(record.runner_up)}, {record.runner_up.path}")
-    for line in record.passed_over:
-        output.remark(f"passed over: {line}")
+    output.remark_each("passed over", record.passed_over)
     if exported:
         output.remark(f"exported to {exported}")
+
+
+def _exported(record: tc.CheckpointRecord, to: str, allow_pickle: bool) -> str:
+    with watched("Exporting", [record.path], passes=2):
+        return record.export(to, allow_pickle=allow_pickle)
 
 
 def _sentence(record: tc.CheckpointRecord) -> str:

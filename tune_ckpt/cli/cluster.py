@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from tune_ckpt.cli import interrupts
+
 
 def connect(address: str | None, *, log_to_driver: bool = False) -> None:
     """Connect to Ray, unless this process has done so.
@@ -25,3 +27,4 @@ def connect(address: str | None, *, log_to_driver: bool = False) -> None:
         reason = str(error).strip().partition("\n")[0]
         message = f"no Ray cluster at {address or 'this machine'}: {reason}"
         raise ConnectionError(message) from error
+    interrupts.heed_sigterm()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AllowPickle, AsJson, check_there
+from tune_ckpt.cli.options import AllowPickle, AsJson, check_there, is_sweep
+from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
     from tune_ckpt.cli.batch import Outcome
@@ -69,14 +70,16 @@ def _outcomes(
     from tune_ckpt.cli import batch
     from tune_ckpt.errors import CorruptDataError, NotACheckpointError
 
-    single = batch.Conversion(src, dst, options)
-    try:
-        return [single.run_or_raise()]
-    except (NotACheckpointError, CorruptDataError):  # Tune's own files may look damaged
-        sweep = batch.conversions(src, dst, options)
-        if not sweep:
-            raise
-    return batch.run_all(sweep, jobs=jobs, address=address, progress=output.is_terminal())
+    many = batch.conversions(src, dst, options) if is_sweep(src) else []
+    if not many:
+        try:
+            with watched(f"Converting {src}", [src], passes=2):
+                return [batch.Conversion(src, dst, options).run_or_raise()]
+        except (NotACheckpointError, CorruptDataError):  # a trial's folder may look damaged
+            many = batch.conversions(src, dst, options)
+            if not many:
+                raise
+    return batch.run_all(many, jobs=jobs, address=address, progress=output.is_terminal())
 
 
 def _say(outcomes: list[Outcome]) -> None:

@@ -8,7 +8,8 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Checkpoint, check_no_sweep
+from tune_ckpt.cli.options import AsJson, Checkpoint, check_folder, check_no_sweep
+from tune_ckpt.cli.watching import watched
 
 _STYLES = {"added": "green", "removed": "red", "changed": "yellow", "-": "red", "+": "green"}
 
@@ -23,9 +24,11 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Tell what differs between two checkpoints; exit with 1 if anything does."""
-    check_no_sweep(a)
-    check_no_sweep(b)
-    found = tc.diff(a, b, values=values)
+    for path in (a, b):
+        check_folder(path)
+        check_no_sweep(path)
+    with watched("Comparing", [a, b]):
+        found = tc.diff(a, b, values=values)
     if as_json:
         output.say_json(found.to_dict())
     else:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import typer
+
 from tune_ckpt import errors
+from tune_ckpt.cli import interrupts, output
 from tune_ckpt.cli.options import WrongUse
 
 NO, WRONG_USE, DAMAGED = 1, 2, 3
 
+# Whatever typer says of what was typed: a class to which it gives no public name.
+_Mistyped: type[BaseException] = typer.BadParameter.__mro__[1]
+
 _CODES: dict[type[BaseException], int] = {
     WrongUse: WRONG_USE,
+    _Mistyped: WRONG_USE,
+    typer.Abort: interrupts.EXIT_CODE,  # at a question
     errors.InvalidArgumentError: WRONG_USE,
     errors.UnknownMetricError: WRONG_USE,
     errors.AmbiguousMetricError: WRONG_USE,
@@ -29,6 +39,23 @@ _WORDS = {
 _SHOWN_LINES = 12
 
 
+def tell(error: Exception, *, as_json: bool) -> int:
+    """Print what is wrong, and return the exit code.
+
+    Args:
+        error: What was raised.
+        as_json: Print it as the answer, too.
+    """
+    code = exit_code(error)
+    if code == interrupts.EXIT_CODE:
+        return code
+    output.remark(f"tune-ckpt: {message(error)}")
+    if as_json:
+        kind = type(error).__name__
+        output.say_json({"error": kind, "message": message(error), "exit_code": code})
+    return code
+
+
 def exit_code(error: BaseException) -> int:
     """Return the exit code of an error."""
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), NO)
@@ -40,8 +67,17 @@ def message(error: BaseException) -> str:
         return _shortened(_at_the_prompt(str(error))) + _advice(error)
     if isinstance(error, OSError | WrongUse):
         return str(error)
+    if isinstance(error, _Mistyped):
+        return _mistyped(error)
     kind = type(error).__name__
     return f"{kind}: {error}. This is unexpected; --debug shows where, for a report of the defect."
+
+
+def _mistyped(error: Any) -> str:
+    command = error.ctx.command_path if error.ctx else "tune-ckpt"
+    text = error.format_message()
+    stop = "" if text.endswith((".", "?")) else "."
+    return f"{text}{stop} What it takes: {command} --help"
 
 
 def _advice(error: errors.TuneCkptError) -> str:

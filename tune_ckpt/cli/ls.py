@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, check_there
+from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, check_folder
+from tune_ckpt.cli.ranked import ranked
+from tune_ckpt.cli.watching import watched
 
 _WIDE = 120  # columns from which on the configs are shown as well
+_NARROW = 60  # and from which on the trials' ids, which the paths tell too
+_METRICS = 20  # that are offered
 _CONFIG = 60  # characters of one
 
 
@@ -24,7 +27,6 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List a sweep's checkpoints: those of all trials, from the best down."""
-    check_there(experiment)
     if metric is None:
         answer = _unranked(experiment, k)
     else:
@@ -36,7 +38,7 @@ def ls(
 
 
 def _ranked(experiment: str, metric: str, mode: str, k: int | None, verify: bool) -> dict[str, Any]:
-    records = tc.rank_checkpoints(experiment, metric, mode, k=k, verify=verify)
+    records = ranked(experiment, metric, mode, k=k, verify=verify)
     rows = [
         {
             "rank": rank,
@@ -58,8 +60,10 @@ def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
     from tune_ckpt.sweep.candidates import Sweep
     from tune_ckpt.sweep.metrics import names
 
+    check_folder(experiment)
     sweep = Sweep.open(experiment)
-    candidates = [one for folder in sweep.look() for one in sweep.candidates(folder)]
+    with watched("Reading results"):
+        candidates = [one for folder in sweep.look() for one in sweep.candidates(folder)]
     rows = [row for candidate in candidates for row in _row(sweep, candidate)]
     if not rows:
         raise NoCheckpointError(sweep.base, tuple(sweep.notes.lines))
@@ -103,28 +107,28 @@ def _answer(
 def _say(answer: dict[str, Any]) -> None:
     from tune_ckpt.sweep.configs import config_text, shortened, telling_keys
 
-    rows, ranked = answer["checkpoints"], answer["metric"] is not None
-    terminal = output.console()
-    columns = ["#", answer["metric"]] if ranked else []
-    columns += ["trial", "iteration"]
-    wide = not terminal.is_terminal or terminal.width >= _WIDE
-    columns += ["config", "checkpoint"] if wide else ["checkpoint"]
+    metric, terminal = answer["metric"], output.console()
+    keys = telling_keys([row["config"] for row in answer["checkpoints"]])
     short = _below(answer["experiment"]) if terminal.is_terminal else str
-    keys = telling_keys([row["config"] for row in rows])
-    table = [
-        [
-            *([row["rank"], row["value"]] if ranked else []),
-            *(row["trial_id"], row["iteration"]),
-            *([shortened(config_text(row["config"], keys), _CONFIG)] if wide else []),
-            short(row["path"]),
-        ]
-        for row in rows
+    columns: list[tuple[Any, bool, Callable[[dict[str, Any]], Any]]] = [
+        ("#", metric is not None, lambda row: row["rank"]),
+        (metric, metric is not None, lambda row: row["value"]),
+        ("trial", terminal.width >= _NARROW, lambda row: row["trial_id"]),
+        ("iteration", True, lambda row: row["iteration"]),
+        (
+            "config",
+            terminal.width >= _WIDE,
+            lambda row: shortened(config_text(row["config"], keys), _CONFIG),
+        ),
+        ("checkpoint", True, lambda row: short(row["path"])),
     ]
-    output.say_table(columns, table)
-    for line in answer["passed_over"]:
-        output.remark(f"passed over: {line}")
-    if not ranked and terminal.is_terminal:
-        output.remark(f"Rank them with --metric: {', '.join(answer['metrics'][:20])}, ...")
+    shown = [(title, cell) for title, fits, cell in columns if fits]
+    rows = [[cell(row) for _, cell in shown] for row in answer["checkpoints"]]
+    output.say_table([title for title, _ in shown], rows)
+    output.remark_each("passed over", answer["passed_over"])
+    if metric is None and terminal.is_terminal:
+        more = ", ..." if len(answer["metrics"]) > _METRICS else ""
+        output.remark(f"Rank them with --metric: {', '.join(answer['metrics'][:_METRICS])}{more}")
 
 
 def _below(experiment: str) -> Any:

@@ -38,13 +38,27 @@ def check_there(path: str) -> None:
     Raises:
         WrongUse: There is nothing.
     """
-    from tune_ckpt.tree.storage import retrying
-    from tune_ckpt.tree.storage.store import open_store
-
-    with retrying.impatient():
-        found = open_store(path).list()
-    if not found:
+    if not _names(path):
         raise WrongUse(f"{path}: nothing is there. Is the path right?")
+
+
+def check_folder(path: str) -> None:
+    """Refuse a path at which there is nothing, or a file that is no archive.
+
+    Raises:
+        WrongUse: There is no folder.
+    """
+    from tune_ckpt.tree.storage.store import is_plain_file
+
+    check_there(path)
+    if is_plain_file(path):
+        raise WrongUse(f"{path} is a file. A folder is wanted: a sweep's, or a checkpoint's")
+
+
+def is_sweep(path: str) -> bool:
+    """Say whether a sweep's folder is there."""
+    names = _names(path)
+    return any(name == "tuner.pkl" or name.startswith("experiment_state-") for name in names)
 
 
 def check_no_sweep(path: str) -> None:
@@ -53,15 +67,19 @@ def check_no_sweep(path: str) -> None:
     Raises:
         WrongUse: It is one.
     """
-    from tune_ckpt.tree.storage import retrying
-    from tune_ckpt.tree.storage.store import is_plain_file, open_store
-
-    with retrying.impatient():
-        if is_plain_file(path):  # RLlib once had checkpoints of a single file
-            return
-        names = [entry.name for entry in open_store(path).list()]
-    if any(name == "tuner.pkl" or name.startswith("experiment_state-") for name in names):
+    if is_sweep(path):
         raise WrongUse(
             f"{path} is a whole sweep's folder, not a checkpoint. Its checkpoints: "
             f"tune-ckpt ls {path}"
         )
+
+
+def _names(path: str) -> list[str]:
+    """Return the names in a folder, or the name of a file: RLlib's may be checkpoints."""
+    from tune_ckpt.tree.storage import retrying
+    from tune_ckpt.tree.storage.store import is_plain_file, open_parent, open_store
+
+    with retrying.impatient():  # it is the first contact
+        if is_plain_file(path):
+            return [open_parent(path)[1]]
+        return [entry.name for entry in open_store(path).list()]

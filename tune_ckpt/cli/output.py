@@ -5,14 +5,31 @@ Answers go to stdout; remarks and progress bars to stderr, so that a pipe gets t
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def prepare() -> None:
+    """Let no letter that a terminal or a pipe cannot show be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush() -> None:
+    """Let the answer go out; nobody may want the rest of it, as behind ``| head``."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else it fails at the end
 
 
 def is_terminal() -> bool:
@@ -34,13 +51,24 @@ _ENDLESS = 100_000
 
 
 def say(text: Any) -> None:
-    """Print a line of the answer as it is, or something that rich can render."""
-    console().print(text)
+    """Print a line of the answer as it is, however long, or something that rich can render."""
+    console().print(text, soft_wrap=isinstance(text, str))  # a path must not be broken
 
 
 def remark(text: str) -> None:
     """Tell something that is not the answer itself."""
     print(text, file=sys.stderr)
+
+
+def remark_each(what: str, lines: Sequence[str]) -> None:
+    """Tell several such things, but no more than somebody reads."""
+    for line in lines[:_REMARKS]:
+        remark(f"{what}: {line}")
+    if len(lines) > _REMARKS:
+        remark(f"{what}: {len(lines) - _REMARKS} more, which --json lists")
+
+
+_REMARKS = 10
 
 
 def say_json(answer: Any) -> None:

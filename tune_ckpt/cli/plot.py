@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Experiment, Metric, Mode, Modes, WrongUse, check_there
+from tune_ckpt.cli.options import AsJson, Experiment, Metric, Mode, Modes, WrongUse, check_folder
 
 if TYPE_CHECKING:
     from tune_ckpt.plots.history import History
@@ -40,7 +40,7 @@ def plot(
     from tune_ckpt.tree.progress import steps_bar
     from tune_ckpt.tree.storage.store import open_parent
 
-    check_there(experiment)
+    check_folder(experiment)
     parent, name = open_parent(to)
     suffix = name.rpartition(".")[2].lower()
     if suffix not in ("html", "png", "svg"):

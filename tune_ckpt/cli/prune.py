@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_there
+from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_folder
+from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
     from tune_ckpt.tune.outcomes import Outcome
@@ -16,28 +17,35 @@ if TYPE_CHECKING:
     from tune_ckpt.tune.retention import Fate
 
 
+_Last = Annotated[int | None, typer.Option(help="Of each trial, the newest. By default 1.", min=0)]
+_Best = Annotated[int, typer.Option(help="Of each trial, the best.", min=0)]
+_Goal = Annotated[str | None, typer.Option(help="What is best; a/b for nested ones.")]
+_Every = Annotated[int | None, typer.Option(help="Those after every so many iterations.", min=1)]
+_Pins = Annotated[
+    list[int] | None, typer.Option("--pin", help="An iteration that stays; repeatable.")
+]
+_Budget = Annotated[
+    str | None, typer.Option(help="For the whole sweep, such as '50 GB'; the best stay.")
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+_AtRest = Annotated[
+    bool, typer.Option("--at-rest", help="Nobody runs the sweep, though it looks like that.")
+]
+
+
 def prune(
     experiment: Experiment,
-    keep_last: Annotated[
-        int | None, typer.Option(help="Of each trial, the newest. By default 1.", min=0)
-    ] = None,
-    keep_best: Annotated[int, typer.Option(help="Of each trial, the best.", min=0)] = 0,
-    metric: Annotated[str | None, typer.Option(help="What is best; a/b for nested ones.")] = None,
+    keep_last: _Last = None,
+    keep_best: _Best = 0,
+    metric: _Goal = None,
     mode: Modes = Mode.MAX,
-    keep_every: Annotated[
-        int | None, typer.Option(help="Those after every so many iterations.", min=1)
-    ] = None,
-    pinned: Annotated[
-        list[int] | None, typer.Option("--pin", help="An iteration that stays; repeatable.")
-    ] = None,
-    max_bytes: Annotated[
-        str | None, typer.Option(help="For the whole sweep, such as '50 GB'; the best stay.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    at_rest: Annotated[
-        bool, typer.Option("--at-rest", help="Nobody runs the sweep, though it looks like that.")
-    ] = False,
+    keep_every: _Every = None,
+    pinned: _Pins = None,
+    max_bytes: _Budget = None,
+    dry_run: _DryRun = False,
+    yes: _Yes = False,
+    at_rest: _AtRest = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete the checkpoints of a sweep that nothing speaks for, with their conversions.
@@ -51,18 +59,18 @@ def prune(
     if keep_last is None and not (keep_best or keep_every or max_bytes):
         raise WrongUse("say what stays: --keep-last, --keep-best, --keep-every or --max-bytes")
     _check_can_ask(sure=dry_run or yes, as_json=as_json)
-    check_there(experiment)
+    check_folder(experiment)
     last = 1 if keep_last is None else keep_last
     pins = tuple(pinned or ())
     policy = Retention(last, keep_best, metric, mode.value, keep_every, pins, max_bytes)
-    plan = plan_pruning(experiment, policy)
+    with watched("Reading results"):
+        plan = plan_pruning(experiment, policy)
     if not as_json:
         _say(plan)
     outcomes: list[Outcome] = []
     if not dry_run and plan.doomed:
         _check_at_rest(plan, experiment, at_rest)
-        if not yes and not typer.confirm(f"Delete {len(plan.doomed)} checkpoints?", err=True):
-            raise typer.Exit(1)
+        _ask(plan, yes)
         outcomes = _carry_out(plan)
     if as_json:
         output.say_json(_answer(experiment, plan, outcomes, dry_run))
@@ -83,6 +91,11 @@ def _check_at_rest(plan: Plan, experiment: str, at_rest: bool) -> None:
             f"{plan.news_secs:.0f} s ago. Let CheckpointCallback(retention=...) do it there; if "
             "nobody runs it, give --at-rest"
         )
+
+
+def _ask(plan: Plan, yes: bool) -> None:
+    if not yes and not typer.confirm(f"Delete {len(plan.doomed)} checkpoints?", err=True):
+        raise typer.Exit(1)
 
 
 def _carry_out(plan: Plan) -> list[Outcome]:
@@ -116,8 +129,7 @@ def _say(plan: Plan) -> None:
     ]
     columns = ("", "checkpoint", "iteration", "value", "size", "because")
     output.say_table(columns, rows)
-    for note in plan.notes:
-        output.remark(f"passed over: {note}")
+    output.remark_each("passed over", plan.notes)
     kept, freed = _nbytes(plan, stays=True), _nbytes(plan, stays=False)
     goes, stays = len(plan.doomed), len(plan.fates) - len(plan.doomed)
     output.remark(f"{goes} of {len(plan.fates)} go ({human(freed)}), {stays} stay ({human(kept)})")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -12,38 +10,39 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_there
+from tune_ckpt.cli import interrupts, output
+from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_folder
+from tune_ckpt.cli.typed_names import load
 
 if TYPE_CHECKING:
     from tune_ckpt.sweep.records import CheckpointRecord
 
-_INTERRUPTED = 130
+_Trainable = Annotated[
+    str, typer.Argument(help="What the sweep ran, as module:Name.", metavar="MODULE:NAME")
+]
+_Portable = Annotated[bool, typer.Option("--portable", help="Do without the sweep's own pickles.")]
+_Extend = Annotated[
+    list[str] | None,
+    typer.Option(help="Where trials stop now, as training_iteration=50; repeatable."),
+]
+_Retry = Annotated[bool, typer.Option("--retry-errored", help="Go on with failed trials too.")]
+_Concurrent = Annotated[int | None, typer.Option(help="How many trials at a time.", min=1)]
+_Goal = Annotated[
+    str | None, typer.Option(help="What the best is told by; by default the sweep's own.")
+]
+_Address = Annotated[str | None, typer.Option(help="A Ray cluster that shall run it.")]
 
 
 def resume(
     experiment: Experiment,
-    trainable: Annotated[
-        str, typer.Argument(help="What the sweep ran, as module:Name.", metavar="MODULE:NAME")
-    ],
-    portable: Annotated[
-        bool, typer.Option("--portable", help="Do without the sweep's own pickles.")
-    ] = False,
-    extend: Annotated[
-        list[str] | None,
-        typer.Option(help="Where trials stop now, as training_iteration=50; repeatable."),
-    ] = None,
-    retry_errored: Annotated[
-        bool, typer.Option("--retry-errored", help="Go on with failed trials too.")
-    ] = False,
-    max_concurrent: Annotated[
-        int | None, typer.Option(help="How many trials at a time.", min=1)
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="What the best is told by; by default the sweep's own.")
-    ] = None,
+    trainable: _Trainable,
+    portable: _Portable = False,
+    extend: _Extend = None,
+    retry_errored: _Retry = False,
+    max_concurrent: _Concurrent = None,
+    metric: _Goal = None,
     mode: Modes = Mode.MAX,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster that shall run it.")] = None,
+    address: _Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a sweep from every trial's newest valid checkpoint, and print the best one's path.
@@ -51,8 +50,13 @@ def resume(
     The sweep's own pickles are loaded, as Tune does, unless --portable is given: only for sweeps
     that you trust. After Ctrl-C the same command goes on; what ran had no time to save.
     """
-    check_there(experiment)
-    limits = dict(map(_limit, extend or ()))
+    check_folder(experiment)
+    options: dict[str, Any] = {
+        "extend": dict(map(_limit, extend or ())) or None,
+        "retry_errored": retry_errored,
+        "max_concurrent": max_concurrent,
+        "portable": portable,
+    }
     code = load(trainable)
     from tune_ckpt.cli import cluster
     from tune_ckpt.tune import private
@@ -60,14 +64,7 @@ def resume(
 
     with contextlib.redirect_stdout(sys.stderr):  # Ray prints its tables there
         cluster.connect(address, log_to_driver=True)
-        tuner = tuner_of(
-            experiment,
-            code,
-            extend=limits or None,
-            retry_errored=retry_errored,
-            max_concurrent=max_concurrent,
-            portable=portable,
-        )
+        tuner = tuner_of(experiment, code, **options)
         goal = private.tune_config(tuner)
         if metric is None and goal.metric:
             metric, mode = goal.metric, Mode(goal.mode or "max")
@@ -79,31 +76,7 @@ def resume(
     else:
         _say(experiment, statuses, best, interrupted)
     failed = 1 if "ERROR" in statuses.values() else 0
-    raise typer.Exit(_INTERRUPTED if interrupted else failed)
-
-
-def load(name: str) -> Any:
-    """Return what ``module:Name`` means; modules are also looked for in the working folder.
-
-    Raises:
-        WrongUse: There is no such module, or nothing of that name in it.
-    """
-    module_name, _, path = name.partition(":")
-    if not module_name or not path:
-        raise WrongUse(f"{name}: give the trainable as module:Name, such as train:MyTrainable")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        folder = os.getcwd()
-        raise WrongUse(f"{name}: {error}. Modules are looked for in {folder} too") from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            names = ", ".join(sorted(word for word in vars(found) if not word.startswith("_")))
-            raise WrongUse(f"{name}: there is no {part!r} in {found!r}; there are {names}")
-        found = getattr(found, part)
-    return found
+    raise typer.Exit(interrupts.EXIT_CODE if interrupted else failed)
 
 
 def _limit(typed: str) -> tuple[str, float]:
@@ -139,7 +112,7 @@ def _say(
         output.remark(f"best: {best.metric} {best.value!r}, {where}")
     counts, count = Counter(statuses.values()), len(statuses)
     if interrupted:
-        output.remark("interrupted; the same command goes on")
+        output.remark("The same command goes on with it.")
     else:
         ended = f"{counts['TERMINATED']} of {count} trials have finished"
         output.remark(f"{ended}, {counts['ERROR']} failed")

@@ -11,7 +11,7 @@ from tune_ckpt.cli import output
 from tune_ckpt.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from tune_ckpt.tree.inspection.scan import ScanReport
+    from tune_ckpt.tree.inspection.scan import ScannedFile, ScanReport
 
 _STYLES = {"dangerous": "bold red", "unknown": "yellow", "harmless": "green"}
 
@@ -24,12 +24,20 @@ def scan(
 
     Dangerous is what runs commands or code, or is code. Unknown are other classes and functions.
     """
-    report = tc.scan(path, progress=output.is_terminal())
+    watched = output.is_terminal()
+    report = tc.scan(path, progress=watched, found=_warn if watched else lambda file: None)
     if as_json:
         output.say_json(report.to_dict())
     else:
         _say(report)
     raise typer.Exit(0 if report.ok else 1)
+
+
+def _warn(file: ScannedFile) -> None:
+    """Tell what is dangerous at once: the whole answer may take its time."""
+    for named in file.names:
+        if named.verdict == "dangerous":
+            output.remark(f"dangerous: {file.path} would import {named.name}")
 
 
 def _say(report: ScanReport) -> None:

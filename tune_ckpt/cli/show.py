@@ -46,7 +46,7 @@ def show(
     if description:
         output.say(_tree(description, arrays))
     for name, value in _told(rllib or {}):
-        output.say(f"{name:<20}{value}")
+        output.say(output.styled(f"{name:<20}{value}", ""))
 
 
 def _description(checkpoint: str, component: str | None) -> Description | None:

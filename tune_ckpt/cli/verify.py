@@ -8,7 +8,7 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, WrongUse, check_no_sweep
+from tune_ckpt.cli.options import AsJson, WrongUse, check_folder, check_no_sweep
 
 if TYPE_CHECKING:
     from tune_ckpt.tree.inspection.verification import Report
@@ -21,28 +21,30 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every byte of checkpoints; exit with 3 if one is damaged."""
-    reports = []
+    reports, codes = [], []
     for path in paths:
-        reports.append(_report(path))
+        report, code = _report(path)
+        reports.append(report)
+        codes.append(code)
         if not as_json:
-            _say(reports[-1])
+            _say(report)
     if as_json:
         output.say_json([report.to_dict() for report in reports])
-    raise typer.Exit(0 if all(report.ok for report in reports) else 3)
+    raise typer.Exit(max(codes))
 
 
-def _report(path: str) -> Report:
+def _report(path: str) -> tuple[Report, int]:
+    from tune_ckpt.cli import failing
     from tune_ckpt.errors import Fault
     from tune_ckpt.tree.inspection.verification import Report
 
     try:
+        check_folder(path)
         check_no_sweep(path)
-        return tc.verify(path, progress=output.is_terminal())
-    except (
-        tc.TuneCkptError,
-        WrongUse,
-    ) as error:  # no network, ...: the other paths get their reports as well
-        return Report(path, [Fault("", str(error))])
+        report = tc.verify(path, progress=output.is_terminal())
+    except (tc.TuneCkptError, WrongUse) as error:  # the other paths get their reports as well
+        return Report(path, [Fault("", str(error))]), failing.exit_code(error)
+    return report, 0 if report.ok else failing.DAMAGED
 
 
 def _say(report: Report) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from tune_ckpt.cli import output
 from tune_ckpt.cli.options import AsJson, Checkpoint, Component, check_no_sweep
+from tune_ckpt.cli.watching import watched
 
 
 def weights(
@@ -26,8 +27,10 @@ def weights(
     from tune_ckpt.weights import read_arrays, write_arrays
 
     check_no_sweep(checkpoint)
-    arrays = read_arrays(checkpoint, component, progress=output.is_terminal())
-    path = write_arrays(arrays, to)
+    part = "/".join(filter(None, (checkpoint, component)))
+    with watched("Writing arrays", [part], passes=2):
+        arrays = read_arrays(checkpoint, component)
+        path = write_arrays(arrays, to)
     nbytes = sum(array.nbytes for array in arrays.values())
     if as_json:
         facts = {

@@ -13,12 +13,12 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def bytes_bar(what: str, nbytes: int, *, shown: bool) -> Iterator[Advance]:
+def bytes_bar(what: str, nbytes: int | None, *, shown: bool) -> Iterator[Advance]:
     """Yield what to call with each number of bytes that are done, from any thread.
 
     Args:
         what: What is done.
-        nbytes: How many bytes there are.
+        nbytes: How many bytes there are; None where nobody knows.
         shown: Whether there is a bar (on stderr), with the rate and the time that is left.
     """
     with _bar(what, nbytes, shown, "bytes") as advance:
@@ -39,7 +39,7 @@ def steps_bar(what: str, count: int, *, shown: bool) -> Iterator[Advance]:
 
 
 @contextmanager
-def _bar(what: str, total: int, shown: bool, unit: str) -> Iterator[Advance]:
+def _bar(what: str, total: int | None, shown: bool, unit: str) -> Iterator[Advance]:
     if not shown:
         yield lambda _: None
         return
@@ -47,16 +47,27 @@ def _bar(what: str, total: int, shown: bool, unit: str) -> Iterator[Advance]:
     from rich.console import Console
 
     counts = {
-        "bytes": (progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn()),
+        "bytes": (progress.DownloadColumn(), progress.TransferSpeedColumn()),
         "steps": (progress.MofNCompleteColumn(), _step_rate()),
     }
+    console = Console(stderr=True)
     columns = (
-        *(progress.TextColumn("{task.description}"), progress.BarColumn()),
+        *(progress.TextColumn("{task.description}"), progress.BarColumn(_BAR)),
         *(*counts[unit], progress.TimeRemainingColumn()),
     )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
+    with progress.Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(_fitted(what, console.width), total=total)
         yield lambda done: bar.advance(task, done)
+
+
+_BAR = 20
+_NUMBERS = 40  # characters of counts, rate and time
+
+
+def _fitted(what: str, width: int) -> str:
+    """Return a text so short that the bar has its place beside it."""
+    half = max(10, width - _BAR - _NUMBERS) // 2
+    return what if len(what) <= 2 * half else f"{what[: half - 1]}…{what[-half:]}"
 
 
 def _step_rate() -> Any:

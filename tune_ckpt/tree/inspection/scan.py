@@ -15,6 +15,7 @@ from typing import Any
 
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.formats import pickle
+from tune_ckpt.formats.io import read_range
 from tune_ckpt.formats.pickle_torch import is_torch_file
 from tune_ckpt.tree.inspection.found import Value, walk
 from tune_ckpt.tree.inspection.looking import look
@@ -100,12 +101,18 @@ def _more(files: list[str]) -> str:
     return f" and {len(files) - 1} more" if len(files) > 1 else ""
 
 
-def scan(path: Any, *, progress: bool = False, filesystem: Any = None) -> ScanReport:
+def scan(
+    path: Any,
+    *,
+    progress: bool = False,
+    found: Callable[[ScannedFile], object] = lambda file: None,
+    filesystem: Any = None,
+) -> ScanReport:
     """List what the pickles in a file or folder would import, without importing any of it.
 
     Pickles are known by what is in files, not by their names; files of ``torch.save``, pickles
     inside pickles, and those that Tune keeps as hexadecimal text in its JSON are looked through as
-    well. Each file is read whole, one at a time.
+    well. Of other files only the first bytes are read; these are read whole, one at a time.
 
     >>> scan("checkpoint").ok
     True
@@ -114,6 +121,7 @@ def scan(path: Any, *, progress: bool = False, filesystem: Any = None) -> ScanRe
         path: A file, a checkpoint, a sweep's folder, or any other folder: a local path, a URI, or
             a Ray Checkpoint.
         progress: Show a progress bar on stderr.
+        found: Called with each file with pickles, as soon as it is looked through.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
 
     Raises:
@@ -124,8 +132,10 @@ def scan(path: Any, *, progress: bool = False, filesystem: Any = None) -> ScanRe
     report = ScanReport(open_store(path, filesystem).location)
     with bytes_bar(f"Scanning {report.path}", sum(f.nbytes for f in files), shown=progress) as done:
         for file in files:
-            found = _scanned(file)
-            report.files += [found] if found else []
+            scanned = _scanned(file)
+            if scanned is not None:
+                report.files.append(scanned)
+                found(scanned)
             done(file.nbytes)
     return report
 
@@ -134,14 +144,15 @@ def scan(path: Any, *, progress: bool = False, filesystem: Any = None) -> ScanRe
 class _File:
     path: str
     nbytes: int
-    read: Callable[[], bytes]
+    store: Store
+    name: str
 
 
 def _files(path: Any, filesystem: Any) -> list[_File]:
     parent, name = open_parent(path, filesystem)
     entry = parent.stat(name) if name else None
     if entry is not None and not entry.is_dir:
-        return [_File(name, entry.nbytes, lambda: parent.read_bytes(name))]
+        return [_File(name, entry.nbytes, parent, name)]
     store = open_store(path, filesystem)
     found = [*_below(store, "")]
     if not found:
@@ -153,29 +164,25 @@ def _below(store: Store, path: str) -> Iterator[_File]:
     for entry in store.list():
         inner = f"{path}{entry.name}"
         if not entry.is_dir:
-            yield _File(inner, entry.nbytes, _Reading(store, entry.name))
+            yield _File(inner, entry.nbytes, store, entry.name)
         elif not entry.is_link:  # a link may lead back up
             yield from _below(store.child(entry.name), f"{inner}/")
-
-
-@dataclass(frozen=True)
-class _Reading:
-    store: Store
-    name: str
-
-    def __call__(self) -> bytes:
-        return self.store.read_bytes(self.name)
 
 
 # ------------------------------------------------------------------------------- a single file
 
 _PICKLE_NAMES = re.compile(r"\.(pkl|pickle|pt|pth|joblib|tune_metadata)$|^checkpoint-\d+$", re.I)
 _HEXADECIMAL = re.compile(rb"(?<![0-9a-f])800[2-5](?:[0-9a-f]{2})+(?![0-9a-f])")
+_HEAD_NBYTES = 64  # tell whether the rest is worth reading
 _DEPTH = 4  # of pickles inside pickles
 
 
 def _scanned(file: _File) -> ScannedFile | None:
-    data = file.read()
+    with file.store.open(file.name) as source:
+        head = bytes(read_range(source, 0, min(_HEAD_NBYTES, source.nbytes)))
+        if not _may_be_one(head, file.path):
+            return None
+        data = bytes(read_range(source, 0, source.nbytes))
     pickles = [data] if _is_pickle(data, file.path) else _in_text(data, file.path)
     if not pickles:
         return None
@@ -183,6 +190,11 @@ def _scanned(file: _File) -> ScannedFile | None:
     problems = [_gather(each, file.path, names, _DEPTH) for each in pickles]
     problem = next((text for text in problems if text is not None), None)
     return ScannedFile(file.path, file.nbytes, tuple(map(judged, names)), problem)
+
+
+def _may_be_one(head: bytes, path: str) -> bool:
+    named = path.endswith(".json") or _PICKLE_NAMES.search(path.rpartition("/")[2])
+    return bool(named) or _begins_like_one(head) or is_torch_file(head)
 
 
 def _is_pickle(data: bytes, path: str) -> bool:

@@ -114,6 +114,7 @@ class ArrowStore(Store):
             stream = retrying.RETRY.call(lambda: self.filesystem.open_output_stream(path))
             stream.write(data)
             stream.close()
+        traffic.tell(len(data))
 
     def _write_and_move(self, name: str, data: bytes) -> None:
         temporary = f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, StorageError, TuneCkptError
-from tune_ckpt.tree.storage import retrying
+from tune_ckpt.tree.storage import retrying, traffic
 
 _REQUEST_NBYTES = 2**23
 _REQUESTS = 4  # at a time, for one range
@@ -53,6 +53,7 @@ class ArrowSource:
             data = _read(file, nbytes, offset)
             if len(data) < nbytes:
                 raise ConnectionError(f"it ended at byte {offset + len(data)}")
+            traffic.tell(nbytes)
             return data
 
         with reported("read", self.name):
@@ -109,6 +110,7 @@ class ArrowSink:
         with reported("write", self._name):
             self._stream.write(buffer)
             self._buffered += len(buffer)
+            traffic.tell(len(buffer))
             if self._buffered >= _BUFFERED_NBYTES:
                 # Uploads go on in the background, however slow: wait, or memory would fill up.
                 self._stream.flush()

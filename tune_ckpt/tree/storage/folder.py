@@ -108,6 +108,14 @@ class Store(ABC):
         """Say whether there is a file or folder ``name``."""
         return self.stat(name) is not None
 
+    def total_nbytes(self) -> int:
+        """Return the size of all files in the folder and below; links lead nowhere."""
+        return sum(
+            self.child(entry.name).total_nbytes() if entry.is_dir else entry.nbytes
+            for entry in self.list()
+            if not (entry.is_dir and entry.is_link)
+        )
+
     def path(self, name: str) -> str:
         """Return the full path of ``name``, for messages."""
         return f"{self.location.rstrip('/')}/{name}"

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from tune_ckpt.errors import StorageError
+from tune_ckpt.tree.storage import traffic
 from tune_ckpt.tree.storage.folder import reported
 
 
@@ -33,6 +34,7 @@ class LocalSource:
                 count = os.preadv(self._fd, [buffer], offset)
             if not count:
                 raise StorageError(self.name, "read", f"it ended at byte {offset} while being read")
+            traffic.tell(count)
             buffer = buffer[count:]
             offset += count
 
@@ -66,6 +68,7 @@ class LocalSink:
         while view.nbytes:
             with reported("write", self._name):
                 count = os.pwrite(self._fd, view, offset)
+            traffic.tell(count)
             view = view[count:]
             offset += count
 
