@@ -26,8 +26,9 @@ from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.options import CheckpointOptions, Convert
 from tune_ckpt.tune.outcomes import Outcome, failed
 from tune_ckpt.tune.pinning import Pinning, pin_one
-from tune_ckpt.tune.private import checkpoint_config_of, local_or, trial_folder
-from tune_ckpt.tune.pruning import Measured, Pruner, measure, prune
+from tune_ckpt.tune.private import checkpoint_config_of, local_or
+from tune_ckpt.tune.pruning import Pruner
+from tune_ckpt.tune.pruning_jobs import Found, Measured
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.retention import Retention, deletes_the_best
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
+STRANGERS = "strangers"  # and the ids of the trials of which the searcher must hear nothing
 
 
 class CheckpointCallback(CheckpointOptions, Callback):
@@ -144,8 +146,6 @@ class CheckpointCallback(CheckpointOptions, Callback):
             self._add_kept(trial, PIN, pin_one, source, pinning)
         if self._pruner is not None:
             self._pruner.add(trial.trial_id, source.path, trial.last_result)
-            if self._pruner.policy.max_bytes is not None:
-                self._add(trial.trial_id, measure, source.path, source.filesystem)
 
     @harmless
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -181,12 +181,14 @@ class CheckpointCallback(CheckpointOptions, Callback):
         held = self._pruner.get_state() if self._pruner else []
         outcomes = [vars(outcome) for outcome in self.outcomes]
         kept = {"best": self._best, "outcomes": outcomes, "held": held}
-        return {**kept, SCHEDULER: self._scheduler()}
+        strangers = sorted(self.memory.search.strangers)
+        return {**kept, SCHEDULER: self._scheduler(), STRANGERS: strangers}
 
     @harmless
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what Tune kept; what it lacks is found in storage when the sweep ends."""
         self.memory.packed = self.memory.packed or state.get(SCHEDULER)
+        self.memory.search.strangers.update(state.get(STRANGERS, ()))
         self._best = state["best"]
         self.outcomes = [Outcome(**outcome) for outcome in state["outcomes"]]
         self._has_results = True  # it has gone on from there before
@@ -235,10 +237,10 @@ class CheckpointCallback(CheckpointOptions, Callback):
             self._running().add_prepared(key, job, prepare)
 
     def _prune(self, trials: Iterable[Any], *, at_end: bool = False) -> None:
-        """Queue the deletion of what may go."""
+        """Queue what retention needs, such as the deletion of what may go."""
         if self._pruner is not None and (self._pruner.has_news or at_end):
-            for trial, one, newest in self._pruner.take_doomed_of(trials):
-                self._add(trial.trial_id, prune, one, newest, trial_folder(trial)[1])
+            for job in self._pruner.take_jobs(trials):
+                self._add(*job)
 
     def _complete(self, trials: list[Any], deadline: float) -> None:
         self._drain("Looking after checkpoints", deadline)
@@ -247,18 +249,18 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self._drain("Completing", deadline)
         self._prune(trials, at_end=True)
         self._drain("Deleting checkpoints", deadline)
+        if self._pruner is not None:
+            self._note([self._pruner.excess(trials)])
 
     def _drain(self, what: str, deadline: float) -> None:
         drain(self._running(), what, deadline, lambda outcomes: self._note([outcomes]))
 
-    def _note(self, results: Iterable[list[Outcome | Measured]]) -> None:
+    def _note(self, results: Iterable[list[Outcome | Measured | Found]]) -> None:
         for outcome in (outcome for outcomes in results for outcome in outcomes):
-            if isinstance(outcome, Measured):
-                if self._pruner is not None:
-                    self._pruner.measured(outcome)
-                continue
             if self._pruner is not None:
-                self._pruner.ended(outcome)
+                self._pruner.note(outcome)
+            if not isinstance(outcome, Outcome):
+                continue
             if outcome.status == "failed":
                 logger.warning("tune_ckpt: %s: %s", outcome.action, outcome)
             if outcome.status != "up to date":
@@ -269,5 +271,5 @@ def _kept(source: Source, job: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return source.kept_for(job), *args
 
 
-def _lost(key: str, reason: str) -> list[Outcome | Measured]:
+def _lost(key: str, reason: str) -> list[Outcome | Measured | Found]:
     return [failed(f"(trial {key})", "hook", reason)]
