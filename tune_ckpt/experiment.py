@@ -128,10 +128,10 @@ def rank_checkpoints(
     )
     found = list(islice(iter(lambda: ranking.next(verify=verify), None), k))
     if not found:
-        raise ranking.failure()
+        raise ranking.why.failure(ranking.folders)
     title = ", ".join(f"{metric.name} ({metric.mode})" for metric in wanted)
     records = _linked(ranking, found)
-    return CheckpointTable(records, f"{title} in {ranking.sweep.base}", ranking.reasons())
+    return CheckpointTable(records, f"{title} in {ranking.sweep.base}", ranking.why.lines())
 
 
 def _metrics(metric: str | None, mode: str, metrics: Mapping[str, str] | None) -> Sequence[Metric]:

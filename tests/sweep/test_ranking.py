@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 import shutil
@@ -258,3 +259,39 @@ def test_a_record_is_sent_without_what_is_known_of_the_sweep(tmp_path):
     sent = pickle.loads(pickle.dumps(record))
     assert (sent.path, sent.ranking) == (record.path, None)
     assert sent.explain()
+
+
+# ------------------------------------------------------------------------------- pinned copies
+
+
+def _pin(sweep, trial, name, metrics):
+    facts = {"metric": "acc", "mode": "max", "value": metrics["acc"], "trial_id": A}
+    where = {"iteration": 1, "checkpoint": f"{trial}/{name}", "folder": "copy", "metrics": metrics}
+    _own_checkpoint(sweep / "best" / "copy", metrics, 1)
+    (sweep / "best" / "best.json").write_text(json.dumps({**facts, **where}))
+
+
+@pytest.mark.parametrize("logged", [True, False])
+def test_a_pinned_copy_stands_for_a_checkpoint_that_was_deleted(tmp_path, logged):
+    folder = _function_trial(tmp_path, A, [{"acc": 0.9}, {"acc": 0.5}])
+    shutil.rmtree(folder / "checkpoint_000000")
+    if not logged:  # a class's results name no checkpoint
+        lines = (folder / "result.json").read_text().splitlines()
+        first = {k: v for k, v in json.loads(lines[0]).items() if k != "checkpoint_dir_name"}
+        (folder / "result.json").write_text("\n".join([json.dumps(first), *lines[1:], ""]))
+    _pin(tmp_path, folder.name, "checkpoint_000000", {"acc": 0.9, "training_iteration": 1})
+    best, other = tc.rank_checkpoints(tmp_path, "acc")
+    assert (best.value, best.path) == (0.9, str(tmp_path / "best" / "copy"))
+    assert other.value == 0.5
+    assert tc.best_checkpoint(folder, "acc").path == best.path
+    (tmp_path / "best" / "best.json").write_text("{")
+    assert tc.best_checkpoint(tmp_path, "acc").value == 0.5
+    assert "best.json cannot be read" in tc.best_checkpoint(tmp_path, "acc").explain()
+
+
+def test_a_checkpoint_that_is_there_is_preferred_to_its_copy(tmp_path):
+    folder = _function_trial(tmp_path, A, [{"acc": 0.9}])
+    _pin(tmp_path, folder.name, "checkpoint_000000", {"acc": 0.9, "training_iteration": 1})
+    assert [record.path for record in tc.rank_checkpoints(tmp_path, "acc")] == [
+        str(folder / "checkpoint_000000")
+    ]

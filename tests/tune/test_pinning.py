@@ -45,10 +45,11 @@ def test_best_json_tells_where_it_is_and_what_is_known(pinned):
     assert left <= {told["previous"]}
 
 
-def test_a_pinned_checkpoint_does_not_disturb_who_looks_for_the_best(pinned):
+def test_the_copy_stands_for_the_best_checkpoint_that_tune_has_deleted(pinned):
     _, results = pinned
     best = tc.best_checkpoint(results.experiment_path, "score", "max")
-    assert "/best/" not in best.path
+    assert best.path == tc.pinned_checkpoint(results.experiment_path).path
+    assert (best.value, best.iteration, best.verified) == (0.9, 2, True)
 
 
 def test_what_a_killed_driver_left_undone_is_pinned_afterwards(tmp_path, ray_session):

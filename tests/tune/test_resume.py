@@ -17,7 +17,12 @@ from tests.tune.resuming import (
     resumed,
     story,
 )
-from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, PickleReadError
+from tune_ckpt.errors import (
+    InvalidArgumentError,
+    NotACheckpointError,
+    PickleReadError,
+    StorageError,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -280,3 +285,20 @@ def test_rays_own_failure_to_resume_is_an_error_not_a_new_sweep(sweep):
     with pytest.raises(PickleReadError, match="Ray could not resume"):
         tuner.fit()
     assert sorted(sweep.rglob("checkpoint_*")) == before
+
+
+def test_what_ray_would_stumble_over_is_told_before_anything_is_touched(sweep):
+    (sweep / ".validate_storage_marker").unlink()
+    (sweep / ".validate_storage_marker").mkdir()
+    before = sorted(sweep.rglob("*"))
+    for portable in (False, True):
+        with pytest.raises(StorageError, match="validate_storage_marker"):
+            tc.resume(sweep, Climber, portable=portable)
+    assert sorted(sweep.rglob("*")) == before
+
+
+def test_an_argument_that_ray_refuses_leaves_the_pickles_where_they_were(sweep):
+    before = {file.name: file.read_bytes() for file in sweep.iterdir() if file.is_file()}
+    with pytest.raises(Exception, match="space"):
+        tc.resume(sweep, Climber, portable=True, param_space=[1])
+    assert {file.name: file.read_bytes() for file in sweep.iterdir() if file.is_file()} == before

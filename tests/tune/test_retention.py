@@ -20,8 +20,9 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tune import private
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.pruning import Pruner, delete_whole, measure, prune
-from tune_ckpt.tune.resuming.scheduler_memory import Remembering
+from tune_ckpt.tune.pruning import Pruner
+from tune_ckpt.tune.pruning_jobs import Found, Measured, delete_whole, measure, prune, survey
+from tune_ckpt.tune.resuming.remembering import Remembering
 from tune_ckpt.tune.retention import Held, Retention, deletes_the_best, doomed
 
 # ----------------------------------------------------------------------------------- the decision
@@ -119,6 +120,84 @@ def test_what_was_kept_after_all_is_looked_at_again():
     assert [one.path for one, _ in other.take_doomed(set(), set())] == ["p1"]
     pruner.ended(Outcome("p1", "delete", "skipped"))
     assert [one.path for one, _ in pruner.take_doomed({"t"}, set())] == ["p1"]
+
+
+def _trial(name, status="RUNNING", latest=None):
+    """Return as much of one of Ray's trials as is looked at."""
+    result = SimpleNamespace(checkpoint=SimpleNamespace(path=latest)) if latest else None
+    manager = SimpleNamespace(latest_checkpoint_result=result)
+    storage = SimpleNamespace(
+        trial_fs_path=f"/run/{name}", storage_filesystem=SimpleNamespace(type_name="local")
+    )
+    metadata = SimpleNamespace(checkpoint_manager=manager)
+    return SimpleNamespace(trial_id=name, status=status, storage=storage, run_metadata=metadata)
+
+
+def _jobs(pruner, *trials):
+    return [(job.__name__, args[0]) for _, job, *args in pruner.take_jobs(trials)]
+
+
+def test_what_a_killed_driver_had_not_noted_is_looked_for_and_may_go():
+    pruner = Pruner(Retention(keep_last=1, keep_best=1, metric="m"))
+    pruner.add("t", "/run/t/checkpoint_000000", {"m": 5, "training_iteration": 1})
+    resumed = Pruner(pruner.policy)
+    resumed.set_state(pruner.get_state())
+    trial = _trial("t", latest="/run/t/checkpoint_000002")
+    assert _jobs(resumed, trial) == [("survey", "t")]
+    for number, value in enumerate([5, 1, 2]):
+        name = f"/run/t/checkpoint_00000{number}"
+        resumed.note(Found("t", name, {"m": value, "training_iteration": number + 1}))
+    jobs = list(resumed.take_jobs([trial]))
+    assert [(job, one.path, newest) for _, job, one, newest, _ in jobs] == [
+        (prune, "/run/t/checkpoint_000001", "/run/t/checkpoint_000002")
+    ]
+    resumed.add("t", "/run/t/checkpoint_000003", {"m": 3, "training_iteration": 4})
+    (gone,) = resumed.take_doomed({"t"}, set())
+    assert (gone[0].path, gone[1]) == ("/run/t/checkpoint_000002", "/run/t/checkpoint_000003")
+
+
+def test_so_are_all_where_no_state_was_kept_but_a_new_sweep_is_not_looked_through():
+    pruner = Pruner(Retention())
+    latest = "/run/a/checkpoint_000000"
+    assert _jobs(pruner, _trial("a", latest=latest), _trial("b")) == [("survey", "a")]
+    assert _jobs(pruner, _trial("a", latest=latest), _trial("b")) == []
+    pruner.add("b", "/run/b/checkpoint_000000", {})
+    assert _jobs(pruner, _trial("b", latest="/run/b/checkpoint_000000")) == []
+
+
+def test_a_survey_tells_each_checkpoint_with_its_metrics(tmp_path):
+    trial = tmp_path / "T_abcde_00000_0"
+    for number in range(2):
+        (trial / f"checkpoint_00000{number}").mkdir(parents=True)
+    line = {"m": 7, "training_iteration": 2, "checkpoint_dir_name": "checkpoint_000001"}
+    (trial / "result.json").write_text(json.dumps(line) + "\n")
+    first, second = survey("t", str(trial))
+    assert (first.path, first.metrics) == (f"{trial}/checkpoint_000000", {})
+    assert (second.path, second.metrics) == (f"{trial}/checkpoint_000001", line)
+    assert survey("t", str(tmp_path / "nowhere")) == []
+
+
+def test_sizes_are_asked_for_once_also_of_what_was_not_measured_before_a_kill():
+    pruner = Pruner(Retention(max_bytes=15))
+    pruner.add("t", "/run/t/checkpoint_000000", {})
+    resumed = Pruner(pruner.policy)
+    resumed.set_state(pruner.get_state())
+    trial = _trial("t", latest="/run/t/checkpoint_000000")
+    assert _jobs(resumed, trial) == [("survey", "t"), ("measure", "/run/t/checkpoint_000000")]
+    assert _jobs(resumed, trial) == []
+
+
+def test_a_budget_that_what_must_stay_exceeds_is_reported():
+    pruner = Pruner(Retention(max_bytes="15 B", pinned=[1]))
+    for number in (1, 2, 3):
+        pruner.add("t", f"/run/t/p{number}", {"training_iteration": number})
+        pruner.note(Measured(f"/run/t/p{number}", 10))
+    trial = _trial("t", latest="/run/t/p3")
+    list(pruner.take_jobs([trial]))
+    (outcome,) = pruner.excess([trial])
+    assert "the budget of 15 B is exceeded: 20 B must stay" in outcome.detail
+    assert "needed to go on: 1, pinned: 1" in outcome.detail
+    assert Pruner(Retention(max_bytes="15 B")).excess([trial]) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 
 from tune_ckpt.errors import NoCheckpointError, TuneCkptError
 from tune_ckpt.experiment import CheckpointRecord, best_checkpoint
-from tune_ckpt.sweep.candidates import Candidate, Sweep
+from tune_ckpt.sweep.candidate import Candidate
+from tune_ckpt.sweep.candidates import Sweep
 from tune_ckpt.sweep.configs import config_text, telling_keys
 from tune_ckpt.sweep.metrics import Metric, number
 from tune_ckpt.sweep.trial_folder import TrialFolder

@@ -15,51 +15,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.errors import CorruptDataError, InvalidArgumentError, StorageError
 from tune_ckpt.formats import pickle
+from tune_ckpt.sweep.best_file import FILE, FOLDER, Pinned, read_pinned
+from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.experiment_state import ExperimentState
-from tune_ckpt.sweep.metrics import Metric, number
+from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.paths import below, last_of, parent_of, places_of
-from tune_ckpt.sweep.result_log import Mark, Metrics, Pairs
+from tune_ckpt.sweep.result_log import Mark, Pairs
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store, open_store
 
 _REQUESTS = 16  # at a time, where each takes a while
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A checkpoint whose metrics are known.
-
-    Attributes:
-        folder: Its trial's folder.
-        name: Its own folder's name, or the path that was recorded where it lies elsewhere.
-        metrics: Those of the result to which it belongs.
-    """
-
-    folder: TrialFolder
-    name: str
-    metrics: Metrics
-
-    @property
-    def trial_id(self) -> str:
-        """The id of the trial that reported the metrics."""
-        recorded = self.metrics.get("trial_id")
-        # RLlib's results say "default".
-        usable = isinstance(recorded, str) and recorded != "default"
-        return str(recorded) if usable else self.folder.trial_id
-
-    @property
-    def iteration(self) -> int | None:
-        """After which iteration, where that is recorded."""
-        recorded = number(self.metrics.get("training_iteration"))
-        return None if recorded is None else int(recorded)
-
-    def __str__(self) -> str:
-        return f"trial {self.trial_id}, iteration {self.iteration} ({self.name})"
 
 
 @dataclass(eq=False)
@@ -88,6 +58,7 @@ class Sweep:
     only: str | None = None
     notes: Notes = field(default_factory=Notes, repr=False)
     _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
+    _pinned: Pinned | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, experiment: Any, filesystem: Any = None) -> Sweep:
@@ -136,8 +107,16 @@ class Sweep:
         names = {self.only: True} if self.only else self.store.names()
         found = {name for name, is_dir in names.items() if is_dir}
         folders = [self._folder(name) for name in sorted(found | self.in_memory.keys())]
+        self._pinned = self._read_pinned() if self.only or FOLDER in found else None
         self._each(TrialFolder.look, folders)
         return [f for f in folders if f.is_trial or f.name in self.in_memory]
+
+    def _read_pinned(self) -> Pinned | None:
+        try:
+            return read_pinned(self.store.child(FOLDER))
+        except (StorageError, CorruptDataError) as error:
+            self.notes.unreadable(self.path(FOLDER, FILE), error.reason)
+            return None
 
     def marks(self, folders: Iterable[TrialFolder], metric: Metric) -> list[Mark]:
         """Return a bound of the metric for each trial."""
@@ -167,14 +146,20 @@ class Sweep:
             self.notes.add(f"trial {folder.trial_id}: the metrics of {name} are recorded nowhere")
         for name, metrics in pairs.items():
             yield Candidate(folder, name, metrics)
+        trial, _, name = self._pinned.checkpoint.partition("/") if self._pinned else ("", "", "")
+        if self._pinned and trial == folder.name and name not in pairs:
+            yield Candidate(folder, name, self._pinned.metrics)
 
     def homes(self, candidate: Candidate) -> list[str]:
-        """Return the paths at which a candidate may be; none where it is gone."""
-        name = candidate.name
-        if "/" not in name:
-            home = candidate.folder.home(name)
-            return [self.path(candidate.folder.name, *home)] if home else []
-        return places_of(self.base, name)
+        """Return the paths at which a candidate or its pinned copy is; none where it is gone."""
+        name, folder, pinned = candidate.name, candidate.folder, self._pinned
+        if "/" in name:
+            return places_of(self.base, name)
+        home = folder.home(name)
+        paths = [self.path(folder.name, *home)] if home else []
+        if pinned and pinned.checkpoint == f"{folder.name}/{name}":
+            paths.append(self.path(FOLDER, pinned.folder))
+        return paths
 
     def needed(self, folder: TrialFolder) -> set[str]:
         """Return the checkpoints, as ``<trial folder>/<name>``, that a trial would go on from."""

@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from tune_ckpt.errors import NoCheckpointError, TuneCkptError, UnknownMetricError
-from tune_ckpt.sweep.candidates import Candidate, Sweep
-from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
+from tune_ckpt.sweep.candidate import Candidate
+from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.metrics import Metric, number
+from tune_ckpt.sweep.reasons import Reasons
 from tune_ckpt.sweep.scopes import Scope
 from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.inspection.verification import Report
@@ -62,6 +63,10 @@ class Ranking:
         per_trial: How many checkpoints of one trial at most; None for all.
         accepts: Which checkpoints count, before they are looked at.
 
+    Attributes:
+        folders: The trials that there are.
+        why: Why checkpoints were passed over so far.
+
     Raises:
         AmbiguousMetricError: A metric's name fits two places in a result.
     """
@@ -79,14 +84,10 @@ class Ranking:
         self.scope = scope
         self._per_trial = per_trial
         self._accepts = accepts
-        self._passed_over: list[str] = []
-        self._unranked: list[str] = []
-        self._refused = 0
-        self._said: tuple[str, ...] = ()
+        self.why = Reasons(sweep, self.metrics)
         self._taken: Counter[str] = Counter()
         self._front: list[tuple[float, ...]] = []
         self._serial = count()
-        self._opened: list[tuple[TrialFolder, list[Candidate]]] = []
         self.folders = sweep.look()
         self._queue: list[tuple[Key, int, int, TrialFolder | Place]] = [
             (bound, 0, index, folder)
@@ -131,7 +132,7 @@ class Ranking:
 
     def _open(self, folder: TrialFolder) -> None:
         candidates = list(self.sweep.candidates(folder))
-        self._opened.append((folder, candidates))
+        self.why.opened.append((folder, candidates))
         for key, place in self._ranked(folder, candidates):
             heapq.heappush(self._queue, (key, 1, next(self._serial), place))
 
@@ -164,7 +165,7 @@ class Ranking:
         values = [number(value) for value in found]
         for metric, value in zip(self.metrics, found, strict=True):
             if number(value) is None:
-                self._unranked.append(f"{candidate}: {metric.name} is {value!r}")
+                self.why.unranked.append(f"{candidate}: {metric.name} is {value!r}")
         numbers = tuple(value for value in values if value is not None)
         return Place(candidate, numbers, numbers[0]) if len(numbers) == len(values) else None
 
@@ -180,7 +181,7 @@ class Ranking:
             return None
         homes = self.sweep.homes(candidate)
         if not self._accepts(replace(place, path=homes[0] if homes else "")):
-            self._refused += 1
+            self.why.refused += 1
             return None
         problem = "was deleted"
         for path in homes:
@@ -189,68 +190,19 @@ class Ranking:
             report = self._report(path) if verify else None
             if report is None or report.ok:
                 checked = report is not None and not report.unverified
-                reasons = self.reasons()
-                return replace(place, path=path, verified=checked, passed_over=reasons)
+                lines = self.why.lines()
+                return replace(place, path=path, verified=checked, passed_over=lines)
             problem = f"is damaged: {'; '.join(map(str, report.faults))}"
-        self._passed_over.append(
-            f"{candidate} has {self.told(place)}, but its checkpoint {problem}"
-        )
+        told = f"{candidate} has {self._told(place)}, but its checkpoint {problem}"
+        self.why.unusable.append(told)
         return None
 
     def _report(self, path: str) -> Report:
         return verify_checkpoint(path, filesystem=self.sweep.filesystem)
 
-    def told(self, place: Place) -> str:
-        """Return a checkpoint's values in words."""
+    def _told(self, place: Place) -> str:
         named = zip(self.metrics, place.values, strict=True)
         return ", ".join(f"{metric.name} {value!r}" for metric, value in named)
-
-    # ----------------------------------------------------------------------------------- reasons
-
-    def reasons(self) -> tuple[str, ...]:
-        """Return why what was looked at so far was passed over, one line each."""
-        lines = [self._passed_over, self._unranked, self.sweep.notes.lines]
-        if len(self._said) != sum(map(len, lines)):  # else all places share one tuple
-            self._said = tuple(line for part in lines for line in part)
-        return self._said
-
-    def better_results(self, value: float) -> Iterator[str]:
-        """Yield results that beat a value and have no checkpoint of their own, one line each."""
-        metric = self.metrics[0]
-        for folder, candidates in self._opened:
-            known = {candidate.iteration for candidate in candidates}
-            for result in folder.log.results():
-                better = metric.value(result, folder.name)
-                iteration = number(result.get("training_iteration"))
-                if better is None or iteration in known or not metric.better(better, value):
-                    continue
-                when = "?" if iteration is None else int(iteration)
-                where = f"trial {folder.trial_id}, iteration {when}"
-                why = "no checkpoint of it is left: it was deleted, or never saved"
-                yield f"{where} has {metric.name} {better!r}, but {why}"
-
-    def failure(self) -> TuneCkptError:
-        """Return the error that tells why nothing was usable."""
-        for metric in self.metrics if not self._passed_over and not self._refused else ():
-            results = list(self._all_metrics())
-            if results and all(metric.find(result) is None for result in results):
-                available = {name for result in results for name in names(result)}
-                return UnknownMetricError(metric.name, nearest_first(metric.name, available))
-        return NoCheckpointError(self.sweep.base, self.reasons() or self._nothing())
-
-    def _all_metrics(self) -> Iterator[Any]:
-        for folder, candidates in self._opened:
-            yield from (candidate.metrics for candidate in candidates)
-            if "result.json" in folder.names:
-                yield from folder.log.results()
-
-    def _nothing(self) -> tuple[str, ...]:
-        if self._refused:
-            return (f"where= refused all {self._refused} checkpoint(s)",)
-        trials = [f"trial {folder.trial_id} has no checkpoint" for folder in self.folders]
-        if not trials and not self.sweep.store.names():
-            return ("nothing is there",)
-        return tuple(trials) or ("it holds no trial's folder; is it the sweep's own?",)
 
 
 def _iteration(place: Place) -> float:

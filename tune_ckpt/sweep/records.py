@@ -131,7 +131,7 @@ class CheckpointRecord:
         if self.scope:
             lines.append(f"its trial's {self.metric} in the scope {self.scope!r} is {self.score!r}")
         if self.ranking is not None and not self.scope and len(self.values) == 1:
-            lines += self.ranking.better_results(self.value)
+            lines += self.ranking.why.better_results(self.value)
         lines += self.passed_over
         if self.runner_up is not None:
             lines.append(f"next best: {self.runner_up._told()}")

@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import RayError
 from ray.train import UserCallback
 
-from tune_ckpt.sweep.pinned import Pinned
+from tune_ckpt.sweep.best_file import Pinned
 from tune_ckpt.train.converter import Job, Run, start_converter
 from tune_ckpt.train.jobs import Wanted, convert_reported
 from tune_ckpt.train.later import Later

@@ -25,7 +25,7 @@ from tune_ckpt.tune.options import CheckpointOptions, Convert
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_one
 from tune_ckpt.tune.private import checkpoint_config_of, local_or
-from tune_ckpt.tune.pruning import Pruner, measure
+from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.retention import Retention, deletes_the_best
@@ -34,6 +34,7 @@ from tune_ckpt.tune.work import Work
 logger = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
+STRANGERS = "strangers"  # and the ids of the trials of which the searcher must hear nothing
 
 
 class CheckpointCallback(CheckpointOptions, Callback):
@@ -158,8 +159,6 @@ class CheckpointCallback(CheckpointOptions, Callback):
                 self._work.add_kept(key, job, source, *args)
         if self._pruner is not None:
             self._pruner.add(trial.trial_id, source.path, trial.last_result)
-            if self._pruner.policy.max_bytes is not None:
-                self._work.add(trial.trial_id, measure, source.path, source.filesystem)
 
     @harmless
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -194,12 +193,14 @@ class CheckpointCallback(CheckpointOptions, Callback):
         held = self._pruner.get_state() if self._pruner else []
         outcomes = [vars(outcome) for outcome in self.outcomes]
         kept = {"best": self._best, "outcomes": outcomes, "held": held}
-        return {**kept, SCHEDULER: self._scheduler()}
+        strangers = sorted(self.memory.search.strangers)
+        return {**kept, SCHEDULER: self._scheduler(), STRANGERS: strangers}
 
     @harmless
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what Tune kept; what it lacks is found in storage when the sweep ends."""
         self.memory.packed = self.memory.packed or state.get(SCHEDULER)
+        self.memory.search.strangers.update(state.get(STRANGERS, ()))
         self._best = state["best"]
         self.outcomes[:] = [Outcome(**outcome) for outcome in state["outcomes"]]
         self._has_results = True  # it has gone on from there before
@@ -247,3 +248,5 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self._work.drain("Completing", deadline)
         self._work.prune(trials, at_end=True)
         self._work.drain("Deleting checkpoints", deadline)
+        if self._pruner is not None:
+            self._work.note(self._pruner.excess(trials))

@@ -1,4 +1,4 @@
-"""Copies the best checkpoint of a running sweep to where it stays; see `tune_ckpt.sweep.pinned`."""
+"""Copies the best checkpoint of a running sweep to where it stays (`tune_ckpt.sweep.best_file`)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tune_ckpt.errors import (
     UnsupportedStateError,
 )
 from tune_ckpt.experiment import best_checkpoint
+from tune_ckpt.sweep.best_file import FILE, FOLDER, Pinned, read_pinned
 from tune_ckpt.sweep.metrics import Metric
-from tune_ckpt.sweep.pinned import FILE, FOLDER, Pinned, read_pinned
 from tune_ckpt.tree.copying import to_be_copied
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.folder import Store

@@ -1,34 +1,21 @@
-"""Retention carried out: what a running sweep holds, and the deletion of what may go.
+"""Retention carried out: what a running sweep holds, and what of it may go.
 
-`Pruner` lives in the callback and touches no storage; the functions below it run in its actor.
+`Pruner` lives in the callback and touches no storage: it says which jobs of
+`tune_ckpt.tune.pruning_jobs` are due.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
-from tune_ckpt.errors import (
-    CorruptDataError,
-    IncompleteCheckpointError,
-    NotACheckpointError,
-    TuneCkptError,
-)
 from tune_ckpt.sweep.metrics import number
-from tune_ckpt.sweep.trial_folder import CONVERTED
-from tune_ckpt.tree.inspection.verify import verify
-from tune_ckpt.tree.removing import delete_checkpoint
-from tune_ckpt.tree.storage.folder import TEMPORARY, Store
-from tune_ckpt.tree.storage.local import LocalStore
-from tune_ckpt.tree.storage.store import open_parent, open_store
-from tune_ckpt.tune.outcomes import Outcome, failed
-from tune_ckpt.tune.resuming.source import Source
-from tune_ckpt.tune.retention import Fate, Held, Retention, doomed, fates
+from tune_ckpt.tree.units import human
+from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.pruning_jobs import Found, Measured, measure, prune, survey
+from tune_ckpt.tune.retention import Fate, Held, Retention, age, doomed, fates
 
 
 class Pruner:
@@ -46,19 +33,34 @@ class Pruner:
         self.has_news = False
         self._held: dict[str, Held] = {}
         self._going: dict[str, Held] = {}
-        self._count = 0
+        self._count = 0.0
+        self._asked: set[str] = set()
+        self._seen: set[str] = set()
+        self._is_resumed = False
 
     def add(self, trial: str, path: str, metrics: Mapping[str, Any]) -> None:
         """Note a new checkpoint, or one that was written again."""
-        metric = self.policy.ranked_by
-        iteration = int(number(metrics.get("training_iteration")) or 0)
         self._count += 1
         self._going.pop(path, None)
+        self._asked.discard(path)
+        self._hold(trial, path, metrics, self._count)
+
+    def found(self, one: Found) -> None:
+        """Note a checkpoint that was there already, where it is not known."""
+        if one.path not in self._held and one.path not in self._going:
+            before = [
+                h.order for h in self._held.values() if h.trial == one.trial and h.path < one.path
+            ]
+            self._hold(one.trial, one.path, one.metrics, max(before, default=0.0))
+
+    def _hold(self, trial: str, path: str, metrics: Mapping[str, Any], order: float) -> None:
+        metric = self.policy.ranked_by
+        iteration = int(number(metrics.get("training_iteration")) or 0)
         self.has_news = True
         self._held[path] = Held(
             path=path,
             trial=trial,
-            order=self._count,
+            order=order,
             iteration=iteration,
             value=metric.value(metrics) if metric else None,
             is_pinned=self.policy.pins(iteration, metrics),
@@ -83,23 +85,51 @@ class Pruner:
         self.has_news = False
         gone = doomed(self.policy, self._held.values(), live, in_use)
         newest: dict[str, Held] = {}
-        for one in sorted(self._held.values(), key=lambda one: one.order):
+        for one in sorted(self._held.values(), key=age):
             newest[one.trial] = one
         for one in gone:
             self._going[one.path] = self._held.pop(one.path)
         return [(one, newest[one.trial].path if one.trial in live else None) for one in gone]
 
-    def take_doomed_of(self, trials: Iterable[Any]) -> Iterator[tuple[Any, Held, str | None]]:
-        """Yield the same for the trials of a running sweep, each with its trial."""
-        from tune_ckpt.tune.private import exploitable, latest_of  # at rest, Ray is not needed
+    def take_jobs(self, trials: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+        """Yield what is to be done for a running sweep: each job with its key and arguments."""
+        from tune_ckpt.tune.private import trial_folder  # at rest, Ray is not needed
 
         by_id = {str(trial.trial_id): trial for trial in trials}
-        live = live_trials(by_id.values())
-        in_use = {path for path in map(latest_of, (by_id[name] for name in live)) if path}
-        if live:
-            in_use |= exploitable()
-        for one, newest in self.take_doomed(live, in_use):
-            yield by_id[one.trial], one, newest
+        for trial_id in self._strangers(by_id):
+            yield trial_id, survey, trial_id, *trial_folder(by_id[trial_id])
+        known = [one for one in self._held.values() if one.trial in by_id]
+        for one in known if self.policy.max_bytes is not None else ():
+            if one.nbytes is None and one.path not in self._asked:
+                self._asked.add(one.path)
+                yield one.trial, measure, one.path, trial_folder(by_id[one.trial])[1]
+        for one, newest in self.take_doomed(*_needs(by_id)):
+            yield one.trial, prune, one, newest, trial_folder(by_id[one.trial])[1]
+
+    def _strangers(self, by_id: Mapping[str, Any]) -> list[str]:
+        """Return the trials that may have checkpoints of which nobody has told: a killed driver."""
+        from tune_ckpt.tune.private import latest_of
+
+        new = [trial_id for trial_id in by_id if trial_id not in self._seen]
+        self._seen.update(new)
+        if self._is_resumed:
+            return new
+        return [name for name in new if (latest_of(by_id[name]) or "") not in {"", *self._held}]
+
+    def excess(self, trials: Iterable[Any]) -> list[Outcome | Measured | Found]:
+        """Return that the budget is exceeded by what no budget outweighs, if it is."""
+        by_id = {str(trial.trial_id): trial for trial in trials}
+        told = excess(self.policy, self.fates(*_needs(by_id)))
+        return [Outcome("", "delete", "skipped", told)] if told else []
+
+    def note(self, result: Outcome | Measured | Found) -> None:
+        """Note what came of a job."""
+        if isinstance(result, Outcome):
+            self.ended(result)
+        elif isinstance(result, Measured):
+            self.measured(result)
+        else:
+            self.found(result)
 
     def ended(self, outcome: Outcome) -> None:
         """Take back what was not deleted, for another time."""
@@ -116,84 +146,29 @@ class Pruner:
     def set_state(self, state: list[dict[str, Any]]) -> None:
         """Take over what Tune kept."""
         self._held = {one["path"]: Held(**one) for one in state}
-        self._count = max((one.order for one in self._held.values()), default=0)
-        self.has_news = True
-
-
-# -------------------------------------------------------------------------------- in the actor
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A checkpoint's size."""
-
-    path: str
-    nbytes: int
-
-
-def measure(checkpoint: str, filesystem: Any = None) -> list[Measured | Outcome]:
-    """Return a checkpoint's size."""
-    try:
-        return [Measured(checkpoint, sum(_sizes(open_store(checkpoint, filesystem))))]
-    except TuneCkptError as error:
-        return [failed(checkpoint, "measure", error)]
-
-
-def _sizes(store: Store) -> Iterator[int]:
-    for entry in store.list():
-        if entry.is_dir and not entry.is_link:
-            yield from _sizes(store.child(entry.name))
-        yield entry.nbytes
-
-
-def prune(one: Held, newest: str | None, filesystem: Any = None) -> list[Outcome]:
-    """Delete a checkpoint and its conversion, if the newest one of its trial is whole.
-
-    Args:
-        one: The checkpoint.
-        newest: The newest one of a trial that is not finished.
-        filesystem: The pyarrow filesystem they lie on; None for the local disk.
-    """
-    source = Source(one.path, filesystem)
-    try:
-        if newest is not None and not _is_whole(newest, filesystem):
-            detail = f"the newest of its trial is damaged: {Source(newest).name}"
-            return [Outcome(one.path, "delete", "skipped", detail)]
-        for path in (one.path, f"{source.trial}/{CONVERTED}/{source.name}"):
-            delete_whole(path, filesystem)
-    except TuneCkptError as error:
-        return [failed(one.path, "delete", error)]
-    value = "" if one.value is None else f", value {one.value!r}"
-    return [Outcome(one.path, "delete", "done", f"iteration {one.iteration}{value}")]
-
-
-def _is_whole(checkpoint: str, filesystem: Any) -> bool:
-    store = open_store(checkpoint, filesystem)
-    return bool(store.names()) and verify(checkpoint, filesystem=filesystem).ok
-
-
-def delete_whole(checkpoint: str, filesystem: Any = None) -> None:
-    """Delete a checkpoint's folder, whatever is in it; no half of it can be taken for one."""
-    parent, name = open_parent(checkpoint, filesystem)
-    if not parent.exists(name):
-        return
-    with suppress(NotACheckpointError, CorruptDataError, IncompleteCheckpointError):
-        delete_checkpoint(checkpoint, filesystem=filesystem)
-    if isinstance(parent, LocalStore):
-        _delete_at_once(Path(parent.path(name)))
-    else:
-        parent.delete(name)
-
-
-def _delete_at_once(folder: Path) -> None:
-    # Another library's checkpoint: out of sight in one step, then file by file.
-    hidden = folder.with_name(f".{folder.name}{TEMPORARY}deleted")
-    shutil.rmtree(hidden, ignore_errors=True)  # a killed one's
-    with suppress(FileNotFoundError):
-        os.rename(folder, hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+        self._count = max((one.order for one in self._held.values()), default=0.0)
+        self.has_news = self._is_resumed = True
 
 
 def live_trials(trials: Iterable[Any]) -> set[str]:
     """Return the ids of trials that may go on, those included that failed: they can be resumed."""
     return {str(trial.trial_id) for trial in trials if trial.status != "TERMINATED"}
+
+
+def _needs(by_id: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Return the trials of a running sweep that are live, and the checkpoints that are in use."""
+    from tune_ckpt.tune.private import exploitable, latest_of
+
+    live = live_trials(by_id.values())
+    in_use = {path for path in map(latest_of, (by_id[name] for name in live)) if path}
+    return live, in_use | (exploitable() if live else set())
+
+
+def excess(policy: Retention, fates: Iterable[Fate]) -> str | None:
+    """Return by what a budget is exceeded, where what it does not outweigh takes more."""
+    kept = [fate for fate in fates if fate.stays]
+    nbytes = sum(fate.held.nbytes or 0 for fate in kept)
+    if nbytes <= policy.budget_nbytes:
+        return None
+    why = ", ".join(f"{role}: {count}" for role, count in Counter(f.roles[0] for f in kept).items())
+    return f"the budget of {policy.max_bytes} is exceeded: {human(nbytes)} must stay ({why})"

@@ -23,7 +23,8 @@ from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tune.jobs import folder_nbytes
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.pruning import Measured, Pruner, prune
+from tune_ckpt.tune.pruning import Pruner, excess
+from tune_ckpt.tune.pruning_jobs import Measured, prune
 from tune_ckpt.tune.retention import Fate, Held, Retention
 
 QUIET_SECS = 300.0  # after so long without news, an unfinished sweep counts as dead
@@ -40,7 +41,7 @@ class Plan:
         doomed: What goes, the least valuable first; each with the newest of an unfinished trial,
             which must be whole.
         news_secs: How long ago an unfinished sweep wrote something; None for a finished one.
-        notes: What could not be read.
+        notes: What could not be read, and whether the budget is exceeded all the same.
     """
 
     root: str
@@ -100,7 +101,9 @@ def plan_pruning(experiment: Any, policy: Retention, *, filesystem: Any = None) 
     fates = pruner.fates(live, in_use)
     doomed = pruner.take_doomed(live, in_use)
     news = _news_secs(sweep.store, [f for f in folders if f.name in live]) if live else None
-    return Plan(root, sweep.store.filesystem, fates, doomed, news, sweep.notes.lines)
+    over = excess(policy, fates)
+    notes = (*sweep.notes.lines, *([over] if over else []))
+    return Plan(root, sweep.store.filesystem, fates, doomed, news, notes)
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,12 @@ from tune_ckpt.formats.pickle import list_globals
 from tune_ckpt.tune import private
 from tune_ckpt.tune.callback import CheckpointCallback
 from tune_ckpt.tune.resuming.continuing import Wishes
+from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.portable import new_tuner_for
 from tune_ckpt.tune.resuming.rebuild import code_of_another_python
-from tune_ckpt.tune.resuming.resumption import (
-    PORTABLE,
-    Place,
-    ResumeReport,
-    continue_all,
-    known_trials,
-    pasts_of,
-)
-from tune_ckpt.tune.resuming.searching import write_search_state
-from tune_ckpt.tune.resuming.soundness import Soundness, broken_pickle
+from tune_ckpt.tune.resuming.resumption import PORTABLE, ResumeReport, Resumption
+from tune_ckpt.tune.resuming.search_memory import SearchMemory
+from tune_ckpt.tune.resuming.soundness import broken_pickle
 from tune_ckpt.tune.resuming.state_files import TUNER, StateFiles
 
 
@@ -117,29 +111,19 @@ def resume(
     files = StateFiles.look(place.store)
     plain = None
     if portable:
-        where = place.fs_path, private.local_or(place.filesystem)
-        plain = new_tuner_for(files, trainable, param_space, tune_config, run_config, where)
+        plain = new_tuner_for(files, trainable, param_space, tune_config, run_config, place)
+    else:
+        _check_tuner(place)
     # Else Ray would look for its placeholders in the trials' configs, which hold the values.
     references = param_space if files.document is not None else None
-    if plain is None:
-        _check_tuner(place)
     tuner = _restored(place, trainable, references, filesystem)
-    report = ResumeReport(place.path)
-    trials = known_trials(place, files, tuner, report, plain, param_space)
-    callback = _callback(tuner)
-    callback.memory.limit = max_concurrent
-    sound = Soundness(private.local_or(place.filesystem))
-    wishes = Wishes(extend, retry_errored)
-    callback.memory.packed = continue_all(place, files, trials, tuner, sound, wishes, report)
-    session = files.write(list(private.dump_trials(trials)))
-    if not files.has_search_state() or (files.document is None and param_space):
-        told = pasts_of(trials, place.pasts())
-        report.notes.append(write_search_state(tuner, param_space, told, place.store, session))
-    _extend_stop(tuner, extend)
-    report.set_aside += [*files.faults, *sound.faults]
-    resumed = ResumedTuner(_tuner_internal=private.internals(tuner))
-    resumed.report = report
-    Console(stderr=True, soft_wrap=True).print(str(report), markup=False, highlight=False)
+    memory = _callback(tuner).memory
+    memory.search = SearchMemory(max_concurrent, _extended_stop(tuner, extend))
+    resumption = Resumption(place, files, tuner, param_space, plain)
+    resumption.carry_out(Wishes(extend, retry_errored), memory)
+    resumed: ResumedTuner = private.as_subclass(ResumedTuner, tuner)
+    resumed.report = resumption.report
+    Console(stderr=True, soft_wrap=True).print(str(resumed.report), markup=False, highlight=False)
     return resumed
 
 
@@ -184,9 +168,9 @@ def _callback(tuner: Any) -> CheckpointCallback:
     return found
 
 
-def _extend_stop(tuner: Any, extend: Mapping[str, float] | None) -> None:
-    """Let trials that are still to be made stop where the extended ones do."""
+def _extended_stop(tuner: Any, extend: Mapping[str, float] | None) -> dict[str, float]:
+    """Let trials that are still to be made stop where the extended ones do; return where."""
     run_config = private.run_config(tuner)
     if extend and isinstance(run_config.stop, dict):
         run_config.stop = {**run_config.stop, **extend}
-    _callback(tuner).memory.stop = dict(extend or {})
+    return dict(extend or {})

@@ -98,7 +98,7 @@ class Held:
     Attributes:
         path: Where it is.
         trial: Its trial's id.
-        order: The higher, the newer.
+        order: The higher, the newer; of equal ones, the path tells.
         iteration: After which iteration.
         value: Its value of the metric; None where it has no number.
         is_pinned: Whether it is pinned.
@@ -107,11 +107,16 @@ class Held:
 
     path: str
     trial: str
-    order: int
+    order: float
     iteration: int = 0
     value: float | None = None
     is_pinned: bool = False
     nbytes: int | None = None
+
+
+def age(one: Held) -> tuple[float, str]:
+    """Return what is the higher, the newer a checkpoint is."""
+    return one.order, one.path
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,7 @@ def fates(
         in_use: The paths of checkpoints that something else still needs.
     """
     by_trial: dict[str, list[Held]] = {}
-    for one in sorted(held, key=lambda one: -one.order):
+    for one in sorted(held, key=age, reverse=True):
         by_trial.setdefault(one.trial, []).append(one)
     everything = [one for newest_first in by_trial.values() for one in newest_first]
     firm = {one.path: _firm_roles(one, in_use) for one in everything}
@@ -206,13 +211,13 @@ def _best_first(policy: Retention, held: Iterable[Held]) -> list[Held]:
     """Order by value, those without one last; of equal ones the newest first."""
     metric = policy.ranked_by
 
-    def key(one: Held) -> tuple[bool, float, int]:
-        """Return a checkpoint's place: the best first, and of equals the newest."""
+    def key(one: Held) -> tuple[bool, float]:
+        """Return a checkpoint's place: the best first, those without a value last."""
         if metric is None or one.value is None:
-            return True, 0.0, -one.order
-        return False, metric.cost(one.value), -one.order
+            return True, 0.0
+        return False, metric.cost(one.value)
 
-    return sorted(held, key=key)
+    return sorted(sorted(held, key=age, reverse=True), key=key)
 
 
 def _nbytes(size: int | str | None) -> float:

@@ -10,8 +10,8 @@ from typing import Any
 from tune_ckpt.tree.progress import steps_bar
 from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.outcomes import Outcome, failed
-from tune_ckpt.tune.private import trial_folder
-from tune_ckpt.tune.pruning import Measured, Pruner, prune
+from tune_ckpt.tune.pruning import Pruner
+from tune_ckpt.tune.pruning_jobs import Found, Measured
 from tune_ckpt.tune.resuming.source import Source
 
 logger = logging.getLogger(__name__)
@@ -42,15 +42,15 @@ class Work:
         self._queue.add_prepared(key, job, functools.partial(_kept, source, job.__name__, args))
 
     def prune(self, trials: Iterable[Any], *, at_end: bool = False) -> None:
-        """Append the deletion of what may go."""
+        """Append what retention needs, such as the deletion of what may go."""
         if self._pruner is not None and (self._pruner.has_news or at_end):
-            for trial, one, newest in self._pruner.take_doomed_of(trials):
-                self.add(trial.trial_id, prune, one, newest, trial_folder(trial)[1])
+            for job in self._pruner.take_jobs(trials):
+                self.add(*job)
 
     def look(self) -> None:
         """Note what came of the jobs that ended since the last look."""
         for outcomes in self._queue.results():
-            self._note(outcomes)
+            self.note(outcomes)
 
     def drain(self, what: str, deadline: float) -> None:
         """Wait for all jobs, with a progress bar, until ``time.monotonic()`` is there.
@@ -62,24 +62,23 @@ class Work:
         count = len(self._queue)
         with steps_bar(what, count, shown=count > 0) as advance:
             for outcomes in self._queue.drain(deadline):
-                self._note(outcomes)
+                self.note(outcomes)
                 advance(1)
 
     def close(self) -> None:
         """Give up what is not done by now, and note that."""
         for key in self._queue.close():
-            self._note(_lost(key, "the time was up"))
+            self.note(_lost(key, "the time was up"))
 
-    def _note(self, outcomes: Iterable[Outcome | Measured]) -> None:
-        for outcome in outcomes:
-            if isinstance(outcome, Outcome):
-                self._note_one(outcome)
-            elif self._pruner is not None:
-                self._pruner.measured(outcome)
+    def note(self, results: Iterable[Outcome | Measured | Found]) -> None:
+        """Note what came of a job."""
+        for result in results:
+            if self._pruner is not None:
+                self._pruner.note(result)
+            if isinstance(result, Outcome):
+                self._tell(result)
 
-    def _note_one(self, outcome: Outcome) -> None:
-        if self._pruner is not None:
-            self._pruner.ended(outcome)
+    def _tell(self, outcome: Outcome) -> None:
         if outcome.status == "failed":
             logger.warning("tune_ckpt: %s: %s", outcome.action, outcome)
         if outcome.status != "up to date":

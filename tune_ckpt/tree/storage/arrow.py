@@ -11,7 +11,7 @@ from typing import Any
 
 from tune_ckpt.errors import StorageError
 from tune_ckpt.formats.io import Sink, Source
-from tune_ckpt.tree.storage import retrying
+from tune_ckpt.tree.storage import retrying, traffic
 from tune_ckpt.tree.storage.arrow_files import ArrowSink, ArrowSource, reported
 from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
 

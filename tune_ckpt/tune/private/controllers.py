@@ -81,6 +81,24 @@ def limit_concurrency(controller: Any, limit: int) -> None:
     controller.update_max_pending_trials()
 
 
+def tell_the_end(controller: Any, trial_id: str, result: dict[str, Any]) -> None:
+    """Tell a controller's searcher that a trial has ended."""
+    controller._search_alg.on_trial_complete(trial_id, result=result)
+
+
+def keep_from_searcher(controller: Any, trial_ids: set[str]) -> None:
+    """Let a controller's searcher hear nothing more of some trials."""
+    search = controller._search_alg
+    for name in ("on_trial_result", "on_trial_complete"):
+        tell = getattr(search, name)
+
+        def tell_of_others(trial_id: str, *args: Any, tell: Any = tell, **kwargs: Any) -> None:
+            if trial_id not in trial_ids:
+                tell(trial_id, *args, **kwargs)
+
+        setattr(search, name, tell_of_others)
+
+
 def extend_stop(controller: Any, stop: dict[str, float]) -> None:
     """Let the trials that the searcher is still to make stop there."""
     search = controller._search_alg

@@ -42,3 +42,10 @@ def storage(parent: str, experiment: str, trial: str, filesystem: Any) -> Any:
     from ray.train._internal.storage import StorageContext
 
     return StorageContext(parent, experiment, storage_filesystem=filesystem, trial_dir_name=trial)
+
+
+def storage_marker() -> str:
+    """Return the name of the file that Ray writes into a sweep's folder before all else."""
+    from ray.train._internal import storage
+
+    return storage._VALIDATE_STORAGE_MARKER_FILENAME

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tune_ckpt.tune.private.tuners import tune_config
@@ -49,17 +50,83 @@ def innermost(search: Any) -> Any:
     return search
 
 
-def suggest_again(searcher: Any, trial: Any) -> bool:
-    """Let a searcher suggest a past trial's values, under its id; say whether it can."""
-    study = getattr(searcher, "_ot_study", None)  # Optuna's; no other has a queue
-    if study is None or not isinstance(searcher._space, dict):
-        return False
+def takes_points(searcher: Any) -> bool:
+    """Say whether a searcher takes points that were evaluated elsewhere."""
+    from ray.tune.search import Searcher
+
+    return type(searcher).add_evaluated_point is not Searcher.add_evaluated_point
+
+
+def repeats(search: Any) -> int:
+    """Return to how many trials one suggestion goes."""
+    number = 1
+    while hasattr(search, "searcher"):
+        search = search.searcher
+        number *= getattr(search, "repeat", 1)
+    return number
+
+
+def points_of(searcher: Any, configs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return of trials' configs what a searcher has suggested; nothing if it cannot be queued."""
     from ray.tune.utils import flatten_dict
 
-    values = flatten_dict(trial.config)
-    study.enqueue_trial({name: values[name] for name in searcher._space if name in values})
-    searcher.suggest(trial.trial_id)
-    return True
+    way = _way(searcher)
+    known = set(way[0](searcher)) if way else set()
+    flat = [flatten_dict(config) for config in configs] if known else []
+    return [{name: value for name, value in config.items() if name in known} for config in flat]
+
+
+def queue_points(searcher: Any, points: list[dict[str, Any]]) -> None:
+    """Let a fresh searcher suggest points (see `points_of`) before all others, in their order."""
+    way = _way(searcher)
+    if way:
+        way[1](searcher, points)
+
+
+def _way(searcher: Any) -> tuple[Callable[[Any], Any], Callable[[Any, Any], None]] | None:
+    names = (cls.__name__ for cls in type(searcher).__mro__)  # their packages need not be there
+    return next((_WAYS[name] for name in names if name in _WAYS), None)
+
+
+def _queue_in_study(searcher: Any, points: list[dict[str, Any]]) -> None:
+    for point in points:
+        searcher._ot_study.enqueue_trial(point)
+
+
+def _queue_for_trials(searcher: Any, points: list[dict[str, Any]]) -> None:
+    searcher._points_to_evaluate = points
+    searcher._setup_hyperopt()
+
+
+def _queue_as_suggestions(searcher: Any, points: list[dict[str, Any]]) -> None:
+    for point in points:
+        searcher._nevergrad_opt.suggest(point)
+
+
+def _queue_first(attribute: str) -> Callable[[Any, list[dict[str, Any]]], None]:
+    return lambda searcher, points: setattr(
+        searcher, attribute, [*points, *(getattr(searcher, attribute) or ())]
+    )
+
+
+def _flat_space(searcher: Any) -> Any:
+    """Return the names in a searcher's space, where that is a dict that holds no other."""
+    space = searcher._space if isinstance(searcher._space, dict) else {}
+    return () if any(isinstance(value, dict) for value in space.values()) else space
+
+
+# What a searcher's points consist of, and how it is made to suggest some.
+_WAYS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
+    "OptunaSearch": (_flat_space, _queue_in_study),
+    "HyperOptSearch": (_flat_space, _queue_for_trials),
+    "BayesOptSearch": (_flat_space, _queue_first("_points_to_evaluate")),
+    "AxSearch": (lambda searcher: searcher._parameters, _queue_first("_points_to_evaluate")),
+    "HEBOSearch": (lambda searcher: searcher._space.para_names, _queue_first("_initial_points")),
+    "NevergradSearch": (
+        lambda searcher: getattr(searcher._space, "value", None) or (),
+        _queue_as_suggestions,
+    ),
+}
 
 
 def set_live_trials(search: Any, trial_ids: set[str]) -> None:
@@ -67,10 +134,6 @@ def set_live_trials(search: Any, trial_ids: set[str]) -> None:
     search._live_trials = set(trial_ids)
 
 
-def count_made(search: Any, number: int, alive: set[str]) -> None:
-    """Tell a search generator how many trials there are, and its limiter which are under way."""
+def count_made(search: Any, number: int) -> None:
+    """Tell a search generator how many trials there are."""
     search._counter = number
-    limiter = search.searcher
-    if hasattr(limiter, "live_trials"):
-        limiter.live_trials = set(alive)
-        limiter.num_unfinished_live_trials = len(alive)

@@ -42,6 +42,22 @@ def dump_trials(trials: Iterable[Any]) -> Iterator[list[str]]:
         yield list(trial.get_json_state())
 
 
+def new_trial(trainable: str, **facts: Any) -> Any:
+    """Return a trial that is not of this session: its trainable need not be known here."""
+    from ray.tune.experiment import Trial
+
+    trial: Any = Trial(trainable, stub=True, **facts)
+    trial.create_placement_group_factory()
+    return trial
+
+
+def is_trial(value: Any) -> bool:
+    """Say whether a value is a trial."""
+    from ray.tune.experiment import Trial
+
+    return isinstance(value, Trial)
+
+
 def relocate(trial: Any, filesystem: Any, experiment: str) -> None:
     """Tell a trial where its sweep is now, and so of its checkpoints, other trials' included."""
     old = trial.storage.experiment_fs_path

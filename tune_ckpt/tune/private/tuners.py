@@ -38,11 +38,6 @@ def fit(tuner: Any) -> tuple[Any, bool]:
     return results, given_back and not all(trial.last_result.get("done") for trial in trials)
 
 
-def internals(tuner: Any) -> Any:
-    """Return what a Tuner's subclass is made of."""
-    return tuner._local_tuner
-
-
 def checkpoint_config(tuner: Any, trainable: Any) -> Any:
     """Return when and how a Tuner's trials save."""
     return tuner._local_tuner._get_tune_run_arguments(trainable)["checkpoint_config"]
@@ -53,3 +48,13 @@ def trainable_name(trainable: Any) -> str:
     from ray.tune.experiment import Experiment
 
     return str(Experiment.get_trainable_name(trainable))
+
+
+def as_subclass(cls: type[Any], tuner: Any) -> Any:
+    """Return a Tuner as one of a subclass."""
+    return cls(_tuner_internal=tuner._local_tuner)
+
+
+def trainable_of(tuner: Any) -> Any:
+    """Return what a Tuner runs, as Tune has it."""
+    return tuner._local_tuner.converted_trainable

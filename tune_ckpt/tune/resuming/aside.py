@@ -27,11 +27,31 @@ def set_aside(folder: Store, name: str) -> str:
     free = next(new for new in names if not target.exists(new))
     target.make()
     with reported("set aside", folder.path(name)):
-        if isinstance(folder, LocalStore):
-            os.rename(folder.root / name, folder.root / ASIDE / free)
-        else:
-            _move(folder, name, target, free)
+        _rename(folder, name, target, free)
     return target.path(free)
+
+
+def put_back(folder: Store, name: str, aside: str) -> None:
+    """Undo `set_aside`; what has been written under that name since then is deleted.
+
+    Args:
+        folder: The folder it was in.
+        name: Its name there.
+        aside: Where it is, as `set_aside` has told.
+
+    Raises:
+        StorageError: The storage refuses.
+    """
+    folder.delete(name)
+    with reported("put back", aside):
+        _rename(folder.child(ASIDE), aside.rpartition("/")[2], folder, name)
+
+
+def _rename(folder: Store, name: str, target: Store, new_name: str) -> None:
+    if isinstance(folder, LocalStore) and isinstance(target, LocalStore):
+        os.rename(folder.root / name, target.root / new_name)
+    else:
+        _move(folder, name, target, new_name)
 
 
 def _move(folder: Store, name: str, target: Store, new_name: str) -> None:

@@ -9,7 +9,8 @@ from ray import tune
 from ray.tune.search.sample import Domain
 
 from tune_ckpt.errors import Fault
-from tune_ckpt.tune.resuming.aside import set_aside
+from tune_ckpt.tune.resuming.aside import put_back, set_aside
+from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.state_files import TUNER, StateFiles
 
@@ -43,7 +44,7 @@ def new_tuner_for(
     param_space: dict[str, Any] | None,
     tune_config: tune.TuneConfig | None,
     run_config: tune.RunConfig | None,
-    place: tuple[str, Any],
+    place: Place,
 ) -> Plain:
     """Set a sweep's pickles aside, write a new Tuner's, and return what they told.
 
@@ -53,20 +54,28 @@ def new_tuner_for(
         param_space: Its search space.
         tune_config: Its scheduler, searcher and the like; by default what is plain of the old one.
         run_config: Its stop criterion, callbacks and the like; likewise.
-        place: The sweep's folder, and the pyarrow filesystem (None for the local disk).
+        place: The sweep's folder.
+
+    Raises:
+        Exception: Ray's own, where it refuses an argument; then the pickles lie where they were.
     """
     plain = Plain.read(files.store, files.document)
-    for name in [TUNER, *files.names.values()]:
-        if files.store.exists(name):
-            files.faults.append(Fault(set_aside(files.store, name), _REASON))
-    files.document, files.names = None, {}
     run_config = copy.copy(run_config or plain.run_config())
-    run_config.storage_path, _, run_config.name = place[0].rpartition("/")
-    run_config.storage_filesystem = place[1]
-    tune.Tuner(
-        trainable,
-        param_space=param_space or {},
-        tune_config=tune_config or plain.tune_config(),
-        run_config=run_config,
-    )
+    run_config.storage_path, _, run_config.name = place.fs_path.rpartition("/")
+    run_config.storage_filesystem = place.local_or_filesystem
+    names = [name for name in (TUNER, *files.names.values()) if files.store.exists(name)]
+    moved = {name: set_aside(files.store, name) for name in names}
+    try:
+        tune.Tuner(
+            trainable,
+            param_space=param_space or {},
+            tune_config=tune_config or plain.tune_config(),
+            run_config=run_config,
+        )
+    except BaseException:
+        for name, path in moved.items():
+            put_back(files.store, name, path)
+        raise
+    files.faults += [Fault(path, _REASON) for path in moved.values()]
+    files.document, files.names = None, {}
     return plain

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
-from ray.tune.experiment import Trial
 
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import PastTrial
@@ -50,7 +49,7 @@ class TrialMaker:
         config = as_in(dict(self.space), past.config)
         parent, _, name = self.experiment.rpartition("/")
         storage = private.storage(parent, name, past.name, self.filesystem)
-        trial: Any = Trial(
+        trial = private.new_trial(
             self.trainable,
             config=config,
             trial_id=facts.get("trial_id") or last.get("trial_id") or _id_in(past.name),
@@ -60,9 +59,7 @@ class TrialMaker:
             stopping_criterion=dict(facts.get("stopping_criterion") or self.stop),
             checkpoint_config=self.checkpoint_config,
             max_failures=self.max_failures,
-            stub=True,
         )
-        trial.create_placement_group_factory()
         trial.relative_logdir = past.name
         for result in past.results:
             trial.update_last_result(dict(result))

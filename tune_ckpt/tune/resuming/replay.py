@@ -27,7 +27,7 @@ from ray.tune.utils import flatten_dict
 
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import Metrics
-from tune_ckpt.tune.resuming.scheduler_memory import Snapshot
+from tune_ckpt.tune.resuming.snapshot import Snapshot
 
 _ENDED = ("TERMINATED", "ERROR")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,16 +9,18 @@ from typing import Any
 from ray import cloudpickle
 from ray.tune.schedulers import PopulationBasedTraining
 
-from tune_ckpt.errors import Fault, NotACheckpointError, PickleReadError
-from tune_ckpt.tree.storage.store import Store, open_store
+from tune_ckpt.errors import Fault, PickleReadError
 from tune_ckpt.tune import private
 from tune_ckpt.tune.callback import SCHEDULER
 from tune_ckpt.tune.resuming.continuing import Continuation, Wishes, continue_trial
-from tune_ckpt.tune.resuming.past import PastTrial, past_trials
+from tune_ckpt.tune.resuming.past import PastTrial
+from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.rebuild import TrialMaker, plain_stop
 from tune_ckpt.tune.resuming.replay import Past, is_timeless, replayed
-from tune_ckpt.tune.resuming.scheduler_memory import Snapshot, class_name
+from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
+from tune_ckpt.tune.resuming.searching import write_search_state
+from tune_ckpt.tune.resuming.snapshot import Snapshot, class_name
 from tune_ckpt.tune.resuming.soundness import Soundness
 from tune_ckpt.tune.resuming.state_files import CALLBACKS, STATE, StateFiles
 
@@ -49,106 +50,116 @@ class ResumeReport:
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a sweep lies: for us, and for Ray."""
+@dataclass
+class Resumption:
+    """A sweep that is to go on.
 
-    path: str
-    store: Store
-    filesystem: Any
-    fs_path: str
+    Attributes:
+        place: Where it lies.
+        files: Its files.
+        tuner: Ray's Tuner that will run it.
+        param_space: Its search space, where that was given.
+        plain: What its pickles told that are not used (``portable=True``); None where they are.
+        report: What was found and done.
+    """
 
-    @classmethod
-    def of(cls, path: str | os.PathLike[str], filesystem: Any) -> Place:
-        """Return the place that a path or URI means.
+    place: Place
+    files: StateFiles
+    tuner: Any
+    param_space: dict[str, Any] | None
+    plain: Plain | None
+    report: ResumeReport = field(init=False)
 
-        Raises:
-            NotACheckpointError: No sweep is there.
+    def __post_init__(self) -> None:
+        self.report = ResumeReport(self.place.path)
+
+    def carry_out(self, wishes: Wishes, memory: SchedulerMemory) -> None:
+        """Let all trials go on where they can, and write that down for Ray.
+
+        Args:
+            wishes: What shall become of trials that have ended.
+            memory: Gets what Ray has no place for.
         """
-        text = os.fspath(path).rstrip("/")
-        if filesystem is None and "://" not in text:
-            text = os.path.abspath(os.path.expanduser(text))
-        arrow, fs_path = private.filesystem_and_path(text, filesystem)
-        store = open_store(fs_path, private.local_or(arrow))
-        if not list(past_trials(store)):
-            found = "no trial's folder is in it" if store.list() else "there is nothing"
-            raise NotACheckpointError(store.location, f"{found}; give the sweep's own folder")
-        return cls(text, store, arrow, fs_path)
+        trials, pasts = self._trials(), self.place.pasts()
+        ended = {trial.trial_id for trial in trials if trial.is_finished()}
+        memory.packed = self._continue(trials, pasts, wishes)
+        session = self.files.write(list(private.dump_trials(trials)))
+        search = memory.search
+        if not self.files.has_search_state() or (self.files.document is None and self.param_space):
+            told = pasts_of(trials, pasts)
+            found = write_search_state(
+                self.tuner, self.param_space, told, self.place.store, session
+            )
+            search.strangers |= found.strangers
+            self.report.notes.append(found.note)
+        else:
+            search.ended = {
+                trial.trial_id: dict(trial.last_result)
+                for trial in trials
+                if trial.is_finished() and trial.trial_id not in ended
+            }
+        search.strangers |= {t.trial_id for t in trials if not t.is_finished()} & ended
+        self.report.set_aside += self.files.faults
 
-    def pasts(self) -> dict[str, PastTrial]:
-        """Return the trials' folders by name."""
-        return {past.name: past for past in past_trials(self.store)}
+    def _trials(self) -> list[Any]:
+        """Return the trials as Tune noted them, or as their folders tell."""
+        if self.files.document is None:
+            why = (
+                "the sweep's pickles are not used"
+                if self.plain
+                else "no whole experiment state is left"
+            )
+            notes = self.report.notes
+            notes.append(f"{why}: the trials are made again from their folders")
+            if self.param_space is None:
+                notes.append("trials that had not begun are lost, unless param_space is given")
+            return self._made_again()
+        where = self.files.store.path(self.files.names[STATE])
+        try:
+            trials = private.load_trials(self.files.document)
+        except Exception as error:  # whatever the pickles' own code raises
+            raise PickleReadError(where, f"{type(error).__name__}: {error}; {PORTABLE}") from error
+        for trial in trials:
+            private.relocate(trial, self.place.filesystem, self.place.fs_path)
+        return trials
 
+    def _made_again(self) -> list[Any]:
+        trainable = private.trainable_of(self.tuner)
+        run_config = private.run_config(self.tuner)
+        maker = TrialMaker(
+            private.trainable_name(trainable),
+            self.place.filesystem,
+            self.place.fs_path,
+            plain_stop(run_config),
+            private.checkpoint_config(self.tuner, trainable),
+            run_config.failure_config.max_failures,
+            self.param_space or {},
+            self.plain or Plain(),
+        )
+        made = [maker.make(past) for past in self.place.pasts().values()]
+        return sorted(made, key=lambda trial: trial.trial_id)
 
-def known_trials(
-    place: Place,
-    files: StateFiles,
-    tuner: Any,
-    report: ResumeReport,
-    plain: Plain | None,
-    param_space: dict[str, Any] | None,
-) -> list[Any]:
-    """Return the trials as Tune noted them, or as their folders tell."""
-    if files.document is None:
-        why = "the sweep's pickles are not used" if plain else "no whole experiment state is left"
-        report.notes.append(f"{why}: the trials are made again from their folders")
-        if param_space is None:
-            report.notes.append("trials that had not begun are lost, unless param_space is given")
-        return _made_again(place, tuner, plain or Plain(), param_space)
-    where = files.store.path(files.names[STATE])
-    try:
-        trials = private.load_trials(files.document)
-    except Exception as error:  # whatever the pickles' own code raises
-        raise PickleReadError(where, f"{type(error).__name__}: {error}; {PORTABLE}") from error
-    for trial in trials:
-        private.relocate(trial, place.filesystem, place.fs_path)
-    return trials
-
-
-def _made_again(
-    place: Place, tuner: Any, plain: Plain, param_space: dict[str, Any] | None
-) -> list[Any]:
-    trainable = private.internals(tuner).converted_trainable
-    run_config = private.run_config(tuner)
-    maker = TrialMaker(
-        private.trainable_name(trainable),
-        place.filesystem,
-        place.fs_path,
-        plain_stop(run_config),
-        private.checkpoint_config(tuner, trainable),
-        run_config.failure_config.max_failures,
-        param_space or {},
-        plain,
-    )
-    made = [maker.make(past) for past in place.pasts().values()]
-    return sorted(made, key=lambda trial: trial.trial_id)
-
-
-def continue_all(
-    place: Place,
-    files: StateFiles,
-    trials: list[Any],
-    tuner: Any,
-    sound: Soundness,
-    wishes: Wishes,
-    report: ResumeReport,
-) -> bytes | None:
-    """Let every trial go on where it can, and return the scheduler's state for that."""
-    scheduler = private.tune_config(tuner).scheduler
-    kept = None if is_timeless(scheduler) else _kept(files, scheduler, trials, place)
-    # Else the trials must be as they were when Tune noted them: PBT has changed their configs.
-    changes = isinstance(scheduler, PopulationBasedTraining) and files.document is not None
-    newest = kept is None and not changes
-    pasts = place.pasts()
-    for trial in trials:
-        name = str(trial.relative_logdir)
-        past = pasts.setdefault(name, PastTrial(name, place.store.child(name)))
-        report.trials.append(continue_trial(trial, past, sound, wishes, newest=newest))
-    report.trials.sort(key=lambda trial: trial.trial_id)
-    packed = kept or _replayed(place, trials, pasts, tuner)
-    if scheduler is not None:
-        report.notes.append(_of_the_scheduler(scheduler, kept, packed))
-    return packed
+    def _continue(
+        self, trials: list[Any], pasts: dict[str, PastTrial], wishes: Wishes
+    ) -> bytes | None:
+        """Let every trial go on where it can, and return the scheduler's state for that."""
+        scheduler = private.tune_config(self.tuner).scheduler
+        kept = None if is_timeless(scheduler) else _kept(self.files, scheduler, trials, self.place)
+        # Else the trials must be as they were when Tune noted them: PBT has changed their configs.
+        changes = isinstance(scheduler, PopulationBasedTraining) and self.files.document is not None
+        newest = kept is None and not changes
+        sound = Soundness(self.place.local_or_filesystem)
+        for trial in trials:
+            name = str(trial.relative_logdir)
+            past = pasts.setdefault(name, PastTrial(name, self.place.store.child(name)))
+            found = continue_trial(trial, past, sound, wishes, newest=newest)
+            self.report.trials.append(found)
+        self.report.trials.sort(key=lambda trial: trial.trial_id)
+        self.report.set_aside += sound.faults
+        packed = kept or _replayed(self.place, trials, pasts, self.tuner)
+        if scheduler is not None:
+            self.report.notes.append(_of_the_scheduler(scheduler, kept, packed))
+        return packed
 
 
 def _kept(files: StateFiles, scheduler: Any, trials: list[Any], place: Place) -> bytes | None:

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ray.tune.search import BasicVariantGenerator, SearchGenerator
 from ray.tune.utils import flatten_dict
 
+from tune_ckpt.sweep.metrics import number
 from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.replay import Past
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a searcher was told.
+
+    Attributes:
+        note: In words, for the report.
+        strangers: The trials that it does not know.
+    """
+
+    note: str
+    strangers: frozenset[str] = frozenset()
+
+
 def write_search_state(
     tuner: Any, param_space: dict[str, Any] | None, pasts: list[Past], store: Store, session: str
-) -> str:
+) -> Told:
     """Write the state that a sweep's searcher has after its past, as Tune itself would.
 
     Args:
@@ -25,50 +42,81 @@ def write_search_state(
         pasts: The trials there are, in the order in which they were made.
         store: The sweep's folder.
         session: The session's name in the files' names.
-
-    Returns:
-        What was done, for the report.
     """
     if not param_space:
-        return "no new trials are made: without param_space the search space is not known"
+        return Told("no new trials are made: without param_space the search space is not known")
     search = private.begun_search(tuner, param_space)
     tell = next((tell for cls, tell in _TELLERS if isinstance(search, cls)), None)
     if tell is None:
-        return f"no new trials are made: {type(search).__name__} cannot be told of past ones"
-    note: str = tell(search, pasts)
+        return Told(f"no new trials are made: {type(search).__name__} cannot be told of past ones")
+    told: Told = tell(search, pasts)
     with tempfile.TemporaryDirectory() as folder:
         search.save_to_dir(folder, session_str=session)
         for file in Path(folder).iterdir():
             store.write_bytes(file.name, file.read_bytes())
-    return note
+    return told
 
 
-def _skip(search: Any, pasts: list[Past]) -> str:
+def _skip(search: Any, pasts: list[Past]) -> Told:
     """Let a generator of variants pass over those that exist: its order is the same again."""
     for _ in pasts:
         search.next_trial()
     alive = {past.trial.trial_id for past in pasts if not past.trial.is_finished()}
     private.set_live_trials(search, alive)
-    return f"the searcher makes what is left of {search.total_samples} trials"
+    return Told(f"the searcher makes what is left of {search.total_samples} trials")
 
 
-def _teach(search: Any, pasts: list[Past]) -> str:
+def _teach(search: Any, pasts: list[Past]) -> Told:
     """Let a searcher suggest the past trials again, and tell it of their results."""
     searcher = private.innermost(search)
-    told = [past for past in pasts if private.suggest_again(searcher, past.trial)]
-    for past in told:
-        for result in map(flatten_dict, past.results):
-            searcher.on_trial_result(past.trial.trial_id, result)
-        if past.trial.is_finished():
-            last = flatten_dict(past.results[-1]) if past.results else None
-            failed = past.trial.status == "ERROR"
-            searcher.on_trial_complete(past.trial.trial_id, None if failed else last, error=failed)
-    alive = {past.trial.trial_id for past in pasts if not past.trial.is_finished()}
-    private.count_made(search, len(pasts), alive)
-    name = type(searcher).__name__
-    return f"{name} was told of {len(told)} of {len(pasts)} past trials" + (
-        "" if told else "; only OptunaSearch can be"
-    )
+    points = private.points_of(searcher, [past.trial.config for past in pasts])
+    private.queue_points(searcher, points[:: private.repeats(search)])
+    known = set()
+    for past, point in zip(pasts, points, strict=False):  # no points where it cannot suggest them
+        if _suggests(search.searcher, past, point):
+            _retell(search, past)
+            known.add(past.trial.trial_id)
+    added = [] if points else [past for past in pasts if _add(searcher, past)]
+    private.count_made(search, len(pasts))
+    count = len(known) + len(added)
+    note = f"{type(searcher).__name__} was told of {count} of {len(pasts)} past trials"
+    strangers = frozenset(past.trial.trial_id for past in pasts) - known
+    return Told(note if count else f"{note}: there is no way (see tune_ckpt.resume)", strangers)
+
+
+def _suggests(searcher: Any, past: Past, point: Mapping[str, Any]) -> bool:
+    """Let a searcher suggest a past trial's values, under its id; say whether it did."""
+    suggested = searcher.suggest(past.trial.trial_id)
+    flat = flatten_dict(suggested) if isinstance(suggested, dict) else {}
+    return bool(flat) and all(_same(flat.get(name), value) for name, value in point.items())
+
+
+def _same(suggested: Any, value: Any) -> bool:
+    ours, theirs = number(value), number(suggested)
+    if ours is None or theirs is None:
+        return bool(suggested == value)
+    return math.isclose(ours, theirs, rel_tol=1e-6)  # some keep them on another scale
+
+
+def _retell(search: Any, past: Past) -> None:
+    """Tell a searcher of the results of a trial that it has suggested."""
+    for result in map(flatten_dict, past.results):
+        search.on_trial_result(past.trial.trial_id, result)
+    if past.trial.is_finished():
+        last = flatten_dict(past.results[-1]) if past.results else {}
+        metrics = [search.metric] if isinstance(search.metric, str) else search.metric or ()
+        failed = past.trial.status == "ERROR" or not all(metric in last for metric in metrics)
+        search.on_trial_complete(past.trial.trial_id, None if failed else last, error=failed)
+
+
+def _add(searcher: Any, past: Past) -> bool:
+    """Tell a searcher of a finished trial that it has not suggested; say whether it can be told."""
+    last = flatten_dict(past.results[-1]) if past.results else {}
+    value = number(last.get(searcher.metric))
+    if value is None or past.trial.status != "TERMINATED" or not private.takes_points(searcher):
+        return False
+    searcher.add_evaluated_point(dict(past.trial.config), value)
+    return True
 
 
 _TELLERS: list[tuple[type, Any]] = [(BasicVariantGenerator, _skip), (SearchGenerator, _teach)]

@@ -1,0 +1,197 @@
+"""Searchers go on as if nothing had happened, or are told what has.
+
+What a searcher would do without an interruption is asked of another one of the same seed.
+"""
+
+import pickle
+
+import pytest
+from ray import tune
+from ray.tune.search import ConcurrencyLimiter, Repeater
+from ray.tune.utils import flatten_dict
+
+import tune_ckpt as tc
+from tests.tune.resuming import Climber, Record, interrupted, recorded, resumed
+
+pytestmark = pytest.mark.slow
+
+GOAL = {"metric": "height", "mode": "max"}
+SPACE = {"rate": tune.uniform(0.0, 4.0)}
+
+
+def _ax():
+    pytest.importorskip("ax")
+    from ray.tune.search.ax import AxSearch
+
+    return AxSearch(**GOAL, ax_kwargs={"random_seed": 3, "verbose_logging": False})
+
+
+def _bayes():
+    pytest.importorskip("bayes_opt")
+    from ray.tune.search.bayesopt import BayesOptSearch
+
+    return BayesOptSearch(random_search_steps=2, random_state=3, **GOAL)
+
+
+def _hebo():
+    pytest.importorskip("hebo")
+    from ray.tune.search.hebo import HEBOSearch
+
+    return HEBOSearch(random_state_seed=3, max_concurrent=1, **GOAL)
+
+
+def _hyperopt():
+    pytest.importorskip("hyperopt")
+    from ray.tune.search.hyperopt import HyperOptSearch
+
+    return HyperOptSearch(random_state_seed=3, n_initial_points=2, **GOAL)
+
+
+def _nevergrad():
+    nevergrad = pytest.importorskip("nevergrad")
+    from ray.tune.search.nevergrad import NevergradSearch
+
+    class Seeded(NevergradSearch):
+        def _setup_nevergrad(self):
+            super()._setup_nevergrad()
+            self._nevergrad_opt.parametrization.random_state.seed(3)
+
+    return Seeded(nevergrad.optimizers.OnePlusOne, optimizer_kwargs={"budget": 9}, **GOAL)
+
+
+def _optuna():
+    optuna = pytest.importorskip("optuna")
+    from ray.tune.search.optuna import OptunaSearch
+
+    sampler = optuna.samplers.TPESampler(seed=3, n_startup_trials=2)
+    return OptunaSearch(sampler=sampler, **GOAL)
+
+
+SEARCHERS = [_ax, _bayes, _hebo, _hyperopt, _nevergrad, _optuna]
+
+
+def _alone(searcher, count, repeat=1):
+    """Return the rates that a searcher suggests when it is asked without a sweep."""
+    searcher.set_search_properties(GOAL["metric"], GOAL["mode"], SPACE)
+    rates = []
+    for number in range(count):
+        rates.append(flatten_dict(searcher.suggest(str(number)))["rate"])
+        searcher.on_trial_complete(str(number), {"height": rates[-1]})
+    return [round(rate, 12) for rate in rates for _ in range(repeat)]
+
+
+def _rates(file):
+    return [row[-1] for row in recorded(file)]
+
+
+def _sweep(tmp_path, searcher, after=3, samples=5, **options):
+    record = Record(str(tmp_path / "record.txt"))
+    options = {"num_samples": samples, "stop": 1, "max_concurrent_trials": 1, **options}
+    return interrupted(tmp_path, after, record, space=SPACE, search_alg=searcher, **options)
+
+
+@pytest.mark.parametrize("make", SEARCHERS, ids=lambda make: make.__name__[1:])
+def test_a_searcher_goes_on_as_if_it_had_not_been_interrupted(tmp_path, ray_session, make):
+    path = _sweep(tmp_path, make())
+    resumed(path).fit()
+    assert _rates(tmp_path / "record.txt") == _alone(make(), 5)
+
+
+@pytest.mark.parametrize("make", SEARCHERS, ids=lambda make: make.__name__[1:])
+def test_portable_it_is_told_of_the_past_and_makes_the_rest(tmp_path, ray_session, make):
+    path = _sweep(tmp_path, make())
+    before = _rates(tmp_path / "record.txt")
+    options = {"num_samples": 5, "max_concurrent_trials": 1, **GOAL}
+    tuner = tc.resume(
+        path,
+        tune.with_resources(Climber, {"cpu": 2}),
+        portable=True,
+        param_space=SPACE,
+        tune_config=tune.TuneConfig(search_alg=make(), **options),
+    )
+    assert f"was told of {len(before)} of {len(before)} past trials" in str(tuner.report)
+    results = tuner.fit()
+    assert not results.errors
+    rates = [round(result.config["rate"], 12) for result in results]
+    assert len(rates) == 5
+    assert set(before) < set(rates)
+
+
+def test_repeated_suggestions_go_on_in_the_middle_of_a_group(tmp_path, ray_session):
+    path = _sweep(tmp_path, Repeater(_optuna(), repeat=2, set_index=False), samples=6)
+    assert not resumed(path).fit().errors
+    assert _rates(tmp_path / "record.txt") == _alone(_optuna(), 3, repeat=2)
+
+
+def test_so_does_a_batch_of_a_limiter(tmp_path, ray_session):
+    def limiter():
+        return ConcurrencyLimiter(_optuna(), max_concurrent=2, batch=True)
+
+    path = _sweep(tmp_path, limiter(), samples=6, max_concurrent_trials=None)
+    assert not resumed(path).fit().errors
+    again = limiter()
+    again.set_search_properties(GOAL["metric"], GOAL["mode"], SPACE)
+    expected = []
+    for pair in (("0", "1"), ("2", "3"), ("4", "5")):
+        rates = {name: again.suggest(name)["rate"] for name in pair}
+        for name, rate in rates.items():
+            again.on_trial_complete(name, {"height": rate})
+        expected += [round(rate, 12) for rate in rates.values()]
+    assert _rates(tmp_path / "record.txt") == expected
+
+
+def test_it_hears_of_trials_that_ended_after_tunes_last_note(tmp_path, ray_session):
+    path = _sweep(tmp_path, _optuna(), after=2, samples=3, stop=2, noted=False)
+    tuner = resumed(path)
+    (first,) = tuner.report.trials
+    assert first.status == "finished"
+    assert len(tuner.fit()) == 3  # a limiter that waited for it would make no more
+    state = pickle.loads(max(path.glob("searcher-state-*.pkl")).read_bytes())
+    study = state["_ot_study"]
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+
+
+@pytest.mark.parametrize("make", [_nevergrad, _hyperopt], ids=["strict", "lenient"])
+def test_it_does_not_hear_again_of_trials_that_it_has_heard_the_end_of(tmp_path, ray_session, make):
+    path = _sweep(tmp_path, make(), after=3, samples=3, max_concurrent_trials=None)
+    results = resumed(path, extend={"training_iteration": 2}).fit()
+    assert not results.errors
+    assert [result.metrics["training_iteration"] for result in results] == [2, 2, 2]
+
+
+def test_a_searcher_that_cannot_be_told_still_makes_what_is_left(tmp_path, ray_session):
+    path = _sweep(tmp_path, _Own(), after=3, stop=2)
+    tuner = tc.resume(
+        path,
+        tune.with_resources(Climber, {"cpu": 2}),
+        portable=True,
+        param_space=SPACE,
+        tune_config=tune.TuneConfig(search_alg=_Own(), num_samples=4, **GOAL),
+    )
+    assert "_Own was told of 0 of 2 past trials: there is no way" in str(tuner.report)
+    results = tuner.fit()
+    assert not results.errors
+    assert len(results) == 4
+
+
+class _Own(tune.search.Searcher):
+    """A user's searcher, which knows what it has suggested, and nothing else."""
+
+    def __init__(self):
+        super().__init__(**GOAL)
+        self.known = set()
+
+    def suggest(self, trial_id):
+        self.known.add(trial_id)
+        return {"rate": 1.0}
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        self.known.remove(trial_id)
+
+    def save(self, checkpoint_path):
+        with open(checkpoint_path, "wb") as file:
+            pickle.dump(self.known, file)
+
+    def restore(self, checkpoint_path):
+        with open(checkpoint_path, "rb") as file:
+            self.known = pickle.load(file)

@@ -1,0 +1,77 @@
+"""``<experiment>/best/best.json``: which checkpoint of a sweep is pinned, and where its copy is.
+
+It names the copy's folder beside it and what is known of it, and is replaced in one step. The copy
+before stays until the next one, so that whoever has just read its name can still load it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.tree.storage.folder import Store
+
+FOLDER, FILE = "best", "best.json"
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """What ``best.json`` says.
+
+    Attributes:
+        metric: What is best: the metric's name.
+        mode: ``"max"`` or ``"min"``.
+        value: The checkpoint's value of it.
+        trial_id: The trial that wrote it.
+        iteration: After which iteration.
+        checkpoint: Where it came from, within the sweep's folder.
+        folder: The copy's name beside the file.
+        previous: The name of the copy before it, which is still there.
+        config: The trial's config, as far as JSON can hold it.
+        metrics: Its own metrics, likewise.
+    """
+
+    metric: str
+    mode: str
+    value: float
+    trial_id: str
+    iteration: int | None
+    checkpoint: str
+    folder: str
+    previous: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """Return the file's content."""
+        return json.dumps(_plain(asdict(self)), indent=2).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)
+
+
+def read_pinned(folder: Store) -> Pinned | None:
+    """Return what a folder's ``best.json`` says; None where there is none.
+
+    Raises:
+        CorruptDataError: It is damaged.
+    """
+    if not folder.exists(FILE):
+        return None
+    try:
+        told = json.loads(folder.read_bytes(FILE))
+        return Pinned(**{f.name: told[f.name] for f in fields(Pinned) if f.name in told})
+    except (ValueError, TypeError) as error:
+        raise CorruptDataError(folder.path(FILE), f"it cannot be read: {error}") from error

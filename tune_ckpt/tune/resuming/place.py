@@ -1,0 +1,57 @@
+"""Where a sweep that is resumed lies: for us, and for Ray."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from tune_ckpt.errors import NotACheckpointError
+from tune_ckpt.tree.storage.store import Store, open_store
+from tune_ckpt.tune import private
+from tune_ckpt.tune.resuming.past import PastTrial, past_trials
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sweep's folder.
+
+    Attributes:
+        path: Its path or URI, as Ray wants it.
+        store: The folder.
+        filesystem: The pyarrow filesystem it lies on.
+        fs_path: Its path there.
+    """
+
+    path: str
+    store: Store
+    filesystem: Any
+    fs_path: str
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str], filesystem: Any) -> Place:
+        """Return the place that a path or URI means.
+
+        Raises:
+            NotACheckpointError: No sweep is there.
+            StorageError: It cannot be written: Ray would fail, after much was done.
+        """
+        text = os.fspath(path).rstrip("/")
+        if filesystem is None and "://" not in text:
+            text = os.path.abspath(os.path.expanduser(text))
+        arrow, fs_path = private.filesystem_and_path(text, filesystem)
+        store = open_store(fs_path, private.local_or(arrow))
+        if not list(past_trials(store)):
+            found = "no trial's folder is in it" if store.list() else "there is nothing"
+            raise NotACheckpointError(store.location, f"{found}; give the sweep's own folder")
+        store.write_bytes(private.storage_marker(), b"")
+        return cls(text, store, arrow, fs_path)
+
+    @property
+    def local_or_filesystem(self) -> Any:
+        """The pyarrow filesystem it lies on; None for the local disk."""
+        return private.local_or(self.filesystem)
+
+    def pasts(self) -> dict[str, PastTrial]:
+        """Return the trials' folders by name."""
+        return {past.name: past for past in past_trials(self.store)}

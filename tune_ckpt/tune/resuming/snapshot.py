@@ -1,0 +1,98 @@
+"""A scheduler's whole state as bytes, for a sweep that may be moved before it is read.
+
+Trials and checkpoints stand in it by id and by their path below the sweep's folder.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import cloudpickle
+import numpy as np
+from ray.tune import Checkpoint
+from ray.tune.schedulers import TrialScheduler
+
+from tune_ckpt.tune import private
+
+
+@dataclass
+class Snapshot:
+    """What is kept of a scheduler, and what it needs to go on as if nothing had happened.
+
+    Attributes:
+        cls: The scheduler's class, as ``module:QualName``.
+        state: Its attributes.
+        seen: The last iteration of each trial that it was told of, and its decision.
+        statuses: The trials' statuses, in their order.
+        generators: The states of Python's and NumPy's global random generators; None to leave them.
+    """
+
+    cls: str
+    state: dict[str, Any]
+    seen: dict[str, tuple[int, str]] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    generators: tuple[Any, Any] | None = None
+
+    @classmethod
+    def of(cls, scheduler: TrialScheduler, trials: list[Any]) -> Snapshot:
+        """Return a snapshot; it refers to the scheduler's own objects until it is packed."""
+        statuses = {trial.trial_id: trial.status for trial in trials}
+        generators = random.getstate(), np.random.get_state()
+        return cls(class_name(scheduler), vars(scheduler), {}, statuses, generators)
+
+    def pack(self, experiment: str) -> bytes:
+        """Return it as bytes.
+
+        Args:
+            experiment: The sweep's folder, relative to which checkpoints are noted.
+        """
+        buffer = io.BytesIO()
+        _Pickler(buffer, experiment).dump(vars(self))
+        return buffer.getvalue()
+
+    @classmethod
+    def unpack(cls, data: bytes, trials: list[Any], experiment: str, filesystem: Any) -> Snapshot:
+        """Return what was packed, with these trials in it; runs what the pickle names."""
+        loader = _Unpickler(io.BytesIO(data), trials, experiment, filesystem)
+        return cls(**loader.load())
+
+
+def class_name(scheduler: Any) -> str:
+    """Return a scheduler's class as ``module:QualName``."""
+    return f"{type(scheduler).__module__}:{type(scheduler).__qualname__}"
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: Any, experiment: str) -> None:
+        super().__init__(file)
+        self._experiment = experiment
+
+    def persistent_id(self, value: Any) -> Any:
+        if private.is_future(value):
+            value = private.resolved(value)
+            if value is None:  # not saved yet: then it cannot be gone on from either
+                return "nothing", None
+        if isinstance(value, Checkpoint):
+            return "checkpoint", value.path.removeprefix(f"{self._experiment}/")
+        return ("trial", value.trial_id) if private.is_trial(value) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: Any, trials: list[Any], experiment: str, filesystem: Any) -> None:
+        super().__init__(file)
+        self._trials = {trial.trial_id: trial for trial in trials}
+        self._experiment = experiment
+        self._filesystem = filesystem
+
+    def persistent_load(self, reference: Any) -> Any:
+        kind, name = reference
+        if kind == "trial":
+            return self._trials[name]
+        if kind == "nothing":
+            return None
+        path = name if name.startswith("/") else f"{self._experiment}/{name}"
+        return Checkpoint(path, self._filesystem)
