@@ -54,6 +54,7 @@ def world(tmp_path_factory):
         tc.save_state({"weights": np.ones((2, 3)), "step": step}, folder / name)
     agent = trained(step=7)
     agent.save_to_path(folder / "agent", use_msgpack=True)
+    agent.save_to_path(folder / "pickled")
     make_sweep(folder / "sweep")
     model = torch.nn.Linear(4, 2)
     optimizer = torch.optim.Adam(model.parameters())
