@@ -158,12 +158,12 @@ def test_on_s3(tk, tmp_path, s3, bucket):
 INTERRUPTED = """
 import os, signal, sys
 from tune_ckpt.cli import main
-from tune_ckpt.tune import pruning
-delete = pruning.delete_whole
+from tune_ckpt.tune import pruning_jobs
+delete = pruning_jobs.delete_whole
 def slowly(path, filesystem=None):
     os.kill(os.getpid(), signal.SIGINT)
     delete(path, filesystem)
-pruning.delete_whole = slowly
+pruning_jobs.delete_whole = slowly
 main()
 """
 
