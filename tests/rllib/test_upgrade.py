@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
+from tests.rllib.cases import ALGORITHMS as OTHERS
 from tests.rllib.cases import COMMITTED, every_case, one
 from tune_ckpt.errors import (
     CorruptDataError,
@@ -306,3 +307,12 @@ def test_ray_loads_it_with_equal_weights_and_outputs_and_goes_on(scored, case):
     assert row["weights"]
     assert row["output error"] < 1e-6
     assert row["type"] != "Algorithm" or row["trained"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", OTHERS, ids=lambda case: case.name)
+def test_other_algorithms_go_on_too(scored, case):
+    row = scored[case.name]
+    assert "error" not in row
+    assert row["weights"]
+    assert row["trained"] == "iteration 1 to 2"
