@@ -57,6 +57,11 @@ class Case:
         return np.load(self.folder / "expected_outputs.npz")
 
     @property
+    def stored_weights(self):
+        """The weights that its own Ray had."""
+        return dict(np.load(self.folder / "weights.npz"))
+
+    @property
     def file(self):
         """Its main state file."""
         names = ("checkpoint-*", "algorithm_state*", "policy_state*", "module_state*")
@@ -73,6 +78,9 @@ def _cases():
 def _is_of_rllib(case):
     return (case.folder / "expected.json").exists() and "weights" in case.expected
 
+
+# Of other algorithms, with the weights that their own Ray had, and no outputs.
+ALGORITHMS = [Case(folder) for folder in sorted((DATA.parent / "rllib_algorithms").iterdir())]
 
 CASES = _cases()
 COMMITTED = [case for case in CASES if case.folder.parent == DATA]

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.rllib.cases import CASES, COMMITTED
+from tests.rllib.cases import ALGORITHMS, CASES, COMMITTED
 from tests.rllib.live_outputs import furthest
 from tune_ckpt.rllib import (
     convert_to_msgpack_checkpoint,
@@ -179,7 +179,7 @@ def main(arguments):
     options = {argument for argument in arguments if argument.startswith("--")}
     parts = [argument for argument in arguments if argument not in options]
     write = convert_to_msgpack_checkpoint if "--convert" in options else upgrade_checkpoint
-    cases = COMMITTED if "--committed" in options else CASES
+    cases = [*(COMMITTED if "--committed" in options else CASES), *ALGORITHMS]
     chosen = [case for case in cases if not parts or any(part in case.name for part in parts)]
     rows = []
     with tempfile.TemporaryDirectory() as temporary:

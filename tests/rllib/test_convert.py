@@ -18,6 +18,7 @@ from tune_ckpt.errors import (
     StorageError,
     UnsupportedStateError,
 )
+from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import (
     convert_to_msgpack_checkpoint,
     convert_to_msgpack_policy_checkpoint,
@@ -27,6 +28,7 @@ from tune_ckpt.rllib import (
     load_spaces,
     load_weights,
 )
+from tune_ckpt.rllib.converting import pickling
 
 MODULES_IN_POLICIES = (
     "ray2.24.0-py3.10-hybrid-ppo-single_policy",
@@ -178,6 +180,68 @@ def _converted(tmp_path, state, name="policy_state"):
     (tmp_path / "a" / f"{name}.pkl").write_bytes(cloudpickle.dumps(state))
     converted = convert_to_msgpack_checkpoint(tmp_path / "a", tmp_path / "b")
     return _read(tmp_path / "b" / f"{name}.msgpck"), converted.not_carried
+
+
+def _dqn(buffer):
+    config = {"replay_buffer_config": {"type": buffer}, "env": "CartPole-v1"}
+    return {"algorithm_class": "ray.rllib.algorithms.dqn.dqn.DQN", "worker": {}, "config": config}
+
+
+def test_a_replay_buffer_that_ray_does_not_build_is_ours(tmp_path):
+    found, lost = _converted(tmp_path, _dqn("MultiAgentReplayBuffer"), "algorithm_state")
+    buffer = found["config"]["replay_buffer_config"]["type"]
+    assert buffer == "tune_ckpt.rllib.former.MultiAgentReplayBuffer"
+    assert "tune_ckpt does, and must be installed" in str(lost[0])
+
+
+def test_a_replay_buffer_of_the_users_stays(tmp_path):
+    found, lost = _converted(tmp_path, _dqn("mine.Buffer"), "algorithm_state")
+    assert found["config"]["replay_buffer_config"] == {"type": "mine.Buffer"}
+    assert not lost
+
+
+def test_classes_that_rllib_would_take_for_text_are_left_out_and_told(tmp_path):
+    prelearner = Reference("ray.rllib.offline.offline_prelearner:OfflinePreLearner")
+    config = {"prelearner_class": prelearner, "mine": Reference("my.module:Mine"), "env": "E"}
+    (tmp_path / "a").mkdir()
+    file = tmp_path / "a" / "algorithm_state.pkl"
+    file.write_bytes(pickling.dumps({"worker": {}, "config": config}))
+    converted = convert_to_msgpack_checkpoint(tmp_path / "a", tmp_path / "b")
+    assert load_config(converted) == {"env": "E"}
+    told = [str(fault) for fault in converted.not_carried]
+    assert told == ["config/mine: the class my.module:Mine was not carried"]
+
+
+def test_classes_of_numpy_are_carried_by_their_names(tmp_path):
+    found, _ = _converted(tmp_path, {"weights": {}, "dtype": np.float32})
+    assert found["dtype"] == "numpy.float32"
+
+
+def test_an_algorithm_without_an_environment_is_told(tmp_path):
+    _, lost = _converted(tmp_path, {"worker": {}, "config": {}}, "algorithm_state")
+    assert "pass one in config=" in str(lost[0])
+
+
+class OwnEnv:
+    """An environment that can be imported."""
+
+
+def test_an_environment_that_is_a_class_is_named(tmp_path):
+    path = one("ray2.10.0").path
+    converted = convert_to_msgpack_checkpoint(path, tmp_path / "a", config={"env": OwnEnv})
+    assert load_config(converted)["env"] == f"{__name__}.OwnEnv"
+    local = type("Local", (), {"__qualname__": "f.<locals>.Local"})
+    converted = convert_to_msgpack_checkpoint(path, tmp_path / "b", config={"env": local})
+    assert load_config(converted)["env"] == "Local"
+
+
+def test_code_in_what_is_copied_is_told(tmp_path):
+    case = one("ray2.60.0-py3.13")
+    converted = convert_to_msgpack_checkpoint(case.path, tmp_path / "a")
+    assert [fault.path for fault in converted.not_carried] == ["class_and_ctor_args.pkl"]
+    config = {"policy_mapping_fn": None}
+    anew = convert_to_msgpack_checkpoint(case.path, tmp_path / "b", config=config)
+    assert "class_and_ctor_args.pkl" not in [fault.path for fault in anew.not_carried]
 
 
 def test_a_pickle_of_code_inside_of_the_state_is_left_out(tmp_path):

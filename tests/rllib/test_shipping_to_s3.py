@@ -5,8 +5,16 @@ import pytest
 
 from tests.rllib.cases import one
 from tests.s3 import denied
-from tune_ckpt.errors import StorageError
-from tune_ckpt.rllib import export_bundle, export_model, load_bundle
+from tune_ckpt.errors import StorageError, TuneCkptError
+from tune_ckpt.rllib import (
+    convert_to_msgpack_checkpoint,
+    export_bundle,
+    export_model,
+    get_checkpoint_info,
+    load_bundle,
+    load_weights,
+    upgrade_checkpoint,
+)
 from tune_ckpt.tree.storage.store import open_store
 
 CASE = one("ray2.60.0-py3.11-new-ppo-single-meanstd")
@@ -44,6 +52,23 @@ def test_a_model_on_s3_is_the_one_on_the_disk(s3, bucket, uploaded, tmp_path):
     assert [entry.name for entry in found.list()] == sorted(FILES)
     model = FILES[1]
     np.testing.assert_equal(found.read_bytes(model), (tmp_path / model).read_bytes())
+
+
+def test_checkpoints_are_upgraded_and_converted_on_s3(s3, bucket, uploaded):
+    weights = load_weights(CASE.path)
+    for number, write in enumerate([upgrade_checkpoint, convert_to_msgpack_checkpoint]):
+        written = write(uploaded, s3.uri(f"{bucket}/{number}"))
+        assert get_checkpoint_info(s3.uri(f"{bucket}/{number}"))["type"] == "Algorithm"
+        assert written.endswith(f"{bucket}/{number}")
+        np.testing.assert_equal(load_weights(s3.uri(f"{bucket}/{number}")), weights)
+
+
+def test_what_is_cut_off_while_it_is_written_to_s3_is_no_checkpoint(s3, bucket, uploaded):
+    s3.trouble(denied, method="PUT POST", key="c2/algorithm_state", times=float("inf"))
+    with pytest.raises(StorageError):
+        upgrade_checkpoint(uploaded, s3.uri(f"{bucket}/c2"))
+    with pytest.raises(TuneCkptError):
+        get_checkpoint_info(s3.uri(f"{bucket}/c2"))
 
 
 def test_what_s3_refuses_is_told(s3, bucket, uploaded):

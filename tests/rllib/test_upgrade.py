@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
+from tests.rllib.cases import ALGORITHMS as OTHERS
 from tests.rllib.cases import COMMITTED, every_case, one
 from tune_ckpt.errors import (
     CorruptDataError,
@@ -30,12 +31,14 @@ from tune_ckpt.rllib import (
     upgrade_checkpoint,
 )
 from tune_ckpt.rllib.converting.config_keys import DERIVED, REMOVED, RENAMED, newest
+from tune_ckpt.rllib.converting.metrics import carried
 from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
 from tune_ckpt.rllib.converting.moves import (
     ALGORITHMS,
     POLICIES,
     REMOVED_ALGORITHMS,
     algorithm_class,
+    moved,
 )
 
 
@@ -136,6 +139,52 @@ def test_a_replay_buffers_contents_are_noted(tmp_path):
     file.write_bytes(cloudpickle.dumps(state))
     upgraded = upgrade_checkpoint(path, tmp_path / "b")
     assert [note.path for note in upgraded.notes] == ["local_replay_buffer"]
+
+
+def test_a_setting_of_minus_one_counts_where_it_may_be_one(tmp_path):
+    told = {"v_min": -1, "v_max": 10.0, "num_atoms": 5, "replay_mode": -1}
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.dqn.dqn.DQN", "DQNTorchPolicy", **told)
+    v_min = load_config(upgrade_checkpoint(path, tmp_path / "b"))["v_min"]
+    assert v_min != -1  # Ray would leave it out ...
+    assert np.float32(v_min) == np.float32(-1)  # ... and computes with this
+
+
+def test_another_algorithms_configuration_is_refused(tmp_path):
+    class DQNConfig:
+        def get_state(self):
+            return {"lr": 0.5}
+
+    class MyDQNConfig(DQNConfig):
+        pass
+
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.ppo.ppo.PPO")
+    with pytest.raises(InvalidArgumentError, match=r"config='DQNConfig' .* be: PPOConfig, a dict"):
+        upgrade_checkpoint(path, tmp_path / "b", config=MyDQNConfig())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("appo.appo_catalog:APPOCatalog", "ppo.ppo_catalog:PPOCatalog"),
+        ("dqn.dqn_rainbow_catalog:DQNRainbowCatalog", "dqn.dqn_catalog:DQNCatalog"),
+    ],
+)
+def test_catalogs_are_found_where_they_went(old, new):
+    assert moved(f"ray.rllib.algorithms.{old}") == f"ray.rllib.algorithms.{new}"
+
+
+def test_of_the_metrics_those_that_outlive_an_iteration_are_carried():
+    stats = {
+        ("env_runners", "steps_lifetime"): {"reduce": "sum", "clear_on_reduce": False},
+        ("env_runners", "steps"): {"reduce": "sum", "clear_on_reduce": True},
+        ("env_runners", "return_mean"): {"reduce": "mean", "window": 100},
+        ("learners", "loss"): {"reduce": "mean", "window": 1},
+        ("timers", "sample"): {"reduce": "mean", "window": None, "ema_coeff": 0.01},
+        ("env_runners", "texts"): {"reduce": None, "window": 100},
+        "today": {"stats_cls_identifier": "ema"},
+    }
+    found = carried({"stats": stats})["stats"]
+    assert [*found] == ["env_runners--steps_lifetime", "env_runners--return_mean", "today"]
 
 
 def test_policies_of_a_removed_algorithm_become_those_of_one_with_the_same_models(tmp_path):
@@ -258,3 +307,12 @@ def test_ray_loads_it_with_equal_weights_and_outputs_and_goes_on(scored, case):
     assert row["weights"]
     assert row["output error"] < 1e-6
     assert row["type"] != "Algorithm" or row["trained"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", OTHERS, ids=lambda case: case.name)
+def test_other_algorithms_go_on_too(scored, case):
+    row = scored[case.name]
+    assert "error" not in row
+    assert row["weights"]
+    assert row["trained"] == "iteration 1 to 2"

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
-from tests.rllib.cases import every_case, one
+from tests.rllib.cases import ALGORITHMS, every_case, one
 from tune_ckpt.errors import ComponentNotFoundError, NotACheckpointError, NotInCheckpointError
-from tune_ckpt.rllib import load_weights
+from tune_ckpt.rllib import (
+    convert_to_msgpack_checkpoint,
+    load_weights,
+    upgrade_checkpoint,
+)
 
 
 def _facts(weights):
@@ -142,3 +146,11 @@ def test_a_renamed_file_is_known_by_what_it_holds(tmp_path):
 def test_arrays_are_writable():
     for name in ("ray2.40.0-py3.10-new-ppo-single_module", "ray2.43.0", "ray2.3.1"):
         assert all(array.flags.writeable for array in load_weights(one(name).path).values())
+
+
+@pytest.mark.parametrize("case", ALGORITHMS, ids=lambda case: case.name)
+def test_weights_of_other_algorithms_are_what_their_own_ray_had(tmp_path, case):
+    np.testing.assert_equal(load_weights(case.path), case.stored_weights)
+    for write in (upgrade_checkpoint, convert_to_msgpack_checkpoint):
+        written = write(case.path, tmp_path / write.__name__)
+        np.testing.assert_equal(load_weights(written), case.stored_weights)

@@ -27,6 +27,10 @@ def _old_policy(carrying: Carrying, state: Any) -> dict[str, Any]:
     spec = dict(fields((fields(state) or {}).get("policy_spec")) or {})
     told = carrying.state({**spec, "config": None}, "policy_spec")
     told["config"] = _old_config(spec.get("config"), carrying, "policy_spec", "config")
+    if "max_seq_len" not in (fields(told["config"].get("model")) or {}):
+        # Without one RLlib keeps the configuration that it built the policy of.
+        told["config"] = {}
+        carrying.lost.append(Fault("policy_spec/config", _PARTIAL))
     return {**_rest(state, carrying), "policy_spec": told}
 
 
@@ -50,6 +54,7 @@ def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
     return {**made, "counters": {**_NO_COUNTS, **(made.get("counters") or {})}}
 
 
+_PARTIAL = "it is not whole, so RLlib restores this policy with its Algorithm only"
 _NO_ENV = "there is none, and Ray 2.60 takes the spaces from it: pass one in config="
 
 # RLlib counts in a dict that has zero for what is missing; msgpack's dicts have not.

@@ -116,6 +116,9 @@ class Carrying:
             return None
         return value
 
+    def _class(self, value: type, steps: tuple[Any, ...]) -> str:
+        return f"{value.__module__}.{value.__qualname__}"
+
     def _other(self, value: Any, steps: tuple[Any, ...]) -> str:
         return self.mark(steps, f"an object of {type(value).__name__}")
 
@@ -129,6 +132,7 @@ _KINDS: dict[type, Callable[[Carrying, Any, tuple[Any, ...]], Any]] = {
     frozenset: Carrying._set,
     bytes: Carrying._bytes,
     Opaque: Carrying._opaque,
+    type: Carrying._class,
     np.random.Generator: Carrying._other,
     np.random.RandomState: Carrying._other,
 }
