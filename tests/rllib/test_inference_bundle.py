@@ -124,6 +124,49 @@ def test_what_is_no_bundle_says_so(tmp_path):
         load_bundle(tmp_path / "nothing")
 
 
+ALTERED = {
+    "weights that are no arrays": ("weights", "pi.net.mlp.0.weight", "os:system"),
+    "weights of another shape": ("weights", "pi.net.mlp.0.bias", np.zeros((2, 2), "f4")),
+    "a filter that is none": ("filter", "mean", [1]),
+    "layers that are none": ("recipe", "trunk", "os:system"),
+    "actions without bounds": ("actions", "space", {"space": "box"}),
+    "observations without a shape": ("observation_space", "shape", None),
+    "outputs that are none": ("selftest", "actions", "abc"),
+}
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_an_altered_bundle_is_refused(tmp_path, what):
+    export_bundle(MEANSTD.path, tmp_path / "b")
+    state = load_state(tmp_path / "b")
+    part, name, value = ALTERED[what]
+    state[part][name] = value
+    save_state(state, tmp_path / "altered")
+    with pytest.raises((CorruptDataError, SelfTestError)):
+        load_bundle(tmp_path / "altered")
+
+
+@pytest.mark.parametrize("name", ["observations", "selftest", "weights", "source"])
+def test_a_bundle_that_lacks_something_is_refused(tmp_path, name):
+    export_bundle(MEANSTD.path, tmp_path / "b")
+    state = load_state(tmp_path / "b")
+    del state[name]
+    save_state(state, tmp_path / "less")
+    with pytest.raises(CorruptDataError, match=name):
+        load_bundle(tmp_path / "less")
+
+
+def test_an_unknown_device_is_refused(tmp_path):
+    export_bundle(MEANSTD.path, tmp_path / "b")
+    with pytest.raises(InvalidArgumentError, match="device"):
+        load_bundle(tmp_path / "b", device="nowhere")
+
+
+def test_observations_for_the_self_test_are_checked(tmp_path):
+    with pytest.raises(InvalidArgumentError, match=r"observations=.*shape \(4,\)"):
+        export_bundle(MEANSTD.path, tmp_path / "b", observations=np.zeros((2, 5)))
+
+
 def test_damage_is_found(tmp_path):
     export_bundle(MEANSTD.path, tmp_path / "b")
     (file,) = (tmp_path / "b").glob("state*")
@@ -140,6 +183,9 @@ def test_observations_of_another_shape_are_refused(tmp_path):
     for shape in ((5,), (2, 3, 4), ()):
         with pytest.raises(InvalidArgumentError, match="observations"):
             bundle.act(np.zeros(shape))
+    for wrong in (["a", "b", "c", "d"], [[1], [1, 2]], None, {"a": 1}):
+        with pytest.raises(InvalidArgumentError, match="observations"):
+            bundle.act(wrong)
 
 
 def test_an_unknown_policy_is_an_error(tmp_path):

@@ -107,6 +107,17 @@ def test_the_oldest_versions_configuration_is_what_tune_wrote_beside_it(tmp_path
     algorithm.stop()
 
 
+def test_settings_of_ones_own_take_the_place_of_stored_ones(ray_session):
+    told = {"lr": 0.25, "num_workers": 0, "model": {"fcnet_activation": "relu"}}
+    algorithm = restore_algorithm(OLDEST.path, env="CartPole-v1", config=told)
+    assert algorithm.config.lr == 0.25
+    assert algorithm.config.model["fcnet_activation"] == "relu"
+    np.testing.assert_equal(algorithm.get_policy().get_weights(), load_weights(OLDEST.path))
+    algorithm.stop()
+    with pytest.raises(InvalidArgumentError, match=r"config='nonsense'.*PPOConfig"):
+        restore_algorithm(OLDEST.path, env="CartPole-v1", config={"nonsense": 1})
+
+
 def test_an_algorithm_of_the_oldest_version_needs_its_environment_only(ray_session):
     with pytest.raises(NotInCheckpointError, match="pass env="):
         restore_algorithm(OLDEST.path)

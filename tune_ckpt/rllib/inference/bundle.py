@@ -58,7 +58,7 @@ def export_bundle(
     """
     inference = read_inference(checkpoint, policy_id, filesystem, config)
     rows = sample(inference.observation_space, _ROWS) if observations is None else observations
-    bundle = InferenceBundle(inference, np.asarray(rows))
+    bundle = InferenceBundle(inference, _batch(rows, tuple(inference.observation_space["shape"])))
     told = {"format": _FORMAT, **inference.plain(), "observations": bundle.observations}
     state = {**told, "selftest": bundle.selftest()}
     return save_state(state, path, filesystem=filesystem)
@@ -85,14 +85,23 @@ def load_bundle(
         SelfTestError: It computes something else than when it was written.
     """
     told = load_state(path, tensors="numpy", filesystem=filesystem)
-    if not isinstance(told, dict) or told.get("format") != _FORMAT:
+    if not isinstance(told, dict) or str(told.get("format")) != _FORMAT:
         raise CorruptDataError(str(path), "it is a checkpoint, but no inference bundle")
-    inference = Inference.of_plain(told, str(path))
-    bundle = InferenceBundle(inference, told["observations"], device)
-    faults = tuple(differences(bundle, told["selftest"], tolerance))
+    try:
+        inference = Inference.of_plain(told, str(path))
+        bundle = InferenceBundle(inference, told["observations"], device)
+        faults = tuple(differences(bundle, told["selftest"], tolerance))
+    except _MALFORMED as error:
+        raise CorruptDataError(str(path), f"it is no inference bundle ({error!r})") from error
     if faults:
         raise SelfTestError(str(path), faults)
     return bundle
+
+
+_MALFORMED = (
+    *(AttributeError, IndexError, KeyError, OverflowError, RecursionError, RuntimeError),
+    *(TypeError, ValueError, ZeroDivisionError),
+)
 
 
 class InferenceBundle:
@@ -110,7 +119,7 @@ class InferenceBundle:
 
     def __init__(self, inference: Inference, observations: Array, device: Any = None) -> None:
         self._inference, self.observations = inference, observations
-        self.network = inference.network().to(device)
+        self.network = _on(device, inference.network())
         self._device = device
         self._states: tuple[Any, ...] = ()
 
@@ -145,11 +154,10 @@ class InferenceBundle:
         Raises:
             InvalidArgumentError: They are of another shape.
         """
-        rows, shape = np.asarray(observations), tuple(self.observation_space["shape"])
-        if rows.shape[-len(shape) :] != shape or rows.ndim - len(shape) not in (0, 1):
-            raise InvalidArgumentError("observations", rows.shape, (f"{shape}, or a batch",))
-        is_one = rows.ndim == len(shape)
-        _, actions, *self._states = self._run(rows[None] if is_one else rows, self._states)
+        shape = tuple(self.observation_space["shape"])
+        rows = _batch(observations, shape)
+        is_one = np.ndim(observations) == len(shape)
+        _, actions, *self._states = self._run(rows, self._states)
         found: Array = actions.cpu().numpy().astype(self.action_space.get("dtype", np.int64))
         return np.asarray(found[0]) if is_one else found
 
@@ -171,3 +179,23 @@ class InferenceBundle:
         given = [] if not self.network.state_size else states if has_states else [zeros, zeros]
         with torch.no_grad():
             return self.network(batch, *given)
+
+
+def _batch(observations: Any, shape: tuple[int, ...]) -> Array:
+    """Return observations, or a single one, as a batch of numbers."""
+    expected = (f"numbers of shape {shape}, or a batch of them",)
+    try:
+        rows = np.asarray(observations)
+    except ValueError as error:  # of several lengths
+        raise InvalidArgumentError("observations", "rows of several lengths", expected) from error
+    is_one = rows.ndim == len(shape)
+    if rows.dtype.kind not in "biuf" or rows.shape[0 if is_one else 1 :] != shape:
+        raise InvalidArgumentError("observations", f"{rows.dtype}{rows.shape}", expected)
+    return rows[None] if is_one else rows
+
+
+def _on(device: Any, network: Any) -> Any:
+    try:
+        return network.to(device)
+    except (AssertionError, RuntimeError, TypeError) as error:
+        raise InvalidArgumentError("device", device, ("a device that torch has here",)) from error

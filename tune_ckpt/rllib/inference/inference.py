@@ -82,7 +82,7 @@ class Inference:
         try:
             network = make(self.recipe, self.weights, self.actions, self.filter)
             network.check(sample(self.observation_space, 2))
-        except (KeyError, IndexError, RuntimeError, ValueError, TypeError) as error:
+        except (AttributeError, LookupError, RuntimeError, ValueError, TypeError) as error:
             reason = f"its weights do not fit together ({error!r})"
             raise CorruptDataError(self.source["checkpoint"], reason) from error
         return network

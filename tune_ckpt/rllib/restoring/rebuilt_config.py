@@ -66,8 +66,17 @@ def _same(value: Any) -> Any:
     return value
 
 
-# Values that are spelled otherwise today.
-_CHANGED: dict[str, Callable[[Any], Any]] = {"gym_env_vectorize_mode": lambda mode: mode.lower()}
+def _whole_model(model: dict[str, Any]) -> dict[str, Any]:
+    from ray.rllib.models.catalog import MODEL_DEFAULTS
+
+    return {**MODEL_DEFAULTS, **model}
+
+
+# Values that are spelled otherwise today, or that older Rays completed later on.
+_CHANGED: dict[str, Callable[[Any], Any]] = {
+    "gym_env_vectorize_mode": lambda mode: mode.lower(),
+    "model": _whole_model,
+}
 
 
 def _is_default(value: Any, config: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tune_ckpt.errors import Fault
+from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.reading.finding import Part
@@ -44,8 +45,25 @@ def stored_connectors(part: Part) -> list[Any]:
     """Return class, arguments and keyword arguments of each, as they were read, inertly."""
     runner = part.child("env_runner")
     pipeline = None if runner is None else runner.child("env_to_module_connector")
-    told = arguments(pipeline)[1].get("connectors") if pipeline is not None else None
-    return [one for one in told or () if isinstance(one, tuple | list) and len(one) == 3]
+    if pipeline is None:
+        return []
+    told = arguments(pipeline)[1].get("connectors")
+    found = told if isinstance(told, list | tuple) else _of_folders(pipeline)
+    return [one for one in found if isinstance(one, tuple | list) and len(one) == 3]
+
+
+def _of_folders(pipeline: Part) -> list[Any]:
+    """Return what the connectors' own folders tell, as up to Ray 2.40; in the order of names."""
+    found = ((part.ctor, *arguments(part)) for part in pipeline.children("ConnectorV2").values())
+    # The first arguments are the spaces, which a pipeline gives to its connectors by itself.
+    return [
+        (ctor["class"], args[_SPACES:], kwargs)
+        for ctor, args, kwargs in found
+        if isinstance(ctor, dict) and isinstance(ctor.get("class"), Opaque)
+    ]
+
+
+_SPACES = 2
 
 
 def _recipe(

@@ -127,6 +127,7 @@ def _changed(config: Any, settings: Mapping[str, Any] | None) -> Any:
     for key, value in (settings or {}).items():
         if not hasattr(config, newest(key)):
             raise InvalidArgumentError("config", key, (f"a setting of {type(config).__name__}",))
+        value = {**config.model, **value} if key == "model" else value
         setattr(config, newest(key), value)
     return config
 
