@@ -22,10 +22,10 @@ class JobQueue:
 
     Args:
         limit: How many jobs may run at once.
-        on_failure: Makes a result for a job that could not be done, from its key and the reason.
+        on_failure: Makes a result for a job that could not be done, from its key and the error.
     """
 
-    def __init__(self, limit: int, on_failure: Callable[[str, str], Any]) -> None:
+    def __init__(self, limit: int, on_failure: Callable[[str, Exception], Any]) -> None:
         self._limit = limit
         self._on_failure = on_failure
         self._open: Counter[str] = Counter()  # how many jobs of each key have not ended
@@ -103,7 +103,7 @@ class JobQueue:
             try:
                 args = prepare()
             except Exception as error:  # noqa: BLE001 - the thread must live on
-                self._results.put((key, self._on_failure(key, repr(error))))
+                self._results.put((key, self._on_failure(key, error)))
                 continue
             with self._waiting_lock:
                 if key not in self._waiting:
@@ -130,7 +130,7 @@ class JobQueue:
         try:
             return self._worker.do(job, args)
         except Exception as error:  # noqa: BLE001 - Ray's, the job's, or of what cannot be sent
-            return self._on_failure(key, str(error))
+            return self._on_failure(key, error)
 
 
 def _do_nothing() -> None:

@@ -89,5 +89,5 @@ def _kept(source: Source, job: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return source.kept_for(job), *args
 
 
-def _lost(key: str, reason: str) -> list[Outcome]:
-    return [failed(f"(trial {key})", "hook", reason)]
+def _lost(key: str, error: Exception | str) -> list[Outcome]:
+    return [failed(f"(trial {key})", "hook", error)]

@@ -8,7 +8,7 @@ from threading import Event, Lock
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, RayActorError
+from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 _NICENESS = 10  # trials come first
 _TRIES = 3  # a job under which so many processes end is itself to blame
@@ -39,10 +39,10 @@ class Worker:
         """
         for _ in range(_TRIES - 1):
             try:
-                return ray.get(self._running().run.remote(job, *args))
+                return self._try(job, args)
             except RayActorError:
                 self._wait()
-        return ray.get(self._running().run.remote(job, *args))
+        return self._try(job, args)
 
     def close(self) -> None:
         """End the actor, and with it the jobs that run."""
@@ -51,6 +51,12 @@ class Worker:
             actor, self._actor = self._actor, None
         if actor is not None:
             ray.kill(actor)
+
+    def _try(self, job: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        try:
+            return ray.get(self._running().run.remote(job, *args))
+        except RayTaskError as error:  # its message is a traceback
+            raise error.cause from error
 
     def _wait(self) -> None:
         """Wait until the actor answers again, or is known to be gone for good.
