@@ -1,7 +1,7 @@
 """A cluster whose nodes share S3 only and go one by one; run by test_dying_nodes.py.
 
-One of them is drained, as before a preemption, while one of two Train workers runs on it. Another one is
-killed while a Tune trial runs on it. Prints what came of it as one line of JSON.
+One of them is drained, as before a preemption, while one of two Train workers runs on it. Another
+one is killed while a Tune trial runs on it. Prints what came of it as one line of JSON.
 """
 
 from __future__ import annotations

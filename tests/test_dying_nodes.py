@@ -1,4 +1,4 @@
-"""Nodes that share S3 only: one is drained under one of two Train workers, one is killed under a trial."""
+"""Nodes that share S3 only: one is drained under a Train worker, one is killed under a trial."""
 
 import json
 import subprocess
