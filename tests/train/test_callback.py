@@ -67,7 +67,7 @@ def test_the_run_is_as_if_there_were_no_callbacks(run):
     assert result.error is None
     assert len(checkpoints(result)) == functions.STEPS
     assert len(outcomes[0]) == functions.STEPS  # what the hooks did not see to is done at the end
-    assert [outcome.cause for outcome in outcomes[2]] == ["lost"] * functions.STEPS
+    assert [outcome.status for outcome in outcomes[2]] == ["failed"] * functions.STEPS
 
 
 def test_the_best_checkpoint_is_converted_with_its_metrics(run):

@@ -220,7 +220,7 @@ def test_a_job_whose_process_ends_is_done_again_and_then_told_as_lost(run, ray_s
     for step in range(2):
         run.report(made, step)
     lost, done = made.wait()[:2]
-    assert (lost.checkpoint, lost.cause) == (str(run.folder / NAMES[0]), "lost")
+    assert (lost.checkpoint, lost.status) == (str(run.folder / NAMES[0]), "failed")
     assert done == Outcome("", "hook", "done")
 
 

@@ -84,6 +84,7 @@ def test_attributes_are_set_where_we_know_them(owner, names):
         (schedulers.PopulationBasedTraining, "_save_trial_state"),
         (session._FutureTrainingResult, "resolve"),
         (storage, "get_fs_and_path"),
+        (train_context.TrainContext, "get_synchronization_actor"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

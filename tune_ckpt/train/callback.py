@@ -133,9 +133,9 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
     def _hand_over(self, checkpoint: Any, metrics: Mapping[str, Any], config: Any) -> None:
         source = Source(checkpoint.path, local_or(checkpoint.filesystem))
         jobs = [*self._jobs(source, metrics, config)]
-        # Even without a job the actor has to know the run, for its end. It may start slowly:
-        # waiting for it here would keep the next checkpoint from its snapshot. What is lost is
-        # found in storage at the end.
+        # Even without a job the actor has to know the run, for its end. Nobody waits until it has
+        # started: the next checkpoint needs its snapshot. What is lost on its way is found in
+        # storage at the end.
         run = source.trial, source.filesystem
         self._converter().take.remote(run, source.name, jobs)
 

@@ -110,7 +110,7 @@ class Converter:
             self._outcomes.append(failed("", "hook", error))
 
 
-def _lost(checkpoint: str, reason: str) -> list[Outcome]:
+def _lost(checkpoint: str, reason: Exception | str) -> list[Outcome]:
     logger.warning("tune_ckpt: %s: %s", checkpoint, reason)
     return [failed(checkpoint, "hook", reason)]
 
