@@ -286,7 +286,7 @@ def test_the_queue_keeps_the_order_of_one_key_and_its_limit(tmp_path, ray_sessio
     queue = JobQueue(2, lambda key, reason: f"lost {key}")
     for number in range(6):
         queue.add(str(number % 2), _append, str(tmp_path / str(number % 2)), str(number))
-    results = list(queue.drain(time.monotonic() + 60))
+    results = list(queue.drain(time.monotonic() + 300))
     assert sorted(results) == list("012345")
     assert (tmp_path / "0").read_text() == "024"
     assert (tmp_path / "1").read_text() == "135"
@@ -300,7 +300,7 @@ def test_the_queue_says_which_job_was_lost(tmp_path, ray_session):
     queue.add("d", threading.Lock())  # cannot be sent
     queue.add_prepared("e", _append, _fail_softly)
     lost = ["lost a", "lost d", "lost e"]
-    results = list(queue.drain(time.monotonic() + 90))
+    results = list(queue.drain(time.monotonic() + 300))
     assert sorted(results) == ["done", "done once more", *lost]
 
 
