@@ -32,7 +32,8 @@ def test_the_root_metadata_comes_last(opened):
 
 
 def test_a_changed_file_is_refused(opened, tmp_path):
-    flip(next(tmp_path.glob("c/model/state.*")))
+    file = next(tmp_path.glob("c/model/state.*"))
+    flip(file)
     with pytest.raises(CorruptDataError, match="model/state"):
         write_packed(LocalStore(tmp_path / "d"), to_be_copied(opened))
     file.write_bytes(b"short")
