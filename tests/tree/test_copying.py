@@ -3,6 +3,7 @@
 import pytest
 
 from tests.agents import trained
+from tests.tree.damages import flip
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.io import BytesSink, BytesSource
 from tune_ckpt.tree.copying import _Tee, to_be_copied, tree_files
@@ -32,9 +33,7 @@ def test_the_root_metadata_comes_last(opened):
 
 def test_a_changed_file_is_refused(opened, tmp_path):
     file = next(tmp_path.glob("c/model/state.*"))
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
+    flip(file)
     with pytest.raises(CorruptDataError, match="model/state"):
         write_packed(LocalStore(tmp_path / "d"), to_be_copied(opened))
     file.write_bytes(b"short")

@@ -81,6 +81,11 @@ def test_failing_at_every_operation_of_a_deletion(tmp_path, monkeypatch, staged)
     assert not path.exists() or os.listdir(path) == []
 
 
+def _wait_for(what, seen, failures):
+    while what not in seen and not failures:
+        time.sleep(0.001)
+
+
 def test_a_slow_disk_shows_a_reader_one_whole_checkpoint_at_every_moment(tmp_path):
     trained(step=1).save_to_path(tmp_path / "c", use_msgpack=True)
     seen, failures, done = set(), [], threading.Event()
@@ -95,9 +100,9 @@ def test_a_slow_disk_shows_a_reader_one_whole_checkpoint_at_every_moment(tmp_pat
 
     reader = threading.Thread(target=read)
     reader.start()
+    _wait_for((1, 1.0, 1.0), seen, failures)
     save_with(lambda _: time.sleep(0.005), tmp_path / "c")
-    while (2, 2.0, 2.0) not in seen and not failures:
-        time.sleep(0.001)
+    _wait_for((2, 2.0, 2.0), seen, failures)
     done.set()
     reader.join()
     assert not failures

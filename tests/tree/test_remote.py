@@ -191,7 +191,7 @@ def test_a_large_file_is_fetched_by_several_requests_at_a_time(s3, bucket, use_m
     barrier = threading.Barrier(2)
 
     def wait_for_another(handler, honest):
-        barrier.wait(20)  # breaks where requests come one after another
+        barrier.wait(120)  # breaks where requests come one after another
         handler.answer(*honest())
 
     s3.trouble(wait_for_another, method="GET", key="c/state", skip=2 if use_msgpack else 0, times=2)

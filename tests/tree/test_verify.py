@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import re
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent, Weights, trained
-from tests.tree.rllib_trees import write_tree
+from tests.tree.damages import cut, delete, flip
 from tune_ckpt.errors import (
     CorruptCheckpointError,
     CorruptDataError,
@@ -46,21 +45,7 @@ def test_a_whole_checkpoint_is_verified(saved):
     assert "verified" in str(report)
 
 
-def _delete(file):
-    file.unlink()
-
-
-def _cut(file):
-    file.write_bytes(file.read_bytes()[:-1])
-
-
-def _flip(file):
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 4
-    file.write_bytes(data)
-
-
-@pytest.mark.parametrize("damage", [_delete, _cut, _flip])
+@pytest.mark.parametrize("damage", [delete, cut, flip])
 def test_a_damaged_file_is_refused_and_named(saved, damage):
     for file in [path for path in sorted(saved.rglob("*")) if path.is_file()]:
         whole = file.read_bytes()
@@ -79,7 +64,7 @@ def test_a_damaged_file_is_refused_and_named(saved, damage):
 
 def test_every_fault_is_reported_not_only_the_first(saved):
     for file in saved.rglob("state.*"):
-        _flip(file)
+        flip(file)
     faults = sorted(fault.path for fault in tc.verify(saved).faults)
     suffix = next(saved.glob("state.*")).suffix
     assert faults == [f"model/head/state{suffix}", f"model/state{suffix}", f"state{suffix}"]
@@ -90,13 +75,13 @@ def test_faults_of_every_kind_are_reported_at_once_and_in_order(tmp_path):
     tc.save({name: Weights(300) for name in "abcdefgh"}, path)
     tc.save({"d": Weights(2)}, tmp_path / "other")
     (path / "a" / "state.msgpack").unlink()
-    _cut(path / "b" / "state.msgpack")
-    _flip(path / "c" / "state.msgpack")
+    cut(path / "b" / "state.msgpack")
+    flip(path / "c" / "state.msgpack")
     shutil.rmtree(path / "d")
     shutil.copytree(tmp_path / "other" / "d", path / "d")
     (path / "e" / "state.msgpack").unlink()
     (path / "e" / "state.msgpack").symlink_to("state.msgpack")  # nobody can open that
-    _flip(path / "f" / "metadata.json")
+    flip(path / "f" / "metadata.json")
     shutil.rmtree(path / "g")
     (path / "h" / "left.over").write_bytes(b"")
     expected = {
@@ -172,7 +157,7 @@ def test_in_the_middle_of_a_swap_faults_are_told_where_they_are(saved):
     old = saved.parent / f".c{TEMPORARY}old"
     saved.rename(old)
     assert tc.verify(saved).ok
-    _flip(next((old / "model").glob("state.*")))
+    flip(next((old / "model").glob("state.*")))
     (fault,) = tc.verify(saved).faults
     assert fault.path.startswith(f"{old}/model/state")
 
@@ -226,56 +211,6 @@ def test_forged_fields_of_the_metadata_are_refused(saved, field, value):
         assert not tc.verify(saved).ok
 
 
-# ------------------------------------------------------------------------------ content digests
-
-
-def _small_tree():
-    agent = trained(step=7, size=200)
-    agent.model.w = np.arange(200, dtype="<f8") * 7  # the same bytes on every machine
-    return agent
-
-
-# Raising a format's version changes them; nothing else may.
-GOLDEN = {
-    "pickle": "7ea0f0314c21ec37a21679031fd638f6",  # with NumPy 2, whose pickles name other modules
-    "msgpack": "7b017cd7b0a58105a89d5892c9b159f9",
-}
-
-
-@pytest.mark.parametrize("format", ["pickle", "msgpack"])
-def test_equal_state_has_the_golden_digest_whenever_it_is_saved(tmp_path, format, monkeypatch):
-    if format == "pickle" and np.lib.NumpyVersion(np.__version__) < "2.0.0":
-        pytest.skip("NumPy 1 pickles other names")
-    for year in (2020, 2040):
-        monkeypatch.setattr("tune_ckpt.tree.writing._facts", lambda: {"created": f"{year}-01-01"})  # noqa: B023
-        _small_tree().save_to_path(tmp_path / str(year), use_msgpack=format == "msgpack")
-        assert tc.describe(tmp_path / str(year)).created.startswith(str(year))
-        assert tc.describe(tmp_path / str(year)).digest == GOLDEN[format]
-
-
-@pytest.mark.parametrize("format", ["pickle", "msgpack"])
-def test_other_state_has_another_digest_up_to_the_root(tmp_path, format):
-    digests = set()
-    for index in range(3):
-        agent = _small_tree()
-        agent.model.head.w[0] += index
-        agent.save_to_path(tmp_path / str(index), use_msgpack=format == "msgpack")
-        digests.add(tc.describe(tmp_path / str(index)).digest)
-    assert len(digests) == 3
-
-
-def test_in_another_run_the_digest_is_the_same(tmp_path):
-    code = (
-        "import sys, tune_ckpt as tc; from tests.tree.test_verify import _small_tree;"
-        "_small_tree().save_to_path(sys.argv[1], use_msgpack=True)"
-    )
-    for seed in ("1", "2"):  # sets and hashes come in another order
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
-        command = [sys.executable, "-c", code, str(tmp_path / seed)]
-        subprocess.run(command, env=environment, cwd=REPO, check=True)
-        assert tc.describe(tmp_path / seed).digest == GOLDEN["msgpack"]
-
-
 # ----------------------------------------------------------------------- many and large files
 
 
@@ -324,7 +259,7 @@ def bars(monkeypatch):
     return told
 
 
-@pytest.mark.parametrize("damage", [None, _delete, _cut, _flip])
+@pytest.mark.parametrize("damage", [None, delete, cut, flip])
 def test_the_progress_bar_counts_all_bytes_faults_or_not(saved, bars, damage):
     file = next((saved / "model").glob("state.*"))
     if damage:
@@ -347,126 +282,3 @@ def test_a_bar_is_shown_on_stderr_only_when_asked(saved):
         )
         assert run.stdout == f"{asked}\n"
         assert ("Verifying" in run.stderr) is asked
-
-
-# --------------------------------------------------------------------------- what RLlib wrote
-
-
-@pytest.fixture(params=[False, True], ids=["pickle", "msgpack"])
-def foreign(request, tmp_path):
-    return write_tree(tmp_path / "rllib", use_msgpack=request.param)
-
-
-def test_a_tree_of_rllibs_is_parsed_and_otherwise_unverified(foreign):
-    report = tc.verify(foreign)
-    assert report.ok
-    assert report.unverified
-    files = [file for file in foreign.rglob("*") if file.is_file() and file.suffix != ".json"]
-    assert report.nbytes == sum(file.stat().st_size for file in files)
-    assert "its files can be parsed, the rest is unverified" in str(report)
-
-
-def _half(file):
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def _empty(file):
-    file.write_bytes(b"")
-
-
-@pytest.mark.parametrize("damage", [_delete, _cut, _half, _empty])
-def test_what_can_be_noticed_of_a_damaged_tree_of_rllibs_is_reported(foreign, damage):
-    files = [file for file in sorted(foreign.rglob("*")) if file.is_file()]
-    for file in files:
-        if damage is _delete and file.suffix == ".json":
-            continue  # only the metadata name the other files
-        whole = file.read_bytes()
-        damage(file)
-        report = tc.verify(foreign)
-        name = str(file.relative_to(foreign))
-        if damage is _delete and file.stem == "state":
-            name = name.removesuffix(file.suffix)  # RLlib's metadata leave it out
-        assert [fault.path for fault in report.faults] == [name]
-        file.write_bytes(whole)
-
-
-def test_nothing_that_a_pickle_of_rllibs_names_is_called(foreign, tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "called"),)
-
-    (foreign / "class_and_ctor_args.pkl").write_bytes(pickle.dumps({"class": Evil()}))
-    assert tc.verify(foreign).ok
-    assert not (tmp_path / "called").exists()
-
-
-def test_links_to_folders_in_a_tree_of_rllibs_are_not_followed(foreign):
-    for name in ("a", "b"):
-        (foreign / "learner" / name).symlink_to("..")  # followed, they would lead round for ever
-    report = tc.verify(foreign)
-    assert report.ok
-    assert [warning.path for warning in report.warnings] == ["learner/a", "learner/b"]
-    assert [part.name for part in tc.describe(foreign, component="learner").components] == [
-        "module"
-    ]
-
-
-def test_one_of_ours_inside_of_rllibs_is_verified(foreign):
-    trained().save_to_path(foreign / "agent", use_msgpack=True)
-    assert tc.verify(foreign).ok
-    _flip(foreign / "agent" / "model" / "state.msgpack")
-    (fault,) = tc.verify(foreign).faults
-    assert fault.path == "agent/model/state.msgpack"
-
-
-def _cases(corpus):
-    return [case for case in sorted(corpus.iterdir()) if (case / "checkpoint").is_dir()]
-
-
-def test_every_checkpoint_of_the_corpus_passes_and_is_unverified(corpus):
-    for case in _cases(corpus):
-        report = tc.verify(case / "checkpoint")
-        assert report.ok, str(report)
-        assert report.unverified
-    assert len(_cases(corpus)) > 50
-
-
-def test_a_file_cut_short_is_found_in_every_generation_of_rllibs(corpus, tmp_path):
-    cases = [case for case in _cases(corpus) if any((case / "checkpoint").glob("*.json"))]
-    for case in [case for case in cases if "tune" not in case.name]:
-        path = tmp_path / case.name
-        shutil.copytree(case / "checkpoint", path)
-        suffixes = (".pkl", ".msgpack", ".msgpck", ".pt")
-        files = [file for file in sorted(path.rglob("*")) if file.suffix in suffixes]
-        for file in files:
-            _cut(file)
-        faults = {fault.path for fault in tc.verify(path).faults}
-        assert faults >= {str(file.relative_to(path)) for file in files}, case.name
-        shutil.rmtree(path)
-
-
-@pytest.mark.slow
-def test_what_rllib_writes_today_passes(tmp_path):
-    import gymnasium as gym
-    from ray.rllib.algorithms.ppo.ppo_catalog import PPOCatalog
-    from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import (
-        DefaultPPOTorchRLModule,
-    )
-
-    module = DefaultPPOTorchRLModule(
-        observation_space=gym.spaces.Box(-1, 1, (4,)),
-        action_space=gym.spaces.Discrete(2),
-        model_config={"fcnet_hiddens": [8], "head_fcnet_hiddens": []},
-        catalog_class=PPOCatalog,
-    )
-    for use_msgpack in (False, True):
-        path = tmp_path / str(use_msgpack)
-        module.save_to_path(path, use_msgpack=use_msgpack)
-        report = tc.verify(path)
-        assert report.ok
-        assert report.unverified
-        assert report.nbytes > 100
-        assert tc.describe(path).cls.endswith(":DefaultPPOTorchRLModule")
-        assert tc.describe(path).parameter_count > 50
-        _cut(next(path.glob("module_state.*")))
-        assert not tc.verify(path).ok
