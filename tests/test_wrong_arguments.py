@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
+from tests.agents import trained
 from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
 from tune_ckpt.errors import (
@@ -49,6 +50,12 @@ def test_whoever_takes_a_value_for_a_component_learns_where_it_is(tmp_path):
     tc.save_state(STATE, tmp_path / "c")
     with pytest.raises(ComponentNotFoundError, match="all is in its own state"):
         tc.load_state(tmp_path / "c", "weights")
+
+
+def test_ours_leads_from_rllibs_functions_to_where_it_is_read(tmp_path):
+    trained().save_to_path(tmp_path / "c", use_msgpack=True)
+    with pytest.raises(NotACheckpointError, match=r"tune_ckpt\.describe"):
+        tc.get_checkpoint_info(tmp_path / "c")
 
 
 def test_a_trials_folder_leads_to_its_checkpoints(tmp_path):
