@@ -21,6 +21,8 @@ from tune_ckpt.tree.layout import (
     check_names,
 )
 
+DICT = "builtins:dict"  # the class of what is no object: values and objects by name
+
 
 @dataclass
 class Component:
