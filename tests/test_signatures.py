@@ -1,6 +1,8 @@
 """In all public functions the same thing has the same name, default and place."""
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -73,3 +75,15 @@ def test_each_argument_is_explained_in_order(function):
     explained = [line.split(":")[0].strip() for line in told if line.startswith("    ")]
     wanted = [*_parameters(function)]
     assert [name for name in explained if name in wanted] == wanted
+
+
+@pytest.mark.parametrize("name", ["rllib.load_weights", "errors.TuneCkptError"])
+def test_public_modules_need_no_import_of_their_own(name):
+    code = f"import sys, tune_ckpt; tune_ckpt.{name}; assert 'ray' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_that_is_mistyped_has_a_nearest_one():
+    with pytest.raises(AttributeError) as caught:
+        tc.best_chekpoint  # noqa: B018 - it is the access that raises
+    assert (caught.value.name, caught.value.obj) == ("best_chekpoint", tc)

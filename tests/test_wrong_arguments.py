@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
+from tests.agents import trained
 from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
 from tune_ckpt.errors import (
     ComponentNotFoundError,
     InvalidArgumentError,
     NotACheckpointError,
+    NotInCheckpointError,
 )
 
 STATE = {"weights": np.zeros(2), "step": 1}
@@ -49,6 +51,18 @@ def test_whoever_takes_a_value_for_a_component_learns_where_it_is(tmp_path):
     tc.save_state(STATE, tmp_path / "c")
     with pytest.raises(ComponentNotFoundError, match="all is in its own state"):
         tc.load_state(tmp_path / "c", "weights")
+
+
+def test_what_was_saved_by_names_is_no_object(tmp_path):
+    tc.save(STATE, tmp_path / "c")
+    with pytest.raises(NotInCheckpointError, match=r"tune_ckpt\.restore"):
+        tc.restore_object(tmp_path / "c")
+
+
+def test_ours_leads_from_rllibs_functions_to_where_it_is_read(tmp_path):
+    trained().save_to_path(tmp_path / "c", use_msgpack=True)
+    with pytest.raises(NotACheckpointError, match=r"tune_ckpt\.describe"):
+        tc.get_checkpoint_info(tmp_path / "c")
 
 
 def test_a_trials_folder_leads_to_its_checkpoints(tmp_path):

@@ -1,5 +1,18 @@
 """Portable, whole and exact checkpoints for Ray Tune and Ray Train.
 
+===============================================  ===================================================
+`best_checkpoint`, `rank_checkpoints`            the best of a sweep, by its results, folder or URI
+`CheckpointableTrainable`                        a Trainable whose checkpoints are component trees
+`report`, `restore`                              the same in a training function
+`save`, `restore`, `save_state`, `load_state`    checkpoints anywhere else
+`CheckpointCallback`, `Retention`                while a sweep runs
+`resume`                                         after it was killed
+`describe`, `diff`, `verify`, `scan`             what is in a checkpoint, and whether it is whole
+`convert_checkpoint`, `archive`                  the same in another form
+`rllib`                                          RLlib's checkpoints of every version
+`errors`                                         every error that is raised on purpose
+===============================================  ===================================================
+
 Public names are resolved when they are first used: ``import tune_ckpt`` alone loads neither Ray nor
 torch, so a checkpoint can be read where neither is installed.
 """
@@ -7,6 +20,7 @@ torch, so a checkpoint can be read where neither is installed.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.version import __version__
@@ -92,6 +106,7 @@ _HOMES = {
     "tune.trainable": ["AlgorithmMixin", "CheckpointableMixin", "CheckpointableTrainable"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_MODULES = ("errors", "rllib")  # public ones
 
 __all__ = [
     "ActorGroup",
@@ -148,8 +163,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message, name=name, obj=sys.modules[__name__])
     value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value

@@ -12,9 +12,7 @@ from tune_ckpt.objects.actors import actors_of
 from tune_ckpt.objects.adapters.registry import Fit, Stored
 from tune_ckpt.objects.components import is_component
 from tune_ckpt.objects.saving import subcomponent_of
-from tune_ckpt.tree.packing import Component
-
-_CLASS = "builtins:dict"
+from tune_ckpt.tree.packing import DICT, Component
 
 
 class Bundle:
@@ -45,7 +43,7 @@ class Bundle:
             name: part.component() if isinstance(part, Bundle) else subcomponent_of(part)
             for name, part in self.objects.items()
         }
-        return Component(_CLASS, self.values, components=components)
+        return Component(DICT, self.values, components=components)
 
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:
         """Return the objects with their names."""

@@ -91,7 +91,7 @@ def convert_to_msgpack_checkpoint(
     Converting one of ours that is msgpack already changes nothing. RLlib's have more options in
     `tune_ckpt.rllib.convert_to_msgpack_checkpoint`.
 
-    >>> convert_to_msgpack_checkpoint("pickled", "portable")  # doctest: +ELLIPSIS
+    >>> convert_to_msgpack_checkpoint("old_checkpoint", "portable")  # doctest: +ELLIPSIS
     '.../portable'
 
     Args:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Collection
 from typing import Any, TypeVar
 
-from tune_ckpt.errors import ConstructorError
+from tune_ckpt.errors import ConstructorError, NotInCheckpointError
 from tune_ckpt.formats.pickle_harmless import VALUES
 from tune_ckpt.objects.classes import family, find_class, name_of_class, read_ctor
 from tune_ckpt.objects.own_ways import overridden
@@ -15,10 +15,15 @@ from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.inspection.foreign_reading import check_still_there, consistently_or_foreign
+from tune_ckpt.tree.packing import DICT
 from tune_ckpt.tree.reading import OpenComponent
 from tune_ckpt.tree.storage.store import open_store
 
 T = TypeVar("T")
+_BY_NAME = (
+    "it has objects and values by their names; give those to tune_ckpt.restore({...}, path), or get"
+    " plain arrays from tune_ckpt.load_state(path)"
+)
 
 
 def restored_object(
@@ -40,6 +45,8 @@ def restored_object(
 
     def construct(opened: OpenComponent) -> Any:
         """Construct the object, and restore it."""
+        if opened.metadata.cls == DICT:
+            raise NotInCheckpointError(store.location, "object of a class", _BY_NAME)
         value, rest = _constructed(opened, cls, options, Trust.of(**trust), kwargs)
         if "restore_from_path" in overridden(type(value)):
             value.restore_from_path(path, filesystem=filesystem, **trust, **rest)

@@ -164,6 +164,7 @@ def restore_object(
 
     Raises:
         ClassNotFoundError: No such class is imported or in a trusted module.
+        NotInCheckpointError: It holds no object of a class, but what `save` saved by names.
     """
     kind: Any = Checkpointable if cls is None else cls
     if issubclass(kind, Checkpointable):

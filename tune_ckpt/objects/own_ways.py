@@ -23,10 +23,9 @@ from tune_ckpt.objects.adapters.rllib_algorithms import is_algorithm, send_weigh
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.components import walk
 from tune_ckpt.tree.layout import FileNames, Format
-from tune_ckpt.tree.packing import Component, PackedComponent, pack_tree
+from tune_ckpt.tree.packing import DICT, Component, PackedComponent, pack_tree
 
 FILES = "files_of_its_own"  # the component below
-_CLASS = "builtins:dict"
 
 _BASES = {"tune_ckpt.checkpointable", "ray.rllib.utils.checkpoints"}
 
@@ -110,7 +109,7 @@ class ByItself:
         if files:
             if FILES in component.components:
                 raise InvalidNameError(FILES, "its files are kept under that name")
-            component.components[FILES] = Component(_CLASS, files)
+            component.components[FILES] = Component(DICT, files)
         return pack_tree(component, format)
 
 

@@ -12,12 +12,10 @@ from tune_ckpt.objects.selection import ROOT
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import Format
-from tune_ckpt.tree.packing import Component
+from tune_ckpt.tree.packing import DICT, Component
 from tune_ckpt.tree.reading import OpenComponent
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import Saved, save_tree
-
-_CLASS = "builtins:dict"
 
 
 def save_state(
@@ -57,7 +55,7 @@ def save_state(
     """
     if not isinstance(state, Mapping):
         raise InvalidArgumentError("state", state, ("a dict of plain values and arrays",))
-    component = Component(_CLASS, dict(state))
+    component = Component(DICT, dict(state))
     return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
 
 

@@ -161,6 +161,8 @@ class CheckpointRecord:
     def load(self, component: str | None = None, *, allow_pickle: bool = False) -> Any:
         """Return the state as plain dicts; no class is imported.
 
+        `tune_ckpt.load_state`, which takes a record too, has more options.
+
         Args:
             component: Only this subcomponent, ``/`` between levels.
             allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer

@@ -14,6 +14,8 @@ from tune_ckpt.formats.io import Sink
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, FileNames, Format, check_names
 from tune_ckpt.tree.metadata import ComponentRecord
 
+DICT = "builtins:dict"  # the class of what is no object: values and objects by name
+
 
 @dataclass
 class Component:

@@ -28,6 +28,10 @@ from tune_ckpt.tree.storage.store import open_parent, open_store
 
 _FIRST_GENERATION = re.compile(r"checkpoint-(\d+)")  # the one file of Ray up to 2.0
 TUNE_METADATA = ".tune_metadata"
+_TYPED = (
+    "tune_ckpt wrote it, exactly: see tune_ckpt.describe and load_state; for RLlib, write it again"
+    " with tune_ckpt.convert_checkpoint(..., dialect='rllib')"
+)
 
 
 @dataclass(frozen=True)
@@ -167,10 +171,17 @@ def find(checkpoint: Any, filesystem: Any = None) -> Part:
     if entry is not None and not entry.is_dir and not name.endswith(".zip"):
         return _find_by_file(parent, name)
     part = open_part(open_store(checkpoint, filesystem))
+    if _is_typed(part):
+        raise NotACheckpointError(part.path, _TYPED)
     if not part.type:
         raise NotACheckpointError(part.path, _what_it_is(part.folder))
     part.check_complete()
     return part
+
+
+def _is_typed(part: Part) -> bool:
+    ours = part.metadata.get("tune_ckpt")
+    return isinstance(ours, dict) and ours.get("dialect") == "typed"
 
 
 def _find_by_file(store: Store, name: str) -> Part:
