@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import tune_ckpt as tc
 from tests.agents import Agent, same_agents, trained
 from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
+from tune_ckpt.cli import batch
 
 
 def test_convert_prints_the_new_path(tk, saved, tmp_path):
@@ -36,6 +39,25 @@ def test_rllibs_own_are_not_converted_in_place(tk, corpus):
     answer = tk("convert", corpus / "ray2.60.0-py3.11-new-ppo-single" / "checkpoint")
     assert answer.code == 2
     assert "give as DST the path of a new folder" in answer.err
+
+
+def test_a_single_file_of_rllibs_is_converted(tk, corpus, tmp_path):
+    folder = corpus / "synthetic-v0.1-ray2.0-style-ppo-single" / "checkpoint"
+    (file,) = [path for path in folder.glob("checkpoint-*") if path.suffix == ""]
+    assert tk("convert", file, tmp_path / "d").code == 0
+    assert tc.get_checkpoint_info(tmp_path / "d")["type"] == "Algorithm"
+
+
+def test_a_process_that_is_killed_is_an_outcome(monkeypatch):
+    def submit(*_):
+        future = Future()
+        future.set_exception(BrokenProcessPool("a process was killed"))
+        return future
+
+    monkeypatch.setattr(batch.ProcessPoolExecutor, "submit", submit)
+    many = [batch.Conversion(name, None) for name in "ab"]
+    outcomes = batch.run_all(many, jobs=2, address=None, progress=False)
+    assert [outcome.error for outcome in outcomes] == ["a process was killed"] * 2
 
 
 def test_convert_to_pickle_and_back(tk, saved, tmp_path):

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import tune_ckpt as tc
 from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
 
@@ -89,6 +91,23 @@ def test_a_pipe_that_is_closed_early_is_no_error(tmp_path):
     )
     assert run.stdout == "trial\titeration\tconfig\tcheckpoint\n"
     assert run.stderr == ""
+
+
+def test_a_reader_who_has_left_is_no_error(saved):
+    command = [sys.executable, "-c", MAIN, "show", str(saved)]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, **pipes) as run:
+        run.stdout.close()
+        assert run.stderr.read() == b""
+
+
+def test_letters_that_the_terminal_has_not_are_no_error(tmp_path):
+    tc.save_state({"größe": np.zeros(3)}, tmp_path / "ü")
+    run = _run("show", tmp_path / "ü", "--arrays", PYTHONIOENCODING="ascii")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "gr\\xf6\\xdfe" in run.stdout
+    assert run.stdout.isascii()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -1,8 +1,13 @@
 """Progress bars: on stderr, at a terminal only."""
 
+import re
+
 import pytest
 
+import tune_ckpt as tc
 from tune_ckpt.cli import output
+from tune_ckpt.tree.storage import traffic
+from tune_ckpt.tree.storage.store import open_store
 
 COMMANDS = {
     "Verifying": ["verify", "{saved}"],
@@ -30,3 +35,25 @@ def test_a_bar_is_shown_to_who_watches(
     assert answer.code == 0
     assert (told in answer.err) is watched
     assert told not in answer.out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_bar_takes_a_single_line_of_any_terminal(tk, saved, terminal, monkeypatch, columns):
+    terminal(columns)
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    told = tk("verify", saved).err
+    assert "Veri" in told
+    assert "\x1b[1A" not in told.rpartition("\n")[0]  # it would go back up to a line above
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told))
+    assert max(map(len, lines)) <= columns
+
+
+def test_bytes_that_are_read_and_written_move_the_bar(saved, tmp_path):
+    moved = []
+    with traffic.heard(moved.append):
+        tc.convert_checkpoint(saved, tmp_path / "new")
+    nbytes = [open_store(path).total_nbytes() for path in (saved, tmp_path / "new")]
+    assert sum(moved) >= sum(nbytes)
+    count = len(moved)
+    tc.verify(saved)
+    assert len(moved) == count  # nobody listens any more

@@ -62,7 +62,9 @@ def test_after_an_interrupt_the_same_command_goes_on(tk, tmp_path, ray_session):
     file.touch()
     new_tuner(tmp_path, cls=Slow, name=tmp_path.name, stop=1, cpus=None, space=space).fit()
     file.unlink()
-    command = ["resume", sweep, "tests.cli.test_resume:Slow", "--extend", "training_iteration=3"]
+    address = ray_session.get_runtime_context().gcs_address  # else any Ray on this machine
+    command = ["resume", sweep, "tests.cli.test_resume:Slow", "--address", address]
+    command += ["--extend", "training_iteration=3"]
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, *map(str, command)],
         env={**os.environ, "PYTHONPATH": str(REPO)},
@@ -72,7 +74,7 @@ def test_after_an_interrupt_the_same_command_goes_on(tk, tmp_path, ray_session):
     )
     while not (tmp_path / "waits").exists() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # does what Ctrl-C does, though Ray has other plans
     told = process.communicate()[1]
     assert process.returncode == 128 + signal.SIGINT, told
     assert "The same command goes on with it." in told

@@ -5,6 +5,8 @@ import pickle
 
 import pytest
 
+from tune_ckpt.cli import output
+
 
 class _Attack:
     def __reduce__(self):
@@ -31,6 +33,13 @@ def test_an_unknown_name_is_no_reason_to_fail(tk, saved):
     verdicts = {file["path"]: file["verdict"] for file in answer.json["files"]}
     assert verdicts["state.pkl"] == "harmless"
     assert verdicts["class_and_ctor_args.pkl"] == "unknown"
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_who_watches_is_warned_before_the_answer(tk, attacked, terminal, monkeypatch, watched):
+    terminal(80)
+    monkeypatch.setattr(output, "is_terminal", lambda: watched)
+    assert ("dangerous: a.pkl would import posix:system" in tk("scan", attacked).err) is watched
 
 
 @pytest.mark.parametrize("columns", [80, 200])

@@ -13,6 +13,7 @@ import tune_ckpt as tc
 from tests.agents import trained
 from tune_ckpt.errors import NotACheckpointError
 from tune_ckpt.tree.inspection.verdicts import judged
+from tune_ckpt.tree.storage import traffic
 
 
 class _Calls:
@@ -172,3 +173,22 @@ def test_rllibs_own_are_looked_through(corpus, name, ok):
     assert report.ok is ok
     assert report.files
     assert not [file for file in report.files if file.problem]
+
+
+def test_of_what_is_no_pickle_only_the_head_is_read(tmp_path):
+    (tmp_path / "arrays.bin").write_bytes(bytes(2**20))
+    pickled = pickle.dumps(_Calls(os.system, "true"))
+    (tmp_path / "a.pkl").write_bytes(pickled)
+    read = []
+    with traffic.heard(read.append):
+        tc.scan(tmp_path)
+    assert sum(read) < 2 * len(pickled) + 2**10
+
+
+def test_what_is_found_is_told_at_once(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(pickle.dumps(_Calls(os.system, "true")))
+    told = []
+    report = tc.scan(tmp_path, found=told.append)
+    assert told == report.files
+    assert [file.verdict for file in told] == ["dangerous"] * 2

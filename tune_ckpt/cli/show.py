@@ -10,6 +10,7 @@ import typer
 import tune_ckpt as tc
 from tune_ckpt.cli import output
 from tune_ckpt.cli.options import AsJson, Checkpoint, Component, check_no_sweep
+from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
     from tune_ckpt.tree.inspection.description import Description
@@ -36,8 +37,9 @@ def show(
     It may be one of RLlib's own, of any version. Nothing in it is imported or run.
     """
     check_no_sweep(checkpoint)
-    description = _description(checkpoint, component)
-    rllib = None if description and description.digest else _rllib(checkpoint, component)
+    with watched("Reading", [checkpoint]):  # pickles are read whole
+        description = _description(checkpoint, component)
+        rllib = None if description and description.digest else _rllib(checkpoint, component)
     if description is None and rllib is None:
         tc.get_checkpoint_info(checkpoint)  # raises what is wrong
     if as_json:

@@ -51,8 +51,10 @@ def _bar(what: str, total: int | None, shown: bool, unit: str) -> Iterator[Advan
         "steps": (progress.MofNCompleteColumn(), _step_rate()),
     }
     console = Console(stderr=True)
+    wide = console.width >= _BAR + _NUMBERS
     columns = (
-        *(progress.TextColumn("{task.description}"), progress.BarColumn(_BAR)),
+        progress.TextColumn("{task.description}"),
+        *((progress.BarColumn(_BAR),) if wide else ()),
         *(*counts[unit], progress.TimeRemainingColumn()),
     )
     with progress.Progress(*columns, console=console, transient=True) as bar:
