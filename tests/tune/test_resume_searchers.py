@@ -185,7 +185,7 @@ def test_it_hears_of_trials_that_ended_after_tunes_last_note(tmp_path, ray_sessi
 
 
 def test_it_does_not_hear_again_of_trials_that_it_has_heard_the_end_of(tmp_path, ray_session):
-    path = _sweep(tmp_path, _Own(), after=3, samples=3, max_concurrent_trials=None)
+    path = _sweep(tmp_path, _nevergrad(), after=3, samples=3, max_concurrent_trials=None)
     results = resumed(path, extend={"training_iteration": 2}).fit()
     assert not results.errors
     assert [result.metrics["training_iteration"] for result in results] == [2, 2, 2]
