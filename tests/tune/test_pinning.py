@@ -46,9 +46,10 @@ def test_best_json_tells_where_it_is_and_what_is_known(pinned):
 
 
 def test_the_copy_stands_for_the_best_checkpoint_that_tune_has_deleted(pinned):
-    _, results = pinned
+    format, results = pinned
     best = tc.best_checkpoint(results.experiment_path, "score", "max")
-    assert best.path == tc.pinned_checkpoint(results.experiment_path).path
+    # Its conversion beside it, where there is one, comes first.
+    assert ("/msgpack/" if format == "msgpack" else "/best/") in best.path
     assert (best.value, best.iteration, best.verified) == (0.9, 2, True)
 
 

@@ -1,6 +1,7 @@
 """What a sweep's files tell without being unpickled, and how its trials go on by that."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from ray import tune
 
 import tune_ckpt as tc
+from tune_ckpt.errors import StorageError
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
@@ -76,3 +78,19 @@ def test_a_checkpoint_without_a_number_as_its_iteration_is_not_known(tmp_path, i
     assert past.metrics_of("checkpoint_000000") is None
     recorded = {"training_iteration": 2, "loss": 0.5}
     assert past.metrics_of("checkpoint_000000", recorded) == recorded
+
+
+def test_results_that_may_not_be_read_are_not_taken_for_none(tmp_path, monkeypatch):
+    (tmp_path / "result.json").write_text("{}\n")
+    past, opened = PastTrial("trial", open_store(tmp_path)), os.open
+
+    def refused(path, *args, **options):
+        if str(path).endswith("result.json"):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr("os.open", refused)
+    with pytest.raises(StorageError, match="Permission denied"):
+        past.results  # noqa: B018
+    (tmp_path / "result.json").unlink()
+    assert past.results == []

@@ -1,9 +1,11 @@
 """Resume: from every trial's newest valid checkpoint, wherever the sweep lies."""
 
+import pickle
 import shutil
 from pathlib import Path
 
 import pytest
+import ray
 from pyarrow import fs
 from ray import tune
 
@@ -76,12 +78,14 @@ def test_a_moved_sweep_goes_on_where_it_was(sweep, whole):
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(sweep, whole):
     newest = sorted(_trial(sweep, 1).glob("checkpoint_*"))[-1]
     _damage(newest)
+    (sweep / "unnoted" / "checkpoint_000000").mkdir(parents=True)
     tuner = resumed(sweep)
     aside = newest.parent / "set_aside" / newest.name
     assert aside.is_dir()
     assert not newest.exists()
     (fault,) = tuner.report.set_aside
     assert fault.path == str(aside)
+    assert "unnoted stays as it is" in str(tuner.report)
     going = tuner.report.trials[1]
     assert (going.status, going.iteration) == ("continues", 1)
     tuner.fit()
@@ -202,11 +206,19 @@ class Failing(Climber):
 
 
 def test_resources_and_concurrency_can_be_changed(sweep):
-    tuner = tc.resume(sweep, Climber, resources={"cpu": 1}, max_concurrent=1)
+    class Telling(Climber):
+        def step(self):
+            cpus = ray.get_runtime_context().get_assigned_resources()["CPU"]
+            return {**super().step(), "cpus": cpus}
+
+    Telling.__name__ = "Climber"
+    tuner = tc.resume(sweep, Telling, resources={"cpu": 1}, max_concurrent=1)
     for callback in tuner._local_tuner.get_run_config().callbacks:
         callback.after = 10**9
     assert not tuner.fit().errors
-    assert story(sweep)
+    assert results_of(_trial(sweep, 1))[4]["cpus"] == 1
+    searcher = max(sweep.glob("basic-variant-state-*.json"))
+    assert pickle.loads(searcher.read_bytes())["max_concurrent"] == 1
 
 
 def test_what_is_no_sweep_is_told(tmp_path, sweep):

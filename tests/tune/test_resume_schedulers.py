@@ -7,6 +7,7 @@ import pickle
 import random
 import shutil
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +17,15 @@ from ray.tune.schedulers import (
     HyperBandScheduler,
     MedianStoppingRule,
     PopulationBasedTraining,
+    PopulationBasedTrainingReplay,
     ResourceChangingScheduler,
 )
+from ray.tune.schedulers.pb2 import PB2
 from ray.tune.search.optuna import OptunaSearch
 
 import tune_ckpt as tc
 from tests.tune.resuming import Climber, Record, interrupted, new_tuner, recorded, resumed
+from tune_ckpt.tune.resuming.replay import Past, replayed
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +44,15 @@ def _pbt(**options):
     )
 
 
+def _pb2():
+    return PB2(
+        time_attr="training_iteration",
+        perturbation_interval=2,
+        hyperparam_bounds={"rate": [0.5, 4.0]},
+        quantile_fraction=0.5,
+    )
+
+
 SYNCHRONOUS = "PBT, synchronous"
 SWEEPS = {
     "ASHA, brackets": (lambda: ASHAScheduler(max_t=6, reduction_factor=2, brackets=2), 6, 11),
@@ -52,6 +65,7 @@ SWEEPS = {
         9,
     ),
     "PBT": (_pbt, 6, 13),
+    "PB2": (_pb2, 6, 13),
     SYNCHRONOUS: (lambda: _pbt(synch=True), 6, 13),
 }
 # With Ray 2.60 such a sweep itself stops for ever now and then, callback or not.
@@ -128,6 +142,24 @@ def test_so_does_one_that_changes_resources(tmp_path, ray_session):
     assert parts == _uninterrupted(tmp_path, scheduler, 4, **options)
 
 
+@pytest.mark.parametrize(("reached", "rate", "following"), [(1, 1, 2), (2, 2, 3), (3, 2, 3)])
+def test_the_replay_of_a_population_is_brought_to_where_the_results_are(
+    tmp_path, reached, rate, following
+):
+    policy = tmp_path / "pbt_policy_0.txt"
+    steps = [["0", "0", 2 * n, 2 * n, {"rate": n}, {"rate": n + 1}] for n in (1, 2)]
+    policy.write_text("".join(f"{json.dumps(step)}\n" for step in steps))
+    trial = SimpleNamespace(
+        trial_id="t", status="PENDING", config={}, set_config=lambda config: None
+    )
+    results = [{"training_iteration": number} for number in range(1, reached + 1)]
+    scheduler = PopulationBasedTrainingReplay(str(policy))
+    state = replayed(scheduler, [Past(trial, results)], None, None).state
+    assert state["current_config"] == {"rate": rate}
+    assert state["_next_policy"][1] == {"rate": following}
+    assert state["_current_step"] == reached
+
+
 @pytest.mark.parametrize("name", ["median, soft", SYNC])
 def test_it_is_not_told_twice_of_a_result_that_was_not_saved(tmp_path, whole, name):
     options = {"space": POPULATION, "saved": False, **GOAL}
@@ -144,25 +176,6 @@ def test_without_the_callback_the_state_is_made_again_from_the_results(tmp_path,
     parts, report = _in_two_parts(tmp_path, *FROM_RESULTS[name], space=POPULATION, **GOAL)
     assert "made again from the trials' results" in str(report)
     assert parts == whole(name)
-
-
-def test_optuna_goes_on_as_if_it_had_not_been_interrupted(tmp_path, ray_session):
-    optuna = pytest.importorskip("optuna")
-    space = {"rate": tune.uniform(0.0, 4.0)}
-
-    def search():
-        sampler = optuna.samplers.TPESampler(seed=3, n_startup_trials=2)
-        return OptunaSearch(sampler=sampler, **GOAL)
-
-    def run(**options):
-        return {"space": space, "search_alg": search(), "num_samples": 6, "stop": 1} | options
-
-    limited = {"max_concurrent_trials": 1}
-    record = Record(str(tmp_path / "whole.txt"))
-    new_tuner(tmp_path, record, name="whole", **run(**limited)).fit()
-    record = Record(str(tmp_path / "parts.txt"))
-    resumed(interrupted(tmp_path, 4, record, **run(**limited))).fit()
-    assert recorded(tmp_path / "parts.txt") == recorded(tmp_path / "whole.txt")
 
 
 def test_portable_optuna_is_told_the_past_and_makes_what_is_left(tmp_path, ray_session):

@@ -64,20 +64,41 @@ def resume(
     ``set_aside`` beside it, never deleted. What was found is printed, and is in the Tuner's
     ``report``. The sweep's own pickles are loaded, as Tune does: only for sweeps that you trust.
 
-    The scheduler goes on with its own state. Where the sweep ran with a `CheckpointCallback`, all
-    of that is as it was, with Python's and NumPy's random generators, and the sweep goes on as if
-    it had not been interrupted: so tested for ASHA, HyperBand, MedianStoppingRule,
-    PopulationBasedTraining and ResourceChangingScheduler. PopulationBasedTrainingReplay, PB2 and
-    HyperBandForBOHB are kept in the same way, but not tested. From a save that asynchronous PBT had
-    asked for, and that was not done yet, nobody can go on.
+    Schedulers go on with their own state. Where the sweep ran with a `CheckpointCallback`, all of
+    that is as it was, with Python's and NumPy's random generators; elsewhere it is made again from
+    the trials' results, as far as ``result.json`` has them (of a trial that was paused, Ray drops
+    what it logged since it noted the sweep's state last). Then the sweep goes on as if it had not
+    been interrupted, but for what the right column says::
 
-    Elsewhere the state is made again from the trials' results, as far as ``result.json`` has them
-    (of a trial that was paused, Ray drops what it logged since it noted the sweep's state last):
-    exactly for HyperBand, MedianStoppingRule and ASHA with one bracket; not tested for
-    PopulationBasedTraining and PB2, whose random choices from there on are others. ASHA with
-    several brackets has drawn lots for them, and draws again. PopulationBasedTrainingReplay and
-    ResourceChangingScheduler begin anew: what they did stands in no result. Searchers are brought
-    back by Tune itself, which saves them: so tested for OptunaSearch and the default one.
+        Scheduler                      with the callback   from the results alone
+        FIFOScheduler                  it has no state
+        ASHAScheduler                  exactly             exactly; lots for brackets are drawn anew
+        HyperBandScheduler             exactly             exactly
+        HyperBandForBOHB               exactly             not tested
+        MedianStoppingRule             exactly             exactly
+        PopulationBasedTraining        exactly             scores are kept, not the dice
+        PB2                            exactly             likewise; not tested
+        PopulationBasedTrainingReplay  kept; not tested    at the step that its trial has reached
+        ResourceChangingScheduler      exactly             begins anew: no result tells what it did
+
+    From a save that asynchronous PBT had asked for, and that was not done yet, nobody can go on.
+
+    Searchers are saved by Tune itself, and go on with that; what ended after Tune's last note they
+    are told. With ``portable`` their state is made again: they suggest the past trials once more,
+    and are told of their results::
+
+        Searcher                       resumed             with portable=True
+        BasicVariantGenerator          exactly             exactly, of the same random_state
+        OptunaSearch                   exactly             told
+        HyperOptSearch                 exactly             told, in a space without nested dicts
+        BayesOptSearch                 exactly             told
+        NevergradSearch                exactly             told
+        TuneBOHB                       exactly             not told: results lack their budgets
+        ZOOptSearch                    not exactly: its    not told: it takes no points
+                                       package's random generator is saved by nobody
+        AxSearch, HEBOSearch           not tested: Ray 2.60 fails with their present packages
+        ConcurrencyLimiter, Repeater   exactly             as what they wrap
+        others                         as they save        told where they have add_evaluated_point
 
     Args:
         path: The sweep's folder: a path or URI, also where it was moved or copied to.
@@ -94,8 +115,8 @@ def resume(
         param_space: The sweep's own. With ``portable``, what is left of it is sampled; without it,
             no new trials are made. Else needed only where it holds references of Ray.
         tune_config: With ``portable``: the scheduler and the searcher; of both, the state is made
-            again from the results (of searchers, OptunaSearch's and the default one's). By default,
-            metric, mode and number of samples as they were, and no scheduler.
+            again from the results. By default, metric, mode and number of samples as they were, and
+            no scheduler.
         run_config: With ``portable``: callbacks and the like. By default, the stop criterion and
             when trials save and may fail, as they were. Its name and storage path do not count.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.

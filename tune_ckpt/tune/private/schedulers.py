@@ -62,6 +62,15 @@ def keep_replayed_config(scheduler: Any, trial: Any) -> None:
         trial.set_config(scheduler.current_config)
 
 
+def replay_until(scheduler: Any, step: int) -> None:
+    """Bring PBT's replay to where it is after an iteration."""
+    while scheduler._next_policy and scheduler._next_policy[0] <= step:
+        scheduler.current_config = scheduler._next_policy[1]
+        scheduler._next_policy = next(scheduler._policy_iter, None)
+        scheduler._num_perturbations += 1
+    scheduler._current_step = step
+
+
 def time_attribute(scheduler: Any) -> str:
     """Return the metric that tells PBT the time."""
     return str(scheduler._time_attr)

@@ -99,14 +99,12 @@ def _queue_for_trials(searcher: Any, points: list[dict[str, Any]]) -> None:
 
 
 def _queue_as_suggestions(searcher: Any, points: list[dict[str, Any]]) -> None:
-    for point in points:
+    for point in reversed(points):  # the last comes first
         searcher._nevergrad_opt.suggest(point)
 
 
-def _queue_first(attribute: str) -> Callable[[Any, list[dict[str, Any]]], None]:
-    return lambda searcher, points: setattr(
-        searcher, attribute, [*points, *(getattr(searcher, attribute) or ())]
-    )
+def _queue_first(searcher: Any, points: list[dict[str, Any]]) -> None:
+    searcher._points_to_evaluate = [*points, *(searcher._points_to_evaluate or ())]
 
 
 def _flat_space(searcher: Any) -> Any:
@@ -119,9 +117,7 @@ def _flat_space(searcher: Any) -> Any:
 _WAYS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
     "OptunaSearch": (_flat_space, _queue_in_study),
     "HyperOptSearch": (_flat_space, _queue_for_trials),
-    "BayesOptSearch": (_flat_space, _queue_first("_points_to_evaluate")),
-    "AxSearch": (lambda searcher: searcher._parameters, _queue_first("_points_to_evaluate")),
-    "HEBOSearch": (lambda searcher: searcher._space.para_names, _queue_first("_initial_points")),
+    "BayesOptSearch": (_flat_space, _queue_first),
     "NevergradSearch": (
         lambda searcher: getattr(searcher._space, "value", None) or (),
         _queue_as_suggestions,

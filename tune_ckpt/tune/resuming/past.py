@@ -37,10 +37,17 @@ class PastTrial:
 
     @cached_property
     def results(self) -> list[Metrics]:
-        """The results in order, those left out whose line is broken."""
+        """The results in order, those left out whose line is broken.
+
+        Raises:
+            StorageError: They are there, but cannot be read: nobody knows how far the trial was.
+        """
         try:
             lines = self.store.read_bytes(_RESULTS).splitlines()
         except StorageError:
+            entry = self.store.stat(_RESULTS)
+            if entry is not None and not entry.is_dir:
+                raise
             return []
         found = (_parsed(line) for line in lines)
         return [result for result in found if isinstance(result, dict)]

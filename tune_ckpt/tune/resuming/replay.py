@@ -21,6 +21,7 @@ from ray.tune.schedulers import (
     HyperBandScheduler,
     MedianStoppingRule,
     PopulationBasedTraining,
+    PopulationBasedTrainingReplay,
     TrialScheduler,
 )
 from ray.tune.utils import flatten_dict
@@ -176,6 +177,16 @@ def _population(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
     return private.wait_for_all(scheduler, [past.trial for past in pasts])
 
 
+def _replay(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
+    """Bring the replay of a population, which has one trial, to where that is."""
+    controller = _Controller(scheduler, [past.trial for past in pasts])
+    for past in pasts[:1]:
+        scheduler.on_trial_add(controller, past.trial)
+        if past.results:
+            private.replay_until(scheduler, past.results[-1]["training_iteration"])
+    return {}
+
+
 def _note(scheduler: Any, trial: Any, state: Any, result: Metrics, before: float) -> None:
     time = result.get(private.time_attribute(scheduler))
     if time is None:
@@ -196,6 +207,7 @@ _WAYS: list[tuple[type, Callable[[Any, list[Past]], dict[str, str]]]] = [
     (HyperBandScheduler, _tell),
     (MedianStoppingRule, _tell),
     (AsyncHyperBandScheduler, _tell),  # with several brackets, which trial is in which is by chance
+    (PopulationBasedTrainingReplay, _replay),
     (PopulationBasedTraining, _population),  # random choices from here on are other ones
 ]
 

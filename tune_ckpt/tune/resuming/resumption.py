@@ -80,7 +80,8 @@ class Resumption:
             wishes: What shall become of trials that have ended.
             memory: Gets what Ray has no place for.
         """
-        trials, pasts = self._trials(), self.place.pasts()
+        pasts = self.place.pasts()
+        trials = self._trials(pasts)
         ended = {trial.trial_id for trial in trials if trial.is_finished()}
         memory.packed = self._continue(trials, pasts, wishes)
         session = self.files.write(list(private.dump_trials(trials)))
@@ -101,7 +102,7 @@ class Resumption:
         search.strangers |= {t.trial_id for t in trials if not t.is_finished()} & ended
         self.report.set_aside += self.files.faults
 
-    def _trials(self) -> list[Any]:
+    def _trials(self, pasts: Mapping[str, PastTrial]) -> list[Any]:
         """Return the trials as Tune noted them, or as their folders tell."""
         if self.files.document is None:
             why = (
@@ -113,7 +114,7 @@ class Resumption:
             notes.append(f"{why}: the trials are made again from their folders")
             if self.param_space is None:
                 notes.append("trials that had not begun are lost, unless param_space is given")
-            return self._made_again()
+            return self._made_again(pasts)
         where = self.files.store.path(self.files.names[STATE])
         try:
             trials = private.load_trials(self.files.document)
@@ -121,9 +122,12 @@ class Resumption:
             raise PickleReadError(where, f"{type(error).__name__}: {error}; {PORTABLE}") from error
         for trial in trials:
             private.relocate(trial, self.place.filesystem, self.place.fs_path)
+        noted = {str(trial.relative_logdir) for trial in trials}
+        for name in sorted(pasts.keys() - noted):
+            self.report.notes.append(f"{name} stays as it is: it began after Tune's last note")
         return trials
 
-    def _made_again(self) -> list[Any]:
+    def _made_again(self, pasts: Mapping[str, PastTrial]) -> list[Any]:
         trainable = private.trainable_of(self.tuner)
         run_config = private.run_config(self.tuner)
         maker = TrialMaker(
@@ -136,7 +140,7 @@ class Resumption:
             self.param_space or {},
             self.plain or Plain(),
         )
-        made = [maker.make(past) for past in self.place.pasts().values()]
+        made = [maker.make(past) for past in pasts.values()]
         return sorted(made, key=lambda trial: trial.trial_id)
 
     def _continue(

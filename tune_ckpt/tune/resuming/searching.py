@@ -66,7 +66,7 @@ def _skip(search: Any, pasts: list[Past]) -> Told:
     return Told(f"the searcher makes what is left of {search.total_samples} trials")
 
 
-def _teach(search: Any, pasts: list[Past]) -> Told:
+def teach(search: Any, pasts: list[Past]) -> Told:
     """Let a searcher suggest the past trials again, and tell it of their results."""
     searcher = private.innermost(search)
     points = private.points_of(searcher, [past.trial.config for past in pasts])
@@ -119,4 +119,4 @@ def _add(searcher: Any, past: Past) -> bool:
     return True
 
 
-_TELLERS: list[tuple[type, Any]] = [(BasicVariantGenerator, _skip), (SearchGenerator, _teach)]
+_TELLERS: list[tuple[type, Any]] = [(BasicVariantGenerator, _skip), (SearchGenerator, teach)]
