@@ -118,8 +118,8 @@ def _of_code(part: Part) -> tuple[Fault, ...]:
 
 
 _CODE = (
-    "it is copied with code in it, which other versions of Python may not open; with config= it is "
-    "written anew, without"
+    "it is copied with code in it, on which other versions of Python fail or crash; with config= "
+    "it is written anew, without"
 )
 
 

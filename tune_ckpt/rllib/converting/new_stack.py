@@ -222,9 +222,6 @@ def _none_if_lost(value: Any, restating: Restating) -> Any:
     return None if made is LOST else made
 
 
-# ------------------------------------------------------------------------------------ settings
-
-
 def _with_episodes(config: dict[str, Any], restating: Restating) -> dict[str, Any]:
     """Return a configuration without a replay buffer that the new API stack does not take."""
     buffer = config.get("replay_buffer_config") or {}

@@ -27,7 +27,7 @@ def _old_policy(carrying: Carrying, state: Any) -> dict[str, Any]:
     spec = dict(fields((fields(state) or {}).get("policy_spec")) or {})
     told = carrying.state({**spec, "config": None}, "policy_spec")
     told["config"] = _old_config(spec.get("config"), carrying, "policy_spec", "config")
-    if "max_seq_len" not in (fields(told["config"].get("model")) or {}):
+    if told["config"] and "max_seq_len" not in (fields(told["config"].get("model")) or {}):
         # Without one RLlib keeps the configuration that it built the policy of.
         told["config"] = {}
         carrying.lost.append(Fault("policy_spec/config", _PARTIAL))
