@@ -125,11 +125,9 @@ _MALFORMED = (AttributeError, KeyError, TypeError, ValueError, zlib.error, EOFEr
 
 # ------------------------------------------------------------------------------ the new API stack
 
-_OWN = "ray.rllib.connectors.common."  # what RLlib adds by itself, for batches and time
-
 
 def _of_module(part: Part, name: str) -> Iterator[Filter | str]:
-    from tune_ckpt.rllib.restoring.rebuilt_connectors import stored_connectors
+    from tune_ckpt.rllib.restoring.rebuilt_connectors import is_own, stored_connectors
 
     runner = part.child("env_runner")
     pipeline = None if runner is None else runner.child("env_to_module_connector")
@@ -137,7 +135,7 @@ def _of_module(part: Part, name: str) -> Iterator[Filter | str]:
     for cls, _, _ in stored_connectors(part):
         short = cls.name.rpartition(".")[2]
         if short != "MeanStdFilter":
-            if not f"{cls.module}.".startswith(_OWN):
+            if not is_own(f"{cls.module}:{cls.name}"):
                 yield f"the connector {cls.module}:{cls.name}"
         elif short in stored:
             yield from _of_agents(fields(stored[short].state) or {}, name, part.path)

@@ -6,6 +6,7 @@ connectors by name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,17 @@ from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.naming import find_rllib_class
 from tune_ckpt.rllib.restoring.plain_config import plain_config
 
-_OWN = "ray.rllib.connectors.common."  # those that RLlib adds by itself
+# Those that RLlib adds by itself, and those beside them that somebody chose.
+_OWN = re.compile(r"ray\.rllib\.connectors\.common\.(?!flatten_observations|frame_stacking)")
+# Where Ray 2.60 has partials, and the classes elsewhere.
+_CONNECTORS = "ray.rllib.connectors"
+_MOVED = {
+    f"{_CONNECTORS}.env_to_module.{old}": f"{_CONNECTORS}.common.{new}"
+    for old, new in (
+        ("flatten_observations:FlattenObservations", "flatten_observations:FlattenObservations"),
+        ("frame_stacking:FrameStackingEnvToModule", "frame_stacking:FrameStacking"),
+    )
+}
 
 
 def env_to_module_connectors(part: Part, trust: Trust, account: Account) -> Callable[..., Any]:
@@ -52,6 +63,11 @@ def stored_connectors(part: Part) -> list[Any]:
     return [one for one in found if isinstance(one, tuple | list) and len(one) == 3]
 
 
+def is_own(name: str) -> bool:
+    """Say whether a connector is one that RLlib adds by itself, by its class's name."""
+    return _OWN.match(name) is not None
+
+
 def _of_folders(pipeline: Part) -> list[Any]:
     """Return what the connectors' own folders tell, as up to Ray 2.40; in the order of names."""
     found = ((part.ctor, *arguments(part)) for part in pipeline.children("ConnectorV2").values())
@@ -72,12 +88,13 @@ def _recipe(
     from ray.rllib.connectors.connector_v2 import ConnectorV2
 
     cls, args, kwargs = plain(stored, part.path)
-    if not isinstance(cls, Reference) or cls.name.startswith(_OWN):
+    if not isinstance(cls, Reference) or is_own(cls.name):
         return None
     if not (cls.name.startswith("ray.rllib.") or trust.covers(cls.name)):
         account.left_out.append(Fault(f"env_to_module_connector/{cls.name}", "it is not trusted"))
         return None
-    found = find_rllib_class(cls.name, ConnectorV2, trust, part.path)
+    name = _MOVED.get(cls.name, cls.name)
+    found = find_rllib_class(name, ConnectorV2, trust, part.path)
     given, lost = plain_config({"args": list(args), **kwargs}, trust)
     account.left_out += [Fault(f"{cls.name}/{fault.path}", fault.reason) for fault in lost]
     return found, given.pop("args"), given
