@@ -53,10 +53,10 @@ class Timed(tc.TrainCheckpointCallback):
         super().__init__("all", verify=True)
         self._log = log
 
-    def after_report(self, *args: object) -> None:
+    def after_report(self, **reported: object) -> None:
         """Call the hook."""
         start = time.perf_counter()
-        super().after_report(*args)
+        super().after_report(**reported)
         with self._log.open("a") as log:
             log.write(f"{time.perf_counter() - start}\n")
 
