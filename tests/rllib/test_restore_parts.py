@@ -202,7 +202,7 @@ def test_a_policy_of_a_removed_algorithm_is_the_one_with_its_models(tmp_path):
 def test_a_removed_algorithm_says_what_can_be_done(tmp_path):
     path = one("ray2.3.1-py3.8-old-ppo-single_policy").path
     moved = _renamed(path, tmp_path, "policy_state.pkl", b"PPOTorchPolicy", b"DDPGTorchPolicy")
-    with pytest.raises(NotInCheckpointError, match=r"Ray removed DDPG in 2.8; load_weights"):
+    with pytest.raises(NotInCheckpointError, match=r"Ray removed DDPG in 2.11; load_weights"):
         restore_policy(moved)
 
 
