@@ -80,4 +80,6 @@ class Reasons:
         if self.refused:
             return (f"where= refused all {self.refused} checkpoint(s)",)
         trials = [f"trial {folder.trial_id} has no checkpoint" for folder in folders]
+        if not trials and not self.sweep.store.names():
+            return ("nothing is there",)
         return tuple(trials) or ("it holds no trial's folder; is it the sweep's own?",)

@@ -42,7 +42,8 @@ class Source:
     @property
     def readable(self) -> str:
         """The path to read it from, in ``filesystem``."""
-        return self.snapshot or self.path
+        # Another callback that looks after the same trial may have dropped the snapshot.
+        return self.snapshot if self.snapshot and os.path.isdir(self.snapshot) else self.path
 
     @property
     def store(self) -> Store:
