@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -125,8 +126,22 @@ def killed(tmp_path_factory, ray_session):
 
     with pytest.raises(ray.exceptions.RayActorError):
         run()
+    _free_what_is_held()
     result, callback = run()
     return result, callback.wait(result)
+
+
+def _free_what_is_held():
+    """Ray starts a killed controller again, which does nothing, but its workers' CPUs stay its."""
+    from ray._raylet import PlacementGroupID
+    from ray.util import placement_group_table, remove_placement_group
+    from ray.util.placement_group import PlacementGroup
+
+    for name, facts in placement_group_table().items():
+        if facts["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
+    while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+        time.sleep(0.1)
 
 
 @pytest.fixture
