@@ -30,9 +30,13 @@ def test_the_golden_bytes_are_read(name):
 
 
 def test_every_row_has_a_golden_file():
+    absent = set()  # their rows may be in the table by what another test has read
     for backend, code in {"torch": 60, "jax": 80}.items():
         if importlib.util.find_spec(backend):
             row_with(code)
-    names = {row.name for row in (*ROWS.values(), SHARED_ROW)} | {"native"}
+        else:
+            absent |= {*range(code, code + 10)}
+    rows = [row for row in (*ROWS.values(), SHARED_ROW) if row.code not in absent]
+    names = {row.name for row in rows} | {"native"}
     assert names <= VALUES.keys()
     assert {path.name for path in FOLDER.iterdir()} >= {path_of(name).name for name in names}
