@@ -97,9 +97,10 @@ def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smal
 @pytest.mark.slow
 def test_population_based_training_tells_where_trials_came_from(printed, smaller):
     told = printed("pbt.py", *smaller("pbt.yaml", iterations=4, learning_rates=[0.001, 0.3]))
-    best = re.search(r"best: trial (\w+), iteration (\d), loss", told)
-    assert best[2] == "4"
-    assert f": from trial {best[1]} at iteration" in told
+    best = re.search(r"best: trial \w+, iteration (\d), loss", told)
+    assert best[1] == "4"
+    # Which of the two is best in the end is chance: the one that went on goes down by another rate.
+    assert re.search(r"trial (\w+), iteration \d: from trial (?!\1 )\w+ at iteration \d", told)
 
 
 @pytest.mark.slow
