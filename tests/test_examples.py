@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import socket
@@ -45,7 +46,11 @@ def printed(monkeypatch, capsys, ray_session):
 
 def _ran(name, *options):
     command = [sys.executable, str(EXAMPLES / name), *options]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    # Of its own, or it takes whichever Ray runs on this machine, and ends with that.
+    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
 
