@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from tune_ckpt.sweep.configs import config_text
 from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
 
 if TYPE_CHECKING:
@@ -112,7 +110,7 @@ class CheckpointRecord:
     @cached_property
     def nbytes(self) -> int:
         """The size of all its files."""
-        return sum(_sizes(open_store(self.path, self.filesystem)))
+        return open_store(self.path, self.filesystem).total_nbytes()
 
     @cached_property
     def format(self) -> str | None:
@@ -193,10 +191,3 @@ class CheckpointRecord:
         from tune_ckpt.convert import write_as_msgpack
 
         return write_as_msgpack(self, path, allow_pickle=allow_pickle)
-
-
-def _sizes(store: Store) -> Iterator[int]:
-    for entry in store.list():
-        if entry.is_dir and not entry.is_link:
-            yield from _sizes(store.child(entry.name))
-        yield entry.nbytes

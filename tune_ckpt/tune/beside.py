@@ -20,7 +20,7 @@ from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
-from tune_ckpt.tune.jobs import Done, folder_nbytes, outcome_of
+from tune_ckpt.tune.jobs import Done, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.resuming.source import Source
 
@@ -127,7 +127,7 @@ def _convert_beside(source: Source) -> Done:
     note = (_convert_tree if _is_tree(source) else _convert_rllib)(source, path, target)
     if note is None:
         return "up to date", path, 0, 0
-    return "done", path + note, folder_nbytes(source.store), folder_nbytes(target)
+    return "done", path + note, source.store.total_nbytes(), target.total_nbytes()
 
 
 def _convert_tree(source: Source, path: str, target: Store) -> str | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.tree.inspection.verify import verify
-from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tune.outcomes import Action, Outcome, Status, failed
 from tune_ckpt.tune.resuming.source import Source, drop_snapshots
 
@@ -57,11 +56,3 @@ def _verified(source: Source) -> Done:
     status: Status = "skipped" if report.unverified else "done"
     detail = "it has no digests" if report.unverified else ""
     return status, detail, report.nbytes, 0
-
-
-def folder_nbytes(folder: Store) -> int:
-    """Return the size of all files in a folder and below."""
-    return sum(
-        folder_nbytes(folder.child(entry.name)) if entry.is_dir else entry.nbytes
-        for entry in folder.list()
-    )

@@ -21,7 +21,7 @@ from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import write_packed
 from tune_ckpt.tune.beside import convert, is_msgpack
-from tune_ckpt.tune.jobs import Done, folder_nbytes, outcome_of
+from tune_ckpt.tune.jobs import Done, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.private import experiment_folder
 from tune_ckpt.tune.resuming.source import Source
@@ -116,7 +116,7 @@ def _pin(source: Source, pinning: Pinning) -> Done:
     for entry in folder.list():
         if entry.is_dir and entry.name not in (name, facts.previous):
             folder.delete(entry.name)
-    sizes = folder_nbytes(source.store), folder_nbytes(folder.child(name))
+    sizes = source.store.total_nbytes(), folder.child(name).total_nbytes()
     return "done", f"{pinning.experiment}/{FOLDER}/{name}", *sizes
 
 

@@ -21,7 +21,6 @@ from tune_ckpt.tree.progress import Advance
 from tune_ckpt.tree.storage.arrow import ArrowStore
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store
-from tune_ckpt.tune.jobs import folder_nbytes
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning import Pruner, excess
 from tune_ckpt.tune.pruning_jobs import Measured, prune
@@ -130,7 +129,7 @@ class _Found:
 def _nbytes(folder: Store, path: str) -> int:
     for name in path.split("/"):
         folder = folder.child(name)
-    return folder_nbytes(folder)
+    return folder.total_nbytes()
 
 
 def _is_finished(folder: TrialFolder) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from tune_ckpt.sweep.result_log import Metrics
 from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.inspection.verify import verify
 from tune_ckpt.tree.removing import delete_checkpoint
-from tune_ckpt.tree.storage.folder import TEMPORARY, Store
+from tune_ckpt.tree.storage.folder import TEMPORARY
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import open_parent, open_store
 from tune_ckpt.tune.outcomes import Outcome, failed
@@ -68,16 +67,9 @@ class Measured:
 def measure(checkpoint: str, filesystem: Any = None) -> list[Measured | Outcome]:
     """Return a checkpoint's size."""
     try:
-        return [Measured(checkpoint, sum(_sizes(open_store(checkpoint, filesystem))))]
+        return [Measured(checkpoint, open_store(checkpoint, filesystem).total_nbytes())]
     except TuneCkptError as error:
         return [failed(checkpoint, "measure", error)]
-
-
-def _sizes(store: Store) -> Iterator[int]:
-    for entry in store.list():
-        if entry.is_dir and not entry.is_link:
-            yield from _sizes(store.child(entry.name))
-        yield entry.nbytes
 
 
 def prune(one: Held, newest: str | None, filesystem: Any = None) -> list[Outcome]:
