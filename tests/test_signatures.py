@@ -18,7 +18,7 @@ DEFAULTS = {
     "allow_pickle": {False, None},  # None: only in a trial, of its own checkpoint
     "trusted": {()},
     "strict": {True},
-    "mode": {"max"},
+    "mode": {"max", None},  # None: as a ResultGrid's TuneConfig says, else "max"
     "metric": {None, inspect.Parameter.empty},
     "config": {None},
     "device": {None},

@@ -28,7 +28,7 @@ Where = Callable[[CheckpointRecord], bool] | Mapping[str, Any]
 def best_checkpoint(
     experiment: Any,
     metric: str | None = None,
-    mode: str = "max",
+    mode: str | None = None,
     *,
     scope: str | None = None,
     where: Where | None = None,
@@ -48,8 +48,10 @@ def best_checkpoint(
             as a path or URI, also while it runs, after it was killed, and wherever it was moved; or
             a single trial's folder, or a Train run's. Ray need not be installed for a folder, and
             nothing in it is unpickled. A `Sweep` is read only where it has changed since.
-        metric: The metric's name, ``a/b`` for nested ones.
-        mode: ``"max"`` or ``"min"``.
+        metric: The metric's name, ``a/b`` for nested ones; by default as the results'
+            ``TuneConfig`` says. A folder does not tell.
+        mode: ``"max"`` or ``"min"``; by default as the ``TuneConfig`` says of this metric, else
+            ``"max"``.
         scope: See `rank_checkpoints`.
         where: See `rank_checkpoints`.
         verify: Check every byte of the checkpoint that is returned.
@@ -59,7 +61,8 @@ def best_checkpoint(
         UnknownMetricError: No result has such a metric; those there are, are listed.
         AmbiguousMetricError: The name fits two places in a result.
         NoCheckpointError: No checkpoint has a value and is usable; why is told for each.
-        InvalidArgumentError: There is no such mode or scope, or ``experiment`` is no sweep.
+        InvalidArgumentError: There is no such mode or scope, no metric is told, or ``experiment``
+            is no sweep.
     """
     options = {"scope": scope, "where": where, "verify": verify, "filesystem": filesystem}
     return rank_checkpoints(experiment, metric, mode, k=1, **options)[0]
@@ -68,7 +71,7 @@ def best_checkpoint(
 def rank_checkpoints(
     experiment: Any,
     metric: str | None = None,
-    mode: str = "max",
+    mode: str | None = None,
     *,
     metrics: Mapping[str, str] | None = None,
     k: int | None = None,
@@ -87,8 +90,8 @@ def rank_checkpoints(
 
     Args:
         experiment: The sweep, as for `best_checkpoint`.
-        metric: The metric's name, ``a/b`` for nested ones.
-        mode: ``"max"`` or ``"min"``.
+        metric: See `best_checkpoint`.
+        mode: See `best_checkpoint`.
         metrics: Several metrics instead, each with its mode. Then the Pareto front is returned,
             in the order of the first: what no other equals in all of them and beats in one.
         k: How many; by default all that are usable.
@@ -111,16 +114,18 @@ def rank_checkpoints(
         AmbiguousMetricError: The name fits two places in a result.
         NoCheckpointError: No checkpoint has a value and is usable; why is told for each.
         InvalidArgumentError: There is no such mode or scope, ``k`` or ``per_trial`` is not
-            positive, not one of ``metric`` and ``metrics`` is given, or ``experiment`` is no sweep.
+            positive, both or none of ``metric`` and ``metrics`` are told, or ``experiment`` is no
+            sweep.
     """
     for name, number in (("k", k), ("per_trial", per_trial)):
         if number is not None and number < 1:
             raise InvalidArgumentError(name, number, ("a positive number", None))
-    wanted = _metrics(metric, mode, metrics)
+    sweep = Sweep.open(experiment, filesystem)
+    wanted = _metrics(sweep, metric, mode, metrics)
     if scope is not None and len(wanted) > 1:
         raise InvalidArgumentError("scope", scope, ("None where there are several metrics",))
     ranking = Ranking(
-        Sweep.open(experiment, filesystem),
+        sweep,
         wanted,
         Scope.named(scope),
         per_trial,
@@ -134,12 +139,13 @@ def rank_checkpoints(
     return CheckpointTable(records, f"{title} in {ranking.sweep.base}", ranking.why.lines())
 
 
-def _metrics(metric: str | None, mode: str, metrics: Mapping[str, str] | None) -> Sequence[Metric]:
-    if (metric is None) == (metrics is None):
-        expected = ("a metric's name", "None with metrics={name: mode, ...}")
-        raise InvalidArgumentError("metric", metric, expected)
+def _metrics(
+    sweep: Sweep, metric: str | None, mode: str | None, metrics: Mapping[str, str] | None
+) -> Sequence[Metric]:
     if metrics is None:
-        return [Metric(metric or "", mode)]
+        return [sweep.metric(metric, mode)]
+    if metric is not None:
+        raise InvalidArgumentError("metric", metric, ("None with metrics={name: mode, ...}",))
     if not isinstance(metrics, Mapping) or not metrics:
         raise InvalidArgumentError("metrics", metrics, ("a dict of names and modes",))
     return [Metric(name, of) for name, of in metrics.items()]

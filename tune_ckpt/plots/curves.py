@@ -18,8 +18,8 @@ _CROWD = 30  # trials from which on the rest is drawn fainter
 
 def plot(
     experiment: Any,
-    metric: str,
-    mode: str = "max",
+    metric: str | None = None,
+    mode: str | None = None,
     *,
     dark: bool = False,
     filesystem: Any = None,
@@ -33,8 +33,8 @@ def plot(
 
     Args:
         experiment: The sweep, as for `tune_ckpt.best_checkpoint`, also while it runs.
-        metric: The metric's name, ``a/b`` for nested ones.
-        mode: ``"max"`` or ``"min"``.
+        metric: As for `tune_ckpt.best_checkpoint`.
+        mode: As for `tune_ckpt.best_checkpoint`.
         dark: Draw it on dark ground.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the folder is to be looked up.
 

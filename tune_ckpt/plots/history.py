@@ -83,24 +83,29 @@ class History:
 
 
 def read_history(
-    experiment: Any, metric: str, mode: str = "max", *, filesystem: Any = None
+    experiment: Any,
+    metric: str | None = None,
+    mode: str | None = None,
+    *,
+    filesystem: Any = None,
 ) -> History:
     """Read a sweep's results and what checkpoints it has and had.
 
     Args:
         experiment: The sweep, as for `best_checkpoint`.
-        metric: The metric's name, ``a/b`` for nested ones.
-        mode: ``"max"`` or ``"min"``.
+        metric: As for `best_checkpoint`.
+        mode: As for `best_checkpoint`.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the folder is to be looked up.
 
     Raises:
         UnknownMetricError: No result has such a metric; those there are, are listed.
         NoCheckpointError: There is no trial.
     """
-    wanted, sweep = Metric(metric, mode), Sweep.open(experiment, filesystem)
+    sweep = Sweep.open(experiment, filesystem)
+    wanted = sweep.metric(metric, mode)
     folders = sweep.look()
     try:
-        best = best_checkpoint(sweep, metric, mode, verify=False)
+        best = best_checkpoint(sweep, wanted.name, wanted.mode, verify=False)
     except NoCheckpointError:
         if not folders:
             raise

@@ -23,6 +23,7 @@ from tune_ckpt.sweep.experiment_state import ExperimentState
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.paths import below, last_of, parent_of, places_of
+from tune_ckpt.sweep.private import goal_of
 from tune_ckpt.sweep.result_log import Mark, Pairs
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
@@ -48,6 +49,7 @@ class Sweep:
         filesystem: The pyarrow filesystem of ``base``; None for local paths and URIs.
         in_memory: What results in memory say of checkpoints, by trial folder.
         only: The one trial's folder that is meant; None for all.
+        goal: What the results' ``TuneConfig`` says is best; a folder does not tell.
         notes: What could not be read or has no metrics.
     """
 
@@ -56,6 +58,7 @@ class Sweep:
     filesystem: Any = None
     in_memory: dict[str, Pairs] = field(default_factory=dict, repr=False)
     only: str | None = None
+    goal: Metric | None = None
     notes: Notes = field(default_factory=Notes, repr=False)
     _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
     _pinned: Pinned | None = field(default=None, repr=False)
@@ -93,6 +96,21 @@ class Sweep:
             return cls(store, base, given)
         parent, name = parent_of(base)  # where Tune's experiment state is
         return cls(open_store(parent, given), parent, given, only=name)
+
+    def metric(self, name: str | None, mode: str | None) -> Metric:
+        """Return what to rank by; what is None is as in the ``TuneConfig``, else the maximum.
+
+        Raises:
+            InvalidArgumentError: There is no such mode, or no name.
+        """
+        told = self.goal
+        if name is None and told is not None:
+            name = told.name
+        if name is None:
+            raise InvalidArgumentError("metric", name, ("the name of a reported metric",))
+        if mode is None:
+            mode = told.mode if told is not None and told.name == name else "max"
+        return Metric(name, mode)
 
     def path(self, *names: str) -> str:
         """Return the path of something below the sweep's folder."""
@@ -185,6 +203,8 @@ class Sweep:
 
 def _of_grid(results: Any) -> Sweep:
     sweep = Sweep.open(results.experiment_path, results.filesystem)
+    goal = goal_of(results)
+    sweep.goal = Metric(*goal) if goal else None
     for result in results:
         if result.path is not None:  # else a trial that never started
             sweep.in_memory[last_of(result.path)] = _pairs(result)
