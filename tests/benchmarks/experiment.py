@@ -1,6 +1,6 @@
 """The best checkpoint of a sweep from its folder, beside ``Tuner.restore`` and ``get_best_result``.
 
-Run it:  python -m tests.benchmarks.experiment [--trials 100 1000 10000] [--ray-up-to 1000]
+Run it:  python -m tests.benchmarks.experiment [--trials 100 1000 10000] [--ray-up-to 10000]
 
 The sweeps are copies of a small one that Ray ran: of trials with 20 results, each with a
 checkpoint. Each figure is of a process of its own, that of Ray with as much as it imports.
@@ -66,7 +66,7 @@ def measured(method: str, **facts: str) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000])
-    parser.add_argument("--ray-up-to", type=int, default=1000, help="its largest number of trials")
+    parser.add_argument("--ray-up-to", type=int, default=10_000, help="its largest sweep")
     parser.add_argument("--kinds", nargs="+", default=["function", "class"])
     options = parser.parse_args()
     from tests.benchmarks.sweeps import METRIC, RESULTS, grow, run_template

@@ -5,7 +5,8 @@ Floor 2 implements both for files on any storage; the ones here live in memory.
 
 from __future__ import annotations
 
-from typing import Protocol
+import io
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -92,3 +93,23 @@ def read_range(source: Source, offset: int, nbytes: int) -> memoryview:
     buffer = np.empty(nbytes, np.uint8).data  # unlike a bytearray, not filled with zeros first
     source.read_into(offset, buffer)
     return buffer
+
+
+class _Raw(io.RawIOBase):
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = memoryview(buffer).cast("B")[: self._source.nbytes - self._at]
+        self._source.read_into(self._at, part)
+        self._at += part.nbytes
+        return part.nbytes
+
+
+def stream_of(source: Source) -> io.BufferedReader:
+    """Return a file of a source's bytes, for who reads them in order."""
+    return io.BufferedReader(_Raw(source), source.chunk_nbytes)

@@ -16,9 +16,8 @@ made to fill the memory.
 
 from __future__ import annotations
 
-import io
 import pickle
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from tune_ckpt.errors import (
@@ -29,6 +28,7 @@ from tune_ckpt.errors import (
     UntrustedPickleError,
 )
 from tune_ckpt.formats import pickle_torch
+from tune_ckpt.formats.io import Source, stream_of
 from tune_ckpt.formats.pickle_build import Builder, Tables
 from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
 from tune_ckpt.formats.pickle_nodes import parse
@@ -36,9 +36,11 @@ from tune_ckpt.formats.pickle_opaque import Opaque, holds_opaque
 
 __all__ = [
     "Opaque",
+    "dump_parts",
     "dumps",
     "holds_opaque",
     "list_globals",
+    "load",
     "loads",
     "loads_inert",
     "loads_restricted",
@@ -57,15 +59,28 @@ def dumps(value: object, *, pickler: Any = None) -> bytes:
     Raises:
         UnsupportedStateError: Something in it cannot be pickled.
     """
-    from tune_ckpt.formats.pickle_writing import HostPickler  # reading needs no cloudpickle
+    return b"".join(dump_parts(value, pickler=pickler))
 
-    stream = io.BytesIO()
+
+def dump_parts(value: object, *, pickler: Any = None) -> list[bytes | memoryview]:
+    """Return the same in parts, of which the large ones are the memory of the value's arrays.
+
+    Args:
+        value: The value; it must not change while the parts are in use.
+        pickler: As for `dumps`.
+
+    Raises:
+        UnsupportedStateError: Something in it cannot be pickled.
+    """
+    from tune_ckpt.formats.pickle_writing import HostPickler, Parts  # reading needs no cloudpickle
+
+    written = Parts()
     try:
-        (pickler or HostPickler)(stream, protocol=5).dump(value)
-        return stream.getvalue()
+        (pickler or HostPickler)(written, protocol=5).dump(value)
     except Exception as error:  # whatever the value's own code raises
         reason = f"it cannot be pickled ({type(error).__name__}: {error})"
         raise UnsupportedStateError((Fault("", reason),)) from error
+    return written.parts
 
 
 def loads(data: bytes | memoryview, *, file: str) -> object:
@@ -79,8 +94,25 @@ def loads(data: bytes | memoryview, *, file: str) -> object:
         CorruptDataError: The bytes are not a whole pickle.
         PickleReadError: The pickle is whole, but what it names cannot be made here.
     """
+    return _trusted(lambda: pickle.loads(data), file)
+
+
+def load(source: Source) -> object:
+    """Return the same of a pickle that is read on the way, its arrays straight into their memory.
+
+    Args:
+        source: The pickle; its name is what it is called in messages.
+
+    Raises:
+        CorruptDataError: The bytes are not a whole pickle.
+        PickleReadError: The pickle is whole, but what it names cannot be made here.
+    """
+    return _trusted(lambda: pickle.load(stream_of(source)), source.name)
+
+
+def _trusted(read: Callable[[], object], file: str) -> object:
     try:
-        return pickle.loads(data)
+        return read()
     except (EOFError, pickle.UnpicklingError, UnicodeDecodeError) as error:
         raise CorruptDataError(file, f"the pickle cannot be parsed ({error})") from error
     except Exception as error:  # whatever the pickle's own code raises

@@ -1,8 +1,9 @@
-"""The pickler: cloudpickle's, which takes torch's tensors from host memory."""
+"""The pickler: cloudpickle's, which takes torch's tensors from host memory; and where it writes."""
 
 from __future__ import annotations
 
 import sys
+from pickle import PickleBuffer
 from typing import Any
 
 import cloudpickle
@@ -22,3 +23,18 @@ class HostPickler(cloudpickle.Pickler):  # type: ignore[misc]  # it ships no typ
         if isinstance(value, torch.nn.Parameter):
             return torch.nn.Parameter(host, value.requires_grad).__reduce_ex__(5)
         return host.requires_grad_(value.requires_grad).__reduce_ex__(5)
+
+
+class Parts:
+    """What a pickler writes, in order: large arrays as they are in memory, not copied.
+
+    Attributes:
+        parts: What was written.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[bytes | memoryview] = []
+
+    def write(self, part: Any) -> None:
+        """Keep a part; what is no one's but the pickler's is copied."""
+        self.parts.append(part.raw() if isinstance(part, PickleBuffer) else bytes(part))

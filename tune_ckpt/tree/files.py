@@ -14,6 +14,7 @@ from tune_ckpt.formats.io import Source
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.metadata import FileRecord
 from tune_ckpt.tree.storage.folder import Store
+from tune_ckpt.tree.storage.local import LocalStore
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ def _read_msgpack(store: Store, file: FileRecord, options: ReadOptions) -> Any:
 
 
 def _read_pickle(store: Store, file: FileRecord, options: ReadOptions) -> Any:
+    if options.allow_pickle and isinstance(store, LocalStore):
+        _check_size(store, file)
+        with store.open(file.name) as source:
+            # Reading it twice is quicker than making room for all of it at once.
+            _check_digest(source, file, "pickle")
+            return pickle.load(source)
     data, path = read_verified(store, file), store.path(file.name)
     if options.allow_pickle:
         return pickle.loads(data, file=path)
@@ -106,8 +113,12 @@ def check_file(
     """
     _check_size(store, file)
     with store.open(file.name) as source:
-        if _DIGEST[format](watch(source)) != file.digest:
-            raise CorruptDataError(source.name, _ALTERED[format])
+        _check_digest(watch(source), file, format)
+
+
+def _check_digest(source: Source, file: FileRecord, format: Format) -> None:
+    if _DIGEST[format](source) != file.digest:
+        raise CorruptDataError(source.name, _ALTERED[format])
 
 
 def digest_of_bytes(source: Source) -> str:

@@ -112,9 +112,40 @@ class Plain:
         return self.digest()
 
 
+class Pickled:
+    """A value pickled: its large arrays are read when they are written, and not copied before.
+
+    Args:
+        value: The value; it must not change until it is written.
+
+    Raises:
+        UnsupportedStateError: Something in it cannot be pickled.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._parts = pickle.dump_parts(value)
+        self.nbytes = sum(map(len, self._parts))
+
+    def digest(self) -> str:
+        """Return the digest of all parts."""
+        digest = xxhash.xxh3_128()
+        for part in self._parts:
+            digest.update(part)
+        return digest.hexdigest()
+
+    def write(self, sink: Sink) -> str:
+        """Write the parts and return their digest."""
+        offset, digest = 0, xxhash.xxh3_128()
+        for part in self._parts:
+            digest.update(part)
+            sink.write_at(offset, part)
+            offset += len(part)
+        return digest.hexdigest()
+
+
 Packers = Mapping[Format, Callable[[Any], Packed]]
 PACKERS: Packers = {
-    "pickle": lambda value: Plain(pickle.dumps(value)),
+    "pickle": Pickled,
     "msgpack": msgpack.pack,
 }
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tune_ckpt.formats import pickle
 from tune_ckpt.formats.document import Document, in_threads
 from tune_ckpt.formats.io import Sink
 from tune_ckpt.formats.pickle_lifted import Rebuild, drop, lift
@@ -26,6 +25,7 @@ from tune_ckpt.tree.packing import (
     Packed,
     PackedComponent,
     Packers,
+    Pickled,
     Plain,
     pack_tree,
 )
@@ -92,9 +92,9 @@ class _LatePickle:
         return _LatePickle(self._data, self._rebuild, blobs)
 
     @cached_property
-    def _made(self) -> Plain:
+    def _made(self) -> Pickled:
         parts = [make(blob) for make, blob in zip(self._rebuild, self.blobs, strict=True)]
-        return Plain(pickle.dumps(drop(self._data, parts)))
+        return Pickled(drop(self._data, parts))
 
     @property
     def nbytes(self) -> int:

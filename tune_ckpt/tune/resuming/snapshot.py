@@ -50,15 +50,18 @@ class Snapshot:
         Args:
             experiment: The sweep's folder, relative to which checkpoints are noted.
         """
-        buffer = io.BytesIO()
-        _Pickler(buffer, experiment).dump(vars(self))
+        facts, buffer = {**vars(self)}, io.BytesIO()
+        state = facts.pop("state")
+        pickle.dump(facts, buffer)  # apart: the pickler below asks us of every single value
+        _Pickler(buffer, experiment).dump(state)
         return buffer.getvalue()
 
     @classmethod
     def unpack(cls, data: bytes, trials: list[Any], experiment: str, filesystem: Any) -> Snapshot:
         """Return what was packed, with these trials in it; runs what the pickle names."""
-        loader = _Unpickler(io.BytesIO(data), trials, experiment, filesystem)
-        return cls(**loader.load())
+        buffer = io.BytesIO(data)
+        facts = pickle.load(buffer)
+        return cls(state=_Unpickler(buffer, trials, experiment, filesystem).load(), **facts)
 
 
 def class_name(scheduler: Any) -> str:
