@@ -22,23 +22,25 @@ PACKAGES = [
     "moto[server]>=5",
     "pandas<3",  # older than that is what Ray was made for
     "pytest>=8",
+    "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "torch==2.13.0",
 ]
 
 
 def environment(version: str, venvs: Path) -> str:
-    """Return the Python of a venv with that version of Ray, which is made where it is missing."""
+    """Return the Python of a venv with that version of Ray; it is made where need be."""
     folder = venvs / f"ray-{version}"
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
+    python, complete = folder / "bin" / "python", folder / "complete"
+    wanted = "\n".join(PACKAGES)
+    if not complete.exists() or complete.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         ray = f"ray[tune,train]=={version}.*"
         install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         subprocess.run([*install, str(REPO), ray, *PACKAGES], check=True)
         # The package itself is taken from this checkout.
         subprocess.run([*install[:3], "uninstall", "-q", "-y", "tune_ckpt"], check=True)
-        (folder / "complete").touch()
+        complete.write_text(wanted)
     return str(python)
 
 
