@@ -32,15 +32,14 @@ def environment(version: str, venvs: Path) -> str:
     """Return the Python of a venv with that version of Ray; it is made where need be."""
     folder = venvs / f"ray-{version}"
     python, complete = folder / "bin" / "python", folder / "complete"
-    wanted = "\n".join(PACKAGES)
-    if not complete.exists() or complete.read_text() != wanted:
+    wanted = [f"ray[tune,train,rllib]=={version}.*", *PACKAGES]
+    if not complete.exists() or complete.read_text().split() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        ray = f"ray[tune,train]=={version}.*"
         install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*install, str(REPO), ray, *PACKAGES], check=True)
+        subprocess.run([*install, str(REPO), *wanted], check=True)
         # The package itself is taken from this checkout.
         subprocess.run([*install[:3], "uninstall", "-q", "-y", "tune_ckpt"], check=True)
-        complete.write_text(wanted)
+        complete.write_text("\n".join(wanted))
     return str(python)
 
 
