@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_ckpt.cli import cluster, interrupts
-from tune_ckpt.converting import convert_checkpoint
+from tune_ckpt.convert import convert_checkpoint
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.sweep.candidates import Sweep
 from tune_ckpt.tree.progress import steps_bar

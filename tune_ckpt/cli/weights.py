@@ -24,7 +24,7 @@ def weights(
     Of RLlib's own checkpoints these are the policies' weights; --component is one policy.
     """
     from tune_ckpt.tree.units import human
-    from tune_ckpt.weights import read_arrays, write_arrays
+    from tune_ckpt.weights_file import read_arrays, write_arrays
 
     check_no_sweep(checkpoint)
     part = "/".join(filter(None, (checkpoint, component)))

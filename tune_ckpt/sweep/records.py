@@ -188,6 +188,6 @@ class CheckpointRecord:
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
         """
-        from tune_ckpt.convert import write_as_msgpack
+        from tune_ckpt.objects.rewriting import write_as_msgpack
 
         return write_as_msgpack(self, path, allow_pickle=allow_pickle)
