@@ -9,10 +9,8 @@ from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE, Carrying
-from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
+from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY, POLICY_SPEC
 from tune_ckpt.rllib.reading.plain import fields
-
-OLD_VERSION = "1.1"  # what RLlib writes, and reads, of the old API stack
 
 _REPLACED = {"policy_spec", "worker", "config", "checkpoint_version"}
 
@@ -135,12 +133,9 @@ _DEFAULTS = ("OfflinePreLearner", "SimpleListCollector")
 
 
 def _without_spaces(spec: Any) -> Any:
-    if not isinstance(spec, list) or len(spec) != len(_SPEC):
+    if not isinstance(spec, list) or len(spec) != len(POLICY_SPEC):
         return spec
     return [spec[0], None, None, spec[3]]
-
-
-_SPEC = ("policy_class", "observation_space", "action_space", "config")
 
 
 STATES: dict[str, Callable[[Carrying, Any], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}

@@ -14,6 +14,7 @@ from tune_ckpt.rllib.converting.old_stack import OldStack
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.tree.storage.store import address_of
 
 RAY = "2.60"  # for which checkpoints are upgraded
 
@@ -62,7 +63,7 @@ def upgrade_checkpoint(
     target = open_empty(dst, filesystem, "upgrade into")
     folder, notes = upgraded_folder(part, src, given(config, env), filesystem)
     write(target, folder)
-    upgraded = Upgraded(target.location)
+    upgraded = Upgraded(address_of(dst, filesystem))
     upgraded.notes = notes
     return upgraded
 

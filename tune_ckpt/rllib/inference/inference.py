@@ -20,7 +20,8 @@ from tune_ckpt.rllib.inference.recipes import BUILDABLE, Known, Recipe
 from tune_ckpt.rllib.inference.tensorflow_weights import as_torch
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.members import Member, Module, Policy, module_of, only
+from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy
+from tune_ckpt.rllib.reading.members import module_of, only
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
 from tune_ckpt.rllib.reading.weights import Weights, is_of_module, weights_of

@@ -14,6 +14,7 @@ from typing import Any
 from tune_ckpt.errors import CorruptCheckpointError, Fault, NotACheckpointError
 from tune_ckpt.rllib.reading.generations import (
     MODULE_STATE_DIR,
+    OLD_METADATA,
     STATES,
     stem,
     type_of,
@@ -66,9 +67,7 @@ class Part:
     @property
     def metadata_file(self) -> str:
         """The name of its metadata file; RLlib's usual one where there is none."""
-        return next(
-            (name for name in RLLIB_METADATA if name in self.files), "rllib_checkpoint.json"
-        )
+        return next((name for name in RLLIB_METADATA if name in self.files), OLD_METADATA)
 
     @property
     def format(self) -> str:

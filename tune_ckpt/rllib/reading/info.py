@@ -13,7 +13,8 @@ from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.counters import counters_of
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES, POLICIES, POLICY
-from tune_ckpt.rllib.reading.members import Member, members
+from tune_ckpt.rllib.reading.member_kinds import Member
+from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.reading.spaces import spaces_of
 from tune_ckpt.rllib.reading.weights import weights_of

@@ -13,13 +13,14 @@ from tune_ckpt.errors import (
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
-from tune_ckpt.rllib.converting.moves import STAND_INS, class_name
-from tune_ckpt.rllib.reading.members import Policy
+from tune_ckpt.rllib.converting.algorithms import STAND_INS
+from tune_ckpt.rllib.converting.moves import class_name
+from tune_ckpt.rllib.reading.member_kinds import Policy
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
-from tune_ckpt.rllib.restoring.naming import check_exists, find_rllib_class
 from tune_ckpt.rllib.restoring.plain_config import plain_config
+from tune_ckpt.rllib.restoring.rllib_classes import check_exists, find_rllib_class
 
 
 def build_policy(

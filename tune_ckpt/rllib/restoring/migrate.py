@@ -16,10 +16,10 @@ from tune_ckpt.rllib.reading.members import only
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.build_policy import build_policy
-from tune_ckpt.rllib.restoring.comparing import compare_outputs
 from tune_ckpt.rllib.restoring.key_maps import KeyMap, default_key_map, migrated_model_config
 from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.restore_policy import find_policy
+from tune_ckpt.rllib.restoring.same_outputs import compare_outputs
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,16 @@ from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
+from tune_ckpt.rllib.converting.algorithms import algorithm_name
 from tune_ckpt.rllib.converting.config_keys import newest, told_settings
-from tune_ckpt.rllib.converting.moves import algorithm_name, class_name, moved
+from tune_ckpt.rllib.converting.moves import class_name, moved
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.restoring.accounting import Account
-from tune_ckpt.rllib.restoring.naming import check_exists, find_rllib_class
 from tune_ckpt.rllib.restoring.plain_config import plain_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
+from tune_ckpt.rllib.restoring.rllib_classes import check_exists, find_rllib_class
 
 # What is made anew for the policies that are chosen, or is RLlib's own business.
 _NOT_TAKEN = {

@@ -19,7 +19,8 @@ from tune_ckpt.rllib.converting.config_keys import newest
 from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import ALGORITHM
-from tune_ckpt.rllib.reading.members import Member, Module, members, module_of, only
+from tune_ckpt.rllib.reading.member_kinds import Member, Module
+from tune_ckpt.rllib.reading.members import members, module_of, only
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces

@@ -13,14 +13,15 @@ from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import MODULE
-from tune_ckpt.rllib.reading.members import Module, modules, only
+from tune_ckpt.rllib.reading.member_kinds import Module
+from tune_ckpt.rllib.reading.members import modules, only
 from tune_ckpt.rllib.reading.plain import plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
-from tune_ckpt.rllib.restoring.naming import find_rllib_class
-from tune_ckpt.rllib.restoring.policys_modules import PolicysModule, has_module
+from tune_ckpt.rllib.restoring.modules_in_policies import ModuleInPolicy, has_module
+from tune_ckpt.rllib.restoring.rllib_classes import find_rllib_class
 
 _ADVICE = "Pass what it lacks to restore_module by keyword, such as model_config={...}."
 _NOTHING: dict[str, Any] = {}
@@ -96,7 +97,7 @@ def _not_for_inference(found: Weights, made: Any) -> list[Fault]:
 def find_module(part: Part, module_id: str | None) -> Module:
     """Return a module in a part of a checkpoint; nothing of the others is opened."""
     if has_module(part):
-        return PolicysModule(part)
+        return ModuleInPolicy(part)
     found = only(modules(part), module_id, "module_id")
     assert isinstance(found, Module)
     return found

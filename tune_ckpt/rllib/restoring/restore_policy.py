@@ -15,7 +15,8 @@ from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.converting.portable import Carrying
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.members import Policy, only
+from tune_ckpt.rllib.reading.member_kinds import Policy
+from tune_ckpt.rllib.reading.members import only
 from tune_ckpt.rllib.reading.weights import is_of_module, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.build_policy import build_policy

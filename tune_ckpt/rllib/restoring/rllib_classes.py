@@ -7,7 +7,8 @@ from typing import Any
 from tune_ckpt.errors import ClassNotFoundError, NotInCheckpointError
 from tune_ckpt.objects.classes import current_name, family, name_of_class, same_class
 from tune_ckpt.objects.trust import Trust, imported
-from tune_ckpt.rllib.converting.moves import REMOVED_ALGORITHMS, moved
+from tune_ckpt.rllib.converting.algorithms import REMOVED_ALGORITHMS
+from tune_ckpt.rllib.converting.moves import moved
 
 _RLLIB = "ray.rllib."
 
