@@ -17,10 +17,11 @@ from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
-from tune_ckpt.tree.layout import CHECKPOINT_VERSION, RLLIB_FIELDS, STATE
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, RLLIB_FIELDS, STATE
 from tune_ckpt.tree.packing import PACKERS, Component, Plain, pack_tree
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.storage.store import Store, is_plain_file, open_store
+from tune_ckpt.tree.storage.store import Store, address_of, is_plain_file, open_store
+from tune_ckpt.tree.storage.traffic import Encoded
 from tune_ckpt.tree.writing import write_packed
 
 To = Literal["msgpack", "pickle"]
@@ -142,14 +143,14 @@ def _of_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
 
 
 def _to_pickle(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
-    source = open_store(src, filesystem)
-    target = source if dst is None else open_store(dst, filesystem)
+    place = src if dst is None else dst
+    source, target = open_store(src, filesystem), open_store(place, filesystem)
     if dst is None and open_tree(source).metadata.format == "pickle":
-        return source.location
+        return address_of(place, filesystem)
     component = _read(source, allow_pickle)
-    packers = {**PACKERS, "pickle": lambda value: Plain(dumps_by_name(value))}
+    packers = {**PACKERS, "pickle": lambda value: Plain(dumps_by_name(value, Encoded()))}
     write_packed(target, pack_tree(component, "pickle", packers))
-    return target.location
+    return address_of(place, filesystem)
 
 
 def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
@@ -160,7 +161,7 @@ def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
     if faults:
         raise UnsupportedStateError(tuple(faults))
     write(target, folder)
-    return target.location
+    return address_of(dst, filesystem)
 
 
 _WAYS: dict[tuple[bool, str, str], Callable[[Any, Any, Any, bool], str]] = {
@@ -192,7 +193,7 @@ def _name_classes(component: Component) -> None:
 def _rllib_folder(component: Component, path: str, faults: list[Fault]) -> Folder:
     folder = Folder()
     metadata = {
-        "class_and_ctor_args_file": component.names.ctor,
+        RLLIB_FIELDS[CTOR]: component.names.ctor,
         RLLIB_FIELDS[STATE]: component.names.state,
         "checkpoint_version": CHECKPOINT_VERSION,
     }

@@ -27,11 +27,13 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Run a small sweep with Ray Tune, some seconds long, and tell what to type next."""
-    from tune_ckpt.cli.demo_sweep import run
+    from tune_ckpt.cli.demo_sweep import RESULTS, run
+    from tune_ckpt.tree.progress import steps_bar
 
     place = folder or tempfile.mkdtemp(prefix="tune-ckpt-demo-")
     output.remark(f"Running 4 trials with Ray Tune in {place} ...")
-    path = run(place)
+    with steps_bar("Running", RESULTS, shown=output.is_terminal()) as advance:
+        path = run(place, advance)
     answer = _answer(path)
     if as_json:
         output.say_json(answer)

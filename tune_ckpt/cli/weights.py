@@ -28,7 +28,7 @@ def weights(
 
     check_no_sweep(checkpoint)
     part = "/".join(filter(None, (checkpoint, component)))
-    with watched("Writing arrays", [part], passes=2):
+    with watched("Writing arrays", [part], passes=3):
         arrays = read_arrays(checkpoint, component)
         path = write_arrays(arrays, to)
     nbytes = sum(array.nbytes for array in arrays.values())

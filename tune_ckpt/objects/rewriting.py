@@ -13,7 +13,7 @@ from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, Format
 from tune_ckpt.tree.packing import Component, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.storage.store import address_of, open_store
 from tune_ckpt.tree.writing import write_packed
 
 CONVERTED_FROM = "converted_from"  # the metadata field with the source's content digest
@@ -47,14 +47,14 @@ def write_as_msgpack(
         UntrustedPickleError: A pickle names more than harmless things.
         CorruptDataError: A file of the source is not what was written.
     """
-    source = open_store(src, filesystem)
+    place = src if dst is None else dst
+    source, target = open_store(src, filesystem), open_store(place, filesystem)
     if dst is None and open_tree(source).metadata.format == "msgpack":
-        return source.location
-    target = source if dst is None else open_store(dst, filesystem)
+        return address_of(place, filesystem)
     options = ReadOptions(allow_pickle)
     component = consistently(source, lambda opened: _to_be_converted(opened, options))
     write_packed(target, pack_tree(component, "msgpack"))
-    return target.location
+    return address_of(place, filesystem)
 
 
 def _to_be_converted(opened: OpenComponent, options: ReadOptions) -> Component:
