@@ -20,8 +20,6 @@ from tune_ckpt.sweep.record_table import CheckpointTable
 from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.sweep.scopes import Scope
 
-__all__ = ["CheckpointRecord", "CheckpointTable", "best_checkpoint", "rank_checkpoints"]
-
 Where = Callable[[CheckpointRecord], bool] | Mapping[str, Any]
 
 

@@ -7,11 +7,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tune_ckpt.errors import NoCheckpointError, TuneCkptError
-from tune_ckpt.experiment import CheckpointRecord, best_checkpoint
+from tune_ckpt.experiment import best_checkpoint
 from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.candidates import Sweep
 from tune_ckpt.sweep.configs import config_text, telling_keys
 from tune_ckpt.sweep.metrics import Metric, number
+from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store

@@ -34,13 +34,7 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Sweep:
-    """A sweep's folder, and what is known of it in memory.
-
-    Whatever takes a sweep takes a `Sweep` too, and reads only what is new since the last time:
-
-        sweep = tune_ckpt.Sweep.open("s3://bucket/sweeps/run1")
-        while running():
-            print(tune_ckpt.best_checkpoint(sweep, "eval/acc"))
+    """A sweep's folder, and what is known of it in memory; it is read only where it has changed.
 
     Attributes:
         store: The folder.
@@ -206,8 +200,9 @@ def _of_analysis(analysis: Any) -> Sweep:
     return _of_grid(ResultGrid(analysis))
 
 
-# Known by what they have, without importing Ray.
+# Known by what they have, without importing Ray or what is above.
 _OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], Sweep]]] = [
+    (("_found",), lambda opened: opened._found),  # a tune_ckpt.Sweep
     (("experiment_path", "trials"), _of_analysis),
     (("experiment_path", "filesystem"), _of_grid),
     (("path", "filesystem", "best_checkpoints"), _of_result),

@@ -7,6 +7,7 @@ above it says, so a reader never mixes two checkpoints: it finds that something 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +102,12 @@ class OpenComponent:
 
 _TRIES_TO_OPEN = 3
 _TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
-_OTHERS = "another library wrote its metadata; for RLlib's own see tune_ckpt.rllib"
+_OTHERS = (
+    "another library wrote it. Of RLlib's own tune_ckpt.rllib.load_weights() returns the weights, "
+    "tune_ckpt.rllib.restore_algorithm() the Algorithm, and tune_ckpt.convert_checkpoint() writes "
+    "it again as msgpack"
+)
+_OLD_RLLIBS = re.compile(r"checkpoint-\d+|(algorithm|policy)_state\..+")  # which had no metadata
 
 
 def may_be_torn(error: Exception) -> bool:
@@ -160,7 +166,7 @@ def _nothing_there(store: Store, has_metadata: bool) -> Exception:
     entries = store.list()
     if not entries:
         return NotACheckpointError(store.location, "nothing is there")
-    if has_metadata:
+    if has_metadata or any(_OLD_RLLIBS.fullmatch(entry.name) for entry in entries):
         return NotACheckpointError(store.location, _OTHERS)
     ours = {role_of(name) for name in FileNames().all()}
     if any(role_of(entry.name) in ours or "tune_ckpt-" in entry.name for entry in entries):
