@@ -71,7 +71,7 @@ def convert_checkpoint(
     """
     ours = not is_plain_file(src, filesystem) and _is_ours(open_store(src, filesystem))
     if not ours:
-        find(src, filesystem)  # raises where it is not RLlib's either
+        _check_is_rllibs(src, filesystem)
     key = (ours, to, dialect or ("typed" if ours else "rllib"))
     if key not in _WAYS:
         raise _no_such_way(*key)
@@ -132,6 +132,14 @@ def _is_ours(store: Store) -> bool:
     except NotACheckpointError:
         return False
     return True
+
+
+def _check_is_rllibs(src: Any, filesystem: Any) -> None:
+    try:
+        find(src, filesystem)
+    except NotACheckpointError as error:
+        reason = f"neither tune_ckpt nor RLlib wrote it ({error.found})"
+        raise NotACheckpointError(error.path, reason) from error
 
 
 def _to_msgpack(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:

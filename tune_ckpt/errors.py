@@ -42,6 +42,11 @@ class Fault:
         return f"{self.path or '(root)'}: {self.reason}"
 
 
+def _listed(names: Sequence[object], most: int, nothing: str) -> str:
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(map(str, names[:most])) or nothing) + more
+
+
 def _bullets(lines: Sequence[object]) -> str:
     return "".join(f"\n  - {line}" for line in lines)
 
@@ -383,7 +388,7 @@ class UnknownMetricError(TuneCkptError):
     available: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = ", ".join(self.available) or "none"
+        names = _listed(self.available, 12, "none")
         return f"No result reports the metric {self.metric!r}. Reported, nearest first: {names}."
 
 
@@ -629,10 +634,9 @@ class PartNotFoundError(TuneCkptError):
     available: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = ", ".join(self.available[:50]) or "nothing"
-        more = f", and {len(self.available) - 50} more" if len(self.available) > 50 else ""
+        names = _listed(self.available, 50, "nothing")
         where = f"{self.file}, at {self.found}," if self.found else self.file
-        return f"{where} has no part {self.part!r}; there: {names}{more}."
+        return f"{where} has no part {self.part!r}; there: {names}."
 
 
 @dataclass(eq=False)

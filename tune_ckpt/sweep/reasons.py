@@ -80,6 +80,10 @@ class Reasons:
         if self.refused:
             return (f"where= refused all {self.refused} checkpoint(s)",)
         trials = [f"trial {folder.trial_id} has no checkpoint" for folder in folders]
-        if not trials and not self.sweep.store.names():
+        names = self.sweep.store.names()
+        if not trials and not names:
             return ("nothing is there",)
-        return tuple(trials) or ("it holds no trial's folder; is it the sweep's own?",)
+        inside = ", ".join([name for name, is_dir in names.items() if is_dir][:5]) or "none at all"
+        return tuple(trials) or (
+            f"it holds no trial's folder; is it the sweep's own? The folders in it: {inside}",
+        )

@@ -177,7 +177,7 @@ class CheckpointRecord:
     def export(self, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> str:
         """Write a verified copy, all of it msgpack, and return its path.
 
-        RLlib's own checkpoints: `tune_ckpt.convert_checkpoint`, which takes a record too.
+        A copy of RLlib's own is one that RLlib reads.
 
         Args:
             path: The copy's path or URI.
@@ -188,6 +188,6 @@ class CheckpointRecord:
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
         """
-        from tune_ckpt.objects.rewriting import write_as_msgpack
+        from tune_ckpt.convert import convert_to_msgpack_checkpoint
 
-        return write_as_msgpack(self, path, allow_pickle=allow_pickle)
+        return convert_to_msgpack_checkpoint(self, path, allow_pickle=allow_pickle)

@@ -103,9 +103,9 @@ class OpenComponent:
 _TRIES_TO_OPEN = 3
 _TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
 _OTHERS = (
-    "another library wrote it. Of RLlib's own tune_ckpt.rllib.load_weights() returns the weights, "
-    "tune_ckpt.rllib.restore_algorithm() the Algorithm, and tune_ckpt.convert_checkpoint() writes "
-    "it again as msgpack"
+    "at least none of tune_ckpt's own. Of RLlib's, tune_ckpt.rllib.load_weights() returns the "
+    "weights and restore_algorithm() the Algorithm, and tune_ckpt.convert_checkpoint() writes it "
+    "again as msgpack"
 )
 _OLD_RLLIBS = re.compile(r"checkpoint-\d+|(algorithm|policy)_state\..+")  # which had no metadata
 

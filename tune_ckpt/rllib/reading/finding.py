@@ -220,7 +220,9 @@ def _state_file(folder: ForeignComponent) -> str | None:
 def _what_it_is(folder: ForeignComponent) -> str:
     if not folder.entries:
         return "there is nothing"
-    names = [e.name for e in folder.entries if e.is_dir and e.name.startswith("checkpoint_")]
+    folders = [entry.name for entry in folder.entries if entry.is_dir]
+    names = [name for name in folders if name.startswith("checkpoint_")]
     if names:
         return f"it is a folder of checkpoints; pass one of them: {', '.join(names[-5:])}"
-    return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>)"
+    inside = f"; the folders in it: {', '.join(folders[:5])}" if folders else ""
+    return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>){inside}"
