@@ -214,13 +214,23 @@ class ClassNotFoundError(TuneCkptError):
     reason: str
 
     def __str__(self) -> str:
-        module, _, name = self.class_name.partition(":")
-        simple = name.rpartition(".")[2]
         return (
             f"The checkpoint at {self.path} was saved by class {self.class_name}, which was not "
-            f"used: {self.reason}. Import the module that defines it and call "
-            f"{simple}.from_checkpoint(path) on the class itself, or pass trusted=[{module!r}]; if "
-            "it has moved, tell where to with tune_ckpt.register_renamed()."
+            f"used: {self.reason}. {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        module, colon, name = self.class_name.partition(":")
+        if module.startswith("ray.rllib.") or not colon:  # RLlib's old ones have no module
+            return (
+                "RLlib's own are restored by tune_ckpt.rllib.restore_algorithm(), restore_policy() "
+                "and restore_module()."
+            )
+        simple = name.rpartition(".")[2]
+        return (
+            f"Import the module that defines it and call {simple}.from_checkpoint(path) on the "
+            f"class itself, or pass trusted=[{module!r}]; if it has moved, tell where to with "
+            "tune_ckpt.register_renamed()."
         )
 
 
