@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.sweep.record_table import CheckpointTable
@@ -118,7 +118,7 @@ def rank_checkpoints(
     if scope is not None and len(wanted) > 1:
         raise InvalidArgumentError("scope", scope, ("None where there are several metrics",))
     ranking = Ranking(
-        Sweep.open(experiment, filesystem),
+        OpenSweep.open(experiment, filesystem),
         wanted,
         Scope.named(scope),
         per_trial,

@@ -56,12 +56,12 @@ def _ranked(experiment: str, metric: str, mode: str, k: int | None, verify: bool
 
 
 def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
-    from tune_ckpt.sweep.candidates import Sweep
+    from tune_ckpt.sweep.candidates import OpenSweep
     from tune_ckpt.sweep.metrics import names
     from tune_ckpt.sweep.reasons import Reasons
 
     check_folder(experiment)
-    sweep = Sweep.open(experiment)
+    sweep = OpenSweep.open(experiment)
     with watched("Reading results"):
         folders = sweep.look()
         candidates = [one for folder in folders for one in sweep.candidates(folder)]

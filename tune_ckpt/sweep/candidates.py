@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @dataclass(eq=False)
-class Sweep:
+class OpenSweep:
     """A sweep's folder, and what is known of it in memory; it is read only where it has changed.
 
     Attributes:
@@ -55,7 +55,7 @@ class Sweep:
     _pinned: Pinned | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, experiment: Any, filesystem: Any = None) -> Sweep:
+    def open(cls, experiment: Any, filesystem: Any = None) -> OpenSweep:
         """Return the sweep that ``experiment`` means.
 
         Args:
@@ -66,7 +66,7 @@ class Sweep:
         Raises:
             InvalidArgumentError: It means none.
         """
-        if isinstance(experiment, Sweep):
+        if isinstance(experiment, OpenSweep):
             return experiment
         if isinstance(experiment, str | os.PathLike):
             return cls._of_folder(experiment, filesystem)
@@ -77,7 +77,7 @@ class Sweep:
         raise InvalidArgumentError("experiment", experiment, expected)
 
     @classmethod
-    def _of_folder(cls, source: str | os.PathLike[str], filesystem: Any) -> Sweep:
+    def _of_folder(cls, source: str | os.PathLike[str], filesystem: Any) -> OpenSweep:
         store = open_store(source, filesystem)
         base = os.fspath(source) if store.filesystem else store.location
         given = store.filesystem if filesystem else None
@@ -177,32 +177,32 @@ class Sweep:
 # ------------------------------------------------------------------------------ objects of Ray's
 
 
-def _of_grid(results: Any) -> Sweep:
-    sweep = Sweep.open(results.experiment_path, results.filesystem)
+def _of_grid(results: Any) -> OpenSweep:
+    sweep = OpenSweep.open(results.experiment_path, results.filesystem)
     for result in results:
         if result.path is not None:  # else a trial that never started
             sweep.in_memory[last_of(result.path)] = _pairs(result)
     return sweep
 
 
-def _of_result(result: Any) -> Sweep:
+def _of_result(result: Any) -> OpenSweep:
     if result.path is None:
         raise InvalidArgumentError("source", result, ("a Result of a trial that was started",))
     parent, name = parent_of(result.path)
     store = open_store(parent, result.filesystem)
     given = store.filesystem  # a URI is none of Ray's paths
-    return Sweep(store, parent, given, {name: _pairs(result)}, only=name)
+    return OpenSweep(store, parent, given, {name: _pairs(result)}, only=name)
 
 
-def _of_analysis(analysis: Any) -> Sweep:
+def _of_analysis(analysis: Any) -> OpenSweep:
     from ray.tune import ResultGrid  # whoever has an analysis has imported Ray
 
     return _of_grid(ResultGrid(analysis))
 
 
 # Known by what they have, without importing Ray or what is above.
-_OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], Sweep]]] = [
-    (("_found",), lambda opened: opened._found),  # a tune_ckpt.Sweep
+_OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], OpenSweep]]] = [
+    (("_opened",), lambda sweep: sweep._opened),  # a tune_ckpt.Sweep
     (("experiment_path", "trials"), _of_analysis),
     (("experiment_path", "filesystem"), _of_grid),
     (("path", "filesystem", "best_checkpoints"), _of_result),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.sweep import candidates
+from tune_ckpt.sweep.candidates import OpenSweep
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -20,8 +20,8 @@ class Sweep:
             print(tune_ckpt.best_checkpoint(sweep, "eval/acc"))
     """
 
-    def __init__(self, found: candidates.Sweep) -> None:
-        self._found = found
+    def __init__(self, opened: OpenSweep) -> None:
+        self._opened = opened
 
     @classmethod
     def open(cls, experiment: Any, filesystem: Any = None) -> Self:
@@ -35,12 +35,12 @@ class Sweep:
         Raises:
             InvalidArgumentError: It means none.
         """
-        return cls(candidates.Sweep.open(experiment, filesystem))
+        return cls(OpenSweep.open(experiment, filesystem))
 
     @property
     def path(self) -> str:
         """Its folder: a local path or a URI."""
-        return self._found.base
+        return self._opened.base
 
     def __repr__(self) -> str:
         return f"Sweep({self.path!r})"

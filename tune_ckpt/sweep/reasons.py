@@ -8,7 +8,7 @@ from typing import Any
 
 from tune_ckpt.errors import NoCheckpointError, TuneCkptError, UnknownMetricError
 from tune_ckpt.sweep.candidate import Candidate
-from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
 from tune_ckpt.sweep.result_log import RESULTS
 from tune_ckpt.sweep.trial_folder import TrialFolder
@@ -27,7 +27,7 @@ class Reasons:
         opened: The trials that were looked into, with their checkpoints.
     """
 
-    sweep: Sweep
+    sweep: OpenSweep
     metrics: Sequence[Metric]
     unusable: list[str] = field(default_factory=list)
     unranked: list[str] = field(default_factory=list)
