@@ -17,7 +17,7 @@ from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.sweep.record_table import CheckpointTable
-from tune_ckpt.sweep.records import CheckpointRecord
+from tune_ckpt.sweep.records import CheckpointRecord, record_of
 from tune_ckpt.sweep.scopes import Scope
 
 Where = Callable[[CheckpointRecord], bool] | Mapping[str, Any]
@@ -122,7 +122,7 @@ def rank_checkpoints(
         wanted,
         Scope.named(scope),
         per_trial,
-        lambda place: where is None or _fits(CheckpointRecord.of(ranking, place), where),
+        lambda place: where is None or _fits(record_of(ranking, place), where),
     )
     found = list(islice(iter(lambda: ranking.next(verify=verify), None), k))
     if not found:
@@ -152,9 +152,9 @@ def _fits(record: CheckpointRecord, where: Where) -> bool:
 def _linked(ranking: Ranking, found: list[Place]) -> list[CheckpointRecord]:
     """Return the records of places, each with the next as its runner-up."""
     following = ranking.next(verify=False)
-    last = None if following is None else CheckpointRecord.of(ranking, following)
+    last = None if following is None else record_of(ranking, following)
     linked = []
     for place in reversed(found):
-        last = replace(CheckpointRecord.of(ranking, place), runner_up=last)
+        last = replace(record_of(ranking, place), runner_up=last)
         linked.append(last)
     return linked[::-1]
