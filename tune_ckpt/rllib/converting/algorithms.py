@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.reading.plain import last_name
 
 
 @dataclass(frozen=True)
@@ -108,5 +109,5 @@ _ALIASES = {"Impala": "IMPALA", "ImpalaTrainer": "IMPALA"}
 
 def algorithm_name(cls: str) -> str:
     """Return an algorithm's name by that of its class, or of its class's trainer in Ray 1."""
-    name = cls.rpartition(":")[2].rpartition(".")[2].removesuffix("Trainer").removesuffix("Config")
+    name = last_name(cls).removesuffix("Trainer").removesuffix("Config")
     return _ALIASES.get(name, name)

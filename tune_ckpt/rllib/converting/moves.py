@@ -9,7 +9,7 @@ from typing import Any
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.algorithms import ALGORITHMS, default_catalog, default_module
-from tune_ckpt.rllib.reading.plain import code_name
+from tune_ckpt.rllib.reading.plain import code_name, last_name
 
 _CALLBACKS = "ray.rllib.callbacks.callbacks:RLlibCallback"
 _RLLIB, _NEW = "ray.rllib", "ray.rllib.core.rl_module"
@@ -90,7 +90,7 @@ def class_name(stored: Any) -> str:
     """Return the name of a class, without where it is; nothing for None."""
     code = code_name(stored) if isinstance(stored, Opaque) else None
     name = code or (stored.name if isinstance(stored, Opaque | Reference) else str(stored or ""))
-    return name.rpartition(":")[2].rpartition(".")[2].removesuffix("_traced")
+    return last_name(name).removesuffix("_traced")
 
 
 def is_local(reference: Reference) -> bool:

@@ -19,6 +19,7 @@ from tune_ckpt.rllib.restoring.build_policy import build_policy
 from tune_ckpt.rllib.restoring.key_maps import KeyMap, default_key_map, migrated_model_config
 from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.restore_policy import find_policy
+from tune_ckpt.rllib.restoring.rllib_classes import find_algorithm
 from tune_ckpt.rllib.restoring.same_outputs import compare_outputs
 
 
@@ -150,9 +151,6 @@ def _model_config(policy: Any) -> dict[str, Any]:
 
 
 def _config_of(policy: Any) -> Any:
-    from ray.tune.registry import get_trainable_cls
-
-    find_algorithm: Any = get_trainable_cls  # RLlib does not type it
     name = type(policy).__name__.removesuffix("TorchPolicy").upper()
     config = find_algorithm(name).get_default_config()
     told = {key for key in _OF_NETWORKS if key in policy.config and hasattr(config, key)}

@@ -20,7 +20,7 @@ from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.plain_config import plain_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
-from tune_ckpt.rllib.restoring.rllib_classes import check_exists, find_rllib_class
+from tune_ckpt.rllib.restoring.rllib_classes import check_exists, find_algorithm, find_rllib_class
 
 # What is made anew for the policies that are chosen, or is RLlib's own business.
 _NOT_TAKEN = {
@@ -105,7 +105,6 @@ def _is_object(value: Any) -> bool:
 def _algorithm(part: Part, trust: Trust) -> Any:
     from ray.rllib.algorithms.algorithm import Algorithm
     from ray.rllib.algorithms.registry import ALGORITHMS
-    from ray.tune.registry import get_trainable_cls
 
     named = plain((fields(part.state) or {}).get("algorithm_class"), part.path)
     name = named.name if isinstance(named, Reference) else named
@@ -117,7 +116,6 @@ def _algorithm(part: Part, trust: Trust) -> Any:
     if is_of_rllib:
         check_exists(short, part.path)
     if is_of_rllib and short in ALGORITHMS:
-        find_algorithm: Any = get_trainable_cls  # RLlib does not type it
         return find_algorithm(short)
     return find_rllib_class(name, Algorithm, trust, part.path)
 

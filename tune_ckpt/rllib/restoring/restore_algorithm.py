@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from tune_ckpt.errors import (
-    ConstructorError,
     InvalidArgumentError,
     NotInCheckpointError,
     RestoreError,
@@ -28,6 +27,7 @@ from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.private import has_module_spec
 from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config, unpickled_config
 from tune_ckpt.rllib.restoring.restore_module import module_spec
+from tune_ckpt.rllib.restoring.rllib_classes import constructing
 from tune_ckpt.rllib.restoring.same_weights import differing_workers
 
 Train = Collection[str] | Callable[..., bool]
@@ -138,11 +138,9 @@ def _built(config: Any, part: Part) -> Any:
     buffer = config.get("replay_buffer_config")
     if not config.enable_rl_module_and_learner and isinstance(buffer, dict):
         config.replay_buffer_config = {**buffer, **_buildable(buffer)}
-    try:
+    cls = getattr(config.algo_class, "__name__", "Algorithm")
+    with constructing(cls, part.path, _ADVICE):
         return config.build_algo()
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        cls = getattr(config.algo_class, "__name__", "Algorithm")
-        raise ConstructorError(part.path, cls, repr(error), _ADVICE) from error
 
 
 def _buildable(buffer: dict[str, Any]) -> dict[str, Any]:

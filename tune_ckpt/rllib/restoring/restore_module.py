@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from tune_ckpt.errors import ClassNotFoundError, ConstructorError, Fault, NotInCheckpointError
+from tune_ckpt.errors import ClassNotFoundError, Fault, NotInCheckpointError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
@@ -21,7 +21,7 @@ from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.modules_in_policies import ModuleInPolicy, has_module
-from tune_ckpt.rllib.restoring.rllib_classes import find_rllib_class
+from tune_ckpt.rllib.restoring.rllib_classes import constructing, find_rllib_class
 
 _ADVICE = "Pass what it lacks to restore_module by keyword, such as model_config={...}."
 _NOTHING: dict[str, Any] = {}
@@ -115,12 +115,8 @@ def build_module(stored: Module, trust: Trust, arguments: dict[str, Any] = _NOTH
 
     cls = find_rllib_class(_class_name(stored), RLModule, trust, stored.part.path)
     told = {**_arguments(stored, trust, {*arguments}), **arguments}
-    try:
+    with constructing(name_of_class(cls), stored.part.path, _ADVICE):
         return cls(**told)
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        raise ConstructorError(
-            stored.part.path, name_of_class(cls), repr(error), _ADVICE
-        ) from error
 
 
 def module_spec(stored: Module, trust: Trust) -> Any:
