@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.pickle import list_globals
@@ -20,7 +20,7 @@ _Base: Any = pickle._Pickler
 class PicklerByName(_Base):  # type: ignore[misc]  # its stubs tell nothing of what is inside
     """Writes a `Reference` as pickle writes the class or function itself."""
 
-    dispatch = _Base.dispatch.copy()
+    dispatch: ClassVar[dict[Any, Any]] = _Base.dispatch.copy()
 
     def _save_reference(self, reference: Reference) -> None:
         module, _, name = reference.name.partition(":")

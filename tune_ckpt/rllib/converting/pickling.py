@@ -70,7 +70,7 @@ def dumps(value: Any) -> bytes:
 
 
 class _Pickler(PicklerByName):
-    dispatch: ClassVar[dict[type, Any]] = dict(PicklerByName.dispatch)
+    dispatch: ClassVar[dict[Any, Any]] = dict(PicklerByName.dispatch)
 
     def _instance(self, value: Instance) -> None:
         self.save(value.cls)
