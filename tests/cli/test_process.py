@@ -43,8 +43,8 @@ def test_help_loads_nothing_of_the_package_but_the_command():
     assert not loaded & {*HEAVY, "numpy", "msgpack"}
 
 
-def test_help_fills_the_lines_of_any_terminal(tk, terminal):
-    terminal(120)
+def test_help_fills_the_lines_of_any_terminal(tk, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     told = tk("resume", "-h").out
     assert "unless --portable is given: only for sweeps that you trust" in told
 
