@@ -1,51 +1,114 @@
-"""Conversion on files alone."""
+"""Any checkpoint into another format or dialect, on files alone."""
 
+import pickle
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent, same_agents, trained
-from tests.test_checkpointable import Secretive
-from tune_ckpt.errors import CorruptDataError, UnsupportedStateError, UntrustedPickleError
+from tests.conftest import REPO
+from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, UnsupportedStateError
+from tune_ckpt.formats.pickle_by_name import dumps_by_name
+from tune_ckpt.formats.references import Reference
 
 
-def _bytes(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+@pytest.fixture
+def packed(tmp_path):
+    trained().save_to_path(tmp_path / "m", use_msgpack=True)
+    return tmp_path / "m"
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_a_converted_tree_is_msgpack_and_equal(tmp_path, in_place):
-    agent = trained()
-    agent.save_to_path(tmp_path / "c")
-    before = _bytes(tmp_path / "c")
-    path = tmp_path / ("c" if in_place else "d")
-    assert tc.convert_to_msgpack_checkpoint(tmp_path / "c", None if in_place else path) == str(path)
-    assert not [file for file in path.rglob("*") if file.suffix == ".pkl"]
+def test_msgpack_becomes_the_pickle_that_was_saved(packed, tmp_path, in_place):
+    trained().save_to_path(tmp_path / "p")
+    path = packed if in_place else tmp_path / "new"
+    assert tc.convert_checkpoint(packed, None if in_place else path, to="pickle") == str(path)
+    assert tc.diff(path, tmp_path / "p").equal
     assert tc.verify(path).ok
-    assert same_agents(Agent.from_checkpoint(path), agent)
-    assert in_place or _bytes(tmp_path / "c") == before
+    assert same_agents(Agent.from_checkpoint(path), trained())
 
 
-def test_converting_again_changes_nothing(tmp_path):
-    trained().save_to_path(tmp_path / "c")
-    tc.convert_to_msgpack_checkpoint(tmp_path / "c")
-    before = _bytes(tmp_path / "c")
-    tc.convert_to_msgpack_checkpoint(tmp_path / "c")
-    assert _bytes(tmp_path / "c") == before
+def test_pickle_names_a_class_that_is_not_importable(packed, tmp_path):
+    source = (packed / "metadata.json").parent
+    code = (
+        "import sys, tune_ckpt as tc; tc.convert_checkpoint(*sys.argv[1:], to='pickle'); "
+        "print([name for name in sys.modules if 'agents' in name])"
+    )
+    command = [sys.executable, "-c", code, str(source), str(tmp_path / "new")]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(REPO)}
+    )
+    assert run.stdout == "[]\n"
+    with open(tmp_path / "new" / "class_and_ctor_args.pkl", "rb") as file:
+        assert pickle.load(file)["class"] is Agent
 
 
-def test_a_source_that_cannot_be_converted_stays_as_it_is(tmp_path):
-    Secretive().save_to_path(tmp_path / "c")
-    before = _bytes(tmp_path / "c")
-    with pytest.raises(UntrustedPickleError):
-        tc.convert_to_msgpack_checkpoint(tmp_path / "c")
-    with pytest.raises(UnsupportedStateError, match=r"textwrap\.TextWrapper"):
-        tc.convert_to_msgpack_checkpoint(tmp_path / "c", allow_pickle=True)
-    assert _bytes(tmp_path / "c") == before
+def test_a_name_in_a_pickle_is_the_thing_itself_once_loaded():
+    data = dumps_by_name([Reference("collections:OrderedDict"), Reference("os:path.join")] * 2)
+    import collections
+    import os
+
+    assert pickle.loads(data) == [collections.OrderedDict, os.path.join] * 2
 
 
-def test_a_damaged_source_is_refused(tmp_path):
-    trained().save_to_path(tmp_path / "c")
-    (tmp_path / "c" / "model" / "state.pkl").write_bytes(b"")
-    with pytest.raises(CorruptDataError, match=r"model/state\.pkl"):
-        tc.convert_to_msgpack_checkpoint(tmp_path / "c", tmp_path / "d")
-    assert not (tmp_path / "d").exists()
+def test_what_has_no_name_is_refused():
+    with pytest.raises(UnsupportedStateError):
+        dumps_by_name({"f": lambda: 0})
+
+
+def test_neither_way_there_is_an_error_that_lists_the_ways(packed, tmp_path, corpus):
+    with pytest.raises(InvalidArgumentError, match=r"to='json' .* msgpack, pickle"):
+        tc.convert_checkpoint(packed, tmp_path / "n", to="json")
+    with pytest.raises(InvalidArgumentError, match=r"dialect='rllib' .* typed"):
+        tc.convert_checkpoint(packed, tmp_path / "n", to="pickle", dialect="rllib")
+    theirs = corpus / "ray2.60.0-py3.11-new-ppo-single" / "checkpoint"
+    with pytest.raises(InvalidArgumentError, match=r"to='pickle' .* msgpack"):
+        tc.convert_checkpoint(theirs, tmp_path / "n", to="pickle")
+    with pytest.raises(InvalidArgumentError, match="new folder"):
+        tc.convert_checkpoint(theirs)
+    with pytest.raises(NotACheckpointError):
+        tc.convert_checkpoint(tmp_path / "none")
+
+
+@pytest.mark.parametrize("use_msgpack", [True, False])
+def test_ours_in_rllibs_dialect_is_a_checkpoint_of_rllibs(tmp_path, use_msgpack):
+    trained().save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    path = tc.convert_checkpoint(tmp_path / "c", tmp_path / "r", dialect="rllib")
+    info = tc.get_checkpoint_info(path)
+    assert (info["checkpoint_version"], info["format"]) == ("2.1", "msgpack")
+    assert info["class"] == "tests.agents:Agent"
+    found = tc.diff(tmp_path / "c", path)
+    assert {item.path for item in found.values} == {"shape", "shape/1"}  # tuples become lists
+    assert not found.arrays
+    assert tc.verify(path).unverified
+
+
+def test_what_rllib_could_not_read_is_refused_with_its_path(tmp_path):
+    tc.save_state({"times": {"a": np.array(["2026-01-01"], "M8[D]")}}, tmp_path / "c")
+    with pytest.raises(UnsupportedStateError, match="times/a"):
+        tc.convert_checkpoint(tmp_path / "c", tmp_path / "r", dialect="rllib")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.slow
+def test_rllib_itself_reads_its_dialect(tmp_path):
+    from tests.rllib_workers import Part
+
+    part = Part(3)
+    tc.save({"part": part}, tmp_path / "c")
+    path = tc.convert_checkpoint(tmp_path / "c", tmp_path / "r", dialect="rllib")
+    fresh = Part.from_checkpoint(f"{path}/part")
+    np.testing.assert_array_equal(fresh.w, part.w)
+    other = Part()
+    other.restore_from_path(f"{path}/part")
+    np.testing.assert_array_equal(other.w, part.w)
+
+
+def test_under_rllibs_name_rllibs_own_is_converted_too(packed, tmp_path):
+    theirs = REPO / "tests/data/rllib/ray2.3.1-py3.8-old-ppo-single/checkpoint"
+    path = tc.convert_to_msgpack_checkpoint(theirs, tmp_path / "theirs")
+    assert tc.get_checkpoint_info(path)["format"] == "msgpack"
+    assert tc.convert_to_msgpack_checkpoint(packed) == str(packed)

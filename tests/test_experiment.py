@@ -406,10 +406,10 @@ def test_another_filesystem(tmp_path):
 
 
 def test_the_options_of_a_uri_stay_at_its_end():
-    from tune_ckpt.sweep.candidates import Sweep
+    from tune_ckpt.sweep.candidates import OpenSweep
     from tune_ckpt.tree.storage.store import open_store
 
-    sweep = Sweep(open_store("/nowhere"), "s3://bucket/sweep?region=eu")
+    sweep = OpenSweep(open_store("/nowhere"), "s3://bucket/sweep?region=eu")
     assert sweep.path("trial", "c") == "s3://bucket/sweep/trial/c?region=eu"
 
 

@@ -27,7 +27,7 @@ from tune_ckpt.version import __version__
 
 if TYPE_CHECKING:
     from tune_ckpt.checkpointable import Checkpointable
-    from tune_ckpt.converting import convert_checkpoint, convert_to_msgpack_checkpoint
+    from tune_ckpt.convert import convert_checkpoint, convert_to_msgpack_checkpoint
     from tune_ckpt.errors import RestoreReport, RestoreWarning, TuneCkptError
     from tune_ckpt.experiment import best_checkpoint, rank_checkpoints
     from tune_ckpt.formats.msgpack import check
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from tune_ckpt.objects.functions import restore_object, save, save_async
     from tune_ckpt.objects.states import load_state, save_state
     from tune_ckpt.plots.curves import plot
+    from tune_ckpt.reporting import report, restore
     from tune_ckpt.rllib.reading.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
-    from tune_ckpt.session import report, restore
     from tune_ckpt.sweep.averaging import average_checkpoints
-    from tune_ckpt.sweep.candidates import Sweep
+    from tune_ckpt.sweep.opened import Sweep
     from tune_ckpt.sweep.pinned import pinned_checkpoint
     from tune_ckpt.sweep.record_table import CheckpointTable
     from tune_ckpt.sweep.records import CheckpointRecord
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "checkpointable": ["Checkpointable"],
-    "converting": ["convert_checkpoint", "convert_to_msgpack_checkpoint"],
+    "convert": ["convert_checkpoint", "convert_to_msgpack_checkpoint"],
     "errors": ["RestoreReport", "RestoreWarning", "TuneCkptError"],
     "experiment": ["best_checkpoint", "rank_checkpoints"],
     "formats.msgpack": ["check"],
@@ -81,11 +81,11 @@ _HOMES = {
     "objects.functions": ["restore_object", "save", "save_async"],
     "objects.states": ["load_state", "save_state"],
     "plots.curves": ["plot"],
+    "reporting": ["report", "restore"],
     "rllib.reading.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
-    "session": ["report", "restore"],
     "sweep.averaging": ["average_checkpoints"],
-    "sweep.candidates": ["Sweep"],
+    "sweep.opened": ["Sweep"],
     "sweep.pinned": ["pinned_checkpoint"],
     "sweep.record_table": ["CheckpointTable"],
     "sweep.records": ["CheckpointRecord"],

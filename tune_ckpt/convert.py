@@ -1,97 +1,219 @@
-"""A pickle checkpoint to msgpack, on the files alone: no object of the user's is constructed."""
+"""A checkpoint written again in another format or dialect, ours or RLlib's own, on files alone."""
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
-from tune_ckpt.errors import UntrustedPickleError
-from tune_ckpt.objects.classes import read_ctor
+from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, UnsupportedStateError
+from tune_ckpt.formats import rllib_dialect
+from tune_ckpt.formats.pickle_by_name import dumps_by_name
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.objects.rewriting import read_component, write_as_msgpack
+from tune_ckpt.rllib.converting import convert as rllib
+from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
+from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
-from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, Format
-from tune_ckpt.tree.packing import Component, pack_tree
-from tune_ckpt.tree.reading import OpenComponent, open_tree
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, RLLIB_FIELDS, STATE
+from tune_ckpt.tree.packing import PACKERS, Component, Plain, pack_tree
+from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.storage.store import Store, address_of, is_plain_file, open_store
+from tune_ckpt.tree.storage.traffic import Encoded
 from tune_ckpt.tree.writing import write_packed
 
-CONVERTED_FROM = "converted_from"  # the metadata field with the source's content digest
+To = Literal["msgpack", "pickle"]
+Dialect = Literal["typed", "rllib"]
 
 
-def write_as_msgpack(
+def convert_checkpoint(
+    src: Any,
+    dst: str | os.PathLike[str] | None = None,
+    *,
+    to: To = "msgpack",
+    dialect: Dialect | None = None,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+) -> str:
+    """Write a checkpoint again: one of this package, or of RLlib's own.
+
+    ==========  ===========  =================  ====================================================
+    source      ``to``       ``dialect``        see
+    ==========  ===========  =================  ====================================================
+    ours        ``msgpack``  ``typed``          exact; the default of ours
+    ours        ``pickle``                      classes are named, and need not be importable
+    ours        ``msgpack``  ``rllib``          what RLlib's ``Checkpointable`` reads; it has no
+                                                digests
+    RLlib's     ``msgpack``  ``rllib``          `tune_ckpt.rllib.convert_to_msgpack_checkpoint`; the
+                                                default of RLlib's
+    ==========  ===========  =================  ====================================================
+
+    Args:
+        src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        dst: The new checkpoint's path; None to convert in place, which only the first two can.
+        to: The new format.
+        dialect: How msgpack is written.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
+        allow_pickle: Let the pickles import and call what they name. Only for checkpoints whose
+            writer you trust. RLlib's are never let.
+
+    Returns:
+        The new checkpoint's path.
+
+    Raises:
+        InvalidArgumentError: There is no such conversion.
+        NotACheckpointError: There is no checkpoint.
+        UnsupportedStateError: The new format cannot bring back some values; all are listed.
+        UntrustedPickleError: A pickle names more than harmless things.
+        CorruptDataError: A file of the source is not what was written.
+    """
+    ours = not is_plain_file(src, filesystem) and _is_ours(open_store(src, filesystem))
+    if not ours:
+        _check_is_rllibs(src, filesystem)
+    key = (ours, to, dialect or ("typed" if ours else "rllib"))
+    if key not in _WAYS:
+        raise _no_such_way(*key)
+    if dst is None and key not in _IN_PLACE:
+        raise InvalidArgumentError("dst", dst, ["the path of a new folder"])
+    return _WAYS[key](src, dst, filesystem, allow_pickle)
+
+
+def convert_to_msgpack_checkpoint(
     src: Any,
     dst: str | os.PathLike[str] | None = None,
     *,
     filesystem: Any = None,
     allow_pickle: bool = False,
 ) -> str:
-    """Write a checkpoint of ours again, all of it as msgpack.
+    """Write a checkpoint again as msgpack, RLlib's own as RLlib reads it.
 
-    Converting what is msgpack already changes nothing.
+    Converting one of ours that is msgpack already changes nothing. RLlib's have more options in
+    `tune_ckpt.rllib.convert_to_msgpack_checkpoint`.
+
+    >>> convert_to_msgpack_checkpoint("old_checkpoint", "portable")  # doctest: +ELLIPSIS
+    '.../portable'
 
     Args:
         src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
         dst: The new checkpoint's path; None to convert in place, where the new tree takes the old
-            one's place in one step. Only for checkpoints at rest: Tune deletes and rewrites those
-            of a running sweep.
+            one's place in one step (not RLlib's). Only for checkpoints at rest: Tune deletes and
+            rewrites those of a running sweep.
         filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
-        allow_pickle: Let the pickles import and call what they name, where they name more than
-            harmless things. Only for checkpoints whose writer you trust.
+        allow_pickle: Let the pickles import and call what they name. Only for checkpoints whose
+            writer you trust. RLlib's are never let.
 
     Returns:
         The new checkpoint's path.
 
     Raises:
+        NotACheckpointError: There is no checkpoint.
         UnsupportedStateError: msgpack cannot bring back some values; all are listed.
         UntrustedPickleError: A pickle names more than harmless things.
         CorruptDataError: A file of the source is not what was written.
     """
-    source = open_store(src, filesystem)
-    if dst is None and open_tree(source).metadata.format == "msgpack":
-        return source.location
-    target = source if dst is None else open_store(dst, filesystem)
-    options = ReadOptions(allow_pickle)
-    component = consistently(source, lambda opened: _to_be_converted(opened, options))
-    write_packed(target, pack_tree(component, "msgpack"))
-    return target.location
+    return convert_checkpoint(src, dst, filesystem=filesystem, allow_pickle=allow_pickle)
 
 
-def _to_be_converted(opened: OpenComponent, options: ReadOptions) -> Component:
-    component = read_component(opened, options)
-    if opened.metadata.format == "pickle":
-        component.extra = {**component.extra, CONVERTED_FROM: opened.metadata.digest}
+def _no_such_way(ours: bool, to: str, dialect: str) -> InvalidArgumentError:
+    dialects: dict[str, list[str]] = {}
+    for of_ours, format, one in _WAYS:
+        if of_ours is ours:
+            dialects.setdefault(format, []).append(one)
+    if to not in dialects:
+        return InvalidArgumentError("to", to, [*dialects])
+    return InvalidArgumentError("dialect", dialect, dialects[to])
+
+
+def _is_ours(store: Store) -> bool:
+    try:
+        open_tree(store)
+    except NotACheckpointError:
+        return False
+    return True
+
+
+def _check_is_rllibs(src: Any, filesystem: Any) -> None:
+    try:
+        find(src, filesystem)
+    except NotACheckpointError as error:
+        reason = f"neither tune_ckpt nor RLlib wrote it ({error.found})"
+        raise NotACheckpointError(error.path, reason) from error
+
+
+def _to_msgpack(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
+    return write_as_msgpack(src, dst, filesystem=filesystem, allow_pickle=allow_pickle)
+
+
+def _of_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
+    return rllib.convert_to_msgpack_checkpoint(src, dst, filesystem=filesystem)
+
+
+def _to_pickle(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
+    place = src if dst is None else dst
+    source, target = open_store(src, filesystem), open_store(place, filesystem)
+    if dst is None and open_tree(source).metadata.format == "pickle":
+        return address_of(place, filesystem)
+    component = _read(source, allow_pickle)
+    packers = {**PACKERS, "pickle": lambda value: Plain(dumps_by_name(value, Encoded()))}
+    write_packed(target, pack_tree(component, "pickle", packers))
+    return address_of(place, filesystem)
+
+
+def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
+    target = open_empty(dst, filesystem, "convert into")
+    component = _read(open_store(src, filesystem), allow_pickle, tensors="numpy")
+    faults: list[Fault] = []
+    folder = _rllib_folder(component, "", faults)
+    if faults:
+        raise UnsupportedStateError(tuple(faults))
+    write(target, folder)
+    return address_of(dst, filesystem)
+
+
+_WAYS: dict[tuple[bool, str, str], Callable[[Any, Any, Any, bool], str]] = {
+    (True, "msgpack", "typed"): _to_msgpack,
+    (True, "pickle", "typed"): _to_pickle,
+    (True, "msgpack", "rllib"): _to_rllib,
+    (False, "msgpack", "rllib"): _of_rllib,
+}
+_IN_PLACE = {(True, "msgpack", "typed"), (True, "pickle", "typed")}
+
+
+def _read(source: Store, allow_pickle: bool, tensors: Any = None) -> Component:
+    options = ReadOptions(allow_pickle, tensors=tensors)
+    component = consistently(source, lambda opened: read_component(opened, options))
+    _name_classes(component)
     return component
 
 
-def read_component(opened: OpenComponent, options: ReadOptions) -> Component:
-    """Return a checkpoint's tree, its files read, so that it can be written again."""
-    metadata = opened.metadata
-    return Component(
-        metadata.cls,
-        _read(opened, STATE, options),
-        _ctor(opened, options) if CTOR in metadata.files else None,
-        {name: read_component(child, options) for name, child in opened.children()},
-        metadata.extra,
-        metadata.names(opened.metadata_file),
-        _read(opened, SELFTEST, options) if SELFTEST in metadata.files else None,
-    )
+def _name_classes(component: Component) -> None:
+    # In a pickle the class is more than text: it is named so that whoever loads it imports it.
+    stored = component.ctor
+    if stored is not None:
+        component.ctor = lambda format: {**stored(format), "class": Reference(component.cls)}
+    for child in component.components.values():
+        if isinstance(child, Component):
+            _name_classes(child)
 
 
-def _read(opened: OpenComponent, role: str, options: ReadOptions) -> Any:
+def _rllib_folder(component: Component, path: str, faults: list[Fault]) -> Folder:
+    folder = Folder()
+    metadata = {
+        RLLIB_FIELDS[CTOR]: component.names.ctor,
+        RLLIB_FIELDS[STATE]: component.names.state,
+        "checkpoint_version": CHECKPOINT_VERSION,
+    }
+    folder.metadata[component.names.metadata] = json.dumps({**component.extra, **metadata}).encode()
+    if component.ctor is not None:
+        folder.files[component.names.ctor] = dumps_by_name(component.ctor("pickle"))
     try:
-        return opened.read(role, replace(options, allow_pickle=False))
-    except UntrustedPickleError:
-        if not options.allow_pickle:
-            raise
-        return opened.read(role, options)
-
-
-def _ctor(opened: OpenComponent, options: ReadOptions) -> Any:
-    arguments = read_ctor(opened, options)
-
-    def ctor(_: Format) -> dict[str, Any]:
-        """Return the constructor's arguments, whatever the format."""
-        return {"class": opened.metadata.cls, **arguments.stored()}
-
-    return ctor
+        state = rllib_dialect.pack(component.state)
+        folder.files[component.names.file(STATE, "msgpack")] = state
+    except UnsupportedStateError as error:
+        faults += [Fault(path + fault.path, fault.reason) for fault in error.faults]
+    for name, child in component.components.items():
+        if isinstance(child, Component):
+            folder.children[name] = _rllib_folder(child, f"{path}{name}/", faults)
+    return folder

@@ -42,6 +42,11 @@ class Fault:
         return f"{self.path or '(root)'}: {self.reason}"
 
 
+def _listed(names: Sequence[object], most: int, nothing: str) -> str:
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(map(str, names[:most])) or nothing) + more
+
+
 def _bullets(lines: Sequence[object]) -> str:
     return "".join(f"\n  - {line}" for line in lines)
 
@@ -209,13 +214,23 @@ class ClassNotFoundError(TuneCkptError):
     reason: str
 
     def __str__(self) -> str:
-        module, _, name = self.class_name.partition(":")
-        simple = name.rpartition(".")[2]
         return (
             f"The checkpoint at {self.path} was saved by class {self.class_name}, which was not "
-            f"used: {self.reason}. Import the module that defines it and call "
-            f"{simple}.from_checkpoint(path) on the class itself, or pass trusted=[{module!r}]; if "
-            "it has moved, tell where to with tune_ckpt.register_renamed()."
+            f"used: {self.reason}. {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        module, colon, name = self.class_name.partition(":")
+        if module.startswith("ray.rllib.") or not colon:  # RLlib's old ones have no module
+            return (
+                "RLlib's own are restored by tune_ckpt.rllib.restore_algorithm(), restore_policy() "
+                "and restore_module()."
+            )
+        simple = name.rpartition(".")[2]
+        return (
+            f"Import the module that defines it and call {simple}.from_checkpoint(path) on the "
+            f"class itself, or pass trusted=[{module!r}]; if it has moved, tell where to with "
+            "tune_ckpt.register_renamed()."
         )
 
 
@@ -383,7 +398,7 @@ class UnknownMetricError(TuneCkptError):
     available: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = ", ".join(self.available) or "none"
+        names = _listed(self.available, 12, "none")
         return f"No result reports the metric {self.metric!r}. Reported, nearest first: {names}."
 
 
@@ -629,10 +644,9 @@ class PartNotFoundError(TuneCkptError):
     available: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = ", ".join(self.available[:50]) or "nothing"
-        more = f", and {len(self.available) - 50} more" if len(self.available) > 50 else ""
+        names = _listed(self.available, 50, "nothing")
         where = f"{self.file}, at {self.found}," if self.found else self.file
-        return f"{where} has no part {self.part!r}; there: {names}{more}."
+        return f"{where} has no part {self.part!r}; there: {names}."
 
 
 @dataclass(eq=False)

@@ -13,14 +13,12 @@ from itertools import islice
 from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.sweep.candidates import Sweep
-from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.sweep.candidates import OpenSweep
+from tune_ckpt.sweep.metrics import Metric, nearest_first
 from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.sweep.record_table import CheckpointTable
-from tune_ckpt.sweep.records import CheckpointRecord
+from tune_ckpt.sweep.records import CheckpointRecord, record_of
 from tune_ckpt.sweep.scopes import Scope
-
-__all__ = ["CheckpointRecord", "CheckpointTable", "best_checkpoint", "rank_checkpoints"]
 
 Where = Callable[[CheckpointRecord], bool] | Mapping[str, Any]
 
@@ -120,7 +118,7 @@ def rank_checkpoints(
     for name, number in (("k", k), ("per_trial", per_trial)):
         if number is not None and number < 1:
             raise InvalidArgumentError(name, number, ("a positive number", None))
-    sweep = Sweep.open(experiment, filesystem)
+    sweep = OpenSweep.open(experiment, filesystem)
     wanted = _metrics(sweep, metric, mode, metrics)
     if scope is not None and len(wanted) > 1:
         raise InvalidArgumentError("scope", scope, ("None where there are several metrics",))
@@ -129,10 +127,11 @@ def rank_checkpoints(
         wanted,
         Scope.named(scope),
         per_trial,
-        lambda place: where is None or _fits(CheckpointRecord.of(ranking, place), where),
+        lambda place: where is None or _fits(record_of(ranking, place), where),
     )
     found = list(islice(iter(lambda: ranking.next(verify=verify), None), k))
     if not found:
+        _check_names(where, ranking)
         raise ranking.why.failure(ranking.folders)
     title = ", ".join(f"{metric.name} ({metric.mode})" for metric in wanted)
     records = _linked(ranking, found)
@@ -140,7 +139,7 @@ def rank_checkpoints(
 
 
 def _metrics(
-    sweep: Sweep, metric: str | None, mode: str | None, metrics: Mapping[str, str] | None
+    sweep: OpenSweep, metric: str | None, mode: str | None, metrics: Mapping[str, str] | None
 ) -> Sequence[Metric]:
     if metrics is None:
         return [sweep.metric(metric, mode)]
@@ -149,6 +148,15 @@ def _metrics(
     if not isinstance(metrics, Mapping) or not metrics:
         raise InvalidArgumentError("metrics", metrics, ("a dict of names and modes",))
     return [Metric(name, of) for name, of in metrics.items()]
+
+
+def _check_names(where: Where | None, ranking: Ranking) -> None:
+    """Refuse names that no trial's config has: nothing would ever fit them."""
+    configs = [folder.config for folder in ranking.folders]
+    for name in where if isinstance(where, Mapping) and any(configs) else ():
+        if all(Metric(name).find(config) is None for config in configs):
+            known = {str(key) for config in configs for key in config}
+            raise InvalidArgumentError("where", name, nearest_first(name, known))
 
 
 def _fits(record: CheckpointRecord, where: Where) -> bool:
@@ -160,9 +168,9 @@ def _fits(record: CheckpointRecord, where: Where) -> bool:
 def _linked(ranking: Ranking, found: list[Place]) -> list[CheckpointRecord]:
     """Return the records of places, each with the next as its runner-up."""
     following = ranking.next(verify=False)
-    last = None if following is None else CheckpointRecord.of(ranking, following)
+    last = None if following is None else record_of(ranking, following)
     linked = []
     for place in reversed(found):
-        last = replace(CheckpointRecord.of(ranking, place), runner_up=last)
+        last = replace(record_of(ranking, place), runner_up=last)
         linked.append(last)
     return linked[::-1]

@@ -3,6 +3,7 @@
 import pytest
 
 import tune_ckpt as tc
+from tune_ckpt.cli import demo_sweep
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "html": b"<!doctype html>"}
 
@@ -37,7 +38,9 @@ def test_plot_into_an_unknown_kind_of_file_is_wrong_use(tk, sweep, tmp_path):
 
 
 @pytest.mark.slow
-def test_demo_makes_a_sweep_that_the_other_commands_take(tk, tmp_path, ray_session):
+def test_demo_makes_a_sweep_that_the_other_commands_take(tk, tmp_path, ray_session, monkeypatch):
+    came, run = [], demo_sweep.run
+    monkeypatch.setattr(demo_sweep, "run", lambda folder, advance: run(folder, came.append))
     answer = tk("demo", tmp_path / "demo", "--json").json
     assert list(answer) == ["path", "metric", "best", "other"]
     rows = tk("ls", answer["path"], "--metric", answer["metric"], "--json").json["checkpoints"]
@@ -45,3 +48,4 @@ def test_demo_makes_a_sweep_that_the_other_commands_take(tk, tmp_path, ray_sessi
     assert tk("verify", answer["best"]).code == 0
     assert tk("diff", answer["best"], answer["other"]).code == 1
     assert tk("scan", answer["best"]).code == 0
+    assert came == [1] * demo_sweep.RESULTS  # which moves the bar

@@ -43,6 +43,16 @@ def test_help_loads_nothing_of_the_package_but_the_command():
     assert not loaded & {*HEAVY, "numpy", "msgpack"}
 
 
+def test_help_fills_the_lines_of_any_terminal(tk, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    told = tk("resume", "-h").out
+    assert "unless --portable is given: only for sweeps that you trust" in told
+
+
+def test_the_version_is_told(tk):
+    assert tk("--version").out == f"{tc.__version__}\n"
+
+
 LOOKING = [
     *(["show", "{c}"], ["verify", "{c}"], ["scan", "{c}"], ["diff", "{c}", "{c}"]),
     *(["ls", "{s}", "--metric", "eval/acc"], ["best", "{s}", "--metric", "eval/acc"]),

@@ -30,4 +30,7 @@ def test_a_sweep_on_s3_from_listing_to_export(tk, tmp_path, s3, bucket):
     assert tk("weights", best, "-o", tmp_path / "w.npz").code == 0
     picture = s3.uri(f"{bucket}/sweep.svg")
     assert tk("plot", uri, "--metric", "eval/acc", "-o", picture).code == 0
-    assert tk("convert", best, s3.uri(f"{bucket}/copy")).code == 0
+    copy = tk("convert", best, s3.uri(f"{bucket}/copy")).out.strip()
+    assert tk("verify", copy).code == 0  # what is printed opens it
+    exported = tk("best", uri, "--metric", "eval/acc", "-o", s3.uri(f"{bucket}/e"), "--json").json
+    assert tk("verify", exported["exported"]).code == 0

@@ -30,16 +30,15 @@ from tune_ckpt.rllib import (
     load_weights,
     upgrade_checkpoint,
 )
+from tune_ckpt.rllib.converting.algorithms import (
+    ALGORITHM_OF_POLICY,
+    ALGORITHMS,
+    REMOVED_ALGORITHMS,
+)
 from tune_ckpt.rllib.converting.config_keys import DERIVED, REMOVED, RENAMED, newest
 from tune_ckpt.rllib.converting.metrics import carried
 from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
-from tune_ckpt.rllib.converting.moves import (
-    ALGORITHMS,
-    POLICIES,
-    REMOVED_ALGORITHMS,
-    algorithm_class,
-    moved,
-)
+from tune_ckpt.rllib.converting.moves import moved
 
 
 @every_case
@@ -271,6 +270,11 @@ def test_any_filesystem_will_do(tmp_path):
 # -------------------------------------------------------------------------------- in RLlib itself
 
 
+def _classes_of_algorithms():
+    for row in ALGORITHMS.values():
+        yield from (row.cls.name, row.config.name)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_tables_lead_to_what_ray_has():
@@ -282,9 +286,9 @@ def test_the_tables_lead_to_what_ray_has():
         known |= vars(make()[1]).keys()
     assert {newest(key) for key in RENAMED} - known == set()
     assert not known & REMOVED_ALGORITHMS.keys()
-    for name in (*MOVED.values(), *(algorithm_class(name).name for name in ALGORITHMS)):
+    for name in (*MOVED.values(), *_classes_of_algorithms()):
         Reference(name).resolve([name])
-    found = [name for name in POLICIES if get_policy_class(name) is not None]
+    found = [name for name in ALGORITHM_OF_POLICY if get_policy_class(name) is not None]
     assert "PPOTorchPolicy" in found
 
 

@@ -141,7 +141,12 @@ class S3At:
 
 PROCESSES = multiprocessing.get_context("forkserver")  # quick: what they need is imported already
 PROCESSES.set_forkserver_preload(
-    ["tests.tree.killing", "tune_ckpt.objects.background", "tune_ckpt.convert", "pyarrow.fs"]
+    [
+        "tests.tree.killing",
+        "tune_ckpt.objects.background",
+        "tune_ckpt.objects.rewriting",
+        "pyarrow.fs",
+    ]
 )
 
 

@@ -35,6 +35,28 @@ def filesystem(request, tmp_path):
     return memory if kind == "fsspec" else fs.PyFileSystem(fs.FSSpecHandler(memory))
 
 
+def test_what_is_returned_opens_the_checkpoint_again(s3, bucket, tmp_path):
+    def uri(name):
+        return s3.uri(f"{bucket}/{name}")
+
+    trained().save_to_path(uri("pickled"))
+    made = [
+        tc.save_state({"step": 7}, uri("state")).path,
+        tc.save({"step": 7}, uri("parts")).path,
+        tc.save_async({"step": 7}, uri("behind")).result().path,
+        trained().save_to_path(uri("object")),
+        tc.convert_to_msgpack_checkpoint(uri("pickled"), uri("msgpack")),
+        tc.convert_checkpoint(uri("msgpack"), uri("again"), to="pickle"),
+        tc.convert_checkpoint(uri("again")),
+        tc.convert_checkpoint(uri("again")),
+        tc.archive(uri("state"), uri("state.zip")),
+        tc.extract(uri("state.zip"), uri("extracted")),
+    ]
+    assert [tc.load_state(path)["step"] for path in made] == [7] * len(made)
+    local = tc.save_state({}, f"file://{tmp_path}/c").path
+    assert local == str(tmp_path / "c")
+
+
 @FORMATS
 def test_a_tree_comes_back_from_any_filesystem(filesystem, use_msgpack):
     path = f"bucket/{use_msgpack}"

@@ -8,6 +8,7 @@ is damaged, 130 interrupted.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -30,17 +31,29 @@ from tune_ckpt.cli import (
     verify,
     weights,
 )
+from tune_ckpt.version import __version__
 
 app = typer.Typer(
     help="Look into, compare, verify and convert the checkpoints of Ray Tune, Train and RLlib.",
     epilog="Exit codes: 0 all is well, 1 the answer is no or it could not be done, 2 wrong use, "
     "3 a checkpoint is damaged, 130 interrupted.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        output.say(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_tell_version, is_eager=True),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show an error's traceback.")] = False,
 ) -> None:
     """Declare what every subcommand takes; see `main`."""
@@ -48,7 +61,9 @@ def _common(
 
 _SUBCOMMANDS = (ls, best, show, diff, verify, convert, scan, weights, prune, resume, plot, demo)
 for _module in _SUBCOMMANDS:
-    app.command()(getattr(_module, _module.__name__.rpartition(".")[2]))
+    _command = getattr(_module, _module.__name__.rpartition(".")[2])
+    _paragraphs = str(inspect.getdoc(_command)).split("\n\n")  # each wraps as the terminal is wide
+    app.command(help="\n\n".join(" ".join(text.split()) for text in _paragraphs))(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_ckpt.cli import cluster, interrupts
-from tune_ckpt.converting import convert_checkpoint
+from tune_ckpt.convert import convert_checkpoint
 from tune_ckpt.errors import TuneCkptError
-from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.tree.progress import steps_bar
 
 
@@ -78,7 +78,7 @@ def conversions(experiment: str, dst: str | None, options: dict[str, Any]) -> li
         dst: Where the new ones shall be, each in its trial's folder; None for in place.
         options: As for `convert_checkpoint`.
     """
-    sweep = Sweep.open(experiment)
+    sweep = OpenSweep.open(experiment)
     places = [(trial.name, name) for trial in sweep.look() for name in sorted(trial.checkpoints)]
     return [
         Conversion(sweep.path(*place), dst and "/".join((dst.rstrip("/"), *place)), options)

@@ -36,6 +36,7 @@ def best(
     output.remark_each("passed over", record.passed_over)
     if exported:
         output.remark(f"exported to {exported}")
+    output.remark_each("not carried", [*map(str, getattr(exported, "not_carried", ()))])
 
 
 def _exported(record: tc.CheckpointRecord, to: str, allow_pickle: bool) -> str:

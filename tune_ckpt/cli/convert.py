@@ -73,13 +73,17 @@ def _outcomes(
     many = batch.conversions(src, dst, options) if is_sweep(src) else []
     if not many:
         try:
-            with watched(f"Converting {src}", [src], passes=2):
+            with watched(f"Converting {src}", [src], passes=_PASSES[options["to"]]):
                 return [batch.Conversion(src, dst, options).run_or_raise()]
         except (NotACheckpointError, CorruptDataError):  # a trial's folder may look damaged
             many = batch.conversions(src, dst, options)
             if not many:
                 raise
     return batch.run_all(many, jobs=jobs, address=address, progress=output.is_terminal())
+
+
+# How often a checkpoint's bytes move: read, encoded where that takes as long, written.
+_PASSES: dict[object, int] = {"msgpack": 2, "pickle": 3}
 
 
 def _say(outcomes: list[Outcome]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -17,7 +18,9 @@ _NEXT = """Now try:
   tune-ckpt show {best} --arrays
   tune-ckpt diff {best} {other}
   tune-ckpt verify {best}
-  tune-ckpt plot {path} --metric {metric} -o sweep.html"""
+  tune-ckpt plot {path} --metric {metric} -o sweep.html{plot}"""
+
+_PLOTS = "  # after: pip install matplotlib"
 
 
 def demo(
@@ -27,17 +30,20 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Run a small sweep with Ray Tune, some seconds long, and tell what to type next."""
-    from tune_ckpt.cli.demo_sweep import run
+    from tune_ckpt.cli.demo_sweep import RESULTS, run
+    from tune_ckpt.tree.progress import steps_bar
 
     place = folder or tempfile.mkdtemp(prefix="tune-ckpt-demo-")
     output.remark(f"Running 4 trials with Ray Tune in {place} ...")
-    path = run(place)
+    with steps_bar("Running", RESULTS, shown=output.is_terminal()) as advance:
+        path = run(place, advance)
     answer = _answer(path)
     if as_json:
         output.say_json(answer)
     else:
         output.say(path)
-        output.remark(_NEXT.format(**answer))
+        has_plots = find_spec("matplotlib") is not None
+        output.remark(_NEXT.format(**answer, plot="" if has_plots else _PLOTS))
 
 
 def _answer(path: str) -> dict[str, str]:

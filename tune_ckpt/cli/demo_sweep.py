@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from ray import tune
 from tune_ckpt.tune.trainable import CheckpointableTrainable
 
 _NAME = "demo"
+_RATES, _ITERATIONS = (0.03, 0.3, 3.0, 30.0), 8
+RESULTS = len(_RATES) * _ITERATIONS
 
 
 class Line(CheckpointableTrainable):
@@ -42,11 +45,26 @@ class Line(CheckpointableTrainable):
         self._w = state["w"]
 
 
-def run(folder: str) -> str:
+class _Told(tune.Callback):
+    """Tells of every result. Tune keeps a copy of it, which tells nobody."""
+
+    def __init__(self, advance: Callable[[int], object]) -> None:
+        self._advance = advance
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tune.Callback, ()
+
+    def on_trial_result(self, *_: Any, **__: Any) -> None:
+        """Tell of one."""
+        self._advance(1)
+
+
+def run(folder: str, advance: Callable[[int], object]) -> str:
     """Run the sweep and return its folder.
 
     Args:
         folder: Where it is put, as ``demo``.
+        advance: What to call with the number of results that came.
     """
     import ray
 
@@ -62,12 +80,13 @@ def run(folder: str) -> str:
         )
     results = tune.Tuner(
         Line,
-        param_space={"lr": tune.grid_search([0.03, 0.3, 3.0, 30.0]), "seed": 7},
+        param_space={"lr": tune.grid_search([*_RATES]), "seed": 7},
         run_config=tune.RunConfig(
             name=_NAME,
             storage_path=os.path.abspath(folder),
-            stop={"training_iteration": 8},
+            stop={"training_iteration": _ITERATIONS},
             verbose=0,
+            callbacks=[_Told(advance)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=2, num_to_keep=3),
         ),
     ).fit()

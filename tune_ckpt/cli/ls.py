@@ -56,17 +56,18 @@ def _ranked(experiment: str, metric: str, mode: str, k: int | None, verify: bool
 
 
 def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
-    from tune_ckpt.errors import NoCheckpointError
-    from tune_ckpt.sweep.candidates import Sweep
+    from tune_ckpt.sweep.candidates import OpenSweep
     from tune_ckpt.sweep.metrics import names
+    from tune_ckpt.sweep.reasons import Reasons
 
     check_folder(experiment)
-    sweep = Sweep.open(experiment)
+    sweep = OpenSweep.open(experiment)
     with watched("Reading results"):
-        candidates = [one for folder in sweep.look() for one in sweep.candidates(folder)]
+        folders = sweep.look()
+        candidates = [one for folder in folders for one in sweep.candidates(folder)]
     rows = [row for candidate in candidates for row in _row(sweep, candidate)]
     if not rows:
-        raise NoCheckpointError(sweep.base, tuple(sweep.notes.lines))
+        raise Reasons(sweep, ()).failure(folders)
     metrics = sorted({name for candidate in candidates for name in names(candidate.metrics)})
     rows.sort(key=lambda row: (row["trial_id"], row["iteration"] or 0))
     return _answer(experiment, None, None, rows[:k], metrics=metrics, passed_over=sweep.notes.lines)

@@ -38,7 +38,7 @@ def plot(
     """Draw a sweep's metric with its checkpoints, their sizes, and when they were saved."""
     from tune_ckpt.plots.history import read_history
     from tune_ckpt.tree.progress import steps_bar
-    from tune_ckpt.tree.storage.store import open_parent
+    from tune_ckpt.tree.storage.store import address_of, open_parent
 
     check_folder(experiment)
     parent, name = open_parent(to)
@@ -52,9 +52,9 @@ def plot(
     parent.make()
     parent.write_bytes(name, data)
     if as_json:
-        output.say_json({"path": parent.path(name), **_facts(history)})
+        output.say_json({"path": address_of(to), **_facts(history)})
     else:
-        output.say(parent.path(name))
+        output.say(address_of(to))
 
 
 def _facts(history: History) -> dict[str, Any]:

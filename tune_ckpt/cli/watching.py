@@ -15,7 +15,8 @@ def watched(what: str, paths: Iterable[str] = (), *, passes: int = 1) -> Iterato
     Args:
         what: What is done.
         paths: With what, so that the bar can tell what is left; only looked at where there is one.
-        passes: How often their bytes move: twice, where they are read and written again.
+        passes: How often their bytes move: twice, where they are read and written again, thrice
+            where they are encoded in between.
     """
     if not output.is_terminal():
         yield

@@ -94,6 +94,7 @@ def read_blob(source: Source, head: Head, number: int, target: memoryview) -> No
     start = 0
 
     def take(nbytes: int) -> memoryview:
+        """Return the next part of the target."""
         nonlocal start
         start += nbytes
         return target[start - nbytes : start]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from typing import Any
+from typing import Any, ClassVar
 
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.pickle import list_globals
@@ -17,8 +17,10 @@ _OURS = "tune_ckpt.formats."  # stand-ins for what was not imported
 _Base: Any = pickle._Pickler
 
 
-class _Pickler(_Base):  # type: ignore[misc]  # its stubs tell nothing of what is inside
-    dispatch = _Base.dispatch.copy()
+class PicklerByName(_Base):  # type: ignore[misc]  # its stubs tell nothing of what is inside
+    """Writes a `Reference` as pickle writes the class or function itself."""
+
+    dispatch: ClassVar[dict[Any, Any]] = _Base.dispatch.copy()
 
     def _save_reference(self, reference: Reference) -> None:
         module, _, name = reference.name.partition(":")
@@ -30,15 +32,19 @@ class _Pickler(_Base):  # type: ignore[misc]  # its stubs tell nothing of what i
     dispatch[Reference] = _save_reference
 
 
-def dumps_by_name(value: Any) -> bytes:
+def dumps_by_name(value: Any, stream: io.BytesIO | None = None) -> bytes:
     """Return the pickle of plain values, arrays and `Reference` names, importing none of those.
+
+    Args:
+        value: The value.
+        stream: Where to write it, for whoever wants to see it grow.
 
     Raises:
         UnsupportedStateError: It holds something else, or an object whose class was not imported.
     """
-    stream = io.BytesIO()
+    stream = stream or io.BytesIO()
     try:
-        _Pickler(stream, protocol=5).dump(value)
+        PicklerByName(stream, protocol=5).dump(value)
     except Exception as error:  # whatever the value's own code raises
         reason = f"it cannot be pickled ({type(error).__name__}: {error})"
         raise UnsupportedStateError((Fault("", reason),)) from error

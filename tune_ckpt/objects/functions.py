@@ -6,10 +6,10 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from tune_ckpt.bundle import Bundle
 from tune_ckpt.checkpointable import Checkpointable
 from tune_ckpt.errors import RestoreReport
 from tune_ckpt.objects.background import PendingSave, Saver
+from tune_ckpt.objects.bundle import Bundle
 from tune_ckpt.objects.constructing import restored_object
 from tune_ckpt.objects.restoring import restore_into
 from tune_ckpt.objects.wishes import Wishes

@@ -37,28 +37,6 @@ def component_of(value: Any, state: Any = None) -> Node:
     return _component(value, state, (), given=state is not None)
 
 
-def subcomponent_of(
-    value: Any, state: Any = None, above: tuple[Any, ...] = (), *, given: bool = False
-) -> Node:
-    """Return the tree of an object below another one; by its own ``save_to_path``, if it has one.
-
-    Args:
-        value: As for `component_of`.
-        state: As far as the other one told it.
-        above: The objects above it.
-        given: Whether the state is the caller's, and subcomponents that it lacks are left out.
-    """
-    if not goes_its_own_way(value, "save_to_path"):
-        _tell_overrides(type(value))
-        return _component(value, state, above, given=given)
-
-    def build(state: Any) -> Any:
-        """Return the component of a state."""
-        return _component(value, state, above, given=given)
-
-    return ByItself(value, state, build)
-
-
 def _component(value: Any, state: Any, above: tuple[Any, ...], *, given: bool) -> Node:
     check_no_circle(value, above)
     actors = actors_of(value)
@@ -97,13 +75,26 @@ def _checkpointable_component(
     )
 
 
-def _ctor(value: Any, format: Format) -> dict[str, Any]:
-    name, arguments = name_of_class(type(value)), value.get_ctor_args_and_kwargs()
-    # In an actor, Ray's subclass of the same name has no module: it would be pickled with its code.
-    *_, cls = (kind for kind in type(value).__mro__ if name_of_class(kind) == name)
-    if format == "msgpack":
-        return {"class": name, **storable(cls, arguments)}
-    return {"class": cls, "ctor_args_and_kwargs": arguments}
+def subcomponent_of(
+    value: Any, state: Any = None, above: tuple[Any, ...] = (), *, given: bool = False
+) -> Node:
+    """Return the tree of an object below another one; by its own ``save_to_path``, if it has one.
+
+    Args:
+        value: As for `component_of`.
+        state: As far as the other one told it.
+        above: The objects above it.
+        given: Whether the state is the caller's, and subcomponents that it lacks are left out.
+    """
+    if not goes_its_own_way(value, "save_to_path"):
+        _tell_overrides(type(value))
+        return _component(value, state, above, given=given)
+
+    def build(state: Any) -> Any:
+        """Return the component of a state."""
+        return _component(value, state, above, given=given)
+
+    return ByItself(value, state, build)
 
 
 def _tell_overrides(cls: type) -> None:
@@ -118,6 +109,15 @@ def _tell(cls: str) -> None:
         "what it does belongs in get_state().",
         cls,
     )
+
+
+def _ctor(value: Any, format: Format) -> dict[str, Any]:
+    name, arguments = name_of_class(type(value)), value.get_ctor_args_and_kwargs()
+    # In an actor, Ray's subclass of the same name has no module: it would be pickled with its code.
+    *_, cls = (kind for kind in type(value).__mro__ if name_of_class(kind) == name)
+    if format == "msgpack":
+        return {"class": name, **storable(cls, arguments)}
+    return {"class": cls, "ctor_args_and_kwargs": arguments}
 
 
 # ------------------------------------------------------------------------------------ in actors

@@ -7,11 +7,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tune_ckpt.errors import NoCheckpointError, TuneCkptError
-from tune_ckpt.experiment import CheckpointRecord, best_checkpoint
+from tune_ckpt.experiment import best_checkpoint
 from tune_ckpt.sweep.candidate import Candidate
-from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.configs import config_text, telling_keys
 from tune_ckpt.sweep.metrics import Metric, number
+from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
@@ -101,7 +102,7 @@ def read_history(
         UnknownMetricError: No result has such a metric; those there are, are listed.
         NoCheckpointError: There is no trial.
     """
-    sweep = Sweep.open(experiment, filesystem)
+    sweep = OpenSweep.open(experiment, filesystem)
     wanted = sweep.metric(metric, mode)
     folders = sweep.look()
     try:
@@ -117,7 +118,7 @@ def read_history(
     return History(name, wanted, sorted(curves, key=lambda curve: _cost(curve, wanted)), best)
 
 
-def _curve(sweep: Sweep, folder: TrialFolder, metric: Metric, config: str) -> Curve:
+def _curve(sweep: OpenSweep, folder: TrialFolder, metric: Metric, config: str) -> Curve:
     points: dict[int, float] = {}  # after a crash an iteration is reported again
     for place, result in enumerate(folder.log.results(), 1):
         value = metric.value(result)
@@ -130,7 +131,7 @@ def _curve(sweep: Sweep, folder: TrialFolder, metric: Metric, config: str) -> Cu
     return Curve(folder.trial_id, config, order, [points[i] for i in order], marks)
 
 
-def _mark(sweep: Sweep, candidate: Candidate, metric: Metric) -> Mark:
+def _mark(sweep: OpenSweep, candidate: Candidate, metric: Metric) -> Mark:
     homes = sweep.homes(candidate)
     if "/" in candidate.name:  # where it was: it may not be there any more
         homes = [path for path in homes if open_store(path, sweep.filesystem).list()]
@@ -146,7 +147,7 @@ def _mark(sweep: Sweep, candidate: Candidate, metric: Metric) -> Mark:
     )
 
 
-def _created(path: str | None, sweep: Sweep) -> datetime | None:
+def _created(path: str | None, sweep: OpenSweep) -> datetime | None:
     if path is None:
         return None
     try:

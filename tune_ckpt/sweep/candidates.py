@@ -34,14 +34,8 @@ T = TypeVar("T")
 
 
 @dataclass(eq=False)
-class Sweep:
-    """A sweep's folder, and what is known of it in memory.
-
-    Whatever takes a sweep takes a `Sweep` too, and reads only what is new since the last time:
-
-        sweep = tune_ckpt.Sweep.open("s3://bucket/sweeps/run1")
-        while running():
-            print(tune_ckpt.best_checkpoint(sweep, "eval/acc"))
+class OpenSweep:
+    """A sweep's folder, and what is known of it in memory; it is read only where it has changed.
 
     Attributes:
         store: The folder.
@@ -64,18 +58,9 @@ class Sweep:
     _pinned: Pinned | None = field(default=None, repr=False)
 
     @classmethod
-    def open(cls, experiment: Any, filesystem: Any = None) -> Sweep:
-        """Return the sweep that ``experiment`` means.
-
-        Args:
-            experiment: A ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or a folder, as a
-                path or URI: a sweep's, a single trial's, or that of a Train run.
-            filesystem: A ``pyarrow.fs.FileSystem`` in which a folder is to be looked up.
-
-        Raises:
-            InvalidArgumentError: It means none.
-        """
-        if isinstance(experiment, Sweep):
+    def open(cls, experiment: Any, filesystem: Any = None) -> OpenSweep:
+        """Return the sweep that ``experiment`` means; see `tune_ckpt.Sweep.open`."""
+        if isinstance(experiment, OpenSweep):
             return experiment
         if isinstance(experiment, str | os.PathLike):
             return cls._of_folder(experiment, filesystem)
@@ -86,7 +71,7 @@ class Sweep:
         raise InvalidArgumentError("experiment", experiment, expected)
 
     @classmethod
-    def _of_folder(cls, source: str | os.PathLike[str], filesystem: Any) -> Sweep:
+    def _of_folder(cls, source: str | os.PathLike[str], filesystem: Any) -> OpenSweep:
         store = open_store(source, filesystem)
         base = os.fspath(source) if store.filesystem else store.location
         given = store.filesystem if filesystem else None
@@ -201,8 +186,8 @@ class Sweep:
 # ------------------------------------------------------------------------------ objects of Ray's
 
 
-def _of_grid(results: Any) -> Sweep:
-    sweep = Sweep.open(results.experiment_path, results.filesystem)
+def _of_grid(results: Any) -> OpenSweep:
+    sweep = OpenSweep.open(results.experiment_path, results.filesystem)
     goal = goal_of(results)
     sweep.goal = Metric(*goal) if goal else None
     for result in results:
@@ -211,23 +196,24 @@ def _of_grid(results: Any) -> Sweep:
     return sweep
 
 
-def _of_result(result: Any) -> Sweep:
+def _of_result(result: Any) -> OpenSweep:
     if result.path is None:
         raise InvalidArgumentError("source", result, ("a Result of a trial that was started",))
     parent, name = parent_of(result.path)
     store = open_store(parent, result.filesystem)
     given = store.filesystem  # a URI is none of Ray's paths
-    return Sweep(store, parent, given, {name: _pairs(result)}, only=name)
+    return OpenSweep(store, parent, given, {name: _pairs(result)}, only=name)
 
 
-def _of_analysis(analysis: Any) -> Sweep:
+def _of_analysis(analysis: Any) -> OpenSweep:
     from ray.tune import ResultGrid  # whoever has an analysis has imported Ray
 
     return _of_grid(ResultGrid(analysis))
 
 
-# Known by what they have, without importing Ray.
-_OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], Sweep]]] = [
+# Known by what they have, without importing Ray or what is above.
+_OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], OpenSweep]]] = [
+    (("_opened",), lambda sweep: sweep._opened),  # a tune_ckpt.Sweep
     (("experiment_path", "trials"), _of_analysis),
     (("experiment_path", "filesystem"), _of_grid),
     (("path", "filesystem", "best_checkpoints"), _of_result),

@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_ckpt.errors import NoCheckpointError
 from tune_ckpt.sweep.best_file import FILE, FOLDER, Pinned, read_pinned
-from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.records import CheckpointRecord
 
 
@@ -28,7 +28,7 @@ def pinned_checkpoint(experiment: Any, *, filesystem: Any = None) -> CheckpointR
         NoCheckpointError: None is pinned there, or not yet.
         CorruptDataError: What names it is damaged.
     """
-    sweep = Sweep.open(experiment, filesystem)
+    sweep = OpenSweep.open(experiment, filesystem)
     home, pinned = _home(sweep)
     if pinned is None:
         reason = f"there is no {FOLDER}/{FILE}, which callbacks with pin_best=True write"
@@ -49,7 +49,7 @@ def pinned_checkpoint(experiment: Any, *, filesystem: Any = None) -> CheckpointR
     )
 
 
-def _home(sweep: Sweep) -> tuple[tuple[str, ...], Pinned | None]:
+def _home(sweep: OpenSweep) -> tuple[tuple[str, ...], Pinned | None]:
     """Return where below the sweep's folder something is pinned: a Train run has its own."""
     if sweep.only:
         pinned = read_pinned(sweep.store.child(sweep.only).child(FOLDER))

@@ -20,7 +20,7 @@ from itertools import count
 from typing import Any
 
 from tune_ckpt.sweep.candidate import Candidate
-from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.metrics import Metric, number
 from tune_ckpt.sweep.reasons import Reasons
 from tune_ckpt.sweep.scopes import Scope
@@ -73,7 +73,7 @@ class Ranking:
 
     def __init__(
         self,
-        sweep: Sweep,
+        sweep: OpenSweep,
         metrics: Sequence[Metric],
         scope: Scope | None = None,
         per_trial: int | None = None,

@@ -8,7 +8,7 @@ from typing import Any
 
 from tune_ckpt.errors import NoCheckpointError, TuneCkptError, UnknownMetricError
 from tune_ckpt.sweep.candidate import Candidate
-from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
 from tune_ckpt.sweep.result_log import RESULTS
 from tune_ckpt.sweep.trial_folder import TrialFolder
@@ -27,7 +27,7 @@ class Reasons:
         opened: The trials that were looked into, with their checkpoints.
     """
 
-    sweep: Sweep
+    sweep: OpenSweep
     metrics: Sequence[Metric]
     unusable: list[str] = field(default_factory=list)
     unranked: list[str] = field(default_factory=list)
@@ -80,6 +80,10 @@ class Reasons:
         if self.refused:
             return (f"where= refused all {self.refused} checkpoint(s)",)
         trials = [f"trial {folder.trial_id} has no checkpoint" for folder in folders]
-        if not trials and not self.sweep.store.names():
+        names = self.sweep.store.names()
+        if not trials and not names:
             return ("nothing is there",)
-        return tuple(trials) or ("it holds no trial's folder; is it the sweep's own?",)
+        inside = ", ".join(sorted(name for name, is_dir in names.items() if is_dir)[:5]) or "none"
+        return tuple(trials) or (
+            f"it holds no trial's folder; is it the sweep's own? The folders in it: {inside}",
+        )

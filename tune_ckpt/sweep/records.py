@@ -39,6 +39,7 @@ class CheckpointRecord:
         passed_over: What was not considered, or was better but is not usable: one line each.
         converted: The path of its msgpack conversion beside it, where there is one.
         filesystem: The ``pyarrow.fs.FileSystem`` of ``path``; None for local paths and URIs.
+        ranking: What found it, for `explain`; None where it was pickled since.
     """
 
     path: str
@@ -58,30 +59,6 @@ class CheckpointRecord:
     converted: str | None = None
     filesystem: Any = field(default=None, repr=False)
     ranking: Ranking | None = field(default=None, repr=False)
-
-    @classmethod
-    def of(cls, ranking: Ranking, place: Place) -> CheckpointRecord:
-        """Return the record of a checkpoint's place in a ranking."""
-        sweep, candidate, metric = ranking.sweep, place.candidate, ranking.metrics[0]
-        names = [metric.name for metric in ranking.metrics]
-        return cls(
-            path=place.path,
-            trial_id=candidate.trial_id,
-            iteration=candidate.iteration,
-            config=sweep.config(candidate),
-            metrics=dict(candidate.metrics),
-            metric=metric.name,
-            mode=metric.mode,
-            value=place.values[0],
-            values=dict(zip(names, place.values, strict=True)),
-            scope=ranking.scope.name if ranking.scope else None,
-            score=place.score,
-            verified=place.verified,
-            passed_over=place.passed_over,
-            converted=sweep.converted(candidate),
-            filesystem=sweep.filesystem,
-            ranking=ranking,
-        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the ranking behind: it holds what is known of the whole sweep."""
@@ -177,7 +154,7 @@ class CheckpointRecord:
     def export(self, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> str:
         """Write a verified copy, all of it msgpack, and return its path.
 
-        RLlib's own checkpoints: `tune_ckpt.convert_checkpoint`, which takes a record too.
+        A copy of RLlib's own is one that RLlib reads.
 
         Args:
             path: The copy's path or URI.
@@ -188,6 +165,30 @@ class CheckpointRecord:
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
         """
-        from tune_ckpt.convert import write_as_msgpack
+        from tune_ckpt.convert import convert_to_msgpack_checkpoint
 
-        return write_as_msgpack(self, path, allow_pickle=allow_pickle)
+        return convert_to_msgpack_checkpoint(self, path, allow_pickle=allow_pickle)
+
+
+def record_of(ranking: Ranking, place: Place) -> CheckpointRecord:
+    """Return the record of a checkpoint's place in a ranking."""
+    sweep, candidate, metric = ranking.sweep, place.candidate, ranking.metrics[0]
+    names = [metric.name for metric in ranking.metrics]
+    return CheckpointRecord(
+        path=place.path,
+        trial_id=candidate.trial_id,
+        iteration=candidate.iteration,
+        config=sweep.config(candidate),
+        metrics=dict(candidate.metrics),
+        metric=metric.name,
+        mode=metric.mode,
+        value=place.values[0],
+        values=dict(zip(names, place.values, strict=True)),
+        scope=ranking.scope.name if ranking.scope else None,
+        score=place.score,
+        verified=place.verified,
+        passed_over=place.passed_over,
+        converted=sweep.converted(candidate),
+        filesystem=sweep.filesystem,
+        ranking=ranking,
+    )

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_ckpt.bundle import Bundle
 from tune_ckpt.errors import StorageError, WorkerFailedError
+from tune_ckpt.objects.bundle import Bundle
 from tune_ckpt.train.board import Board, Topic
 from tune_ckpt.train.shares import WORKERS, Shares
 from tune_ckpt.tree.merging import commit, write_components

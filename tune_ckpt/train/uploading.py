@@ -7,7 +7,7 @@ from typing import Any
 
 import ray.train
 
-from tune_ckpt.convert import write_as_msgpack
+from tune_ckpt.objects.rewriting import write_as_msgpack
 from tune_ckpt.train.jobs import annotate
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.private import train_run_folder

@@ -19,7 +19,7 @@ from tune_ckpt.tree.copying import TreeFile, to_be_copied, tree_files
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.storage.leftovers import remove_leftovers
 from tune_ckpt.tree.storage.local import LocalStore
-from tune_ckpt.tree.storage.store import open_parent, open_store
+from tune_ckpt.tree.storage.store import address_of, open_parent, open_store
 from tune_ckpt.tree.storage.zip_format import (
     Member,
     check_paths,
@@ -76,7 +76,7 @@ def archive(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) ->
         remove_leftovers(folder.root / name)
     with folder.create(name, members[-1].end + len(directory(members))) as sink:
         _write(sink, members, files)
-    return folder.path(name)
+    return address_of(dst, filesystem)
 
 
 def extract(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) -> str:
@@ -101,7 +101,8 @@ def extract(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) ->
     opened = open_tree(open_store(src, filesystem))
     target = open_store(dst, filesystem)
     _check_apart(target.location, opened)
-    return write_packed(target, to_be_copied(opened)).path
+    write_packed(target, to_be_copied(opened))
+    return address_of(dst, filesystem)
 
 
 def _check_apart(target: str, opened: OpenComponent) -> None:

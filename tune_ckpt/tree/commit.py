@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from tune_ckpt.errors import StorageError
 from tune_ckpt.tree.storage.folder import TEMPORARY, Store, reported
@@ -43,7 +44,7 @@ class Place:
         self.store.write_bytes(metadata_file, data)
 
 
-def can_stage(store: Store) -> bool:
+def can_stage(store: Store) -> TypeGuard[LocalStore]:
     """Say whether a folder beside ``store`` can take its place."""
     if not isinstance(store, LocalStore):
         return False

@@ -39,7 +39,7 @@ def delete_checkpoint(path: Any, *, filesystem: Any = None) -> None:
         StorageError: The storage refuses.
     """
     store = open_store(path, filesystem)
-    if isinstance(store, LocalStore) and can_stage(store):
+    if can_stage(store):
         _delete_staged(store)
     else:
         _delete_by_names(open_tree(store))

@@ -6,7 +6,7 @@ import datetime
 import logging
 import platform
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError
@@ -18,8 +18,7 @@ from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
 from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
 from tune_ckpt.tree.storage.folder import Store
-from tune_ckpt.tree.storage.local import LocalStore
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.storage.store import address_of, open_store
 from tune_ckpt.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -84,7 +83,8 @@ def write_tree(
     """Save a tree that is packed already; for the rest, see `save_tree`."""
     store = open_store(path, filesystem)
     opened = None if base is None else open_tree(open_store(base, filesystem))
-    return write_packed(store.durable() if durable else store, packed, opened)
+    saved = write_packed(store.durable() if durable else store, packed, opened)
+    return replace(saved, path=address_of(path, filesystem))
 
 
 def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | None = None) -> Saved:
@@ -111,7 +111,7 @@ def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | No
 
 
 def _replacing(store: Store, packed: PackedComponent, save: str) -> AbstractContextManager[Place]:
-    if isinstance(store, LocalStore) and can_stage(store):
+    if can_stage(store):
         return staging(store, owned_names)
     return new_generation(store, {*packed.names.all(), *packed.components}, save)
 

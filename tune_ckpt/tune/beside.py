@@ -12,9 +12,9 @@ from typing import Any
 import xxhash
 
 from tune_ckpt import rllib
-from tune_ckpt.convert import CONVERTED_FROM, write_as_msgpack
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
+from tune_ckpt.objects.rewriting import CONVERTED_FROM, write_as_msgpack
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.reading import open_tree

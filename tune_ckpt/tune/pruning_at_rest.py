@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError, UnknownMetricError
-from tune_ckpt.sweep.candidates import Sweep
+from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.experiment_state import PREFIX
 from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
 from tune_ckpt.sweep.result_log import RESULTS, Metrics
@@ -83,7 +83,7 @@ def plan_pruning(experiment: Any, policy: Retention, *, filesystem: Any = None) 
         UnknownMetricError: No checkpoint has a value of the metric: all would count as the worst.
         StorageError: The storage refuses.
     """
-    sweep = Sweep.open(experiment, filesystem)
+    sweep = OpenSweep.open(experiment, filesystem)
     root = _root(sweep.store)
     folders = sweep.look()
     found = [_Found.of(sweep, folder) for folder in folders]
@@ -114,7 +114,7 @@ class _Found:
     is_finished: bool
 
     @classmethod
-    def of(cls, sweep: Sweep, folder: TrialFolder) -> _Found:
+    def of(cls, sweep: OpenSweep, folder: TrialFolder) -> _Found:
         """Return what a trial's folder holds."""
         pairs = folder.pairs()
         there = sorted(folder.checkpoints | folder.converted, key=lambda name: (len(name), name))

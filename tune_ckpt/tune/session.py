@@ -8,8 +8,8 @@ from typing import Any
 
 from ray import tune
 
-from tune_ckpt.bundle import Bundle
 from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.objects.bundle import Bundle
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.writing import save_tree
 from tune_ckpt.tune.private import iteration_to_report, next_checkpoint

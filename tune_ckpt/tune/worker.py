@@ -94,6 +94,7 @@ class _Process:
         os.nice(_NICENESS)
 
     def run(self, job: Callable[..., Any], *args: Any) -> Any:
+        """Do a job; whatever it raises leaves the process alive."""
         try:
             return job(*args)
         except BaseException as error:

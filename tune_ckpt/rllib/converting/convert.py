@@ -22,15 +22,15 @@ from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.folders import Folder, below, open_empty, write
 from tune_ckpt.rllib.converting.given import Given, given
 from tune_ckpt.rllib.converting.moves import can_be_found, class_name, is_local
-from tune_ckpt.rllib.converting.old_stack_msgpack import OLD_VERSION, STATES
+from tune_ckpt.rllib.converting.old_stack_msgpack import STATES
 from tune_ckpt.rllib.converting.portable import Carrying, is_pickle_of_code
-from tune_ckpt.rllib.converting.upgrade import RAY, is_of_new_stack, upgraded_folder
+from tune_ckpt.rllib.converting.upgrade import is_of_new_stack, upgraded_folder
 from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.finding import Part, find, open_part
-from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
+from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY, RAY
 from tune_ckpt.rllib.reading.versions import CheckpointVersion as Version
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.storage.store import address_of, open_store
 
 
 class Converted(str):
@@ -78,7 +78,7 @@ def convert_to_msgpack_checkpoint(
     if conversion.refused:
         raise UnsupportedStateError(tuple(conversion.refused))
     write(target, made)
-    converted = Converted(target.location)
+    converted = Converted(address_of(msgpack_checkpoint_dir, filesystem))
     converted.not_carried = (*notes, *conversion.lost)
     return converted
 

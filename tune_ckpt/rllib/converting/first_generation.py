@@ -13,11 +13,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, Fault
-from tune_ckpt.rllib.converting.moves import ALGORITHMS, POLICIES, REMOVED_ALGORITHMS, class_name
+from tune_ckpt.rllib.converting.algorithms import (
+    ALGORITHM_OF_POLICY,
+    ALGORITHMS,
+    REMOVED_ALGORITHMS,
+)
+from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.reading.counters import ITERATION
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.members import SPEC, Policy, members
+from tune_ckpt.rllib.reading.generations import POLICY_SPEC, RAY
+from tune_ckpt.rllib.reading.member_kinds import Policy
+from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
 from tune_ckpt.rllib.reading.state_files import read_file, read_nested
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_parent
@@ -73,7 +81,7 @@ def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
 
 _ASSUMED = (
     "it was not found (params.pkl, in the folder above): the model is as the weights' shapes tell, "
-    "all else is as Ray 2.60 has it by itself; pass config= with what it was trained with"
+    f"all else is as Ray {RAY} has it by itself; pass config= with what it was trained with"
 )
 
 
@@ -90,11 +98,11 @@ def _executed(state: dict[Any, Any]) -> Any:
 def _told(policy: Policy, config: dict[Any, Any], algorithm: str) -> Policy:
     """Return a policy whose state tells what it was made with."""
     spec = dict(policy.spec)
-    if not all(spec.get(name) for name in ("observation_space", "action_space")):
+    if not (spec.get(OBSERVATIONS) and spec.get(ACTIONS)):
         return policy
     spec["policy_class"] = class_name(spec.get("policy_class")) or policy_of(algorithm, config)
     spec["config"] = {**config, **(fields(spec.get("config")) or {})}
-    state = {**policy.state, "policy_spec": {name: spec.get(name) for name in SPEC}}
+    state = {**policy.state, "policy_spec": {name: spec.get(name) for name in POLICY_SPEC}}
     return replace(policy, read=lambda: state)
 
 
@@ -102,7 +110,7 @@ def policy_of(algorithm: str, config: dict[Any, Any]) -> str | None:
     """Return the name of an algorithm's class of policies."""
     framework = config.get("framework", config.get("framework_str", "torch"))
     ends = {"torch": ("Torch",), "tf": ("TF1", "TF")}.get(framework, ("TF2", "TF"))
-    names = [name for name, whose in POLICIES.items() if whose == algorithm]
+    names = [name for name, whose in ALGORITHM_OF_POLICY.items() if whose.name == algorithm]
     return next((n for end in ends for n in names if n.endswith(f"{end}Policy")), None)
 
 
@@ -138,7 +146,7 @@ def _params(store: Store, name: str) -> Any:
 
 def _algorithm(policies: dict[str, Policy], part: Part) -> str:
     classes = [class_name(policy.spec.get("policy_class")) for policy in policies.values()]
-    by_class = (POLICIES[name] for name in classes if name in POLICIES)
+    by_class = (ALGORITHM_OF_POLICY[n].name for n in classes if n in ALGORITHM_OF_POLICY)
     known = {*ALGORITHMS, *REMOVED_ALGORITHMS}
     # Tune named a trial's folder by the algorithm: PPO_CartPole-v1_0f3a1_00000_0_...
     folders = (folder.partition("_")[0] for folder in reversed(part.path.split("/")))

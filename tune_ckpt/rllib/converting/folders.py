@@ -11,7 +11,7 @@ from tune_ckpt.errors import Fault, StorageError
 from tune_ckpt.formats import rllib_dialect
 from tune_ckpt.tree.commit import can_stage, staging
 from tune_ckpt.tree.storage.folder import Store
-from tune_ckpt.tree.storage.store import LocalStore, open_store
+from tune_ckpt.tree.storage.store import open_store
 
 
 @dataclass
@@ -51,7 +51,7 @@ def open_empty(path: Any, filesystem: Any, what_for: str) -> Store:
 
 def write(target: Store, folder: Folder) -> None:
     """Write a folder with all below it; on a local disk all of it or nothing."""
-    if isinstance(target, LocalStore) and can_stage(target):
+    if can_stage(target):
         with staging(target, lambda _: ()) as place:
             add(place.store, folder)
     else:

@@ -8,11 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.errors import Fault, InvalidArgumentError, UnsupportedStateError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.converting.algorithms import (
+    ALGORITHMS,
+    REMOVED_ALGORITHMS,
+    Algorithm,
+    algorithm_name,
+)
 from tune_ckpt.rllib.converting.config_keys import newest
-from tune_ckpt.rllib.converting.moves import ALGORITHMS, algorithm_name
+from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.reading.plain import fields
 
@@ -37,12 +43,39 @@ class Given:
         """Return the same with an environment; None changes nothing."""
         return self if env is None else replace(self, keys={**self.keys, "env": env})
 
+    def algorithm_for(self, cls: Any) -> Algorithm:
+        """Return the algorithm that a checkpoint is to be one of.
+
+        Args:
+            cls: The class that is stored.
+
+        Raises:
+            UnsupportedStateError: Ray 2.60 has none of that name.
+            InvalidArgumentError: The caller's configuration is another algorithm's.
+        """
+        stored = algorithm_name(class_name(cls))
+        name = self.algorithm or stored
+        if name != stored and stored in ALGORITHMS:
+            raise InvalidArgumentError("config", f"{name}Config", (f"{stored}Config", "a dict"))
+        if name not in ALGORITHMS:
+            raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),))
+        return ALGORITHMS[name]
+
     def others(self, stored: Any) -> dict[Any, Any]:
         """Return the stored settings of which the caller says nothing."""
         if self.is_whole:
             return {}
         told = fields(stored) or {}
         return {key: item for key, item in told.items() if newest(str(key)) not in self.keys}
+
+
+def _why_not(name: str) -> str:
+    if name in REMOVED_ALGORITHMS:
+        return (
+            f"Ray has no {name} since {REMOVED_ALGORITHMS[name]}; load_weights reads its weights. "
+            "Its policies can become another algorithm's: pass that one's configuration as config="
+        )
+    return f"Ray has no algorithm of the name {name!r}; pass the configuration of one as config="
 
 
 def given(config: Any = None, env: Any = None) -> Given:

@@ -5,25 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.rllib.converting.moves import ALGORITHMS, reference
+from tune_ckpt.rllib.converting.moves import reference
+from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.converting.restating import LOST, Restating
-from tune_ckpt.rllib.converting.spaces_again import space_object
-from tune_ckpt.rllib.reading.members import Member, Module
+from tune_ckpt.rllib.reading.generations import RAY
+from tune_ckpt.rllib.reading.member_kinds import Member, Module
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.spaces import spaces_of
-
-_TORCH_MODULE = "ray.rllib.algorithms.{0}.torch.default_{0}_torch_rl_module:Default{1}TorchRLModule"
-_CATALOG = "ray.rllib.algorithms.{0}.{0}_catalog:{1}Catalog"
-# Whose modules and catalogs those of others are.
-_SHARED = {"IMPALA": ("PPO", "PPO"), "APPO": ("APPO", "PPO"), "MARWIL": ("PPO", "PPO")}
-_SHARED |= {"CQL": ("CQL", "SAC")}
 
 # SAC's and CQL's Q networks had another encoder.
 FORMER_SAC = Reference("tune_ckpt.rllib.former:FormerSACCatalog")
 _NEEDS_US = (
-    "Ray 2.60 builds another Q network; tune_ckpt builds this one, and must be installed where the "
-    "checkpoint is loaded"
+    f"Ray {RAY} builds another Q network; tune_ckpt builds this one, and must be installed where "
+    "the checkpoint is loaded"
 )
 
 # Names in a model's configuration that Ray 2.40 changed.
@@ -38,15 +33,6 @@ _OLD_MODEL_KEYS = {
     "post_fcnet_hiddens": "head_fcnet_hiddens",
     "post_fcnet_activation": "head_fcnet_activation",
 }
-
-
-def default_classes(algorithm: str) -> tuple[Reference, Reference]:
-    """Return the classes of an algorithm's RLModule and catalog."""
-    module, catalog = _SHARED.get(algorithm, (algorithm, algorithm))
-    return (
-        Reference(_TORCH_MODULE.format(ALGORITHMS[module], module)),
-        Reference(_CATALOG.format(ALGORITHMS[catalog], catalog)),
-    )
 
 
 def model_config(stored: Any) -> dict[str, Any]:

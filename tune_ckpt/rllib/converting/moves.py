@@ -8,38 +8,8 @@ from typing import Any
 
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.rllib.reading.plain import code_name
-
-# The algorithms of Ray 2.60, by their names, with their modules.
-ALGORITHMS = {
-    **{"APPO": "appo", "BC": "bc", "CQL": "cql", "DQN": "dqn", "DreamerV3": "dreamerv3"},
-    **{"IMPALA": "impala", "IQL": "iql", "MARWIL": "marwil", "PPO": "ppo", "SAC": "sac"},
-    "TQC": "tqc",
-}
-_ALIASES = {"Impala": "IMPALA", "ImpalaTrainer": "IMPALA"}
-
-# The algorithms that are no longer there, and since when. Some had raised an error before.
-REMOVED_ALGORITHMS = {
-    **dict.fromkeys(("A2C", "A3C", "PG", "DDPG", "TD3", "SimpleQ", "R2D2", "QMix"), "2.11"),
-    **dict.fromkeys(("DDPPO", "ApexDQN", "ApexDDPG", "APEX", "APEX_DDPG", "CRR", "DT"), "2.11"),
-    **dict.fromkeys(("Dreamer", "ES", "ARS", "MAML", "MBMPO", "SlateQ", "AlphaStar"), "2.11"),
-    **dict.fromkeys(("AlphaZero", "BanditLinUCB", "BanditLinTS", "MADDPG"), "2.11"),
-    **dict.fromkeys(("LeelaChessZero", "RandomAgent"), "2.11"),
-    "RNNSAC": "2.38",
-}
-
-# What has the weights of a removed one's models by the same names, and acts like it.
-STAND_INS = {
-    **dict.fromkeys(("A3CTorchPolicy", "A2CTorchPolicy", "PGTorchPolicy"), "PPOTorchPolicy"),
-    **dict.fromkeys(("SimpleQTorchPolicy", "R2D2TorchPolicy"), "DQNTorchPolicy"),
-}
-
-# The policies of the old API stack that Ray 2.60 finds by name.
-POLICIES = {
-    f"{algorithm}{kind}Policy": algorithm.upper()
-    for algorithm in ("APPO", "CQL", "DQN", "Impala", "MARWIL", "SAC", "PPO")
-    for kind in ("Torch", "TF", "TF1", "TF2")
-}
+from tune_ckpt.rllib.converting.algorithms import ALGORITHMS, default_catalog, default_module
+from tune_ckpt.rllib.reading.plain import code_name, last_name
 
 _CALLBACKS = "ray.rllib.callbacks.callbacks:RLlibCallback"
 _RLLIB, _NEW = "ray.rllib", "ray.rllib.core.rl_module"
@@ -47,30 +17,22 @@ _OF = "ray.rllib.algorithms.{0}.{1}"
 _TORCH = "ray.rllib.algorithms.{0}.torch.{1}_torch_rl_module:{2}TorchRLModule"
 
 
-def _default_module(algorithm: str, name: str) -> str:
-    return _TORCH.format(algorithm, f"default_{algorithm}", f"Default{name}")
-
-
 # One row a class: what it was called, and what it is called.
 _CLASSES = {
     # Ray 2.41 named the modules of the algorithms' own.
-    _TORCH.format("ppo", "ppo", "PPO"): _default_module("ppo", "PPO"),
-    _TORCH.format("appo", "appo", "APPO"): _default_module("appo", "APPO"),
-    _TORCH.format("bc", "bc", "BC"): _default_module("bc", "BC"),
-    _TORCH.format("marwil", "marwil", "MARWIL"): _default_module("ppo", "PPO"),
-    _TORCH.format("impala", "impala", "Impala"): _default_module("ppo", "PPO"),
-    _TORCH.format("impala", "impala", "IMPALA"): _default_module("ppo", "PPO"),
-    _TORCH.format("dqn", "dqn_rainbow", "DQNRainbow"): _default_module("dqn", "DQN"),
-    _TORCH.format("sac", "sac", "SAC"): _default_module("sac", "SAC"),
-    _TORCH.format("cql", "cql", "CQL"): _default_module("cql", "CQL"),
+    _TORCH.format("ppo", "ppo", "PPO"): default_module("PPO"),
+    _TORCH.format("appo", "appo", "APPO"): default_module("APPO"),
+    _TORCH.format("bc", "bc", "BC"): default_module("BC"),
+    _TORCH.format("marwil", "marwil", "MARWIL"): default_module("PPO"),
+    _TORCH.format("impala", "impala", "Impala"): default_module("PPO"),
+    _TORCH.format("impala", "impala", "IMPALA"): default_module("PPO"),
+    _TORCH.format("dqn", "dqn_rainbow", "DQNRainbow"): default_module("DQN"),
+    _TORCH.format("sac", "sac", "SAC"): default_module("SAC"),
+    _TORCH.format("cql", "cql", "CQL"): default_module("CQL"),
     # Catalogs and learners that were one with another's.
-    _OF.format("appo", "appo_catalog:APPOCatalog"): _OF.format("ppo", "ppo_catalog:PPOCatalog"),
-    _OF.format("marwil", "marwil_catalog:MARWILCatalog"): _OF.format(
-        "ppo", "ppo_catalog:PPOCatalog"
-    ),
-    _OF.format("dqn", "dqn_rainbow_catalog:DQNRainbowCatalog"): _OF.format(
-        "dqn", "dqn_catalog:DQNCatalog"
-    ),
+    _OF.format("appo", "appo_catalog:APPOCatalog"): default_catalog("PPO"),
+    _OF.format("marwil", "marwil_catalog:MARWILCatalog"): default_catalog("PPO"),
+    _OF.format("dqn", "dqn_rainbow_catalog:DQNRainbowCatalog"): default_catalog("DQN"),
     _OF.format("dqn", "torch.dqn_rainbow_torch_learner:DQNRainbowTorchLearner"): _OF.format(
         "dqn", "torch.dqn_torch_learner:DQNTorchLearner"
     ),
@@ -111,7 +73,7 @@ def moved(name: str) -> str:
     name = _CLASSES.get(name, name)
     trainer = _OLD_TRAINER.fullmatch(name)
     if trainer is not None and trainer[2] in ALGORITHMS:
-        return algorithm_class(trainer[2]).name
+        return ALGORITHMS[trainer[2]].cls.name
     policy = _OLD_POLICY.fullmatch(name)
     return "ray.rllib.algorithms.{}.{}:{}".format(*policy.groups()) if policy else name
 
@@ -128,23 +90,7 @@ def class_name(stored: Any) -> str:
     """Return the name of a class, without where it is; nothing for None."""
     code = code_name(stored) if isinstance(stored, Opaque) else None
     name = code or (stored.name if isinstance(stored, Opaque | Reference) else str(stored or ""))
-    return name.rpartition(":")[2].rpartition(".")[2].removesuffix("_traced")
-
-
-def algorithm_name(cls: str) -> str:
-    """Return an algorithm's name by that of its class, or of its class's trainer in Ray 1."""
-    name = cls.rpartition(":")[2].rpartition(".")[2].removesuffix("Trainer").removesuffix("Config")
-    return _ALIASES.get(name, name)
-
-
-def algorithm_class(name: str) -> Reference:
-    """Return the class of one of Ray 2.60's algorithms."""
-    return Reference("ray.rllib.algorithms.{0}.{0}:{1}".format(ALGORITHMS[name], name))
-
-
-def config_class(name: str) -> Reference:
-    """Return the class of its configuration."""
-    return Reference(f"{algorithm_class(name).name}Config")
+    return last_name(name).removesuffix("_traced")
 
 
 def is_local(reference: Reference) -> bool:

@@ -9,42 +9,43 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tune_ckpt.errors import Fault, InvalidArgumentError, UnsupportedStateError
+from tune_ckpt.errors import Fault
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting import pickling
+from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY, STAND_INS, Algorithm
 from tune_ckpt.rllib.converting.config_keys import ADDED_TO_POLICIES, AS_A_DICT
+from tune_ckpt.rllib.converting.config_values import rebuild
 from tune_ckpt.rllib.converting.first_generation import Whole
 from tune_ckpt.rllib.converting.folders import Folder, below
 from tune_ckpt.rllib.converting.given import Given, embedded
-from tune_ckpt.rllib.converting.moves import (
-    ALGORITHMS,
-    POLICIES,
-    REMOVED_ALGORITHMS,
-    STAND_INS,
-    algorithm_class,
-    algorithm_name,
-    class_name,
-    config_class,
-)
+from tune_ckpt.rllib.converting.json_spaces import space_to_dict
+from tune_ckpt.rllib.converting.moves import class_name
+from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call
-from tune_ckpt.rllib.converting.rebuilding import rebuild
 from tune_ckpt.rllib.converting.restating import Restating
-from tune_ckpt.rllib.converting.spaces_again import policy_space, space_object
 from tune_ckpt.rllib.reading.counters import ITERATION
 from tune_ckpt.rllib.reading.finding import TUNE_METADATA, Part
-from tune_ckpt.rllib.reading.generations import POLICY
-from tune_ckpt.rllib.reading.members import Policy, members
+from tune_ckpt.rllib.reading.generations import (
+    ALGORITHM,
+    OLD_METADATA,
+    OLD_VERSION,
+    POLICY,
+    RAY,
+    STATE_OF_TYPE,
+)
+from tune_ckpt.rllib.reading.member_kinds import Policy
+from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.plain import fields
-from tune_ckpt.rllib.reading.spaces import spaces_of
+from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, spaces_of
+from tune_ckpt.tree.layout import RLLIB_FIELDS, STATE
 
-_VERSION = "1.1"
 # What an Algorithm's state has besides, and Ray 2.60 does without.
 _NOT_CARRIED = {
     "local_replay_buffer": "the replay buffer's contents were not carried; sampling fills it again",
     "eval_policy_mapping_fn": "evaluation maps agents to policies as sampling does",
 }
 _STACK = {"enable_rl_module_and_learner": False, "enable_env_runner_and_connector_v2": False}
-_SPACES = ("observation_space", "action_space")
+_SPACES = (OBSERVATIONS, ACTIONS)
 
 
 class OldStack:
@@ -69,9 +70,7 @@ class OldStack:
         if config.get("env") is None:
             config["policies"] = _with_spaces(config.get("policies"), found)
         told = {
-            "algorithm_class": algorithm_class(
-                algorithm_of(state.get("algorithm_class"), self._given)
-            ),
+            "algorithm_class": self._given.algorithm_for(state.get("algorithm_class")).cls,
             "config": config,
             "worker": self._worker(state, config, restating, list(found)),
             "counters": _counters(state.get("counters")),
@@ -79,7 +78,7 @@ class OldStack:
         }
         self.notes += restating.notes
         self.notes += (Fault(key, why) for key, why in _NOT_CARRIED.items() if key in state)
-        folder = _folder("Algorithm", told, policy_ids=list(found))
+        folder = _folder(ALGORITHM, told, policy_ids=list(found))
         if whole.tune_metadata:
             kept = restating.value(whole.tune_metadata)
             folder.files[TUNE_METADATA] = pickling.dumps(kept)
@@ -128,7 +127,7 @@ class OldStack:
             to_tell = restating if name is None else Restating(policy.path)
             told["policy_spec"] = self._spec(policy, to_tell)
         told.setdefault("global_timestep", 0)
-        told["checkpoint_version"] = _VERSION
+        told["checkpoint_version"] = OLD_VERSION
         self.notes += below("" if name is None else f"policies/{name}/", restating.notes)
         return _folder(POLICY, told)
 
@@ -141,20 +140,20 @@ class OldStack:
         cls = STAND_INS.get(stored_cls, stored_cls)
         if cls != stored_cls:
             steps = ("policy_spec", "policy_class")
-            restating.note(steps, f"Ray 2.60 has no {stored_cls}; {cls} has the same models")
+            restating.note(steps, f"Ray {RAY} has no {stored_cls}; {cls} has the same models")
         return {
             "policy_class": cls,
-            **{name: policy_space(spaces[name]) for name in _SPACES},
-            "config": _with_defaults(config, POLICIES.get(cls)),
+            **{name: space_to_dict(spaces[name]) for name in _SPACES},
+            "config": _with_defaults(config, ALGORITHM_OF_POLICY.get(cls)),
         }
 
 
-def _with_defaults(config: dict[str, Any], algorithm: str | None) -> Call:
+def _with_defaults(config: dict[str, Any], algorithm: Algorithm | None) -> Call:
     """Return the configuration of a policy, which is to have a value for every key there is.
 
     The defaults are those of the Ray that loads it.
     """
-    cls = Reference(_ANY_CONFIG) if algorithm is None else config_class(algorithm)
+    cls = Reference(_ANY_CONFIG) if algorithm is None else algorithm.config
     items = {AS_A_DICT.get(key, key): item for key, item in config.items()}
     if isinstance(items.get("model"), dict):
         args = (_defaults(cls), "model")
@@ -171,16 +170,15 @@ _REPLACED = {"policy_spec", "checkpoint_version"}
 
 
 def _folder(kind: str, state: dict[str, Any], **facts: Any) -> Folder:
-    stem = {"Algorithm": "algorithm_state", POLICY: "policy_state"}[kind]
+    file = f"{STATE_OF_TYPE[kind]}.pkl"
     metadata = {
         "type": kind,
-        "checkpoint_version": _VERSION,
+        "checkpoint_version": OLD_VERSION,
         "format": "cloudpickle",
-        "state_file": f"{stem}.pkl",
+        RLLIB_FIELDS[STATE]: file,
         **facts,
     }
-    files: dict[str, Any] = {f"{stem}.pkl": pickling.dumps(state)}
-    return Folder(files, {"rllib_checkpoint.json": json.dumps(metadata).encode()})
+    return Folder({file: pickling.dumps(state)}, {OLD_METADATA: json.dumps(metadata).encode()})
 
 
 def _counters(stored: Any) -> Call:
@@ -206,32 +204,3 @@ def _with_own(spec: Any, policy: Policy) -> tuple[Any, ...]:
     cls, observations, actions, config = spec or (None, None, None, None)
     spaces = [space_object(space) for space in spaces_of(policy).values()]
     return cls, observations or spaces[0], actions or spaces[1], config
-
-
-def algorithm_of(cls: Any, given: Given) -> str:
-    """Return the name of the algorithm that a checkpoint is to be one of.
-
-    Args:
-        cls: The class that is stored.
-        given: What the caller says.
-
-    Raises:
-        UnsupportedStateError: Ray 2.60 has none of that name.
-        InvalidArgumentError: The caller's configuration is another algorithm's.
-    """
-    stored = algorithm_name(class_name(cls))
-    name = given.algorithm or stored
-    if name != stored and stored in ALGORITHMS:
-        raise InvalidArgumentError("config", f"{name}Config", (f"{stored}Config", "a dict"))
-    if name not in ALGORITHMS:
-        raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),))
-    return name
-
-
-def _why_not(name: str) -> str:
-    if name in REMOVED_ALGORITHMS:
-        return (
-            f"Ray has no {name} since {REMOVED_ALGORITHMS[name]}; load_weights reads its weights. "
-            "Its policies can become another algorithm's: pass that one's configuration as config="
-        )
-    return f"Ray has no algorithm of the name {name!r}; pass the configuration of one as config="

@@ -9,10 +9,8 @@ from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE, Carrying
-from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
+from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY, POLICY_SPEC, RAY
 from tune_ckpt.rllib.reading.plain import fields
-
-OLD_VERSION = "1.1"  # what RLlib writes, and reads, of the old API stack
 
 _REPLACED = {"policy_spec", "worker", "config", "checkpoint_version"}
 
@@ -55,7 +53,7 @@ def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
 
 
 _PARTIAL = "it is not whole, so RLlib restores this policy with its Algorithm only"
-_NO_ENV = "there is none, and Ray 2.60 takes the spaces from it: pass one in config="
+_NO_ENV = f"there is none, and Ray {RAY} takes the spaces from it: pass one in config="
 
 # RLlib counts in a dict that has zero for what is missing; msgpack's dicts have not.
 _NO_COUNTS = {
@@ -103,8 +101,8 @@ def _with_our_buffer(config: dict[str, Any], carrying: Carrying) -> dict[str, An
     if not name or (package and not package.startswith("ray.rllib.")):
         return config
     reason = (
-        f"Ray 2.60 builds no {name} for DQN by itself; tune_ckpt does, and must be installed where "
-        "the checkpoint is loaded"
+        f"Ray {RAY} builds no {name} for DQN by itself; tune_ckpt does, and must be installed "
+        "where the checkpoint is loaded"
     )
     carrying.lost.append(Fault("config/replay_buffer_config/type", reason))
     return {**config, "replay_buffer_config": {**buffer, "type": f"{_FORMER}.{name}"}}
@@ -135,12 +133,9 @@ _DEFAULTS = ("OfflinePreLearner", "SimpleListCollector")
 
 
 def _without_spaces(spec: Any) -> Any:
-    if not isinstance(spec, list) or len(spec) != len(_SPEC):
+    if not isinstance(spec, list) or len(spec) != len(POLICY_SPEC):
         return spec
     return [spec[0], None, None, spec[3]]
-
-
-_SPEC = ("policy_class", "observation_space", "action_space", "config")
 
 
 STATES: dict[str, Callable[[Carrying, Any], Any]] = {POLICY: _old_policy, ALGORITHM: _old_algorithm}

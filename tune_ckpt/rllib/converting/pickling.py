@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tune_ckpt.errors import Fault, UnsupportedStateError
+from tune_ckpt.formats.pickle_by_name import PicklerByName
 from tune_ckpt.formats.references import Reference
 
 _PARTIAL = Reference("functools:partial")
@@ -68,19 +69,8 @@ def dumps(value: Any) -> bytes:
     return stream.getvalue()
 
 
-# The pickler that is written in Python: C's writes a name only after importing it.
-_PythonPickler: Any = vars(pickle)["_Pickler"]
-
-
-class _Pickler(_PythonPickler):  # type: ignore[misc]  # untyped
-    dispatch: ClassVar[dict[type, Any]] = dict(_PythonPickler.dispatch)
-
-    def _reference(self, value: Reference) -> None:
-        module, _, name = value.name.partition(":")
-        self.save(module)
-        self.save(name)
-        self.write(pickle.STACK_GLOBAL)
-        self.memoize(value)
+class _Pickler(PicklerByName):
+    dispatch: ClassVar[dict[Any, Any]] = dict(PicklerByName.dispatch)
 
     def _instance(self, value: Instance) -> None:
         self.save(value.cls)
@@ -108,4 +98,4 @@ class _Pickler(_PythonPickler):  # type: ignore[misc]  # untyped
         self.save((value.function, value.args, value.kwargs, None))
         self.write(pickle.BUILD)
 
-    dispatch.update({Reference: _reference, Instance: _instance, Call: _call})
+    dispatch.update({Instance: _instance, Call: _call})

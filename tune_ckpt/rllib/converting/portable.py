@@ -25,14 +25,13 @@ import numpy as np
 from tune_ckpt.errors import CorruptDataError, Fault, UnsupportedStateError
 from tune_ckpt.formats.pickle import Opaque, list_globals
 from tune_ckpt.formats.walking import label
+from tune_ckpt.rllib.reading.generations import POLICY_SPEC
 from tune_ckpt.rllib.reading.plain import code_name, fields, plain
-from tune_ckpt.rllib.reading.spaces import space_of
+from tune_ckpt.rllib.reading.spaces import is_space, space_of
 
 NOT_SERIALIZABLE = "__not_serializable__"  # RLlib's own mark
 
 _FUNCTIONS = {"policy_mapping_fn", "policies_to_train", "is_policy_to_train"}
-_SPEC = ("policy_class", "observation_space", "action_space", "config")
-_SPACES = ("gym.spaces.", "gymnasium.spaces.", "ray.rllib.utils.spaces.")
 _OLD_STATISTICS = {"num_pushes", "mean_array", "std_array"}
 _OPTIMIZER = {"state", "param_groups"}
 
@@ -72,8 +71,7 @@ class Carrying:
     def _dict(self, value: dict[Any, Any], steps: tuple[Any, ...]) -> dict[Any, Any]:
         if self._text_keys and value.keys() >= _OPTIMIZER:
             value = _numbers_as_text(value)
-        if value.keys() >= _OLD_STATISTICS:
-            value = new_statistics(value)
+        value = newest_statistics(value)
         made = {self._key(key): self.state(item, *steps, key) for key, item in value.items()}
         if len(made) != len(value):
             path = "/".join(map(label, steps))
@@ -101,8 +99,8 @@ class Carrying:
             return f"{value.module}.{value.name}"
         found = fields(value)
         if value.name == "PolicySpec" and found is not None:
-            return [self.state(found.get(name), *steps, name) for name in _SPEC]
-        if value.module.startswith(_SPACES):
+            return [self.state(found.get(name), *steps, name) for name in POLICY_SPEC]
+        if is_space(value):
             return self.state(space_of(value, self._file), *steps)
         made = plain(value, self._file)
         if isinstance(made, Opaque):
@@ -148,8 +146,10 @@ def is_pickle_of_code(data: bytes, file: str) -> bool:
         return False  # bytes that only look like one
 
 
-def new_statistics(old: dict[Any, Any]) -> dict[Any, Any]:
-    """Return the statistics of an old filter by the names that they have in newer Ray."""
+def newest_statistics(old: dict[Any, Any]) -> dict[Any, Any]:
+    """Return an old filter's statistics by the names of today; any other dict as it is."""
+    if not old.keys() >= _OLD_STATISTICS:
+        return old
     # The old name was wrong: it always was the sum of squared differences. What was pushed since
     # the workers last shared theirs, the delta, was not kept apart.
     squares = old["std_array"]

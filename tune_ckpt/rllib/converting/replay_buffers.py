@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.pickling import Call
+from tune_ckpt.rllib.reading.plain import with_colon
 
 _PACKAGE = "ray.rllib.utils.replay_buffers"
 
@@ -20,8 +21,7 @@ def buffer_class(base: Reference | str) -> Call:
         base: The class; a name alone is that of one of RLlib's.
     """
     if isinstance(base, str):
-        path = base if "." in base else f"{_PACKAGE}.{base}"
-        base = Reference(":".join(path.rsplit(".", 1)))
+        base = Reference(with_colon(base if "." in base else f"{_PACKAGE}.{base}"))
     module, _, name = base.name.partition(":")
     answers = {"__contains__": Reference("operator:not_")}
     meta = Call(Reference("builtins:type"), (f"{name}Type", (Reference("abc:ABCMeta"),), answers))

@@ -16,11 +16,12 @@ from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.formats.walking import label
 from tune_ckpt.rllib.converting.moves import can_be_found, is_local, reference
+from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call, Instance
-from tune_ckpt.rllib.converting.portable import is_pickle_of_code, new_statistics
-from tune_ckpt.rllib.converting.spaces_again import space_object
+from tune_ckpt.rllib.converting.portable import is_pickle_of_code, newest_statistics
+from tune_ckpt.rllib.reading.generations import POLICY_SPEC
 from tune_ckpt.rllib.reading.plain import code_name, fields
-from tune_ckpt.rllib.reading.spaces import space_of
+from tune_ckpt.rllib.reading.spaces import is_space, space_of
 
 Steps = tuple[Any, ...]
 
@@ -31,8 +32,6 @@ class Lost:
 
 LOST = Lost()
 CONFIG = "AlgorithmConfig"  # and every class of such a name
-SPEC = ("policy_class", "observation_space", "action_space", "config")
-_SPACES = ("gym.spaces.", "gymnasium.spaces.", "ray.rllib.utils.spaces.")
 _SCHEMA = "ray.rllib.core.rl_module"
 _FILTER = "ray.rllib.utils.filter"
 
@@ -75,9 +74,8 @@ class Restating:
         return name
 
     def _dict(self, value: dict[Any, Any], steps: Steps) -> dict[Any, Any]:
-        if value.keys() >= OLD_STATISTICS:
-            value = new_statistics(value)
-        made = {key: self.value(item, *steps, key) for key, item in value.items()}
+        told = newest_statistics(value)
+        made = {key: self.value(item, *steps, key) for key, item in told.items()}
         return {key: item for key, item in made.items() if item is not LOST}
 
     def _sequence(self, value: Any, steps: Steps) -> Any:
@@ -93,7 +91,7 @@ class Restating:
             return self.note(steps, f"the code of {name} was not carried")
         if value.args is None:
             return self._reference(Reference(f"{value.module}:{value.name}"), steps)
-        if value.module.startswith(_SPACES):
+        if is_space(value):
             return space_object(space_of(value, self.file))
         is_config = value.module.startswith("ray.rllib.") and value.name.endswith("Config")
         make = OBJECTS.get(value.name, OBJECTS.get(CONFIG, _other) if is_config else _other)
@@ -134,8 +132,8 @@ def _other(restating: Restating, value: Opaque, steps: Steps) -> Any:
 
 
 def _policy_spec(restating: Restating, value: Opaque, steps: Steps) -> tuple[Any, ...]:
-    told = dict(zip(SPEC, value.args or (), strict=False)) | (fields(value) or {})
-    made = [restating.value(told.get(name), *steps, name) for name in SPEC]
+    told = dict(zip(POLICY_SPEC, value.args or (), strict=False)) | (fields(value) or {})
+    made = [restating.value(told.get(name), *steps, name) for name in POLICY_SPEC]
     return tuple(None if item is LOST else item for item in made)
 
 
@@ -164,9 +162,6 @@ def _statistics(restating: Restating, value: Opaque, steps: Steps) -> Instance:
     return Instance(Reference(f"{_FILTER}:RunningStat"), restating.value(state, *steps))
 
 
-OLD_STATISTICS = {"num_pushes", "mean_array", "std_array"}
-
-
 def _called(name: str) -> Callable[[Restating, Opaque, Steps], Any]:
     """Make dataclasses by their constructor, which knows of fields that are new."""
 
@@ -189,7 +184,7 @@ def _fields(restating: Restating, value: Opaque, steps: Steps) -> Any:
     return restating.value(fields(value) or {}, *steps)
 
 
-# By the names of their classes; `tune_ckpt.rllib.converting.rebuilding` adds configurations.
+# By the names of their classes; `tune_ckpt.rllib.converting.config_values` adds configurations.
 OBJECTS: dict[str, Callable[[Restating, Opaque, Steps], Any]] = {
     "DefaultModelConfig": _fields,
     "RLModuleSpec": _called(_SPEC_CLASS),

@@ -14,8 +14,7 @@ from tune_ckpt.rllib.converting.old_stack import OldStack
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.plain import fields
-
-RAY = "2.60"  # for which checkpoints are upgraded
+from tune_ckpt.tree.storage.store import address_of
 
 
 class Upgraded(str):
@@ -62,7 +61,7 @@ def upgrade_checkpoint(
     target = open_empty(dst, filesystem, "upgrade into")
     folder, notes = upgraded_folder(part, src, given(config, env), filesystem)
     write(target, folder)
-    upgraded = Upgraded(target.location)
+    upgraded = Upgraded(address_of(dst, filesystem))
     upgraded.notes = notes
     return upgraded
 

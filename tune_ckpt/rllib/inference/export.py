@@ -19,7 +19,8 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.rllib.converting.folders import Folder, add
 from tune_ckpt.rllib.inference.export_formats import FORMATS, input_names, output_names
 from tune_ckpt.rllib.inference.inference import Inference, read_inference
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.sweep.paths import below
+from tune_ckpt.tree.storage.store import address_of, open_store
 
 _METADATA = "metadata.json"
 
@@ -90,7 +91,7 @@ def export_model(
     metadata = {"format": format, "file": name, **_metadata(inference)}
     made.metadata[_METADATA] = json.dumps(metadata, indent=2, default=_as_json).encode()
     add(target, made)
-    return Exported(target.path(name), metadata)
+    return Exported(below(address_of(dir, filesystem), name), metadata)
 
 
 def _metadata(inference: Inference) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.rllib.converting.portable import Carrying
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import ALGORITHM
-from tune_ckpt.rllib.reading.members import Member, Policy
+from tune_ckpt.rllib.reading.member_kinds import Member, Policy
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.spaces import decoded_array
 from tune_ckpt.rllib.reading.state_files import read_nested

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -20,8 +19,9 @@ from tune_ckpt.rllib.inference.recipes import BUILDABLE, Known, Recipe
 from tune_ckpt.rllib.inference.tensorflow_weights import as_torch
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.members import Member, Module, Policy, module_of, only
-from tune_ckpt.rllib.reading.plain import fields, plain
+from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy
+from tune_ckpt.rllib.reading.members import module_of, only
+from tune_ckpt.rllib.reading.plain import fields, last_name, plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
 from tune_ckpt.rllib.reading.weights import Weights, is_of_module, weights_of
 from tune_ckpt.rllib.restoring.opening import open_told
@@ -213,7 +213,7 @@ def _class_name(member: Member) -> str:
     if named is None and isinstance(member, Module) and member.part.folder.ctor is not None:
         named = member.part.folder.cls
     name = named.name if isinstance(named, Reference) else str(named or "")
-    return re.split("[.:]", name)[-1]
+    return last_name(name)
 
 
 def sample(space: Space, rows: int) -> npt.NDArray[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tune_ckpt.errors import NotInCheckpointError
 from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.reading.plain import last_name
 from tune_ckpt.rllib.reading.weights import Weights
 
 NORM_EPSILON = 1e-3  # RLlib's, of normalizations
@@ -43,7 +44,7 @@ Layers = tuple[Layer, ...]
 
 def activation_name(value: Any) -> str:
     """Return the name of an activation that is given by name, as a class, or not at all."""
-    name = re.split("[.:]", value.name)[-1] if isinstance(value, Reference) else value
+    name = last_name(value.name) if isinstance(value, Reference) else value
     return str(name or "linear").lower()
 
 

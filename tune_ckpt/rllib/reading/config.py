@@ -7,7 +7,7 @@ from typing import Any
 from tune_ckpt.errors import NotInCheckpointError
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import MODULE, POLICY
-from tune_ckpt.rllib.reading.members import Module, arguments
+from tune_ckpt.rllib.reading.member_kinds import Module, arguments
 from tune_ckpt.rllib.reading.plain import fields, plain
 
 

@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tune_ckpt.errors import CorruptCheckpointError, Fault, NotACheckpointError
+from tune_ckpt.errors import (
+    CorruptCheckpointError,
+    CorruptDataError,
+    Fault,
+    NotACheckpointError,
+    PickleReadError,
+)
 from tune_ckpt.rllib.reading.generations import (
     MODULE_STATE_DIR,
+    OLD_METADATA,
     STATES,
     stem,
     type_of,
@@ -66,9 +73,7 @@ class Part:
     @property
     def metadata_file(self) -> str:
         """The name of its metadata file; RLlib's usual one where there is none."""
-        return next(
-            (name for name in RLLIB_METADATA if name in self.files), "rllib_checkpoint.json"
-        )
+        return next((name for name in RLLIB_METADATA if name in self.files), OLD_METADATA)
 
     @property
     def format(self) -> str:
@@ -189,7 +194,14 @@ def _find_by_file(store: Store, name: str) -> Part:
     if name in (*RLLIB_METADATA, folder.ctor):
         return open_part(store)
     part = Part(folder, store, name)
-    if not part.type:
+    try:
+        is_known = bool(part.type)
+    except (CorruptDataError, PickleReadError) as error:
+        if stem(name) in STATES:
+            raise
+        reason = f"the file is none of RLlib's ({error.reason})"
+        raise NotACheckpointError(part.state_path, reason) from error
+    if not is_known:
         raise NotACheckpointError(part.state_path, "the file holds no state of RLlib's")
     return part
 
@@ -221,7 +233,9 @@ def _state_file(folder: ForeignComponent) -> str | None:
 def _what_it_is(folder: ForeignComponent) -> str:
     if not folder.entries:
         return "there is nothing"
-    names = [e.name for e in folder.entries if e.is_dir and e.name.startswith("checkpoint_")]
+    folders = [entry.name for entry in folder.entries if entry.is_dir]
+    names = [name for name in folders if name.startswith("checkpoint_")]
     if names:
         return f"it is a folder of checkpoints; pass one of them: {', '.join(names[-5:])}"
-    return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>)"
+    inside = f"; the folders in it: {', '.join(folders[:5])}" if folders else ""
+    return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>){inside}"

@@ -19,9 +19,15 @@ if TYPE_CHECKING:
 
 ALGORITHM, POLICY, MODULE = "Algorithm", "Policy", "RLModule"
 POLICIES, MODULES = "PolicyMap", "MultiRLModule"  # folders of several
+POLICY_SPEC = ("policy_class", "observation_space", "action_space", "config")  # in this order
 
-# State files by their names' stems, in the order in which they are looked for.
-_TYPE_OF_STATE = {"algorithm_state": ALGORITHM, "policy_state": POLICY, "module_state": MODULE}
+RAY = "2.60"  # today's, for which checkpoints are written again
+OLD_VERSION = "1.1"  # of the old API stack: what it writes and reads
+OLD_METADATA = "rllib_checkpoint.json"
+
+# State files, by their names' stems, in the order in which they are looked for.
+STATE_OF_TYPE = {ALGORITHM: "algorithm_state", POLICY: "policy_state", MODULE: "module_state"}
+_TYPE_OF_STATE = {stem: kind for kind, stem in STATE_OF_TYPE.items()}
 STATES = (*_TYPE_OF_STATE, STATE)
 MODULE_STATE_DIR = "module_state_dir"  # in 1.2, the state of a module lies one level down
 _MODULE_METADATA, _LEARNER_METADATA = "rl_module_metadata.json", "learner_state.json"
@@ -121,7 +127,7 @@ def _by_layout(part: Part) -> str:
     if learner & (part.files | part.folders | {part.name}):
         return "1.2"
     if stem(part.state_file or "") in _TYPE_OF_STATE or part.type == POLICIES:
-        return _told_by_state(part) or "1.1"
+        return _told_by_state(part) or OLD_VERSION
     return "0.1"  # as RLlib takes any other file
 
 

@@ -13,8 +13,9 @@ from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.counters import counters_of
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES, POLICIES, POLICY
-from tune_ckpt.rllib.reading.members import Member, members
-from tune_ckpt.rllib.reading.plain import fields, plain
+from tune_ckpt.rllib.reading.member_kinds import Member
+from tune_ckpt.rllib.reading.members import members
+from tune_ckpt.rllib.reading.plain import fields, plain, with_colon
 from tune_ckpt.rllib.reading.spaces import spaces_of
 from tune_ckpt.rllib.reading.weights import weights_of
 
@@ -139,8 +140,7 @@ def _class(part: Part) -> str | None:
     state = fields(part.state) or {}
     spec = fields(state.get("policy_spec")) or {}
     name = _name(plain(state.get("algorithm_class") or spec.get("policy_class"), part.path))
-    # msgpack has it with dots only.
-    return ":".join(name.rsplit(".", 1)) if name and ":" not in name else name
+    return with_colon(name) if name else name
 
 
 def _name(value: Any) -> str | None:

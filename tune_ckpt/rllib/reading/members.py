@@ -3,129 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-import numpy as np
-
-from tune_ckpt.errors import (
-    ComponentNotFoundError,
-    CorruptDataError,
-    InvalidArgumentError,
-    NotInCheckpointError,
-)
-from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.errors import ComponentNotFoundError, InvalidArgumentError, NotInCheckpointError
+from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES, POLICIES, POLICY
+from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.state_files import read_nested
 
-SPEC = ("policy_class", "observation_space", "action_space", "config")
 DEFAULT = "default_policy"  # RLlib's name for the only one
 
 # The folders that lead to policies or modules, the nearest to acting first.
 _WAYS = ("policies", "learner_group", "learner", "rl_module", "module_state", "env_runner")
-
-
-class Member(Protocol):
-    """A policy or an RLModule."""
-
-    @property
-    def path(self) -> str:
-        """The file that its state is in."""
-
-    @property
-    def weights(self) -> Any:
-        """Its weights as they are stored; None where there are none."""
-
-    @property
-    def spec(self) -> dict[Any, Any]:
-        """What it was made with: its class, spaces and configuration, as far as that is told."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A policy of the old API stack.
-
-    Attributes:
-        path: The file that its state is in.
-        read: Returns the state.
-        told: What the Algorithm's state tells of it.
-        part: Its folder; None where it is in the Algorithm's one file.
-    """
-
-    path: str
-    read: Callable[[], Any]
-    told: Any = None
-    part: Part | None = None
-
-    @cached_property
-    def state(self) -> dict[Any, Any]:
-        """Its state.
-
-        Raises:
-            CorruptDataError: It is none of a policy.
-        """
-        state = self.read()
-        if not isinstance(state, dict):
-            raise CorruptDataError(self.path, f"a policy's state is no {type(state).__name__}")
-        return state
-
-    @property
-    def weights(self) -> Any:
-        """Its weights; the oldest Ray has nothing but them as the state."""
-        return self.state.get("weights", self.state)
-
-    @property
-    def spec(self) -> dict[Any, Any]:
-        """Its PolicySpec's fields; in Ray 1 it is a tuple."""
-        spec = self.state.get("policy_spec", self.told)
-        values = getattr(spec, "args", spec)
-        if isinstance(values, tuple) and len(values) == len(SPEC):
-            return dict(zip(SPEC, values, strict=True))
-        return fields(spec) or {}
-
-
-@dataclass(frozen=True)
-class Module:
-    """An RLModule of the new API stack.
-
-    Attributes:
-        part: Its folder.
-    """
-
-    part: Part
-
-    @property
-    def path(self) -> str:
-        """The file that its state is in."""
-        return self.part.state_path
-
-    @property
-    def weights(self) -> Any:
-        """Its state, which is its weights; RLlib has those of no dimensions as numbers."""
-        state = self.part.state
-        if not isinstance(state, dict):
-            return state
-        return {k: np.float32(v) if isinstance(v, float) else v for k, v in state.items()}
-
-    @cached_property
-    def spec(self) -> dict[Any, Any]:
-        """Its constructor's arguments, or what the metadata of 1.2 tell."""
-        told = self.part.metadata.get("module_spec_dict")
-        if isinstance(told, dict):
-            return {**told, **(fields(told.get("module_config")) or {})}
-        args, kwargs = arguments(self.part)
-        return next((found for arg in args if (found := fields(arg))), {}) | kwargs
-
-
-def arguments(part: Part) -> tuple[tuple[Any, ...], dict[Any, Any]]:
-    """Return the constructor arguments of a component, inertly; nothing where it has none."""
-    stored = part.ctor.get("ctor_args_and_kwargs") if isinstance(part.ctor, dict) else None
-    if not isinstance(stored, tuple | list) or len(stored) != 2:
-        return (), {}
-    args, kwargs = stored
-    return tuple(args), fields(kwargs) or {}
 
 
 def members(part: Part) -> dict[str, Member]:
@@ -185,13 +76,48 @@ def only(part: Part, name: str | None, argument: str) -> Member:
     """
     if name is not None and part.type not in (POLICY, MODULE):
         return member(part, name)  # a part that is one itself may be in a folder of any name
-    found = members(part)
-    if not found:
-        reason = f"this {part.type} has neither policies nor modules; pass the whole checkpoint"
-        raise NotInCheckpointError(part.path, "policies", reason)
+    found = _some(part, "policies")
     if len(found) > 1:
         raise InvalidArgumentError(argument, None, tuple(found))
     return next(iter(found.values()))
+
+
+def of_each(
+    checkpoint: Any,
+    policy_id: str | None,
+    filesystem: Any,
+    wanted: str,
+    take: Callable[[Member], object],
+) -> Any:
+    """Return something of one policy or module, or of each by its id where there are several.
+
+    Args:
+        checkpoint: A folder or file, see `find`.
+        policy_id: Whose it is to be; None for all.
+        filesystem: Where to look the checkpoint up.
+        wanted: What to call it in messages.
+        take: Returns it.
+
+    Raises:
+        ComponentNotFoundError: There is no policy or module of that id.
+        NotInCheckpointError: There are none at all.
+    """
+    part = find(checkpoint, filesystem)
+    if policy_id is not None and (one := member_or_none(part, policy_id)):
+        return take(one)
+    found = _some(part, wanted)
+    if policy_id is not None:
+        raise ComponentNotFoundError(part.path, policy_id, tuple(found))
+    taken = {name: take(member) for name, member in found.items()}
+    return next(iter(taken.values())) if len(taken) == 1 else taken
+
+
+def _some(part: Part, wanted: str) -> dict[str, Member]:
+    found = members(part)
+    if not found:
+        reason = f"this {part.type} has neither policies nor modules; pass the whole checkpoint"
+        raise NotInCheckpointError(part.path, wanted, reason)
+    return found
 
 
 def modules(part: Part) -> Part:

@@ -13,6 +13,7 @@ anything else that is no data     the `Opaque` record, as it was read
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +92,16 @@ def fields(value: Any) -> dict[Any, Any] | None:
         return state
     is_empty = state is None and not (value.args or value.items)
     return value.kwargs if value.kwargs or is_empty else None
+
+
+def with_colon(name: str) -> str:
+    """Return a class's name as ``module:Name``; RLlib's msgpack has it with dots only."""
+    return name if ":" in name else ":".join(name.rsplit(".", 1))
+
+
+def last_name(name: str) -> str:
+    """Return a class's name without where it is."""
+    return re.split("[.:]", name)[-1]
 
 
 def code_name(value: Opaque) -> str | None:

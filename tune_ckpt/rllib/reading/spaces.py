@@ -17,11 +17,12 @@ import numpy as np
 
 from tune_ckpt.errors import CorruptDataError, NotInCheckpointError
 from tune_ckpt.formats.pickle import Opaque
-from tune_ckpt.rllib.reading.each_member import of_each
-from tune_ckpt.rllib.reading.members import Member
+from tune_ckpt.rllib.reading.member_kinds import Member
+from tune_ckpt.rllib.reading.members import of_each
 from tune_ckpt.rllib.reading.plain import fields, plain
 
 OBSERVATIONS, ACTIONS = "observation_space", "action_space"
+_MODULES = ("gym.spaces.", "gymnasium.spaces.", "ray.rllib.utils.spaces.")
 Space = dict[str, Any]
 Spaces = dict[str, Space | None]
 
@@ -66,6 +67,11 @@ def spaces_of(member: Member) -> Spaces:
         reason = "nothing in it tells them; they are those of its environment"
         raise NotInCheckpointError(member.path, "spaces", reason)
     return {name: space_of(space, member.path) for name, space in told.items()}
+
+
+def is_space(value: Opaque) -> bool:
+    """Say whether an object is a space, by its class's module."""
+    return value.module.startswith(_MODULES)
 
 
 def space_of(space: Any, file: str) -> Space | None:

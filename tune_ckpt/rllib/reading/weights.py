@@ -11,8 +11,8 @@ import numpy.typing as npt
 from tune_ckpt.errors import NotInCheckpointError
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.walking import label
-from tune_ckpt.rllib.reading.each_member import of_each
-from tune_ckpt.rllib.reading.members import Member
+from tune_ckpt.rllib.reading.member_kinds import Member
+from tune_ckpt.rllib.reading.members import of_each
 
 _TENSORS = ("torch", "jax", "ml_dtypes", "tensorflow")  # what may turn out to be one
 

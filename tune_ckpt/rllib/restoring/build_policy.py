@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from tune_ckpt.errors import (
-    ConstructorError,
     Fault,
     InvalidArgumentError,
     NotInCheckpointError,
@@ -13,13 +12,19 @@ from tune_ckpt.errors import (
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
-from tune_ckpt.rllib.converting.moves import STAND_INS, class_name
-from tune_ckpt.rllib.reading.members import Policy
+from tune_ckpt.rllib.converting.algorithms import STAND_INS
+from tune_ckpt.rllib.converting.moves import class_name
+from tune_ckpt.rllib.reading.member_kinds import Policy
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
-from tune_ckpt.rllib.restoring.naming import check_exists, find_rllib_class
 from tune_ckpt.rllib.restoring.plain_config import plain_config
+from tune_ckpt.rllib.restoring.rllib_classes import (
+    check_exists,
+    constructing,
+    find_algorithm,
+    find_rllib_class,
+)
 
 
 def build_policy(
@@ -41,10 +46,8 @@ def build_policy(
     told = {**_defaults(cls), **older, **_known({**told, **(config or {})})}
     if str(told.get("framework", "torch")) != "torch":
         raise InvalidArgumentError("framework", told["framework"], ("torch",))
-    try:
+    with constructing(name_of_class(cls), stored.path, _ADVICE):
         return cls(*spaces, told)
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        raise ConstructorError(stored.path, name_of_class(cls), repr(error), _ADVICE) from error
 
 
 _ADVICE = "Pass the entries that are to be others as config={...}."
@@ -75,12 +78,10 @@ def _find_class(stored: Policy, trust: Trust, account: Account) -> Any:
 def _defaults(cls: type) -> dict[str, Any]:
     """Return the defaults of the old API stack, which version 0.1 does not store."""
     from ray.rllib.algorithms.registry import ALGORITHMS, POLICIES
-    from ray.tune.registry import get_trainable_cls
 
     name = cls.__name__.removesuffix("TorchPolicy").upper()
     if cls.__name__ not in POLICIES or name not in ALGORITHMS:
         return {}
-    find_algorithm: Any = get_trainable_cls  # RLlib does not type it
     config = find_algorithm(name).get_default_config()
     config.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
     defaults = config.to_dict()

@@ -10,7 +10,7 @@ from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
 from tune_ckpt.rllib.converting.portable import Carrying
 from tune_ckpt.rllib.reading.counters import ITERATION, counters_of
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.members import Member, Policy
+from tune_ckpt.rllib.reading.member_kinds import Member, Policy
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.state_files import read_nested
 from tune_ckpt.rllib.reading.weights import Weights, weights_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tune_ckpt.errors import CorruptDataError, NotInCheckpointError
-from tune_ckpt.rllib.reading.members import Member
+from tune_ckpt.rllib.reading.member_kinds import Member
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
 
 

@@ -16,10 +16,11 @@ from tune_ckpt.rllib.reading.members import only
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.build_policy import build_policy
-from tune_ckpt.rllib.restoring.comparing import compare_outputs
 from tune_ckpt.rllib.restoring.key_maps import KeyMap, default_key_map, migrated_model_config
 from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.restore_policy import find_policy
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed, find_algorithm
+from tune_ckpt.rllib.restoring.same_outputs import compare_outputs
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def migrate_to_rl_module(
         InvalidArgumentError: Its model is none of RLlib's own, so ``key_map`` is needed.
         RestoreError: Its weights do not fit the module.
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
+        MissingDependencyError: RLlib or torch is not installed.
     """
+    check_installed()
     part, assumed = open_told(checkpoint, filesystem)
     stored = find_policy(only(part, policy_id, "policy_id"))
     trust = Trust.of(False, trusted)
@@ -150,9 +153,6 @@ def _model_config(policy: Any) -> dict[str, Any]:
 
 
 def _config_of(policy: Any) -> Any:
-    from ray.tune.registry import get_trainable_cls
-
-    find_algorithm: Any = get_trainable_cls  # RLlib does not type it
     name = type(policy).__name__.removesuffix("TorchPolicy").upper()
     config = find_algorithm(name).get_default_config()
     told = {key for key in _OF_NETWORKS if key in policy.config and hasattr(config, key)}

@@ -22,6 +22,7 @@ class _Completed(Part):
 
     @cached_property
     def state(self) -> Any:
+        """Its state, and what Tune wrote beside it."""
         policies = {name: policy.state for name, policy in self.whole.policies.items()}
         worker = {**(self.whole.state.get("worker") or {}), "state": policies}
         return {**self.whole.state, "worker": worker}

@@ -16,6 +16,7 @@ from tune_ckpt.formats.references import Reference
 from tune_ckpt.formats.walking import label
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE
+from tune_ckpt.rllib.reading.plain import last_name, with_colon
 
 _IMPORT_NAME = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)+")
 _RLLIB = "ray.rllib."
@@ -37,9 +38,9 @@ def plain_config(config: Any, trust: Trust) -> tuple[dict[str, Any], list[Fault]
 def _plain(value: Any, trust: Trust, steps: tuple[Any, ...], lost: list[Fault]) -> Any:
     name = _name(value)
     if name is not None and trust.covers(name):
-        return trust.resolved(Reference(_with_colon(name)), "/".join(map(label, steps)))
+        return trust.resolved(Reference(with_colon(name)), "/".join(map(label, steps)))
     if name is not None and name.startswith(_RLLIB) and steps[-1] == "type":
-        return re.split("[.:]", name)[-1]  # a short name, which RLlib looks up among its own
+        return last_name(name)  # a short name, which RLlib looks up among its own
     if name is not None or isinstance(value, Opaque):
         lost.append(Fault("/".join(map(label, steps)), f"{name or value} was left out"))
         return _NOTHING
@@ -65,7 +66,3 @@ def _name(value: Any) -> str | None:
     if isinstance(value, str) and (value == NOT_SERIALIZABLE or _IMPORT_NAME.fullmatch(value)):
         return value
     return None
-
-
-def _with_colon(name: str) -> str:
-    return name if ":" in name else ":".join(name.rsplit(".", 1))

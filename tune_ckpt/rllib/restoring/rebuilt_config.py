@@ -11,15 +11,16 @@ from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
+from tune_ckpt.rllib.converting.algorithms import algorithm_name
 from tune_ckpt.rllib.converting.config_keys import newest, told_settings
-from tune_ckpt.rllib.converting.moves import algorithm_name, class_name, moved
+from tune_ckpt.rllib.converting.moves import class_name, moved
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.restoring.accounting import Account
-from tune_ckpt.rllib.restoring.naming import check_exists, find_rllib_class
 from tune_ckpt.rllib.restoring.plain_config import plain_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
+from tune_ckpt.rllib.restoring.rllib_classes import check_exists, find_algorithm, find_rllib_class
 
 # What is made anew for the policies that are chosen, or is RLlib's own business.
 _NOT_TAKEN = {
@@ -104,7 +105,6 @@ def _is_object(value: Any) -> bool:
 def _algorithm(part: Part, trust: Trust) -> Any:
     from ray.rllib.algorithms.algorithm import Algorithm
     from ray.rllib.algorithms.registry import ALGORITHMS
-    from ray.tune.registry import get_trainable_cls
 
     named = plain((fields(part.state) or {}).get("algorithm_class"), part.path)
     name = named.name if isinstance(named, Reference) else named
@@ -116,7 +116,6 @@ def _algorithm(part: Part, trust: Trust) -> Any:
     if is_of_rllib:
         check_exists(short, part.path)
     if is_of_rllib and short in ALGORITHMS:
-        find_algorithm: Any = get_trainable_cls  # RLlib does not type it
         return find_algorithm(short)
     return find_rllib_class(name, Algorithm, trust, part.path)
 

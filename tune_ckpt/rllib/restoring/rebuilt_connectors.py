@@ -15,11 +15,11 @@ from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.members import arguments
+from tune_ckpt.rllib.reading.member_kinds import arguments
 from tune_ckpt.rllib.reading.plain import plain
 from tune_ckpt.rllib.restoring.accounting import Account
-from tune_ckpt.rllib.restoring.naming import find_rllib_class
 from tune_ckpt.rllib.restoring.plain_config import plain_config
+from tune_ckpt.rllib.restoring.rllib_classes import find_rllib_class
 
 # Those that RLlib adds by itself, and those beside them that somebody chose.
 _OWN = re.compile(r"ray\.rllib\.connectors\.common\.(?!flatten_observations|frame_stacking)")

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from tune_ckpt.errors import (
-    ConstructorError,
     InvalidArgumentError,
     NotInCheckpointError,
     RestoreError,
@@ -19,7 +18,8 @@ from tune_ckpt.rllib.converting.config_keys import newest
 from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import ALGORITHM
-from tune_ckpt.rllib.reading.members import Member, Module, members, module_of, only
+from tune_ckpt.rllib.reading.member_kinds import Member, Module
+from tune_ckpt.rllib.reading.members import members, module_of, only
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
@@ -27,6 +27,7 @@ from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.private import has_module_spec
 from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config, unpickled_config
 from tune_ckpt.rllib.restoring.restore_module import module_spec
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing
 from tune_ckpt.rllib.restoring.same_weights import differing_workers
 
 Train = Collection[str] | Callable[..., bool]
@@ -92,7 +93,9 @@ def restore_algorithm(
         ConstructorError: Ray does not build such an Algorithm.
         RestoreError: States do not fit, or a worker does not hold the weights.
         CorruptDataError, CorruptCheckpointError: It is damaged.
+        MissingDependencyError: RLlib or torch is not installed.
     """
+    check_installed()
     part, assumed = open_told(checkpoint, filesystem)
     if part.type != ALGORITHM:
         reason = f"it is one of a {part.type}; see restore_policy and restore_module"
@@ -100,12 +103,7 @@ def restore_algorithm(
     trust, account = Trust.of(allow_pickle, trusted), Account(part.path, strict)
     chosen = _chosen(part, policy_ids)
     account.left_out += () if config else assumed
-    if config is not None and not isinstance(config, Mapping):
-        config = config.copy(copy_frozen=False)
-    elif allow_pickle:
-        config = _changed(unpickled_config(part), config)
-    else:
-        config = _changed(rebuilt_config(part, chosen.is_new_stack, trust, account), config)
+    config = _configuration(part, config, chosen.is_new_stack, trust, account)
     _choose(config, chosen, trust)
     _set_environment(config, env, part)
     _set_policies(config, chosen, policy_mapping_fn, policies_to_train)
@@ -120,6 +118,17 @@ def restore_algorithm(
         algorithm.stop()
         raise
     return account.close(algorithm)
+
+
+def _configuration(
+    part: Part, given: Any, is_new_stack: bool, trust: Trust, account: Account
+) -> Any:
+    """Return a configuration to be changed: the caller's, or the checkpoint's with its settings."""
+    if given is not None and not isinstance(given, Mapping):
+        return given.copy(copy_frozen=False)
+    if trust.allow_pickle:
+        return _changed(unpickled_config(part), given)
+    return _changed(rebuilt_config(part, is_new_stack, trust, account), given)
 
 
 def _changed(config: Any, settings: Mapping[str, Any] | None) -> Any:
@@ -137,11 +146,9 @@ def _built(config: Any, part: Part) -> Any:
     buffer = config.get("replay_buffer_config")
     if not config.enable_rl_module_and_learner and isinstance(buffer, dict):
         config.replay_buffer_config = {**buffer, **_buildable(buffer)}
-    try:
+    cls = getattr(config.algo_class, "__name__", "Algorithm")
+    with constructing(cls, part.path, _ADVICE):
         return config.build_algo()
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        cls = getattr(config.algo_class, "__name__", "Algorithm")
-        raise ConstructorError(part.path, cls, repr(error), _ADVICE) from error
 
 
 def _buildable(buffer: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from tune_ckpt.errors import ClassNotFoundError, ConstructorError, Fault, NotInCheckpointError
+from tune_ckpt.errors import ClassNotFoundError, Fault, NotInCheckpointError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
@@ -13,14 +13,15 @@ from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import MODULE
-from tune_ckpt.rllib.reading.members import Module, modules, only
+from tune_ckpt.rllib.reading.member_kinds import Module
+from tune_ckpt.rllib.reading.members import modules, only
 from tune_ckpt.rllib.reading.plain import plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
-from tune_ckpt.rllib.restoring.naming import find_rllib_class
-from tune_ckpt.rllib.restoring.policys_modules import PolicysModule, has_module
+from tune_ckpt.rllib.restoring.modules_in_policies import ModuleInPolicy, has_module
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing, find_rllib_class
 
 _ADVICE = "Pass what it lacks to restore_module by keyword, such as model_config={...}."
 _NOTHING: dict[str, Any] = {}
@@ -68,7 +69,9 @@ def restore_module(
         UntrustedTypesError: Its arguments name classes or functions that are not trusted.
         RestoreError: The weights do not fit.
         CorruptDataError, CorruptCheckpointError: It is damaged.
+        MissingDependencyError: RLlib or torch is not installed.
     """
+    check_installed()
     stored = find_module(find(checkpoint, filesystem), module_id)
     trust = Trust.of(allow_pickle, trusted)
     account = Account(stored.part.path, strict)
@@ -96,7 +99,7 @@ def _not_for_inference(found: Weights, made: Any) -> list[Fault]:
 def find_module(part: Part, module_id: str | None) -> Module:
     """Return a module in a part of a checkpoint; nothing of the others is opened."""
     if has_module(part):
-        return PolicysModule(part)
+        return ModuleInPolicy(part)
     found = only(modules(part), module_id, "module_id")
     assert isinstance(found, Module)
     return found
@@ -114,12 +117,8 @@ def build_module(stored: Module, trust: Trust, arguments: dict[str, Any] = _NOTH
 
     cls = find_rllib_class(_class_name(stored), RLModule, trust, stored.part.path)
     told = {**_arguments(stored, trust, {*arguments}), **arguments}
-    try:
+    with constructing(name_of_class(cls), stored.part.path, _ADVICE):
         return cls(**told)
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        raise ConstructorError(
-            stored.part.path, name_of_class(cls), repr(error), _ADVICE
-        ) from error
 
 
 def module_spec(stored: Module, trust: Trust) -> Any:

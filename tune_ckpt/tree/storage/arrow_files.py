@@ -35,6 +35,7 @@ class ArrowSource:
         wanted = sum(buffer.nbytes for buffer in buffers)
 
         def fetch(start: int) -> None:
+            """Fill what one request brings."""
             nbytes = min(_REQUEST_NBYTES, wanted - start)
             _scatter(self._fetch(offset + start, nbytes), start, buffers)
 
@@ -49,6 +50,7 @@ class ArrowSource:
         first = iter([self._file])
 
         def attempt() -> bytes:
+            """Make the request, after a failure with a file that is opened again."""
             file = next(first, None) or self._reopened()
             data = _read(file, nbytes, offset)
             if len(data) < nbytes:

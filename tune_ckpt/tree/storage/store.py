@@ -20,6 +20,7 @@ __all__ = [
     "Entry",
     "LocalStore",
     "Store",
+    "address_of",
     "is_plain_file",
     "open_parent",
     "open_store",
@@ -61,13 +62,29 @@ def is_plain_file(path: Any, filesystem: Any = None) -> bool:
     return entry is not None and not entry.is_dir and not name.lower().endswith(SUFFIX)
 
 
-def _looked_up(path: Any, filesystem: Any) -> tuple[str, Any]:
+def address_of(path: Any, filesystem: Any = None) -> str:
+    """Return what opens ``path`` again, in any folder: a URI as it is, with its options.
+
+    Messages have it without those (`Store.location`): keys may be among them.
+    """
+    text, filesystem = _unwrapped(path, filesystem)
+    if filesystem is None and "://" in text and not text.startswith("file:"):
+        return text
+    text, filesystem = _looked_up(text, filesystem)
+    return _folder(text, filesystem).location
+
+
+def _unwrapped(path: Any, filesystem: Any) -> tuple[str, Any]:
     if hasattr(path, "filesystem") and hasattr(path, "path"):
         path, filesystem = path.path, path.filesystem
     if not isinstance(path, str | os.PathLike):
         expected = ("a local path", "a URI", "a Ray Checkpoint", "a record of a sweep")
         raise InvalidArgumentError("path", path, expected)
-    text = os.fspath(path)
+    return os.fspath(path), filesystem
+
+
+def _looked_up(path: Any, filesystem: Any) -> tuple[str, Any]:
+    text, filesystem = _unwrapped(path, filesystem)
     if filesystem is None and "://" in text:
         filesystem, text = _from_uri(text)
     return text, filesystem

@@ -1,9 +1,11 @@
-"""How many bytes are read from storage and written to it, for whoever shows that to somebody."""
+"""How many bytes are read, encoded and written, for whoever shows that to somebody."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _listeners: list[Callable[[int], object]] = []
 
@@ -19,6 +21,16 @@ def heard(listener: Callable[[int], object]) -> Iterator[None]:
 
 
 def tell(nbytes: int) -> None:
-    """Say that so many bytes were read or written."""
+    """Say that so many bytes were read, encoded or written."""
     for listener in _listeners:
         listener(nbytes)
+
+
+class Encoded(io.BytesIO):
+    """What is encoded in memory before it is written, which may take as long as that."""
+
+    def write(self, data: Any) -> int:
+        """Take the next bytes."""
+        nbytes = super().write(data)
+        tell(nbytes)
+        return nbytes

@@ -93,6 +93,7 @@ def keep_from_searcher(controller: Any, trial_ids: set[str]) -> None:
         tell = getattr(search, name)
 
         def tell_of_others(trial_id: str, *args: Any, tell: Any = tell, **kwargs: Any) -> None:
+            """Tell the searcher of a trial, unless it is one of these."""
             if trial_id not in trial_ids:
                 tell(trial_id, *args, **kwargs)
 

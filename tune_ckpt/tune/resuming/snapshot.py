@@ -75,6 +75,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._experiment = experiment
 
     def persistent_id(self, value: Any) -> Any:
+        """Return what stands for a trial, a checkpoint, or one that is still being saved."""
         if private.is_future(value):
             value = private.resolved(value)
             if value is None:  # not saved yet: then it cannot be gone on from either
@@ -92,6 +93,7 @@ class _Unpickler(pickle.Unpickler):
         self._filesystem = filesystem
 
     def persistent_load(self, reference: Any) -> Any:
+        """Return what that stands for here."""
         kind, name = reference
         if kind == "trial":
             return self._trials[name]

@@ -1,13 +1,26 @@
-"""RLlib's own classes by the names that checkpoints of any age have; others only if trusted."""
+"""RLlib's own classes by the names that checkpoints of any age have, and objects of them.
+
+Others are found only if they are trusted.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
-from tune_ckpt.errors import ClassNotFoundError, NotInCheckpointError
+from tune_ckpt.errors import (
+    ClassNotFoundError,
+    ConstructorError,
+    MissingDependencyError,
+    NotInCheckpointError,
+)
 from tune_ckpt.objects.classes import current_name, family, name_of_class, same_class
 from tune_ckpt.objects.trust import Trust, imported
-from tune_ckpt.rllib.converting.moves import REMOVED_ALGORITHMS, moved
+from tune_ckpt.rllib.converting.algorithms import REMOVED_ALGORITHMS
+from tune_ckpt.rllib.converting.moves import moved
+from tune_ckpt.rllib.reading.plain import with_colon
 
 _RLLIB = "ray.rllib."
 
@@ -24,7 +37,7 @@ def find_rllib_class(name: str, base: type, trust: Trust, path: str) -> Any:
     Raises:
         ClassNotFoundError: It is none of these.
     """
-    name = current_name(name if ":" in name else ":".join(name.rsplit(".", 1)))
+    name = current_name(with_colon(name))
     if name.startswith(_RLLIB):
         name = moved(name)
     candidate: type
@@ -37,6 +50,46 @@ def find_rllib_class(name: str, base: type, trust: Trust, path: str) -> Any:
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ClassNotFoundError(path, name, f"it is no {base.__name__}")
     return found
+
+
+def check_installed() -> None:
+    """Check that RLlib is there, and torch.
+
+    Raises:
+        MissingDependencyError: One is not.
+    """
+    for package, modules in _NEEDED.items():
+        if any(find_spec(module) is None for module in modules):
+            raise MissingDependencyError(package, "Restoring objects of RLlib's")
+
+
+_NEEDED = {"'ray[rllib]'": ("ray", "gymnasium", "tree"), "torch": ("torch",)}
+
+
+def find_algorithm(name: str) -> Any:
+    """Return the class of one of RLlib's own algorithms, by its name."""
+    from ray.tune.registry import get_trainable_cls
+
+    find: Any = get_trainable_cls  # RLlib does not type it
+    return find(name)
+
+
+@contextmanager
+def constructing(cls: str, path: str, advice: str) -> Iterator[None]:
+    """Turn what RLlib raises where it builds something that is not as it wants it.
+
+    Args:
+        cls: What is built, for the message.
+        path: The checkpoint.
+        advice: What the caller may do.
+
+    Raises:
+        ConstructorError: It cannot be built.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        raise ConstructorError(path, cls, repr(error), advice) from error
 
 
 def check_exists(algorithm: str, path: str) -> None:

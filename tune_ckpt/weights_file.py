@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -21,7 +20,8 @@ from tune_ckpt.rllib.reading.weights import load_weights
 from tune_ckpt.tree.inspection.contents import open_contents
 from tune_ckpt.tree.inspection.found import Array
 from tune_ckpt.tree.inspection.inspecting import Inspected, inspect
-from tune_ckpt.tree.storage.store import is_plain_file, open_parent, open_store
+from tune_ckpt.tree.storage import traffic
+from tune_ckpt.tree.storage.store import address_of, is_plain_file, open_parent, open_store
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -109,13 +109,13 @@ def write_arrays(arrays: Arrays, path: Any, *, filesystem: Any = None) -> str:
     data = _WRITERS[suffix](arrays)
     parent.make()
     parent.write_bytes(name, data)
-    return parent.path(name)
+    return address_of(path, filesystem)
 
 
 def _npz(arrays: Arrays) -> bytes:
     # Of ml_dtypes' dtypes (bfloat16, ...) a reader would find nothing but raw bytes.
     _check(arrays, ".npz", lambda dtype: dtype.kind != "V" or dtype.names is not None)
-    stream = io.BytesIO()
+    stream = traffic.Encoded()
     with zipfile.ZipFile(stream, "w") as archive:  # numpy.savez takes no array named "file"
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
@@ -129,7 +129,9 @@ def _safetensors(arrays: Arrays) -> bytes:
     except ImportError as error:
         raise MissingDependencyError("safetensors", "Writing safetensors") from error
     _check(arrays, ".safetensors", lambda dtype: dtype.name in _SAFETENSORS)
-    return bytes(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
+    data = bytes(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
+    traffic.tell(len(data))
+    return data
 
 
 _SAFETENSORS = {

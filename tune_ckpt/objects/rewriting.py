@@ -1,0 +1,97 @@
+"""A pickle checkpoint to msgpack, on the files alone: no object of the user's is constructed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from tune_ckpt.errors import UntrustedPickleError
+from tune_ckpt.objects.classes import read_ctor
+from tune_ckpt.tree.consistency import consistently
+from tune_ckpt.tree.files import ReadOptions
+from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, Format
+from tune_ckpt.tree.packing import Component, pack_tree
+from tune_ckpt.tree.reading import OpenComponent, open_tree
+from tune_ckpt.tree.storage.store import address_of, open_store
+from tune_ckpt.tree.writing import write_packed
+
+CONVERTED_FROM = "converted_from"  # the metadata field with the source's content digest
+
+
+def write_as_msgpack(
+    src: Any,
+    dst: str | os.PathLike[str] | None = None,
+    *,
+    filesystem: Any = None,
+    allow_pickle: bool = False,
+) -> str:
+    """Write a checkpoint of ours again, all of it as msgpack.
+
+    Converting what is msgpack already changes nothing.
+
+    Args:
+        src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
+        dst: The new checkpoint's path; None to convert in place, where the new tree takes the old
+            one's place in one step. Only for checkpoints at rest: Tune deletes and rewrites those
+            of a running sweep.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
+        allow_pickle: Let the pickles import and call what they name, where they name more than
+            harmless things. Only for checkpoints whose writer you trust.
+
+    Returns:
+        The new checkpoint's path.
+
+    Raises:
+        UnsupportedStateError: msgpack cannot bring back some values; all are listed.
+        UntrustedPickleError: A pickle names more than harmless things.
+        CorruptDataError: A file of the source is not what was written.
+    """
+    place = src if dst is None else dst
+    source, target = open_store(src, filesystem), open_store(place, filesystem)
+    if dst is None and open_tree(source).metadata.format == "msgpack":
+        return address_of(place, filesystem)
+    options = ReadOptions(allow_pickle)
+    component = consistently(source, lambda opened: _to_be_converted(opened, options))
+    write_packed(target, pack_tree(component, "msgpack"))
+    return address_of(place, filesystem)
+
+
+def _to_be_converted(opened: OpenComponent, options: ReadOptions) -> Component:
+    component = read_component(opened, options)
+    if opened.metadata.format == "pickle":
+        component.extra = {**component.extra, CONVERTED_FROM: opened.metadata.digest}
+    return component
+
+
+def read_component(opened: OpenComponent, options: ReadOptions) -> Component:
+    """Return a checkpoint's tree, its files read, so that it can be written again."""
+    metadata = opened.metadata
+    return Component(
+        metadata.cls,
+        _read(opened, STATE, options),
+        _ctor(opened, options) if CTOR in metadata.files else None,
+        {name: read_component(child, options) for name, child in opened.children()},
+        metadata.extra,
+        metadata.names(opened.metadata_file),
+        _read(opened, SELFTEST, options) if SELFTEST in metadata.files else None,
+    )
+
+
+def _read(opened: OpenComponent, role: str, options: ReadOptions) -> Any:
+    try:
+        return opened.read(role, replace(options, allow_pickle=False))
+    except UntrustedPickleError:
+        if not options.allow_pickle:
+            raise
+        return opened.read(role, options)
+
+
+def _ctor(opened: OpenComponent, options: ReadOptions) -> Any:
+    arguments = read_ctor(opened, options)
+
+    def ctor(_: Format) -> dict[str, Any]:
+        """Return the constructor's arguments, whatever the format."""
+        return {"class": opened.metadata.cls, **arguments.stored()}
+
+    return ctor

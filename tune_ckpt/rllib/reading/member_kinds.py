@@ -1,0 +1,116 @@
+"""A policy of the old API stack, or an RLModule of the new one: what a checkpoint tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.generations import POLICY_SPEC
+from tune_ckpt.rllib.reading.plain import fields
+
+
+class Member(Protocol):
+    """A policy or an RLModule."""
+
+    @property
+    def path(self) -> str:
+        """The file that its state is in."""
+
+    @property
+    def weights(self) -> Any:
+        """Its weights as they are stored; None where there are none."""
+
+    @property
+    def spec(self) -> dict[Any, Any]:
+        """What it was made with: its class, spaces and configuration, as far as that is told."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy of the old API stack.
+
+    Attributes:
+        path: The file that its state is in.
+        read: Returns the state.
+        told: What the Algorithm's state tells of it.
+        part: Its folder; None where it is in the Algorithm's one file.
+    """
+
+    path: str
+    read: Callable[[], Any]
+    told: Any = None
+    part: Part | None = None
+
+    @cached_property
+    def state(self) -> dict[Any, Any]:
+        """Its state.
+
+        Raises:
+            CorruptDataError: It is none of a policy.
+        """
+        state = self.read()
+        if not isinstance(state, dict):
+            raise CorruptDataError(self.path, f"a policy's state is no {type(state).__name__}")
+        return state
+
+    @property
+    def weights(self) -> Any:
+        """Its weights; the oldest Ray has nothing but them as the state."""
+        return self.state.get("weights", self.state)
+
+    @property
+    def spec(self) -> dict[Any, Any]:
+        """Its PolicySpec's fields; in Ray 1 it is a tuple."""
+        spec = self.state.get("policy_spec", self.told)
+        values = getattr(spec, "args", spec)
+        if isinstance(values, tuple) and len(values) == len(POLICY_SPEC):
+            return dict(zip(POLICY_SPEC, values, strict=True))
+        return fields(spec) or {}
+
+
+@dataclass(frozen=True)
+class Module:
+    """An RLModule of the new API stack.
+
+    Attributes:
+        part: Its folder.
+    """
+
+    part: Part
+
+    @property
+    def path(self) -> str:
+        """The file that its state is in."""
+        return self.part.state_path
+
+    @property
+    def weights(self) -> Any:
+        """Its state, which is its weights; RLlib has those of no dimensions as numbers."""
+        state = self.part.state
+        if not isinstance(state, dict):
+            return state
+        return {k: np.float32(v) if isinstance(v, float) else v for k, v in state.items()}
+
+    @cached_property
+    def spec(self) -> dict[Any, Any]:
+        """Its constructor's arguments, or what the metadata of 1.2 tell."""
+        told = self.part.metadata.get("module_spec_dict")
+        if isinstance(told, dict):
+            return {**told, **(fields(told.get("module_config")) or {})}
+        args, kwargs = arguments(self.part)
+        return next((found for arg in args if (found := fields(arg))), {}) | kwargs
+
+
+def arguments(part: Part) -> tuple[tuple[Any, ...], dict[Any, Any]]:
+    """Return the constructor arguments of a component, inertly; nothing where it has none."""
+    stored = part.ctor.get("ctor_args_and_kwargs") if isinstance(part.ctor, dict) else None
+    if not isinstance(stored, tuple | list) or len(stored) != 2:
+        return (), {}
+    args, kwargs = stored
+    return tuple(args), fields(kwargs) or {}
