@@ -32,8 +32,9 @@ class Curved(Climber):
 
 def configs(**options):
     """Return the sweep's settings, all of which can be given again."""
+    scheduler = HyperBandScheduler(max_t=8, reduction_factor=2)
     tune_config = tune.TuneConfig(
-        metric="height", mode="max", scheduler=HyperBandScheduler(max_t=8, reduction_factor=2)
+        metric="height", mode="max", scheduler=scheduler, reuse_actors=True
     )
     run_config = tune.RunConfig(
         stop={"training_iteration": 8},
