@@ -20,7 +20,7 @@ RLLIB = REPO / "tests" / "data" / "rllib"
 ELSEWHERE = {
     "tune_ckpt.train.uploading.upload_as_msgpack": "tests/train/functions.py",
     "tune_ckpt.rllib.restoring.restore_algorithm.restore_algorithm": (
-        "tests/rllib/test_restore_parts.py"
+        "tests/rllib/test_restore_algorithm.py"
     ),
 }
 

@@ -67,7 +67,9 @@ def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray(s
 
 @pytest.mark.slow
 def test_ppos_best_checkpoint_plays_the_same_episode_without_ray(printed, smaller):
-    told = printed("rllib_ppo_sweep.py", *smaller("ppo_cartpole.yaml", iterations=1))
+    told = printed(
+        "rllib_ppo_sweep.py", *smaller("ppo_cartpole.yaml", iterations=1, learning_rates=[0.003])
+    )
     assert "PPO of Ray" in told
     (earned,) = re.findall(r"by the RLModule +│ ([0-9]+)", told)
     (again,) = re.findall(r"without Ray +│ ([0-9]+)", told)
@@ -93,7 +95,8 @@ def test_a_function_trainable_goes_on_after_a_kill(printed, smaller):
 
 
 @pytest.mark.slow
-def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smaller):
+def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smaller, monkeypatch):
+    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # looks for reports as often
     told = printed("torch_trainer_in_tune.py", *smaller("torch_trainer_in_tune.yaml", epochs=1))
     best = re.search(r"Best: trial .* iteration \d: ([0-9.]+)", told)
     assert f"Restored into a new network: {best[1]}" in told

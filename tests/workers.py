@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+from collections import defaultdict
 
 import numpy as np
 import ray
@@ -17,6 +19,11 @@ class Pid:
 
     def pid(self):
         return os.getpid()
+
+    def begin(self, *args):
+        """Be as newly made."""
+        vars(self).clear()
+        self.__init__(*args)
 
 
 class AgentWorker(Agent, Pid):
@@ -82,6 +89,14 @@ class PlainWorker(Pid):
         return self.value.tolist()[0]
 
 
+class HeadlessWorker(Weights, Pid):
+    """A Checkpointable without components."""
+
+
+class StatelessWorker(Pid):
+    """Nothing that could be saved."""
+
+
 class Owner(tune_ckpt.Checkpointable):
     """An object with actors, and a step of its own."""
 
@@ -104,6 +119,36 @@ def start(cls, count=3, *args, **options):
     actors = [ray.remote(num_cpus=0, **options)(cls).remote(*args) for _ in range(count)]
     ray.get([actor.pid.remote() for actor in actors])
     return actors
+
+
+class Pool:
+    """Gives tests actors that others have given back: each is a process, which is slow to start."""
+
+    def __init__(self):
+        self._idle, self._taken = defaultdict(list), []
+
+    def take(self, cls, count=3, *args):
+        """Return actors that are as newly made."""
+        idle = self._idle[cls]
+        again = [idle.pop() for _ in range(min(count, len(idle)))]
+        ray.get([actor.begin.remote(*args) for actor in again])
+        actors = again + start(cls, count - len(again), *args)
+        self._taken += [(cls, actor) for actor in actors]
+        return actors
+
+    def give_back(self):
+        """Keep those that are alive."""
+        for cls, actor in self._taken:
+            try:
+                ray.get(actor.pid.remote())
+                self._idle[cls].append(actor)
+            except ray.exceptions.RayActorError:
+                pass
+        self._taken.clear()
+
+    def close(self):
+        for actor in itertools.chain(*self._idle.values()):
+            ray.kill(actor)
 
 
 def kill(actor):

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -40,13 +41,14 @@ COMMANDS = {
 }
 
 
-def _run(number, after, *arguments):
+def _run(number, after, *arguments, **options):
     return subprocess.run(
         [sys.executable, "-c", INTERRUPTED, f"{int(number)}:{after}", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(REPO)},
         capture_output=True,
         text=True,
         check=False,
+        **options,
     )
 
 
@@ -70,6 +72,13 @@ def test_an_interrupted_command_leaves_all_as_it_was(told, number, saved, sweep,
     assert (run.returncode, run.stdout) == (130, "")
     assert run.stderr == "tune-ckpt: interrupted\n"
     assert _files(tmp_path) == before
+
+
+def test_sigterm_ends_a_command_in_the_background(saved, tmp_path):
+    ignored = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # as a shell's & does
+    run = _run(signal.SIGTERM, 2000, "convert", saved, tmp_path / "new", preexec_fn=ignored)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "tune-ckpt: interrupted\n")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow

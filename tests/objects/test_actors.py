@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,27 +25,26 @@ FORMATS = pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "
 pytestmark = pytest.mark.slow  # the first one starts Ray
 
 
-@pytest.fixture
-def workers(ray_session):
-    """The module of actors; what a test starts is stopped after it."""
+@pytest.fixture(scope="module")
+def pool(ray_session):
     from tests import workers
 
-    started = []
-    start = workers.start
+    pool = workers.Pool()
+    yield pool
+    pool.close()
 
-    def started_and_listed(*args, **kwargs):
-        started.extend(new := start(*args, **kwargs))
-        return new
 
-    workers.start = started_and_listed
-    yield workers
-    workers.start = start
-    for actor in started:
-        ray_session.kill(actor)
+@pytest.fixture
+def workers(pool):
+    """The module of actors, and the pool from which a test takes them."""
+    from tests import workers
+
+    yield SimpleNamespace(**vars(workers), take=pool.take)
+    pool.give_back()
 
 
 def _trained_workers(workers, count=3, step=7):
-    actors = workers.start(workers.AgentWorker, count, 500)
+    actors = workers.take(workers.AgentWorker, count, 500)
     for actor in actors:
         actor.take.remote(step)
     return actors
@@ -60,7 +60,7 @@ def test_a_list_of_actors_is_one_component_restored_into_each(tmp_path, workers,
     owner = workers.Owner(_trained_workers(workers))
     owner.save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
     assert tc.verify(tmp_path / "c").ok
-    fresh = workers.start(workers.AgentWorker, 2, 500)
+    fresh = workers.take(workers.AgentWorker, 2, 500)
     workers.Owner(fresh).restore_from_path(tmp_path / "c")
     assert workers.seen(fresh) == [_expected()] * 2
 
@@ -69,7 +69,7 @@ def test_a_list_of_actors_is_one_component_restored_into_each(tmp_path, workers,
 def test_a_single_handle_is_a_component(tmp_path, workers, use_msgpack):
     (actor,) = _trained_workers(workers, 1)
     workers.Owner(actor).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
-    (fresh,) = workers.start(workers.AgentWorker, 1, 500)
+    (fresh,) = workers.take(workers.AgentWorker, 1, 500)
     workers.Owner(fresh).restore_from_path(tmp_path / "c")
     assert workers.seen([fresh]) == [_expected()]
 
@@ -88,9 +88,9 @@ def test_what_an_actor_saved_is_what_its_object_would_have_saved(tmp_path, worke
 
 
 def test_actors_take_part_in_saving_without_a_class(tmp_path, workers):
-    actors = workers.start(workers.PlainWorker, 2, 5)
+    actors = workers.take(workers.PlainWorker, 2, 5)
     tc.save({"workers": actors, "step": 3}, tmp_path / "c")
-    fresh = workers.start(workers.PlainWorker, 2)
+    fresh = workers.take(workers.PlainWorker, 2)
     assert tc.restore({"workers": fresh}, tmp_path / "c") == {"step": 3}
     assert workers.seen(fresh) == [5, 5]
     assert tc.load_state(tmp_path / "c", "workers")["value"].shape == (3000,)
@@ -116,7 +116,7 @@ def test_a_part_of_the_actors_can_be_restored_alone(tmp_path, workers):
 
 @FORMATS
 def test_a_given_state_is_saved_instead_of_the_actors_own(tmp_path, workers, use_msgpack):
-    owner = workers.Owner(workers.start(workers.PlainWorker))
+    owner = workers.Owner(workers.take(workers.PlainWorker))
     state = {"step": 1, "actors": {"value": np.ones(2000)}}
     owner.save_to_path(tmp_path / "c", state=state, use_msgpack=use_msgpack)
     value = tc.load_state(tmp_path / "c", "actors")["value"]
@@ -130,7 +130,7 @@ def test_a_save_in_the_background_has_the_actors_state_of_the_call(tmp_path, wor
     pending = owner.save_async(tmp_path / "c", use_msgpack=use_msgpack)
     workers.kill(owner.actors[0])
     pending.result()
-    fresh = workers.start(workers.AgentWorker, 1, 500)
+    fresh = workers.take(workers.AgentWorker, 1, 500)
     workers.Owner(fresh).restore_from_path(tmp_path / "c")
     assert workers.seen(fresh) == [_expected()]
 
@@ -197,29 +197,24 @@ def test_an_actor_that_refuses_its_state_is_named_and_the_others_are_as_they_wer
 def test_components_that_appear_with_the_state_of_actors_are_restored(
     tmp_path, workers, use_msgpack
 ):
-    saved = workers.start(workers.GrowingWorker, 1, ["a", "b"])
+    saved = workers.take(workers.GrowingWorker, 1, ["a", "b"])
     workers.Owner(saved).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
-    fresh = workers.start(workers.GrowingWorker, 2, ["a"])
+    fresh = workers.take(workers.GrowingWorker, 2, ["a"])
     report = workers.Owner(fresh).restore_from_path(tmp_path / "c")
     assert report.loaded == (".", "actors", "actors/a", "actors/b")
     assert workers.seen(fresh) == [{"a": [1, 1], "b": [1, 1]}] * 2
 
 
 def test_what_does_not_appear_in_actors_is_an_error_and_they_are_as_they_were(tmp_path, workers):
-    saved = workers.start(workers.GrowingWorker, 1, ["a", "unknown"])
+    saved = workers.take(workers.GrowingWorker, 1, ["a", "unknown"])
     workers.Owner(saved).save_to_path(tmp_path / "c")
-    fresh = workers.start(workers.GrowingWorker, 2, ["z"])
+    fresh = workers.take(workers.GrowingWorker, 2, ["z"])
     with pytest.raises(RestoreError, match="actors/unknown: unexpected"):
         workers.Owner(fresh).restore_from_path(tmp_path / "c", exclude="actors/z")
     assert workers.seen(fresh) == [{"z": [1, 1]}] * 2
 
 
 # -------------------------------------------------------------------------------- what is refused
-
-
-class Other(Weights):
-    def pid(self):
-        return 0
 
 
 def test_a_checkpoint_that_does_not_fit_touches_no_actor(tmp_path, workers):
@@ -233,11 +228,11 @@ def test_a_checkpoint_that_does_not_fit_touches_no_actor(tmp_path, workers):
 def test_a_component_that_the_actors_lack_is_an_error_with_its_path(tmp_path, workers):
     workers.Owner(trained().model).save_to_path(tmp_path / "c")
     with pytest.raises(RestoreError, match="actors/head"):
-        workers.Owner(workers.start(Other)).restore_from_path(tmp_path / "c")
+        workers.Owner(workers.take(workers.HeadlessWorker)).restore_from_path(tmp_path / "c")
 
 
 def test_values_that_cannot_be_written_are_listed_with_the_path_of_the_actors(tmp_path, workers):
-    actors = workers.start(workers.PlainWorker)
+    actors = workers.take(workers.PlainWorker)
     owner = workers.Owner(actors)
     state = {"step": open, "actors": {"value": (x for x in ())}}
     with pytest.raises(UnsupportedStateError):
@@ -249,19 +244,14 @@ def test_values_that_cannot_be_written_are_listed_with_the_path_of_the_actors(tm
     assert not list(tmp_path.iterdir())
 
 
-class Stateless:
-    def pid(self):
-        return 0
-
-
 def test_actors_without_a_state_are_refused(tmp_path, workers):
-    owner = workers.Owner(workers.start(Stateless, 1))
+    owner = workers.Owner(workers.take(workers.StatelessWorker, 1))
     with pytest.raises(UnsupportedComponentError, match="Stateless"):
         owner.save_to_path(tmp_path / "c")
 
 
 def test_lists_of_other_things_are_plain_values(workers):
-    (actor,) = workers.start(workers.PlainWorker, 1)
+    (actor,) = workers.take(workers.PlainWorker, 1)
     assert actors_of([actor, actor]) is not None
     assert actors_of([actor, 1]) is None
     assert actors_of([]) is None
@@ -278,7 +268,7 @@ def managed(workers):
     manager = pytest.importorskip("ray.rllib.utils.actor_manager")
 
     def make(count, *args):
-        return manager.FaultTolerantActorManager(workers.start(workers.PlainWorker, count, *args))
+        return manager.FaultTolerantActorManager(workers.take(workers.PlainWorker, count, *args))
 
     return make
 
@@ -319,8 +309,8 @@ def test_rllibs_manager_without_actors_is_an_error(tmp_path, workers, managed):
 def test_actors_of_others_classes_are_components(tmp_path, workers, use_msgpack, name):
     theirs = pytest.importorskip("tests.rllib_workers")
     cls = getattr(theirs, name)
-    workers.Owner(workers.start(cls, 2, 5)).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
-    fresh = workers.start(cls, 2)
+    workers.Owner(workers.take(cls, 2, 5)).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    fresh = workers.take(cls, 2)
     workers.Owner(fresh).restore_from_path(tmp_path / "c")
     assert workers.seen(fresh) == [(5, 6)] * 2
 

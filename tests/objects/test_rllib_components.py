@@ -164,13 +164,12 @@ def test_a_module_for_inference_takes_its_part_of_a_whole_one(make_module, tmp_p
         tc.restore({"policy": whole}, tmp_path / "part")
 
 
-@FORMATS
-def test_ours_in_rllibs_tree(make_module, tmp_path, use_msgpack):
+def _rllibs(part):
+    """A component of RLlib's base class with one of ours in it, which has that part."""
     from ray.rllib.utils.checkpoints import Checkpointable
 
     class Theirs(Checkpointable):
-        def __init__(self):
-            self.ours = Owner(make_module())
+        ours = Owner(part)
 
         def get_state(self, components=None, *, not_components=None, **kwargs):
             state = {}
@@ -187,14 +186,18 @@ def test_ours_in_rllibs_tree(make_module, tmp_path, use_msgpack):
         def get_checkpointable_components(self):
             return [("ours", self.ours)]
 
-    saved, target = Theirs(), Theirs()
+    return Theirs()
+
+
+@FORMATS
+def test_ours_in_rllibs_tree(make_module, tmp_path, use_msgpack):
+    saved, target, alone = (_rllibs(make_module()) for _ in range(3))
     saved.ours.w = np.array([5.0, 6.0])
     saved.save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
     assert tc.verify(tmp_path / "c" / "ours").ok
     target.restore_from_path(tmp_path / "c")
     assert target.ours.w.tolist() == [5, 6]
     assert same(target.ours.part, saved.ours.part)
-    alone = Theirs()
     alone.restore_from_path(tmp_path / "c" / "ours" / "part", component="ours/part")
     assert same(alone.ours.part, saved.ours.part)
     assert not alone.ours.w.any()

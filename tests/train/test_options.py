@@ -261,17 +261,21 @@ def test_the_hook_waits_for_nothing(run, monkeypatch):
     monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: held.wait())
     made = callback("all", verify=True, pin_best=True)
     for step in range(4):
-        run.report(made, step)
+        run.report(made, step)  # does not return if it waits
     held.set()
 
 
 @pytest.mark.parametrize("metrics", [[], [{}], [{"eval": None}], [{"eval/score": "text"}]])
 def test_strange_reports_do_no_harm(run, monkeypatch, metrics):
-    actor = SimpleNamespace(take=SimpleNamespace(remote=lambda run, name, jobs: None))
+    taken = []
+    actor = SimpleNamespace(take=SimpleNamespace(remote=lambda run, name, jobs: taken.append(name)))
     monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: actor)
     made = callback("best", pin_best=True)
     made.after_report(None, metrics, ray.train.Checkpoint(str(run.folder / NAMES[1])))
     made.after_report(None, metrics, None)
+    run.report(made, 3)
+    made._later.flush(60)
+    assert taken[-1] == NAMES[3]
 
 
 # ---------------------------------------------------------------------------- the options

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ray.train
 from ray import tune
-from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 import tune_ckpt as tc
 from tests.train import functions
@@ -27,7 +27,8 @@ FASTER = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1"}  # how often reports are l
 
 
 def fit(tmp_path, workers=1, failures=0, function=functions.walk, callbacks=None, **config):
-    trainer = TorchTrainer(
+    # What a TorchTrainer is, but that no process imports torch: most of the time went into that.
+    trainer = DataParallelTrainer(
         function,
         train_loop_config=config,
         scaling_config=ray.train.ScalingConfig(num_workers=workers),

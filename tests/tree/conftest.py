@@ -1,7 +1,9 @@
-"""The S3 server that the tests of trees share."""
+"""What the tests of trees share: the S3 server, a checkpoint in each format, and two to compare."""
 
 import pytest
 
+import tune_ckpt as tc
+from tests.agents import trained
 from tests.s3 import ENVIRONMENT, S3Server
 from tune_ckpt.tree.storage import retrying
 
@@ -29,3 +31,32 @@ def s3(s3_server, monkeypatch):
 @pytest.fixture
 def bucket(s3):
     return s3.new_bucket()
+
+
+FORMATS = ("pickle", "msgpack")
+
+
+@pytest.fixture(params=FORMATS)
+def saved(request, tmp_path):
+    """A checkpoint of three levels."""
+    trained().save_to_path(tmp_path / "c", use_msgpack=request.param == "msgpack")
+    return tmp_path / "c"
+
+
+@pytest.fixture
+def archived(saved, tmp_path):
+    """The same as one file."""
+    assert tc.archive(saved, tmp_path / "c.zip") == str(tmp_path / "c.zip")
+    return tmp_path / "c.zip"
+
+
+@pytest.fixture(params=[(a, b) for a in FORMATS for b in FORMATS], ids="-".join)
+def differ(request, tmp_path):
+    """Save two states, in each pair of formats, and compare them."""
+
+    def run(first, second, **options):
+        for name, state, format in zip("ab", (first, second), request.param, strict=True):
+            tc.save_state(state, tmp_path / name, format=format)
+        return tc.diff(tmp_path / "a", tmp_path / "b", **options)
+
+    return run

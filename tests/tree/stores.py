@@ -7,6 +7,15 @@ from contextlib import contextmanager
 from tune_ckpt.tree.storage.store import LocalStore
 
 
+def content_of(folder):
+    """The bytes of each file below a folder, by path."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
 class CountingStore(LocalStore):
     """A local folder that is read by ranges as a remote one is, and counts what is read.
 

@@ -24,12 +24,6 @@ from tune_ckpt.tree.writing import save_tree
 REPO = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["pickle", "msgpack"])
-def saved(request, tmp_path):
-    trained().save_to_path(tmp_path / "c", use_msgpack=request.param == "msgpack")
-    return tmp_path / "c"
-
-
 @pytest.fixture
 def counting(monkeypatch):
     """Let `describe` open stores that count; the list of them."""

@@ -129,10 +129,9 @@ def test_a_checkpoint_replaced_while_it_is_verified_is_verified_again(tmp_path, 
     assert n > 20
 
 
-def test_durable_writing_syncs_each_file_before_its_name_and_folders_before_the_swap(
-    tmp_path, monkeypatch
-):
-    trained(step=1).save_to_path(tmp_path / "c")
+@pytest.fixture
+def steps(monkeypatch):
+    """What a save does for durability, in order: what, and the name of which file."""
     order = []
 
     def spied(what, function):
@@ -148,19 +147,26 @@ def test_durable_writing_syncs_each_file_before_its_name_and_folders_before_the_
     monkeypatch.setattr(os, "fsync", spied("fsync", os.fsync))
     monkeypatch.setattr(os, "replace", spied("name", os.replace))
     monkeypatch.setattr(commit, "_swap", spied("swap", commit._swap))
+    return order
+
+
+def test_durable_writing_syncs_each_file_before_its_name_and_folders_before_the_swap(
+    tmp_path, steps
+):
+    trained(step=1).save_to_path(tmp_path / "c")
+    steps.clear()
     AGENT.save_to_path(tmp_path / "c", use_msgpack=True, durable=True)
-    names = [name for what, name in order if what == "name"]
-    assert len(names) == 9
-    for place, (what, name) in enumerate(order):
-        if what == "name":
-            before, after = order[place - 1], order[place + 1]
-            assert before[0] == "fsync"
-            assert before[1].startswith(f".{name}.tune_ckpt-")
-            assert after[0] == "fsync"  # the folder with that name in it
-    swap = order.index(("swap", "c"))
-    assert order[swap - 1][0] == "fsync"
-    assert order[swap - 1][1].startswith(".c.tune_ckpt-")
-    assert order[swap + 1 :] == [("fsync", tmp_path.name)]
+    named = [place for place, (what, _) in enumerate(steps) if what == "name"]
+    assert len(named) == 9
+    for place in named:
+        before, (_, name), after = steps[place - 1 : place + 2]
+        assert before[0] == "fsync"
+        assert before[1].startswith(f".{name}.tune_ckpt-")
+        assert after[0] == "fsync"  # the folder with that name in it
+    swap = steps.index(("swap", "c"))
+    assert steps[swap - 1][0] == "fsync"
+    assert steps[swap - 1][1].startswith(".c.tune_ckpt-")
+    assert steps[swap + 1 :] == [("fsync", tmp_path.name)]
     assert Agent.from_checkpoint(tmp_path / "c").step == 2
 
 

@@ -30,12 +30,6 @@ from tune_ckpt.tree.storage.store import TEMPORARY
 REPO = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["pickle", "msgpack"])
-def saved(request, tmp_path):
-    trained().save_to_path(tmp_path / "c", use_msgpack=request.param == "msgpack")
-    return tmp_path / "c"
-
-
 def test_a_whole_checkpoint_is_verified(saved):
     report = tc.verify(saved)
     assert report.ok

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
+import threading
 
 import ray
 from ray import tune
@@ -24,16 +24,17 @@ class Curved(Climber):
     """Needs the function of its config; waits to be killed, where that is planned."""
 
     def step(self):
-        while self.iteration == 3 and "TUNE_CKPT_TO_BE_KILLED" in os.environ:
-            time.sleep(0.1)
+        if self.iteration == 3 and "TUNE_CKPT_TO_BE_KILLED" in os.environ:
+            threading.Event().wait()
         result = super().step()
         return {**result, "curved": self.config["curve"](self.height)}
 
 
 def configs(**options):
     """Return the sweep's settings, all of which can be given again."""
+    scheduler = HyperBandScheduler(max_t=8, reduction_factor=2)
     tune_config = tune.TuneConfig(
-        metric="height", mode="max", scheduler=HyperBandScheduler(max_t=8, reduction_factor=2)
+        metric="height", mode="max", scheduler=scheduler, reuse_actors=True
     )
     run_config = tune.RunConfig(
         stop={"training_iteration": 8},

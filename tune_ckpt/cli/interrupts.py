@@ -11,7 +11,13 @@ EXIT_CODE = 128 + signal.SIGINT
 
 def heed_sigterm() -> None:
     """Let SIGTERM do what Ctrl-C does; Ray's start sets a handler of its own."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    # A shell lets what it starts in the background ignore Ctrl-C, and nothing else.
+    (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, None)
 
 
 @contextmanager

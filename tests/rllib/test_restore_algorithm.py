@@ -1,0 +1,72 @@
+"""Whole Algorithms: filters, optimizers and workers are where they were."""
+
+import numpy as np
+import pytest
+
+from tests.rllib.cases import one
+from tune_ckpt.errors import (
+    ComponentNotFoundError,
+    InvalidArgumentError,
+    NotInCheckpointError,
+    RestoreError,
+)
+from tune_ckpt.rllib import load_weights, restore_algorithm
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # RLlib's own, by the dozen
+
+NEW_MULTI, OLD_MULTI = one("ray2.60.0-py3.13"), one("ray2.10.0-py3.10-old-ppo-multi")
+
+
+def test_filters_and_optimizers_go_on_where_they_were(ray_session):
+    case = one("ray2.60.0-py3.11-new-ppo-single-meanstd")
+    algorithm = restore_algorithm(case.path)
+    loaded = algorithm.restore_report.loaded
+    assert loaded == ("default_policy", "optimizer/default_policy_default_optimizer")
+    state = algorithm.env_runner.get_state(components="env_to_module_connector")
+    stats = state["env_to_module_connector"]["MeanStdFilter"][None]["running_stats"]
+    assert stats[0]["num_pushes"] == 69
+    assert algorithm.train()["training_iteration"] == 2
+    algorithm.stop()
+
+
+def test_every_worker_has_the_weights(ray_session):
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    case = one("ray2.60.0-py3.11-new-ppo-single-meanstd")
+    with pytest.raises(RestoreError, match="MeanStdFilter: unexpected"):
+        restore_algorithm(case.path, config=PPOConfig().environment("CartPole-v1"))
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_env_runners=1)
+    algorithm = restore_algorithm(case.path, config=config, strict="ignore")
+    expected = load_weights(case.path)["encoder.encoder.net.mlp.0.weight"]
+    held = algorithm.env_runner_group.foreach_env_runner(lambda runner: runner.module.get_state())
+    assert held
+    for weights in held:
+        np.testing.assert_equal(weights["encoder.encoder.net.mlp.0.weight"], expected)
+    algorithm.stop()
+
+
+def test_a_worker_with_other_weights_is_found(ray_session):
+    from tune_ckpt.rllib.restoring.same_weights import differing_workers
+
+    case = one("ray2.3.1-py3.8-old-ppo-single")
+    algorithm = restore_algorithm(case.path)
+    weights = {"default_policy": load_weights(case.path)}
+    assert differing_workers(algorithm, weights) == []
+    policy = algorithm.get_policy("default_policy")
+    changed = policy.get_weights()
+    changed["_value_branch._model.0.bias"] = changed["_value_branch._model.0.bias"] + 1
+    policy.set_weights(changed)
+    (fault,) = differing_workers(algorithm, weights)
+    assert str(fault).endswith("other weights than restored: _value_branch._model.0.bias")
+    algorithm.stop()
+
+
+def test_what_the_algorithm_needs_and_nobody_tells_is_asked_for():
+    with pytest.raises(NotInCheckpointError, match="pass env="):
+        restore_algorithm(OLD_MULTI.path, ["pol1"])
+    with pytest.raises(InvalidArgumentError, match=r"policy_mapping_fn.*pol1, pol2"):
+        restore_algorithm(OLD_MULTI.path, env="CartPole-v1")
+    with pytest.raises(ComponentNotFoundError, match="'p7'"):
+        restore_algorithm(NEW_MULTI.path, ["p7"])
+    with pytest.raises(InvalidArgumentError, match="at least one policy"):
+        restore_algorithm(NEW_MULTI.path, [])
