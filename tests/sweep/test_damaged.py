@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 import tune_ckpt as tc
-from tests.sweep.folders import A, class_trial, function_trial, plain_checkpoint, write_state
-from tune_ckpt.errors import NoCheckpointError
+from tests.sweep.folders import A, B, class_trial, function_trial, plain_checkpoint, write_state
+from tune_ckpt.errors import CorruptDataError, NoCheckpointError
 
 
 def test_lines_cut_short_or_broken_are_survived_and_told(tmp_path):
@@ -93,3 +96,51 @@ def test_other_folders_and_files_in_a_sweep_do_no_harm(tmp_path):
     (folder / "checkpoint_note").write_text("a file")
     (folder / "checkpoint_000000" / "metadata.json").write_text('{"metrics": [], "trial": 1}')
     assert tc.best_checkpoint(tmp_path, "acc").value == 0.5
+
+
+def test_a_trials_folder_that_cannot_be_read_leaves_the_others(tmp_path, monkeypatch):
+    function_trial(tmp_path, A, [{"acc": 0.5}])
+    denied, scandir = function_trial(tmp_path, B, [{"acc": 0.9}]), os.scandir
+
+    def listed(path):
+        if Path(path) == denied:
+            raise PermissionError(errno.EACCES, "Permission denied")  # root has all permissions
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", listed)
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert best.value == 0.5
+    assert f"{denied} cannot be read: Permission denied" in best.explain()
+
+
+def test_a_link_to_itself_does_no_harm(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    for place in (tmp_path, folder):
+        (place / "checkpoint_000007").symlink_to("checkpoint_000007")
+    assert tc.best_checkpoint(tmp_path, "acc").value == 0.5
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"checkpoint": 7},
+        {"value": "x"},
+        {"folder": "../.."},
+        {"folder": ""},
+        {"metrics": []},
+        [],
+        "[" * 99_999,
+    ],
+)
+def test_what_is_no_best_json_is_passed_over(tmp_path, told):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    whole = {"metric": "acc", "mode": "max", "value": 9, "trial_id": A, "iteration": 3}
+    whole |= {"checkpoint": f"{folder.name}/checkpoint_000009", "folder": "0", "metrics": {}}
+    (tmp_path / "best").mkdir()
+    text = json.dumps(whole | told if isinstance(told, dict) else told)
+    (tmp_path / "best/best.json").write_text(text)
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert best.value == 0.5
+    assert "best/best.json cannot be read" in best.passed_over[0]
+    with pytest.raises(CorruptDataError):
+        tc.pinned_checkpoint(tmp_path)

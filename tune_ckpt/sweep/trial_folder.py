@@ -67,8 +67,12 @@ class TrialFolder:
         self._config: dict[str, Any] | None = None
 
     def look(self) -> None:
-        """Find what is in the folder now."""
-        self.names = self.store.names()
+        """Find what is in the folder now; nothing where it cannot be read."""
+        try:
+            self.names = self.store.names()
+        except StorageError as error:
+            self.names = {}
+            self._notes.unreadable(self.store.location, error.reason)
         self.checkpoints = _checkpoints(self.names)
         self._converted = None
 

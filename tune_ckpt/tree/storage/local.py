@@ -72,7 +72,7 @@ class LocalStore(Store):
         with reported("list", root):
             try:
                 with os.scandir(root) as found:
-                    return {entry.name: entry.is_dir() for entry in found}
+                    return {entry.name: _is_folder(entry) for entry in found}
             except (FileNotFoundError, NotADirectoryError):
                 return {}
 
@@ -156,6 +156,13 @@ class LocalStore(Store):
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _is_folder(found: os.DirEntry[str]) -> bool:
+    try:
+        return found.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _listed(found: os.DirEntry[str]) -> Entry | None:
