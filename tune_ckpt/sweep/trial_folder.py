@@ -152,7 +152,11 @@ class TrialFolder:
         return {name: metrics for name, metrics in found.items() if metrics}
 
     def _own_metrics(self, checkpoint: Store) -> Metrics | None:
-        document = self._json(checkpoint, METADATA) if checkpoint.exists(METADATA) else None
+        try:
+            document = self._json(checkpoint, METADATA) if checkpoint.exists(METADATA) else None
+        except StorageError as error:
+            self._notes.unreadable(checkpoint.location, error.reason)
+            return None
         if not isinstance(document, dict) or not isinstance(document.get("metrics"), dict):
             return None
         trial = document.get("trial")

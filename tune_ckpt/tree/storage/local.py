@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -83,6 +84,10 @@ class LocalStore(Store):
             try:
                 return _entry(name, path.stat())
             except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                if error.errno != errno.ELOOP:  # a link that leads to itself
+                    raise
                 return None
 
     def make(self) -> None:
