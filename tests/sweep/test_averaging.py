@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pyarrow import fs
 
 import tune_ckpt as tc
+from tests.sweep.folders import A, edit
 from tune_ckpt.errors import CheckpointMismatchError, InvalidArgumentError
 
 
@@ -81,6 +83,47 @@ def test_all_mismatches_are_listed_at_once(tmp_path):
         "d: float64(2,), but missing in the first",
     ]
     assert all(line.startswith(str(tmp_path / "2")) for line in told)
+
+
+def test_arrays_that_are_not_averaged_must_agree_too(tmp_path):
+    states = [
+        {"ids": np.arange(2), "mask": np.array([True]), "kind": np.ones(1)},
+        {"ids": np.arange(3), "mask": np.array([1]), "kind": np.ones(1, "i8")},
+    ]
+    with pytest.raises(CheckpointMismatchError) as caught:
+        tc.average_checkpoints(_saved(tmp_path, states))
+    assert [str(fault).partition(": ")[2] for fault in caught.value.faults] == [
+        "ids: int64(3,), but int64(2,) in the first",
+        "kind: int64(1,), but float64(1,) in the first",
+        "mask: int64(1,), but bool(1,) in the first",
+    ]
+
+
+def test_a_tensor_and_an_array_are_not_the_same(tmp_path):
+    torch = pytest.importorskip("torch")
+    states = [{"w": torch.ones(2)}, {"w": np.ones(2, "f4")}]
+    with pytest.raises(CheckpointMismatchError, match=r"float32\(2,\), but tensor of float32"):
+        tc.average_checkpoints(_saved(tmp_path, states))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "c16", "i8", "u1", "bool"])
+def test_one_alone_is_its_own_mean(tmp_path, dtype):
+    array = np.array([0.1, 1, 3]).astype(dtype)
+    mean = tc.average_checkpoints(_saved(tmp_path, [{"w": (array, [array])}]))
+    (first, (second,)) = mean["w"]
+    assert first.dtype == second.dtype == array.dtype
+    np.testing.assert_array_equal([first, second], [array, array])
+
+
+def test_records_on_s3(s3, bucket, tmp_path):
+    for number in range(3):
+        metrics, folder = {"acc": number}, tmp_path / "T" / f"checkpoint_{number:06}"
+        tc.save_state({"model": {"w": np.full(2, 2.0**number)}}, folder)
+        edit(folder, metrics=metrics, trial={"id": A, "iteration": number + 1})
+    there = {"destination_filesystem": s3.filesystem()}
+    fs.copy_files(str(tmp_path), bucket, source_filesystem=fs.LocalFileSystem(), **there)
+    best = tc.rank_checkpoints(s3.uri(bucket), "acc", k=2)
+    assert tc.average_checkpoints(best)["model"]["w"].tolist() == [3, 3]
 
 
 def test_nothing_has_no_mean():

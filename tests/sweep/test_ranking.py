@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tune_ckpt as tc
-from tests.test_experiment import A, B, C, _function_trial, _names, _own_checkpoint
+from tests.sweep.folders import A, B, C, function_trial, names, own_checkpoint
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError, UnknownMetricError
 
 # ----------------------------------------------------------------------------------- brute force
@@ -29,7 +29,7 @@ def test_the_ranking_is_that_of_looking_at_everything(tmp_path, trials, data):
     known = []
     for number, results in enumerate(trials):
         trial = f"aaaaa_{number:05}"
-        folder = _function_trial(tmp_path, trial, results)
+        folder = function_trial(tmp_path, trial, results)
         for iteration, result in enumerate(results, 1):
             if result.get("kept", True):
                 known.append((trial, iteration, result))
@@ -45,14 +45,14 @@ def test_the_ranking_is_that_of_looking_at_everything(tmp_path, trials, data):
     expected = [
         (trial, iteration) for _, iteration, trial, _ in sorted(scored, key=lambda s: s[:3])
     ]
-    assert _names(_ranked(tmp_path, metric="a", mode=modes["a"])) == expected
+    assert names(_ranked(tmp_path, metric="a", mode=modes["a"])) == expected
     both = [s for s in scored if isinstance(s[3], int | float) and not math.isnan(s[3])]
     front = {
         (trial, iteration)
         for a, iteration, trial, b in both
         if not any(x <= a and y <= b and (x, y) != (a, b) for x, _, _, y in both)
     }
-    assert set(_names(_ranked(tmp_path, metrics=modes))) == front
+    assert set(names(_ranked(tmp_path, metrics=modes))) == front
 
 
 def _ranked(source, **options):
@@ -72,7 +72,7 @@ def _scored_trials(tmp_path):
         C: [4, 4, 4, 4, 4, 4, 4, 3, 3, 3, 3, 4],  # the best on average, and the last
     }
     for trial, scores in values.items():
-        _function_trial(tmp_path, trial, [{"acc": score} for score in scores])
+        function_trial(tmp_path, trial, [{"acc": score} for score in scores])
     return values
 
 
@@ -109,12 +109,12 @@ def test_scopes_of_the_lowest(tmp_path):
 
 def test_a_scope_counts_numbers_only_and_each_once(tmp_path):
     results = [{"acc": 0.5}, {"acc": math.nan}, {}, {"acc": 0.7, "training_iteration": 9}]
-    _function_trial(tmp_path, A, results)
+    function_trial(tmp_path, A, results)
     assert tc.best_checkpoint(tmp_path, "acc", scope="avg").score == pytest.approx(0.6)
 
 
 def test_a_scope_counts_results_without_a_checkpoint(tmp_path):
-    folder = _function_trial(tmp_path, A, [{"acc": 1}, {"acc": 3}])
+    folder = function_trial(tmp_path, A, [{"acc": 1}, {"acc": 3}])
     shutil.rmtree(folder / "checkpoint_000001")
     best = tc.best_checkpoint(tmp_path, "acc", scope="last")
     assert (best.iteration, best.value, best.score) == (1, 1, 3)
@@ -122,12 +122,12 @@ def test_a_scope_counts_results_without_a_checkpoint(tmp_path):
 
 def test_a_scope_of_own_metadata_alone(tmp_path):
     for number, acc in enumerate([0.5, 0.9, 0.7]):
-        _own_checkpoint(tmp_path / f"t/checkpoint_{number:06}", {"acc": acc}, number + 1)
+        own_checkpoint(tmp_path / f"t/checkpoint_{number:06}", {"acc": acc}, number + 1)
     assert tc.best_checkpoint(tmp_path, "acc", scope="last").value == 0.7
 
 
 def test_within_a_trial_the_newest_or_the_best_is_first(tmp_path):
-    _function_trial(tmp_path, A, [{"acc": 1}, {"acc": 3}, {"acc": 2}])
+    function_trial(tmp_path, A, [{"acc": 1}, {"acc": 3}, {"acc": 2}])
     for scope, order in (("last", [3, 2, 1]), ("avg", [2, 3, 1])):
         ranked = tc.rank_checkpoints(tmp_path, "acc", scope=scope)
         assert [record.iteration for record in ranked] == order
@@ -137,10 +137,10 @@ def test_within_a_trial_the_newest_or_the_best_is_first(tmp_path):
 
 
 def test_some_of_each_trial(tmp_path):
-    _function_trial(tmp_path, A, [{"acc": 9}, {"acc": 8}, {"acc": 7}])
-    _function_trial(tmp_path, B, [{"acc": 1}])
-    assert _names(tc.rank_checkpoints(tmp_path, "acc", per_trial=2)) == [(A, 1), (A, 2), (B, 1)]
-    assert _names(tc.rank_checkpoints(tmp_path, "acc", k=2, per_trial=1)) == [(A, 1), (B, 1)]
+    function_trial(tmp_path, A, [{"acc": 9}, {"acc": 8}, {"acc": 7}])
+    function_trial(tmp_path, B, [{"acc": 1}])
+    assert names(tc.rank_checkpoints(tmp_path, "acc", per_trial=2)) == [(A, 1), (A, 2), (B, 1)]
+    assert names(tc.rank_checkpoints(tmp_path, "acc", k=2, per_trial=1)) == [(A, 1), (B, 1)]
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_some_of_each_trial(tmp_path):
     ids=["config", "function", "value"],
 )
 def test_where(tmp_path, where):
-    _function_trial(tmp_path, A, [{"acc": 9}], config={"model": {"lr": 1}})
-    _function_trial(tmp_path, B, [{"acc": 1}], config={"model": {"lr": 2}})
+    function_trial(tmp_path, A, [{"acc": 9}], config={"model": {"lr": 1}})
+    function_trial(tmp_path, B, [{"acc": 1}], config={"model": {"lr": 2}})
     assert tc.best_checkpoint(tmp_path, "acc", where=where).trial_id == B
 
 
 def test_where_nothing_is_left_it_is_said(tmp_path):
-    _function_trial(tmp_path, A, [{"acc": 9}, {"acc": 8}])
+    function_trial(tmp_path, A, [{"acc": 9}, {"acc": 8}])
     with pytest.raises(NoCheckpointError, match=r"where= refused all 2 checkpoint"):
         tc.best_checkpoint(tmp_path, "acc", where={"lr": 3})
 
@@ -184,17 +184,17 @@ def test_options_that_cannot_be(tmp_path, options):
 def test_the_front_of_several_metrics(tmp_path):
     results = [(0.9, 30), (0.8, 20), (0.8, 25), (0.5, 10), (0.4, 10), (math.nan, 1)]
     for number, (acc, latency) in enumerate(results):
-        _function_trial(tmp_path, f"aaaaa_{number:05}", [{"acc": acc, "ms": latency}])
+        function_trial(tmp_path, f"aaaaa_{number:05}", [{"acc": acc, "ms": latency}])
     front = tc.rank_checkpoints(tmp_path, metrics={"acc": "max", "ms": "min"})
     assert [tuple(record.values.values()) for record in front] == [(0.9, 30), (0.8, 20), (0.5, 10)]
     assert (front[0].metric, front[0].mode, front[0].value) == ("acc", "max", 0.9)
 
 
 def test_what_is_deleted_dominates_nothing(tmp_path):
-    folder = _function_trial(tmp_path, A, [{"acc": 0.9, "ms": 1}, {"acc": 0.8, "ms": 2}])
+    folder = function_trial(tmp_path, A, [{"acc": 0.9, "ms": 1}, {"acc": 0.8, "ms": 2}])
     shutil.rmtree(folder / "checkpoint_000000")
     front = tc.rank_checkpoints(tmp_path, metrics={"acc": "max", "ms": "min"})
-    assert _names(front) == [(A, 2)]
+    assert names(front) == [(A, 2)]
     assert "acc 0.9, ms 1.0, but its checkpoint was deleted" in front.explain()
 
 
@@ -202,9 +202,9 @@ def test_what_is_deleted_dominates_nothing(tmp_path):
 
 
 def _small_sweep(tmp_path):
-    folder = _function_trial(tmp_path, A, [{"acc": 0.981}, {"acc": 0.5}], config={"<lr>": [1]})
+    folder = function_trial(tmp_path, A, [{"acc": 0.981}, {"acc": 0.5}], config={"<lr>": [1]})
     shutil.rmtree(folder / "checkpoint_000000")
-    _own_checkpoint(folder / "checkpoint_000002", {"acc": 0.25}, 3)
+    own_checkpoint(folder / "checkpoint_000002", {"acc": 0.25}, 3)
     return tc.rank_checkpoints(tmp_path, "acc")
 
 
@@ -247,8 +247,8 @@ def test_why_others_were_passed_over(tmp_path):
 
 
 def test_better_results_that_have_no_checkpoint_are_told(tmp_path):
-    _function_trial(tmp_path, A, [{"acc": 0.9}, {"acc": 0.1}], checkpoints=False)
-    _function_trial(tmp_path, B, [{"acc": 0.5}])
+    function_trial(tmp_path, A, [{"acc": 0.9}, {"acc": 0.1}], checkpoints=False)
+    function_trial(tmp_path, B, [{"acc": 0.5}])
     told = tc.best_checkpoint(tmp_path, "acc").explain()
     assert f"trial {A}, iteration 1 has acc 0.9, but no checkpoint of it is left" in told
     assert "0.1" not in told
@@ -267,13 +267,13 @@ def test_a_record_is_sent_without_what_is_known_of_the_sweep(tmp_path):
 def _pin(sweep, trial, name, metrics):
     facts = {"metric": "acc", "mode": "max", "value": metrics["acc"], "trial_id": A}
     where = {"iteration": 1, "checkpoint": f"{trial}/{name}", "folder": "copy", "metrics": metrics}
-    _own_checkpoint(sweep / "best" / "copy", metrics, 1)
+    own_checkpoint(sweep / "best" / "copy", metrics, 1)
     (sweep / "best" / "best.json").write_text(json.dumps({**facts, **where}))
 
 
 @pytest.mark.parametrize("logged", [True, False])
 def test_a_pinned_copy_stands_for_a_checkpoint_that_was_deleted(tmp_path, logged):
-    folder = _function_trial(tmp_path, A, [{"acc": 0.9}, {"acc": 0.5}])
+    folder = function_trial(tmp_path, A, [{"acc": 0.9}, {"acc": 0.5}])
     shutil.rmtree(folder / "checkpoint_000000")
     if not logged:  # a class's results name no checkpoint
         lines = (folder / "result.json").read_text().splitlines()
@@ -290,7 +290,7 @@ def test_a_pinned_copy_stands_for_a_checkpoint_that_was_deleted(tmp_path, logged
 
 
 def test_a_checkpoint_that_is_there_is_preferred_to_its_copy(tmp_path):
-    folder = _function_trial(tmp_path, A, [{"acc": 0.9}])
+    folder = function_trial(tmp_path, A, [{"acc": 0.9}])
     _pin(tmp_path, folder.name, "checkpoint_000000", {"acc": 0.9, "training_iteration": 1})
     assert [record.path for record in tc.rank_checkpoints(tmp_path, "acc")] == [
         str(folder / "checkpoint_000000")

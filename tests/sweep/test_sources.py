@@ -13,15 +13,15 @@ from types import SimpleNamespace
 import pytest
 
 import tune_ckpt as tc
-from tests.test_experiment import (
+from tests.sweep.folders import (
     A,
     B,
-    _class_trial,
-    _function_trial,
-    _names,
-    _own_checkpoint,
-    _plain_checkpoint,
-    _write_state,
+    class_trial,
+    function_trial,
+    names,
+    own_checkpoint,
+    plain_checkpoint,
+    write_state,
 )
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError
 from tune_ckpt.sweep import experiment_state
@@ -30,21 +30,21 @@ from tune_ckpt.sweep import experiment_state
 
 
 def test_a_single_trials_folder(tmp_path):
-    folder = _function_trial(tmp_path, A, [{"acc": 0.5}])
-    _function_trial(tmp_path, B, [{"acc": 0.9}])
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    function_trial(tmp_path, B, [{"acc": 0.9}])
     for source in (folder, f"{folder}/", f"file://{folder}"):
         (record,) = tc.rank_checkpoints(source, "acc")
         assert (record.trial_id, record.path) == (A, str(folder / "checkpoint_000000"))
 
 
 def test_a_single_trial_of_a_class_is_explained_by_the_state_above_it(tmp_path):
-    _write_state(tmp_path, _class_trial(tmp_path, A, [{"acc": 0.5}, {"acc": 0.7}]))
+    write_state(tmp_path, class_trial(tmp_path, A, [{"acc": 0.5}, {"acc": 0.7}]))
     (folder,) = tmp_path.glob("train_*")
-    assert _names(tc.rank_checkpoints(folder, "acc")) == [(A, 2), (A, 1)]
+    assert names(tc.rank_checkpoints(folder, "acc")) == [(A, 2), (A, 1)]
 
 
 def test_a_relative_trials_folder(tmp_path, monkeypatch):
-    folder = _function_trial(tmp_path, A, [{"acc": 0.5}])
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
     monkeypatch.chdir(folder)
     assert tc.best_checkpoint(".", "acc").path == str(folder / "checkpoint_000000")
 
@@ -52,7 +52,7 @@ def test_a_relative_trials_folder(tmp_path, monkeypatch):
 def test_a_trials_folder_on_another_filesystem(tmp_path):
     from pyarrow import fs
 
-    folder = _function_trial(tmp_path / "sweep", A, [{"acc": 0.5}])
+    folder = function_trial(tmp_path / "sweep", A, [{"acc": 0.5}])
     filesystem = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
     best = tc.best_checkpoint(f"sweep/{folder.name}", "acc", filesystem=filesystem)
     assert best.path == f"sweep/{folder.name}/checkpoint_000000"
@@ -66,7 +66,7 @@ def _train_run(folder, values, **more):
     results = []
     for number, value in enumerate(values):
         name = f"checkpoint_2026-01-01_00-00-00.{number:06}"
-        _plain_checkpoint(folder / name)
+        plain_checkpoint(folder / name)
         results.append({"version": 0, "checkpoint_dir_name": name, "metrics": {"loss": value}})
     snapshot = {
         "ray_version": "2.60.0",
@@ -89,7 +89,7 @@ def test_a_train_runs_folder(tmp_path):
 def test_several_train_runs_are_ranked_together(tmp_path):
     _train_run(tmp_path / "one", [0.5])
     _train_run(tmp_path / "two", [0.25])
-    assert _names(tc.rank_checkpoints(tmp_path, "loss", "min")) == [("two", None), ("one", None)]
+    assert names(tc.rank_checkpoints(tmp_path, "loss", "min")) == [("two", None), ("one", None)]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ for source in sys.argv[1:]:
 
 
 def test_a_folder_needs_neither_ray_nor_pickle(tmp_path):
-    _function_trial(tmp_path / "a", A, [{"acc": 0.5}])
-    _write_state(tmp_path / "b", _class_trial(tmp_path / "b", A, [{"acc": 0.75}]))
+    function_trial(tmp_path / "a", A, [{"acc": 0.5}])
+    write_state(tmp_path / "b", class_trial(tmp_path / "b", A, [{"acc": 0.75}]))
     (trial,) = (tmp_path / "a").glob("train_*")
     sources = [str(tmp_path / "a"), str(tmp_path / "b"), str(trial)]
     run = subprocess.run(
@@ -149,10 +149,10 @@ def test_a_folder_needs_neither_ray_nor_pickle(tmp_path):
 
 
 def test_trials_without_results_and_late_metrics_are_survived_and_told(tmp_path):
-    _function_trial(tmp_path, A, [{"loss": 1}, {"loss": 1, "acc": 0.5}])
+    function_trial(tmp_path, A, [{"loss": 1}, {"loss": 1, "acc": 0.5}])
     (tmp_path / "train_never_started").mkdir()
     (tmp_path / "train_never_started/params.json").write_text("{")
-    half = _function_trial(tmp_path, B, [{"acc": 0.9}])
+    half = function_trial(tmp_path, B, [{"acc": 0.9}])
     (half / "result.json").write_text("")
     (half / "params.json").write_text('{"lr"')
     best = tc.best_checkpoint(tmp_path, "acc")
@@ -161,7 +161,7 @@ def test_trials_without_results_and_late_metrics_are_survived_and_told(tmp_path)
 
 
 def test_infinite_and_nan_tokens_are_read_as_tune_writes_them(tmp_path):
-    folder = _function_trial(tmp_path, A, [{"acc": 1.0}, {"acc": 2.0}, {"acc": 3.0}])
+    folder = function_trial(tmp_path, A, [{"acc": 1.0}, {"acc": 2.0}, {"acc": 3.0}])
     text = (folder / "result.json").read_text()
     tokens = text.replace("3.0", "NaN").replace("2.0", "Infinity").replace("1.0", "-Infinity")
     (folder / "result.json").write_text(tokens)
@@ -169,16 +169,16 @@ def test_infinite_and_nan_tokens_are_read_as_tune_writes_them(tmp_path):
 
 
 def test_a_checkpoint_that_was_written_just_before_the_kill_counts(tmp_path):
-    _function_trial(tmp_path, B, [{"acc": 0.7}])
-    folder = _function_trial(tmp_path, A, [{"acc": 0.5}])
-    _own_checkpoint(folder / "checkpoint_000001", {"acc": 0.9}, 2)  # its result was never logged
+    function_trial(tmp_path, B, [{"acc": 0.7}])
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    own_checkpoint(folder / "checkpoint_000001", {"acc": 0.9}, 2)  # its result was never logged
     assert tc.best_checkpoint(tmp_path, "acc").value == 0.9
 
 
 def test_a_result_without_a_newline_counts_though_it_may_be_cut(tmp_path):
-    state = _class_trial(tmp_path, A, [{"acc": 0.5}, {"acc": 0.9}])
-    _function_trial(tmp_path, B, [{"acc": 0.7}])
-    _write_state(tmp_path, state)
+    state = class_trial(tmp_path, A, [{"acc": 0.5}, {"acc": 0.9}])
+    function_trial(tmp_path, B, [{"acc": 0.7}])
+    write_state(tmp_path, state)
     (results,) = tmp_path.glob(f"*{A}*/result.json")
     results.write_bytes(results.read_bytes()[:-20])
     assert tc.best_checkpoint(tmp_path, "acc").value == 0.9
@@ -190,7 +190,7 @@ def test_a_result_without_a_newline_counts_though_it_may_be_cut(tmp_path):
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_large_state_is_read_by_entries(tmp_path, monkeypatch, indent):
     states = [
-        _class_trial(tmp_path, f"aaaaa_{n:05}", [{"acc": n / 10}, {"acc": 0.05}]) for n in range(5)
+        class_trial(tmp_path, f"aaaaa_{n:05}", [{"acc": n / 10}, {"acc": 0.05}]) for n in range(5)
     ]
     state = json.dumps({"trial_data": states, "runner_data": {"a": "b"}}, indent=indent)
     (tmp_path / "experiment_state-2026-01-01_00-00-00.json").write_text(state)
@@ -211,12 +211,12 @@ def test_large_states_of_real_sweeps(corpus, case, monkeypatch):
 
 
 def test_a_large_state_that_is_cut_gives_what_is_whole(tmp_path, monkeypatch):
-    _write_state(tmp_path, *(_class_trial(tmp_path, t, [{"acc": 0.5}]) for t in (A, B)))
+    write_state(tmp_path, *(class_trial(tmp_path, t, [{"acc": 0.5}]) for t in (A, B)))
     monkeypatch.setattr(experiment_state, "PARSED_NBYTES", 0)
     (path,) = tmp_path.glob("experiment_state-*")
     path.write_bytes(path.read_bytes()[:-200])
     ranked = tc.rank_checkpoints(tmp_path, "acc")
-    assert _names(ranked) == [(A, 1)]
+    assert names(ranked) == [(A, 1)]
     assert "experiment_state" in ranked.explain()
 
 
@@ -224,7 +224,7 @@ def test_a_large_state_that_is_cut_gives_what_is_whole(tmp_path, monkeypatch):
 
 
 def test_a_second_look_finds_what_is_new_and_reads_nothing_else(tmp_path, monkeypatch):
-    folder = _function_trial(tmp_path, A, [{"acc": 0.5}])
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
     sweep = tc.Sweep.open(tmp_path)
     assert tc.best_checkpoint(sweep, "acc").value == 0.5
     read = _counted(monkeypatch)
@@ -233,8 +233,8 @@ def test_a_second_look_finds_what_is_new_and_reads_nothing_else(tmp_path, monkey
     line = {"acc": 0.9, "training_iteration": 2, "checkpoint_dir_name": "checkpoint_000001"}
     with (folder / "result.json").open("a") as file:
         file.write(json.dumps(line) + "\n")
-    _plain_checkpoint(folder / "checkpoint_000001")
-    _function_trial(tmp_path, B, [{"acc": 0.7}])
+    plain_checkpoint(folder / "checkpoint_000001")
+    function_trial(tmp_path, B, [{"acc": 0.7}])
     assert [r.value for r in tc.rank_checkpoints(sweep, "acc")] == [0.9, 0.7, 0.5]
     assert read["result.json"] == 2 * (len(json.dumps(line)) + 1 + _size(tmp_path, B))
     shutil.rmtree(folder)
@@ -262,7 +262,7 @@ def _counted(monkeypatch):
 
 def test_most_trials_are_never_parsed(tmp_path, monkeypatch):
     for number in range(20):
-        _function_trial(tmp_path, f"aaaaa_{number:05}", [{"acc": number}, {"acc": number / 2}])
+        function_trial(tmp_path, f"aaaaa_{number:05}", [{"acc": number}, {"acc": number / 2}])
     parsed = []
     real = json.loads
     monkeypatch.setattr(json, "loads", lambda data: parsed.append(1) or real(data))
@@ -274,14 +274,14 @@ def test_most_trials_are_never_parsed(tmp_path, monkeypatch):
 
 
 def test_a_result_stands_for_its_trial(tmp_path):
-    folder = _function_trial(tmp_path, A, [{}], checkpoints=False)
-    _function_trial(tmp_path, B, [{"acc": 0.9}])
-    _plain_checkpoint(folder / "checkpoint_000000")
+    folder = function_trial(tmp_path, A, [{}], checkpoints=False)
+    function_trial(tmp_path, B, [{"acc": 0.9}])
+    plain_checkpoint(folder / "checkpoint_000000")
     known = SimpleNamespace(path=str(folder / "checkpoint_000000"))
     result = SimpleNamespace(
         path=str(folder), filesystem=None, best_checkpoints=[(known, {"acc": 1})]
     )
-    assert _names(tc.rank_checkpoints(result, "acc")) == [(A, None)]
+    assert names(tc.rank_checkpoints(result, "acc")) == [(A, None)]
     result.path = None
     with pytest.raises(InvalidArgumentError, match="was started"):
         tc.best_checkpoint(result, "acc")

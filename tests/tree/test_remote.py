@@ -264,12 +264,12 @@ def test_saving_streams_without_a_copy_on_disk_or_in_memory(s3, bucket):
 
 @pytest.mark.parametrize("as_uri", [True, False])
 def test_the_best_of_a_sweep_on_s3(s3, bucket, as_uri, tmp_path):
-    from tests.test_experiment import _function_trial
+    from tests.sweep.folders import function_trial
 
     trials = {"T_0_a": [0.1, 0.9], "T_1_b x=50%": [0.5, 0.95]}
     for trial, values in trials.items():
         results = [{"acc": value, "training_iteration": i + 1} for i, value in enumerate(values)]
-        _function_trial(tmp_path / "sweep", trial, results)
+        function_trial(tmp_path / "sweep", trial, results)
     fs.copy_files(
         str(tmp_path / "sweep"),
         f"{bucket}/sweep",

@@ -47,7 +47,7 @@ def average_checkpoints(
         raise InvalidArgumentError("records", records, ("a list of at least one checkpoint",))
     state = load_state(paths[0], component, allow_pickle=allow_pickle)
     first = dict(_arrays(state))
-    sums = {keys: _doubled(array) for keys, array in first.items()}
+    sums = {keys: _doubled(array) for keys, array in first.items() if _is_floating(array)}
     faults: list[Fault] = []
     for path in paths[1:]:
         other = dict(_arrays(load_state(path, component, allow_pickle=allow_pickle)))
@@ -55,8 +55,8 @@ def average_checkpoints(
         where = getattr(path, "path", path)
         faults += [Fault(f"{where}: {fault.path}", fault.reason) for fault in found]
         if not faults:
-            for keys, array in other.items():
-                sums[keys] += _doubled(array)
+            for keys in sums:
+                sums[keys] += _doubled(other[keys])
     if faults:
         raise CheckpointMismatchError(str(getattr(paths[0], "path", paths[0])), tuple(faults))
     means = {keys: _like(total / len(paths), first[keys]) for keys, total in sums.items()}
@@ -64,10 +64,10 @@ def average_checkpoints(
 
 
 def _arrays(state: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the floating point arrays and tensors of nested dicts, lists and tuples."""
+    """Yield the arrays and tensors in nested dicts, lists and tuples."""
     for key, value in _items(state):
         yield from _arrays(value, (*keys, key))
-    if _is_floating(state):
+    if isinstance(state, np.ndarray) or _is_tensor(state):
         yield keys, state
 
 
@@ -85,8 +85,6 @@ def _is_tensor(value: Any) -> bool:
 def _is_floating(value: Any) -> bool:
     if _is_tensor(value):
         return bool(value.is_floating_point() or value.is_complex())
-    if not isinstance(value, np.ndarray):
-        return False
     return value.dtype.kind in "fc" or value.dtype.name.startswith(("bfloat", "float"))
 
 
@@ -94,7 +92,8 @@ def _doubled(array: Any) -> Any:
     """Return a copy in double precision."""
     if _is_tensor(array):
         torch = sys.modules["torch"]
-        return array.detach().to(torch.promote_types(array.dtype, torch.float64), copy=True)
+        wide = torch.complex128 if array.is_complex() else torch.float64
+        return array.detach().to(wide, copy=True)
     wide = np.result_type(array.dtype, np.float64) if array.dtype.kind in "fc" else np.float64
     return array.astype(wide)
 
@@ -114,7 +113,8 @@ def _mismatches(first: Leaves, other: Leaves) -> Iterator[Fault]:
 
 
 def _kind(array: Any) -> str:
-    return f"{str(array.dtype).removeprefix('torch.')}{tuple(array.shape)}"
+    kind = "tensor of " if _is_tensor(array) else ""
+    return f"{kind}{str(array.dtype).removeprefix('torch.')}{tuple(array.shape)}"
 
 
 def _replaced(state: Any, means: Leaves, keys: tuple[Any, ...] = ()) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,24 @@ def read_pinned(folder: Store) -> Pinned | None:
         return None
     try:
         told = json.loads(folder.read_bytes(FILE))
-        return Pinned(**{f.name: told[f.name] for f in fields(Pinned) if f.name in told})
-    except (ValueError, TypeError) as error:
+        pinned = Pinned(**{name: told[name] for name in _TYPES if name in told})
+    except (ValueError, TypeError, RecursionError) as error:
         raise CorruptDataError(folder.path(FILE), f"it cannot be read: {error}") from error
+    wrong = [name for name, of in _TYPES.items() if not isinstance(getattr(pinned, name), of)]
+    if wrong or pinned.folder in ("", ".", "..") or "/" in pinned.folder:
+        raise CorruptDataError(folder.path(FILE), f"it has no usable {wrong or ['folder']}")
+    return pinned
+
+
+_TYPES: dict[str, Any] = {
+    "metric": str,
+    "mode": str,
+    "value": int | float,
+    "trial_id": str,
+    "iteration": int | None,
+    "checkpoint": str,
+    "folder": str,
+    "previous": str | None,
+    "config": dict,
+    "metrics": dict,
+}

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+from tune_ckpt.errors import StorageError
 from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.metrics import Metric, number
@@ -185,17 +186,26 @@ class Ranking:
             return None
         problem = "was deleted"
         for path in homes:
-            if not open_store(path, self.sweep.filesystem).names():
-                continue
-            report = self._report(path) if verify else None
-            if report is None or report.ok:
-                checked = report is not None and not report.unverified
+            found, verified = self._checked(path, verify)
+            if found is None:
                 lines = self.why.lines()
-                return replace(place, path=path, verified=checked, passed_over=lines)
-            problem = f"is damaged: {'; '.join(map(str, report.faults))}"
+                return replace(place, path=path, verified=verified, passed_over=lines)
+            problem = found or problem
         told = f"{candidate} has {self._told(place)}, but its checkpoint {problem}"
         self.why.unusable.append(told)
         return None
+
+    def _checked(self, path: str, verify: bool) -> tuple[str | None, bool]:
+        """Say what is wrong (nothing more than that it is gone: ``""``), and if digests agreed."""
+        try:
+            if not open_store(path, self.sweep.filesystem).names():
+                return "", False
+            report = self._report(path) if verify else None
+        except StorageError as error:
+            return f"cannot be read: {error.reason}", False
+        if report is None or report.ok:
+            return None, report is not None and not report.unverified
+        return f"is damaged: {'; '.join(map(str, report.faults))}", False
 
     def _report(self, path: str) -> Report:
         return verify_checkpoint(path, filesystem=self.sweep.filesystem)

@@ -67,8 +67,12 @@ class TrialFolder:
         self._config: dict[str, Any] | None = None
 
     def look(self) -> None:
-        """Find what is in the folder now."""
-        self.names = self.store.names()
+        """Find what is in the folder now; nothing where it cannot be read."""
+        try:
+            self.names = self.store.names()
+        except StorageError as error:
+            self.names = {}
+            self._notes.unreadable(self.store.location, error.reason)
         self.checkpoints = _checkpoints(self.names)
         self._converted = None
 
@@ -148,7 +152,11 @@ class TrialFolder:
         return {name: metrics for name, metrics in found.items() if metrics}
 
     def _own_metrics(self, checkpoint: Store) -> Metrics | None:
-        document = self._json(checkpoint, METADATA) if checkpoint.exists(METADATA) else None
+        try:
+            document = self._json(checkpoint, METADATA) if checkpoint.exists(METADATA) else None
+        except StorageError as error:
+            self._notes.unreadable(checkpoint.location, error.reason)
+            return None
         if not isinstance(document, dict) or not isinstance(document.get("metrics"), dict):
             return None
         trial = document.get("trial")

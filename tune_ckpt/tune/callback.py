@@ -21,6 +21,7 @@ from tune_ckpt.tune.beside import convert_last, convert_one
 from tune_ckpt.tune.completion import PIN, last_of, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.jobs import verify_one
+from tune_ckpt.tune.num_to_keep import warns_of_loss
 from tune_ckpt.tune.options import CheckpointOptions, Convert
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_one
@@ -28,7 +29,7 @@ from tune_ckpt.tune.private import checkpoint_config_of, local_or
 from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.source import Source
-from tune_ckpt.tune.retention import Retention, deletes_the_best
+from tune_ckpt.tune.retention import Retention
 from tune_ckpt.tune.work import Work
 
 logger = logging.getLogger(__name__)
@@ -124,14 +125,8 @@ class CheckpointCallback(CheckpointOptions, Callback):
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Warn where Tune's own setting would delete the best checkpoint."""
         metric = self._pruner.policy.ranked_by if self._pruner else self.metric
-        reason = deletes_the_best(checkpoint_config_of(trial), metric) if metric else None
-        if reason and not self._warned:
-            self._warned = True
-            logger.warning(
-                "tune_ckpt: num_to_keep of Tune's CheckpointConfig would delete the checkpoint "
-                "with the best %s: %s. Leave it unset, and give retention= to the callback.",
-                *(metric.name if metric else "", reason),
-            )
+        if metric is not None and not self._warned:
+            self._warned = warns_of_loss(trial, metric)
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
@@ -247,6 +242,8 @@ class CheckpointCallback(CheckpointOptions, Callback):
             self._work.add(*job)
         self._work.drain("Completing", deadline)
         self._work.prune(trials, at_end=True)
+        self._work.drain("Deleting checkpoints", deadline)
+        self._work.prune(trials)  # some sizes may be known only now
         self._work.drain("Deleting checkpoints", deadline)
         if self._pruner is not None:
             self._work.note(self._pruner.excess(trials))

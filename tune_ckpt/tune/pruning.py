@@ -96,6 +96,7 @@ class Pruner:
         from tune_ckpt.tune.private import trial_folder  # at rest, Ray is not needed
 
         by_id = {str(trial.trial_id): trial for trial in trials}
+        self._forget_deleted(by_id)
         for trial_id in self._strangers(by_id):
             yield trial_id, survey, trial_id, *trial_folder(by_id[trial_id])
         known = [one for one in self._held.values() if one.trial in by_id]
@@ -105,6 +106,18 @@ class Pruner:
                 yield one.trial, measure, one.path, trial_folder(by_id[one.trial])[1]
         for one, newest in self.take_doomed(*_needs(by_id)):
             yield one.trial, prune, one, newest, trial_folder(by_id[one.trial])[1]
+
+    def _forget_deleted(self, by_id: Mapping[str, Any]) -> None:
+        """Forget what Tune has deleted: it must take no room in the budget, and no one's role."""
+        from tune_ckpt.tune.private import checkpoint_config_of, recorded
+
+        counted = {
+            n: t for n, t in by_id.items() if checkpoint_config_of(t).num_to_keep is not None
+        }
+        there = {path for trial in counted.values() for path in recorded(trial)}
+        gone = [h.path for h in self._held.values() if h.trial in counted and h.path not in there]
+        for path in gone:
+            del self._held[path]
 
     def _strangers(self, by_id: Mapping[str, Any]) -> list[str]:
         """Return the trials that may have checkpoints of which nobody has told: a killed driver."""
@@ -133,6 +146,8 @@ class Pruner:
 
     def ended(self, outcome: Outcome) -> None:
         """Take back what was not deleted, for another time."""
+        if outcome.action == "measure":
+            self._asked.discard(outcome.checkpoint)  # it failed: ask again
         if outcome.action != "delete" or outcome.status == "failed":
             return
         one = self._going.pop(outcome.checkpoint, None)

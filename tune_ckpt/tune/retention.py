@@ -44,7 +44,9 @@ class Retention:
         keep_every: Those after every so many iterations.
         pinned: Iterations; or a function that says of a result whether its checkpoint is pinned.
         max_bytes: For the whole sweep, such as ``"50 GB"``. The best of all are kept, then the
-            newest: the budget takes from the other end, whatever role a checkpoint has.
+            newest: the budget takes from the other end, whatever role a checkpoint has. A new
+            checkpoint is measured at once, and takes no room until that is done: so the budget may
+            be exceeded for that moment, and nothing goes that need not.
         late_metric: Whether first results may lack the metric. By default a sweep whose first
             result lacks it is stopped at once, since its name may be misspelled.
 
@@ -228,22 +230,3 @@ def _nbytes(size: int | str | None) -> float:
         expected = ("a number of bytes", "text such as '50 GB' or '512 MiB'", None)
         raise InvalidArgumentError("max_bytes", size, expected)
     return float(float(found[1]) * _UNITS[found[2].upper()])
-
-
-def deletes_the_best(config: Any, metric: Metric) -> str | None:
-    """Return why Tune's own setting would delete the best checkpoint, or None.
-
-    Args:
-        config: A trial's ``CheckpointConfig``.
-        metric: What is best.
-    """
-    if config is None or config.num_to_keep is None:
-        return None
-    score = config.checkpoint_score_attribute
-    if score is None:
-        return "it keeps the newest, whatever their values"
-    if "/" in score:
-        return f"Tune does not find the nested score {score!r}, and keeps the newest"
-    if (score, config.checkpoint_score_order) != (metric.name, metric.mode):
-        return f"its score is {score!r} ({config.checkpoint_score_order})"
-    return f"results without {score!r} count as the best"

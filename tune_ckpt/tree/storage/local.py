@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -72,7 +73,7 @@ class LocalStore(Store):
         with reported("list", root):
             try:
                 with os.scandir(root) as found:
-                    return {entry.name: entry.is_dir() for entry in found}
+                    return {entry.name: _is_folder(entry) for entry in found}
             except (FileNotFoundError, NotADirectoryError):
                 return {}
 
@@ -83,6 +84,10 @@ class LocalStore(Store):
             try:
                 return _entry(name, path.stat())
             except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                if error.errno != errno.ELOOP:  # a link that leads to itself
+                    raise
                 return None
 
     def make(self) -> None:
@@ -156,6 +161,13 @@ class LocalStore(Store):
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _is_folder(found: os.DirEntry[str]) -> bool:
+    try:
+        return found.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _listed(found: os.DirEntry[str]) -> Entry | None:

@@ -1,0 +1,187 @@
+"""Which checkpoint of a sweep is the best, and why others were passed over."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+import tune_ckpt as tc
+from tests.sweep.folders import A, B, function_trial, names, own_checkpoint
+from tune_ckpt.errors import (
+    AmbiguousMetricError,
+    InvalidArgumentError,
+    NoCheckpointError,
+    UnknownMetricError,
+)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("max", (A, 2, 0.9)), ("min", (A, 1, 0.1))])
+def test_the_best_is_a_checkpoint_not_a_trial(tmp_path, mode, expected):
+    function_trial(tmp_path, A, [{"acc": 0.1}, {"acc": 0.9}, {"acc": 0.2}])
+    function_trial(tmp_path, B, [{"acc": 0.5}, {"acc": 0.1}, {"acc": 0.6}], config={"lr": 2})
+    best = tc.best_checkpoint(tmp_path, "acc", mode)
+    assert (best.trial_id, best.iteration, best.value) == expected
+    assert best.metrics["acc"] == best.value
+    assert json.loads(Path(best.path, "weights.txt").read_text()) == best.metrics
+    assert (best.metric, best.mode, best.filesystem) == ("acc", mode, None)
+    assert best.config == {"lr": 1}
+
+
+def test_the_ranking_goes_down_and_ties_are_settled(tmp_path):
+    function_trial(tmp_path, B, [{"acc": 0.5}, {"acc": 0.9}])
+    function_trial(tmp_path, A, [{"acc": 0.1}, {"acc": 0.9}, {"acc": 0.9}])
+    ranked = tc.rank_checkpoints(str(tmp_path), "acc")
+    assert names(ranked) == [(A, 2), (B, 2), (A, 3), (B, 1), (A, 1)]
+    followed = [record.runner_up for record in ranked]
+    assert names(followed[:-1]) == names(ranked[1:])
+    assert followed[-1] is None
+    two = tc.rank_checkpoints(tmp_path, "acc", k=2)
+    assert names(two) == [(A, 2), (B, 2)]
+    assert names([two[1].runner_up]) == [(A, 3)]
+
+
+def test_one_trial_is_treated_like_many(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 0.1}])
+    assert tc.best_checkpoint(tmp_path, "acc").runner_up is None
+    with pytest.raises(UnknownMetricError):
+        tc.best_checkpoint(tmp_path, "nonsense")
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("bad", [math.nan, None, "0.9", [0.9], {"x": 1}])
+def test_what_is_no_number_never_wins(tmp_path, bad, mode):
+    function_trial(tmp_path, A, [{"acc": bad}, {"acc": 0.5}, {}])
+    best = tc.best_checkpoint(tmp_path, "acc", mode)
+    assert best.iteration == 2
+    assert best.passed_over == (
+        f"trial {A}, iteration 1 (checkpoint_000000): acc is {bad!r}",
+        f"trial {A}, iteration 3 (checkpoint_000002): acc is None",
+    )
+
+
+def test_infinity_is_a_number(tmp_path):
+    function_trial(tmp_path, A, [{"acc": -math.inf}, {"acc": 0.5}, {"acc": math.inf}])
+    assert names(tc.rank_checkpoints(tmp_path, "acc")) == [(A, 3), (A, 2), (A, 1)]
+
+
+def test_only_nan_is_an_error_that_says_so(tmp_path):
+    function_trial(tmp_path, A, [{"acc": math.nan}])
+    with pytest.raises(NoCheckpointError, match="acc is nan"):
+        tc.best_checkpoint(tmp_path, "acc")
+
+
+def test_truth_values_count_as_in_tune(tmp_path):
+    function_trial(tmp_path, A, [{"solved": False}, {"solved": True}])
+    assert tc.best_checkpoint(tmp_path, "solved").value == 1.0
+
+
+@pytest.mark.parametrize("result", [{"eval": {"acc": 1}}, {"eval/acc": 1}])
+def test_nested_and_literal_names(tmp_path, result):
+    function_trial(tmp_path, A, [result])
+    assert tc.best_checkpoint(tmp_path, "eval/acc").value == 1
+
+
+def test_an_ambiguous_name_is_an_error_that_says_where(tmp_path):
+    function_trial(tmp_path, A, [{"eval/acc": 1, "eval": {"acc": 2}}])
+    with pytest.raises(AmbiguousMetricError, match=f"trial {A}, iteration 1"):
+        tc.best_checkpoint(tmp_path, "eval/acc")
+
+
+def test_an_unknown_metric_lists_the_nearest_first(tmp_path):
+    function_trial(tmp_path, A, [{"eval": {"accuracy": 1}, "loss": 2, "note": "x"}])
+    with pytest.raises(UnknownMetricError) as unknown:
+        tc.best_checkpoint(tmp_path, "acuracy")
+    assert unknown.value.available[0] == "eval/accuracy"
+    assert set(unknown.value.available) == {"eval/accuracy", "loss", "training_iteration"}
+
+
+def test_a_metric_that_only_results_without_a_checkpoint_have_is_known(tmp_path):
+    function_trial(tmp_path, A, [{"loss": 1}])
+    function_trial(tmp_path, B, [{"acc": 1}], checkpoints=False)
+    with pytest.raises(NoCheckpointError, match=f"trial {A}.*: acc is None"):
+        tc.best_checkpoint(tmp_path, "acc")
+
+
+def test_a_sweep_without_checkpoints_is_an_error_that_says_so(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 1}], checkpoints=False)
+    with pytest.raises(NoCheckpointError, match=f"trial {A} has no checkpoint"):
+        tc.best_checkpoint(tmp_path, "acc")
+
+
+@pytest.mark.parametrize("folder", ["empty", "absent"])
+def test_a_folder_without_trials_is_an_error_that_says_so(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NoCheckpointError, match=f"{folder}.*\n.*nothing is there"):
+        tc.best_checkpoint(tmp_path / folder, "acc")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [((None, "acc"), {}), (("x", "acc", "best"), {}), (("x", ""), {}), (("x", "acc"), {"k": 0})],
+)
+def test_impossible_arguments(arguments, options):
+    with pytest.raises(InvalidArgumentError):
+        tc.rank_checkpoints(*arguments, **options)
+
+
+def test_a_record_is_short_and_copies(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 0.5}, {"acc": 0.4}])
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert "runner_up" not in repr(best)
+    assert copy.copy(best).value == best.value
+    with pytest.raises(AttributeError):
+        best.value = 1
+
+
+# ----------------------------------------------------------------------- checkpoints that are gone
+
+
+def test_a_checkpoint_that_is_gone_is_passed_over_with_the_reason(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.9}, {"acc": 0.8}, {"acc": 0.7}])
+    shutil.rmtree(folder / "checkpoint_000000")
+    (folder / "checkpoint_000001/weights.txt").unlink()  # an empty folder is none either
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert best.value == 0.7
+    assert best.passed_over == (
+        f"trial {A}, iteration 1 (checkpoint_000000) has acc 0.9, but its checkpoint was deleted",
+        f"trial {A}, iteration 2 (checkpoint_000001) has acc 0.8, but its checkpoint was deleted",
+    )
+
+
+def test_all_gone_is_an_error_that_says_so(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.9}])
+    shutil.rmtree(folder / "checkpoint_000000")
+    with pytest.raises(NoCheckpointError, match=r"acc 0\.9, but its checkpoint was deleted"):
+        tc.best_checkpoint(tmp_path, "acc")
+
+
+def test_a_damaged_checkpoint_is_passed_over_unless_verification_is_off(tmp_path):
+    folder = tmp_path / f"train_{A}_0"
+    for number in range(2):
+        own_checkpoint(folder / f"checkpoint_{number:06}", {"acc": 0.5 + number}, number + 1)
+    state = next((folder / "checkpoint_000001").glob("state.*"))
+    data = bytearray(state.read_bytes())
+    data[-1] ^= 1
+    state.write_bytes(data)
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert (best.value, best.runner_up) == (0.5, None)
+    assert "its checkpoint is damaged: state" in best.passed_over[0]
+    assert tc.best_checkpoint(tmp_path, "acc", verify=False).value == 1.5
+    assert names(tc.rank_checkpoints(tmp_path, "acc")) == [(A, 1)]
+
+
+def test_only_what_is_returned_is_verified(tmp_path, monkeypatch):
+    function_trial(tmp_path, A, [{"acc": number} for number in range(9)])
+    seen = []
+    verify = tc.verify
+    monkeypatch.setattr(
+        "tune_ckpt.sweep.ranking.verify_checkpoint",
+        lambda path, **options: seen.append(path) or verify(path, **options),
+    )
+    tc.rank_checkpoints(tmp_path, "acc", k=2)
+    assert [path[-6:] for path in seen] == ["000008", "000007"]

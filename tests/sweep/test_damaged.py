@@ -1,0 +1,148 @@
+"""Sweeps that are damaged, half-written or hostile: what is whole counts, the rest is told."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import tune_ckpt as tc
+from tests.sweep.folders import A, B, class_trial, function_trial, plain_checkpoint, write_state
+from tune_ckpt.errors import CorruptDataError, NoCheckpointError
+
+
+def test_lines_cut_short_or_broken_are_survived_and_told(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}, {"acc": 0.9}, {"acc": 0.7}])
+    lines = (folder / "result.json").read_bytes().splitlines(keepends=True)
+    (folder / "result.json").write_bytes(lines[0] + b"{\xff" + lines[1] + lines[2][:-3])
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert best.value == 0.5
+    told = "\n".join(best.passed_over)
+    assert told.count("result.json cannot be read") == 2
+    assert "the metrics of checkpoint_000001 are recorded nowhere" in told
+
+
+def test_every_cut_of_the_results_gives_what_is_whole(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}, {"acc": 0.9}])
+    data = (folder / "result.json").read_bytes()
+    ends = [end for end, byte in enumerate(data) if byte == ord("\n")]
+    for cut in range(ends[0], len(data)):
+        (folder / "result.json").write_bytes(data[:cut])
+        assert tc.best_checkpoint(tmp_path, "acc").value == (0.9 if cut >= ends[1] else 0.5)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"trial_data": [["{', b"[]", b"null", b"\xff"])
+def test_a_damaged_newest_state_falls_back_to_the_older(tmp_path, content):
+    write_state(tmp_path, class_trial(tmp_path, A, [{"acc": 0.5}]))
+    newest = tmp_path / "experiment_state-2026-01-02_00-00-00.json"
+    newest.write_bytes(content)
+    assert tc.best_checkpoint(tmp_path, "acc").value == 0.5
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        "{",
+        ["{}", "{}"],
+        ["[]", "{}"],
+        [json.dumps({"checkpoint_manager": "zz"}), "{}"],
+        [json.dumps({"checkpoint_manager": "80"}), "{}"],
+        [json.dumps({"checkpoint_manager": 3}), "{}"],
+        [json.dumps({"checkpoint_manager": {"value": None}}), "{}"],
+    ],
+)
+def test_a_damaged_trial_in_the_state_leaves_the_others(tmp_path, entry):
+    good = class_trial(tmp_path, A, [{"acc": 0.5}])
+    write_state(tmp_path, entry, good)
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert best.value == 0.5
+    assert "experiment_state-2026-01-01_00-00-00.json cannot be read" in best.passed_over[0]
+
+
+def test_no_state_and_no_metadata_is_an_error_that_says_so(tmp_path):
+    class_trial(tmp_path, A, [{"acc": 0.5}])
+    with pytest.raises(NoCheckpointError, match="checkpoint_000000 are recorded nowhere"):
+        tc.best_checkpoint(tmp_path, "acc")
+
+
+def test_checkpoints_newer_than_the_state_are_told(tmp_path):
+    state = class_trial(tmp_path, A, [{"acc": 0.5}, {"acc": 0.6}])
+    write_state(tmp_path, state)
+    folder = tmp_path / json.loads(state[0])["relative_logdir"]
+    plain_checkpoint(folder / "checkpoint_000002")
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert best.value == 0.6
+    assert "the metrics of checkpoint_000002 are recorded nowhere" in best.passed_over[0]
+
+
+def test_nothing_in_a_folder_is_unpickled(tmp_path):
+    state = class_trial(tmp_path, A, [{"acc": 0.5}])
+    marker = tmp_path / "marker"
+    evil = b"cbuiltins\nexec\n(V" + f"open({str(marker)!r}, 'w')".encode() + b"\ntR."
+    bad = [json.dumps({"checkpoint_manager": evil.hex()}), "{}"]
+    write_state(tmp_path, bad, state)
+    assert tc.best_checkpoint(tmp_path, "acc").value == 0.5
+    assert not marker.exists()
+
+
+def test_other_folders_and_files_in_a_sweep_do_no_harm(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    (tmp_path / "driver_artifacts").mkdir()
+    (tmp_path / "checkpoint_x").write_text("a file")
+    (folder / "checkpoint_note").write_text("a file")
+    (folder / "checkpoint_000000" / "metadata.json").write_text('{"metrics": [], "trial": 1}')
+    assert tc.best_checkpoint(tmp_path, "acc").value == 0.5
+
+
+@pytest.mark.parametrize("below", ["", "checkpoint_000001"])
+def test_a_folder_that_cannot_be_read_leaves_the_others(tmp_path, monkeypatch, below):
+    denied = function_trial(tmp_path, A, [{"acc": 0.5}, {"acc": 0.9}]) / below
+    function_trial(tmp_path, B, [{"acc": 0.4}])
+    scandir = os.scandir
+
+    def listed(path):
+        if Path(path) == denied:
+            raise PermissionError(errno.EACCES, "Permission denied")  # root has all permissions
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", listed)
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert best.value == (0.5 if below else 0.4)
+    assert "cannot be read: Permission denied" in best.explain()
+
+
+def test_a_link_to_itself_does_no_harm(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    for place in (tmp_path, folder):
+        (place / "checkpoint_000007").symlink_to("checkpoint_000007")
+    assert tc.best_checkpoint(tmp_path, "acc").value == 0.5
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"checkpoint": 7},
+        {"value": "x"},
+        {"folder": "../.."},
+        {"folder": ""},
+        {"metrics": []},
+        [],
+        "[" * 99_999,
+    ],
+)
+def test_what_is_no_best_json_is_passed_over(tmp_path, told):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    whole = {"metric": "acc", "mode": "max", "value": 9, "trial_id": A, "iteration": 3}
+    whole |= {"checkpoint": f"{folder.name}/checkpoint_000009", "folder": "0", "metrics": {}}
+    (tmp_path / "best").mkdir()
+    text = json.dumps(whole | told if isinstance(told, dict) else told)
+    (tmp_path / "best/best.json").write_text(text)
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert best.value == 0.5
+    assert "best/best.json cannot be read" in best.passed_over[0]
+    with pytest.raises(CorruptDataError):
+        tc.pinned_checkpoint(tmp_path)

@@ -1,0 +1,137 @@
+"""Which metrics and config belong to which checkpoint of a sweep."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+import tune_ckpt as tc
+from tests.sweep.folders import (
+    A,
+    B,
+    class_trial,
+    function_trial,
+    names,
+    own_checkpoint,
+    plain_checkpoint,
+    write_state,
+)
+from tune_ckpt.formats import pickle
+
+
+def test_own_metadata_wins(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.9, "more": 1}, {"acc": 0.8, "more": 2}])
+    shutil.rmtree(folder / "checkpoint_000000")
+    # Written again after a crash: the checkpoint is now of iteration 5.
+    own_checkpoint(folder / "checkpoint_000000", {"acc": 0.1, "training_iteration": 5}, 5)
+    shutil.rmtree(folder / "checkpoint_000001")
+    own_checkpoint(folder / "checkpoint_000001", {"acc": 0.7, "training_iteration": 2}, 2)
+    first, second = tc.rank_checkpoints(tmp_path, "acc")
+    assert (first.value, first.iteration, first.metrics["more"]) == (0.7, 2, 2)
+    assert (second.value, second.iteration, second.metrics.get("more")) == (0.1, 5, None)
+
+
+def test_own_metadata_is_enough(tmp_path):
+    own_checkpoint(tmp_path / "any_name" / "checkpoint_000003", {"acc": 0.5}, 4, trial="t1")
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert (best.trial_id, best.iteration, best.config) == ("t1", 4, {})
+
+
+def test_metrics_of_a_class_come_from_the_experiment_state(tmp_path):
+    first = class_trial(tmp_path, A, [{"acc": np.float32(0.5)}, {"acc": np.float32(0.75)}])
+    second = class_trial(tmp_path, B, [{"acc": math.nan}, {"acc": 0.625}])
+    write_state(tmp_path, first, second)
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert (best.trial_id, best.iteration, best.value) == (A, 2, 0.75)
+    assert names([best.runner_up]) == [(B, 2)]
+
+
+def test_the_last_checkpoint_counts_though_tune_does_not_list_it_among_the_best(tmp_path):
+    from ray.train import Checkpoint, CheckpointConfig
+    from ray.train._internal.checkpoint_manager import _CheckpointManager
+    from ray.train._internal.session import _TrainingResult
+
+    folder = function_trial(tmp_path, A, [{}], checkpoints=False)
+    manager = _CheckpointManager(CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="acc"))
+    for number, acc in enumerate([0.9, 0.2]):
+        path = folder / f"checkpoint_{number:06}"
+        plain_checkpoint(path)
+        result = _TrainingResult(Checkpoint(str(path)), {"acc": acc, "loss": 1 - acc})
+        manager.register_checkpoint(result)
+    blob = {"checkpoint_manager": pickle.dumps(manager).hex()}
+    write_state(tmp_path, [json.dumps({"relative_logdir": folder.name}), json.dumps(blob)])
+    assert [r.value for r in tc.rank_checkpoints(tmp_path, "loss")] == pytest.approx([0.8, 0.1])
+
+
+def test_what_a_trial_took_over_from_another_is_not_its_own(tmp_path):
+    from ray.train import Checkpoint
+    from ray.train._internal.checkpoint_manager import _CheckpointManager
+    from ray.train._internal.session import _TrainingResult
+
+    donor = class_trial(tmp_path, A, [{"acc": 0.5}])
+    folder = function_trial(tmp_path, B, [{"acc": 0.1}], checkpoints=False)
+    manager = _CheckpointManager(None)
+    taken = Checkpoint(
+        str(tmp_path / json.loads(donor[0])["relative_logdir"] / "checkpoint_000000")
+    )
+    manager._latest_checkpoint_result = _TrainingResult(taken, {"acc": 0.7})
+    entry = [
+        json.dumps({"relative_logdir": folder.name}),
+        json.dumps({"checkpoint_manager": pickle.dumps(manager).hex()}),
+    ]
+    write_state(tmp_path, donor, entry)
+    assert [(r.trial_id, r.value) for r in tc.rank_checkpoints(tmp_path, "acc")] == [(A, 0.5)]
+
+
+def test_the_config_is_that_of_the_moment(tmp_path):
+    results = [{"acc": 0.9, "config": {"lr": 1}}, {"acc": 0.5, "config": {"lr": 8}}]
+    function_trial(tmp_path, A, results, config={"lr": 8})
+    assert tc.best_checkpoint(tmp_path, "acc").config == {"lr": 1}
+
+
+def test_a_config_with_code_in_it_comes_as_tune_wrote_it_down(tmp_path):
+    state = class_trial(tmp_path, A, [{"acc": 0.9, "config": {"lr": 1, "f": "text"}}])
+    manager = json.loads(state[1])["checkpoint_manager"]["value"]
+    blob = pickle.loads(bytes.fromhex(manager), file="x")
+    blob._checkpoint_results[0].metrics["config"]["f"] = lambda x: x
+    state[1] = json.dumps({"checkpoint_manager": pickle.dumps(blob).hex()})
+    write_state(tmp_path, state)
+    best = tc.best_checkpoint(tmp_path, "acc")
+    assert best.config == {"lr": 1}
+    assert isinstance(best.metrics["config"]["f"], pickle.Opaque)
+
+
+def test_a_train_run_inside_a_trial(tmp_path):
+    experiment = tmp_path / "here" / "sweep"
+    folder = function_trial(experiment, A, [{}, {}], checkpoints=False)
+    where = tmp_path / "there"
+    lines = [
+        {"acc": 0.9, "checkpoint_path": "/gone/sweep/run/checkpoint_1", "training_iteration": 1},
+        {"acc": 0.8, "checkpoint_path": "/old/run/checkpoint_2", "training_iteration": 2},
+        {"acc": 0.7, "checkpoint_path": f"{where}/checkpoint_3", "training_iteration": 3},
+        {"acc": 0.6, "checkpoint_path": "/gone/for/good", "training_iteration": 4},
+    ]
+    (folder / "result.json").write_text("\n".join(map(json.dumps, lines)))
+    homes = [experiment / "run/checkpoint_1", tmp_path / "here/run/checkpoint_2"]
+    homes.append(where / "checkpoint_3")
+    for home in homes:
+        plain_checkpoint(home)
+    ranked = tc.rank_checkpoints(experiment, "acc")
+    assert [record.path for record in ranked] == list(map(str, homes))
+    assert ranked[0].trial_id == A
+
+
+def test_conversions_beside_are_told_and_stand_in_for_what_is_gone(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.9}, {"acc": 0.8}])
+    for number in range(2):
+        copied = folder / f"msgpack/checkpoint_{number:06}"
+        own_checkpoint(copied, {"acc": 0.9 - number / 10}, number + 1)
+    shutil.rmtree(folder / "checkpoint_000000")
+    gone, there = tc.rank_checkpoints(tmp_path, "acc")
+    assert gone.path == gone.converted == str(folder / "msgpack/checkpoint_000000")
+    assert there.path == str(folder / "checkpoint_000001")
+    assert there.converted == str(folder / "msgpack/checkpoint_000001")
