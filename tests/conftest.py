@@ -14,6 +14,9 @@ settings.register_profile("ci", max_examples=60, deadline=None, print_blob=True)
 settings.register_profile("thorough", settings.get_profile("ci"), max_examples=3000)
 settings.load_profile("ci")
 
+# What a process of the tests and its Ray take at most, and how many of them are enough.
+MOST_NBYTES, MOST_PROCESSES = 2.5 * 2**30, 4
+
 REPO = Path(__file__).parents[1]
 CORPUS = REPO.parent / "shared" / "corpus"
 
@@ -22,6 +25,13 @@ def pytest_configure():
     """A run in the background ignores Ctrl-C, and so would the commands that tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers():
+    """One process more than cores: much of the time is waiting for Ray and for killed processes."""
+    nbytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    room = round(nbytes / MOST_NBYTES)
+    return max(1, min(len(os.sched_getaffinity(0)) + 1, room, MOST_PROCESSES))
 
 
 def pytest_collection_modifyitems(items):

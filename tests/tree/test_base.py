@@ -84,16 +84,17 @@ def test_an_object_saves_with_a_base_too(tmp_path):
     assert Agent.from_checkpoint(tmp_path / "2").step == 2
 
 
-def test_a_damaged_base_is_not_inherited(tmp_path, caplog):
+@pytest.mark.parametrize("name", ["state.msgpack", "metadata.json"])
+def test_a_damaged_base_is_not_inherited(tmp_path, caplog, name):
     tc.save(parts(), tmp_path / "1")
-    file = tmp_path / "1" / "body" / "state.msgpack"
+    file = tmp_path / "1" / "body" / name
     data = bytearray(file.read_bytes())
     data[-100] ^= 1
     file.write_bytes(data)
     saved = tc.save(parts(HEAD + 1), tmp_path / "2", base=tmp_path / "1")
     assert tc.verify(tmp_path / "2").ok
     assert saved.reused_nbytes < 5_000
-    assert "body/state.msgpack" in caplog.text
+    assert f"body/{name}" in caplog.text
 
 
 def test_another_format_is_no_base_but_no_error(tmp_path):
