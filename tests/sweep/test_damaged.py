@@ -115,6 +115,15 @@ def test_a_folder_that_cannot_be_read_leaves_the_others(tmp_path, monkeypatch, b
     assert "cannot be read: Permission denied" in best.explain()
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 0.5}])
+    folder = function_trial(tmp_path, B, [{"acc": 0.4}])
+    for name in ("result.json", "params.json", "checkpoint_000000/weights.txt"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+    assert [record.value for record in tc.rank_checkpoints(tmp_path, "acc")] == [0.5]
+
+
 def test_a_link_to_itself_does_no_harm(tmp_path):
     folder = function_trial(tmp_path, A, [{"acc": 0.5}])
     for place in (tmp_path, folder):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
+import numpy as np
 from ray import tune
 
 import tune_ckpt as tc
 from tune_ckpt.tune import private
+
+GOAL = {"metric": "height", "mode": "max"}
+POPULATION = {"rate": tune.grid_search([1.0, 2.0, 3.0, 4.0])}
 
 
 class Interrupted(Exception):
@@ -46,11 +51,11 @@ class Interrupt(tune.Callback):
 class Record(tune.Callback):
     """Writes down every result, in a file that no one else writes."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, *names: str) -> None:
+        self.file, self.names = file, ("training_iteration", "height", *names)
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
-        facts = [trial.trial_id, *(result[name] for name in ("training_iteration", "height"))]
+        facts = [trial.trial_id, *(result[name] for name in self.names)]
         with open(self.file, "a") as file:
             file.write(json.dumps([*facts, round(trial.config["rate"], 12)]) + "\n")
 
@@ -140,6 +145,32 @@ def resumed(path, cls=Climber, *, cpus=2, **options):
         if isinstance(callback, Interrupt):
             callback.after = 10**9
     return tuner
+
+
+def seed(number):
+    """Seed the random generators that schedulers use."""
+    random.seed(number)
+    np.random.seed(number)
+
+
+def uninterrupted(storage, scheduler, stop, *names, **options):
+    """Run a sweep to its end, and return what was recorded."""
+    seed(1)
+    record = Record(str(storage / "whole.txt"), *names)
+    new_tuner(storage, record, stop=stop, scheduler=scheduler(), name="whole", **options).fit()
+    return recorded(storage / "whole.txt")
+
+
+def in_two_parts(storage, scheduler, stop, after, *callbacks, names=(), cls=Climber, **options):
+    """Run a sweep that is interrupted and resumed; return what was recorded, and the report."""
+    seed(1)
+    record = Record(str(storage / "parts.txt"), *names)
+    options = {"stop": stop, "scheduler": scheduler(), "cls": cls, **options}
+    path = interrupted(storage, after, record, *callbacks, **options)
+    seed(2)
+    tuner = resumed(path, cls)
+    tuner.fit()
+    return recorded(storage / "parts.txt"), tuner.report
 
 
 def results_of(folder):

@@ -9,7 +9,7 @@ import pytest
 from ray import tune
 
 import tune_ckpt as tc
-from tune_ckpt.errors import StorageError
+from tune_ckpt.errors import NotACheckpointError, StorageError
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
@@ -40,7 +40,8 @@ def _resumed(tmp_path, change=lambda trial: None):
 
 def test_a_class_of_an_older_ray_goes_on_where_only_the_experiment_state_tells(tmp_path):
     trials = _resumed(tmp_path).report.trials
-    assert [(t.status, t.iteration) for t in trials] == [("finished", None), ("continues", 3)]
+    found = [(t.status, t.iteration) for t in trials]
+    assert found == [("finished", None), ("continues", 3), ("starts", None)]
 
 
 def test_what_tune_noted_as_finished_stays_so_though_no_result_says_it(tmp_path):
@@ -48,7 +49,7 @@ def test_what_tune_noted_as_finished_stays_so_though_no_result_says_it(tmp_path)
         facts.update(status="TERMINATED", stopping_criterion={"training_iteration": 99})
 
     trials = _resumed(tmp_path, stopped_early).report.trials
-    assert [t.status for t in trials] == ["finished", "finished"]
+    assert {t.status for t in trials} == {"finished"}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_damaged_stop_criterion_does_no_harm(tmp_path, criterion):
     def damaged(facts):
         facts["stopping_criterion"] = criterion
 
-    assert len(_resumed(tmp_path, damaged).report.trials) == 2
+    assert len(_resumed(tmp_path, damaged).report.trials) == 3
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,64 @@ def test_results_that_may_not_be_read_are_not_taken_for_none(tmp_path, monkeypat
         past.results  # noqa: B018
     (tmp_path / "result.json").unlink()
     assert past.results == []
+
+
+def _rebuilt(tmp_path, damage):
+    """Damage a copy of the killed sweep and resume it; return the report, and the configs."""
+    folder = tmp_path / "run"
+    shutil.copytree(KILLED, folder)
+    damage(folder)
+    report = tc.resume(folder, T, portable=True).report
+    _, state = _state(folder)
+    configs = [json.loads(facts)["config"] for facts, _ in state["trial_data"]]
+    return report, sorted(config.get("a", -1) for config in configs)
+
+
+def _without_params(folder):
+    for file in folder.glob("*/params.json"):
+        file.write_bytes(file.read_bytes()[:5])
+
+
+def test_a_config_that_is_damaged_stands_in_the_experiment_state_too(tmp_path):
+    report, configs = _rebuilt(tmp_path, _without_params)
+    assert [t.status for t in report.trials] == ["finished", "continues", "starts"]
+    assert configs == [0, 1, 2]
+
+
+def test_and_in_the_results(tmp_path):
+    def damage(folder):
+        _without_params(folder)
+        _state(folder)[0].unlink()
+
+    assert _rebuilt(tmp_path, damage)[1] == [0, 1]
+
+
+def test_a_trial_whose_config_is_lost_is_not_run_without_it(tmp_path):
+    def damage(folder):
+        _without_params(folder)
+        _state(folder)[0].unlink()
+        for file in folder.glob("*_00001_*/result.json"):
+            file.unlink()
+
+    report, configs = _rebuilt(tmp_path, damage)
+    assert [t.status for t in report.trials] == ["finished", "finished"]
+    assert configs == [-1, 0]
+    (note,) = [note for note in report.notes if "recorded nowhere" in note]
+    assert note.startswith("T_c1445_00001_1_a=1")
+
+
+def test_a_sweep_that_was_killed_before_its_trials_wrote_anything(tmp_path):
+    def damage(folder):
+        for trial in folder.glob("T_*"):
+            shutil.rmtree(trial)
+
+    report, configs = _rebuilt(tmp_path, damage)
+    assert [t.status for t in report.trials] == ["finished", "starts", "starts"]
+    assert configs == [0, 1, 2]
+
+
+def test_where_no_trial_is_known_nothing_is_touched(tmp_path):
+    (tmp_path / "tuner.pkl").write_bytes(b"x")
+    with pytest.raises(NotACheckpointError, match="no trial is recorded"):
+        tc.resume(tmp_path, T, portable=True)
+    assert (tmp_path / "tuner.pkl").read_bytes() == b"x"

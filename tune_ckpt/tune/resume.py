@@ -74,12 +74,12 @@ def resume(
         FIFOScheduler                  it has no state
         ASHAScheduler                  exactly             exactly; lots for brackets are drawn anew
         HyperBandScheduler             exactly             exactly
-        HyperBandForBOHB               exactly             not tested
+        HyperBandForBOHB               exactly             exactly
         MedianStoppingRule             exactly             exactly
         PopulationBasedTraining        exactly             scores are kept, not the dice
-        PB2                            exactly             likewise; not tested
-        PopulationBasedTrainingReplay  kept; not tested    at the step that its trial has reached
-        ResourceChangingScheduler      exactly             begins anew: no result tells what it did
+        PB2                            exactly             likewise; its model lacks the takeovers
+        PopulationBasedTrainingReplay  exactly             at the step that its trial has reached
+        ResourceChangingScheduler      exactly             as what it wraps; trials keep their share
 
     From a save that asynchronous PBT had asked for, and that was not done yet, nobody can go on.
 
@@ -93,7 +93,7 @@ def resume(
         HyperOptSearch                 exactly             told, in a space without nested dicts
         BayesOptSearch                 exactly             told
         NevergradSearch                exactly             told
-        TuneBOHB                       exactly             not told: results lack their budgets
+        TuneBOHB                       exactly             told, where HyperBandForBOHB is given
         ZOOptSearch                    not exactly: its    not told: it takes no points
                                        package's random generator is saved by nobody
         AxSearch, HEBOSearch           not tested: Ray 2.60 fails with their present packages
@@ -142,6 +142,7 @@ def resume(
     memory.search = SearchMemory(max_concurrent, _extended_stop(tuner, extend))
     resumption = Resumption(place, files, tuner, param_space, plain)
     resumption.carry_out(Wishes(extend, retry_errored), memory)
+    memory.resources = {} if resources is not None else memory.resources
     resumed: ResumedTuner = private.as_subclass(ResumedTuner, tuner)
     resumed.report = resumption.report
     Console(stderr=True, soft_wrap=True).print(str(resumed.report), markup=False, highlight=False)

@@ -16,6 +16,8 @@ from tune_ckpt.tree.storage.folder import Entry, Store, reported
 from tune_ckpt.tree.storage.leftovers import create_locked, sibling
 from tune_ckpt.tree.storage.local_files import LocalSink, LocalSource, clone, link, reserve
 
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for a writer for ever
+
 
 class LocalStore(Store):
     """A folder on the local disk."""
@@ -115,7 +117,7 @@ class LocalStore(Store):
         """Yield the file ``name``; a mapping of it outlives the context."""
         path = self._inside(self.root / name)
         with reported("open", path):
-            fd = os.open(path, os.O_RDONLY)
+            fd = os.open(path, _READ)
         try:
             yield LocalSource(fd, str(path))
         finally:

@@ -10,6 +10,7 @@ from tune_ckpt.tune.private.controllers import (
     reorder,
     replace_scheduler,
     scheduler,
+    set_resources,
     state_path,
     tell_the_end,
     trials,
@@ -24,8 +25,11 @@ from tune_ckpt.tune.private.places import (
     trial_folder,
 )
 from tune_ckpt.tune.private.schedulers import (
+    base_scheduler,
     brackets,
+    changed_resources,
     exploitable,
+    forget_resources,
     is_due,
     is_future,
     keep_replayed_config,
@@ -93,8 +97,10 @@ from tune_ckpt.tune.private.tuners import (
 
 __all__ = [
     "as_subclass",
+    "base_scheduler",
     "begun_search",
     "brackets",
+    "changed_resources",
     "checkpoint_config",
     "checkpoint_config_of",
     "controller",
@@ -108,6 +114,7 @@ __all__ = [
     "filesystem_and_path",
     "fit",
     "forget",
+    "forget_resources",
     "go_on_from",
     "has_resumed",
     "in_train_worker",
@@ -147,6 +154,7 @@ __all__ = [
     "set_latest",
     "set_live_trials",
     "set_metric",
+    "set_resources",
     "start_over",
     "state_path",
     "statuses",

@@ -70,6 +70,14 @@ def pause(controller: Any, trial: Any) -> None:
     controller._pending_trials_list = [t for t in controller._pending_trials_list if t is not trial]
 
 
+def set_resources(controller: Any, trial: Any, resources: Any) -> None:
+    """Let a trial that has not been started need other resources."""
+    waiting = controller._resources_to_pending_trials
+    waiting[trial.placement_group_factory].discard(trial)
+    trial.update_resources(resources)
+    waiting[resources].add(trial)
+
+
 def limit_concurrency(controller: Any, limit: int) -> None:
     """Let the searcher have so many trials under way; what it was saved with does not count."""
     search = controller._search_alg

@@ -5,6 +5,7 @@ Checked with Ray 2.48, 2.54 and 2.60.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from tune_ckpt.tune.private.controllers import controller, scheduler
@@ -90,8 +91,13 @@ def last_multiple(scheduler: Any, time: float) -> float:
 
 
 def save_score(scheduler: Any, state: Any, time: float, result: dict[str, Any], trial: Any) -> None:
-    """Let PBT note a trial's score."""
-    scheduler._save_trial_state(state, time, result, trial)
+    """Let PBT note a trial's score; PB2 notes the config with it, which was that of the result."""
+    then = {name[7:]: value for name, value in result.items() if name.startswith("config/")}
+    now, trial.config = trial.config, then or trial.config
+    try:
+        scheduler._save_trial_state(state, time, result, trial)
+    finally:
+        trial.config = now
 
 
 def wait_for_all(scheduler: Any, trials: list[Any]) -> dict[str, str]:
@@ -108,6 +114,24 @@ def wait_for_all(scheduler: Any, trials: list[Any]) -> dict[str, str]:
         step = max(step + scheduler._perturbation_interval, max(times.values()))
     scheduler._next_perturbation_sync = step
     return {trial.trial_id: "PAUSED" for trial, time in times.items() if time >= step}
+
+
+def base_scheduler(scheduler: Any) -> Any:
+    """Return what a scheduler that changes resources wraps."""
+    return scheduler._base_scheduler
+
+
+def forget_resources(scheduler: Any) -> None:
+    """Let a scheduler's state say nothing of resources: it knows them from the trials."""
+    del scheduler._base_trial_resources, scheduler._reallocated_trial_ids
+
+
+def changed_resources(scheduler: Any, trials: Iterable[Any]) -> dict[str, Any]:
+    """Return what a scheduler that changes resources has given to trials, by their ids."""
+    from ray.tune.schedulers import ResourceChangingScheduler
+
+    changes = isinstance(scheduler, ResourceChangingScheduler)
+    return {trial.trial_id: trial.placement_group_factory for trial in trials if changes}
 
 
 def set_metric(scheduler: Any, metric: str | None, mode: str | None) -> None:

@@ -118,6 +118,7 @@ _WAYS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
     "OptunaSearch": (_flat_space, _queue_in_study),
     "HyperOptSearch": (_flat_space, _queue_for_trials),
     "BayesOptSearch": (_flat_space, _queue_first),
+    "TuneBOHB": (lambda searcher: searcher._space or (), _queue_first),
     "NevergradSearch": (
         lambda searcher: getattr(searcher._space, "value", None) or (),
         _queue_as_suggestions,

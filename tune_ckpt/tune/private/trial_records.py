@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 
@@ -62,6 +63,8 @@ def relocate(trial: Any, filesystem: Any, experiment: str) -> None:
     """Tell a trial where its sweep is now, and so of its checkpoints, other trials' included."""
     old = trial.storage.experiment_fs_path
     storage = copy.copy(trial.storage)
+    session = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    vars(storage).setdefault("_timestamp", session)  # an older Ray's has none
     storage.storage_filesystem = filesystem
     storage.storage_fs_path, _, storage.experiment_dir_name = experiment.rpartition("/")
     trial.set_storage(storage)

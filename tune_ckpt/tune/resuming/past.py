@@ -30,10 +30,11 @@ class PastTrial:
     store: Store
 
     @cached_property
-    def config(self) -> dict[str, Any]:
-        """The config as ``params.json`` has it; empty where it cannot be read."""
-        found = _json(self.store, _PARAMETERS)
-        return found if isinstance(found, dict) else {}
+    def config(self) -> dict[str, Any] | None:
+        """The config as ``params.json`` or the last result has it; None where neither does."""
+        last = self.results[-1] if self.results else {}
+        found = (_json(self.store, _PARAMETERS), last.get("config"))
+        return next((config for config in found if isinstance(config, dict)), None)
 
     @cached_property
     def results(self) -> list[Metrics]:

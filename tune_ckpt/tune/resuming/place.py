@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ from tune_ckpt.errors import NotACheckpointError
 from tune_ckpt.tree.storage.store import Store, open_store
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import PastTrial, past_trials
+
+_SWEEPS = re.compile(r"tuner\.pkl$|experiment_state-")  # a sweep that was killed at once has these
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,9 @@ class Place:
             text = os.path.abspath(os.path.expanduser(text))
         arrow, fs_path = private.filesystem_and_path(text, filesystem)
         store = open_store(fs_path, private.local_or(arrow))
-        if not list(past_trials(store)):
-            found = "no trial's folder is in it" if store.list() else "there is nothing"
+        names = store.names()
+        if not any(map(_SWEEPS.match, names)) and not list(past_trials(store)):
+            found = "no trial's folder is in it" if names else "there is nothing"
             raise NotACheckpointError(store.location, f"{found}; give the sweep's own folder")
         store.write_bytes(private.storage_marker(), b"")
         return cls(text, store, arrow, fs_path)
@@ -52,6 +57,11 @@ class Place:
         """The pyarrow filesystem it lies on; None for the local disk."""
         return private.local_or(self.filesystem)
 
-    def pasts(self) -> dict[str, PastTrial]:
-        """Return the trials' folders by name."""
-        return {past.name: past for past in past_trials(self.store)}
+    def pasts(self, named: Iterable[str] = ()) -> dict[str, PastTrial]:
+        """Return the trials' folders by name.
+
+        Args:
+            named: Trials' folders that are to be among them, even if nothing is in them yet.
+        """
+        begun = {past.name: past for past in past_trials(self.store)}
+        return {name: PastTrial(name, self.store.child(name)) for name in named} | begun

@@ -39,6 +39,7 @@ _FACTS = {
     "trial_id": str,
     "experiment_tag": str,
     "status": str,
+    "config": dict,
     "evaluated_params": dict,
     "stopping_criterion": dict,
 }
@@ -72,6 +73,11 @@ class Plain:
             plain.facts[name] = _taken(facts, _FACTS)
             plain.pairs[name] = state.pairs(name)
         return plain
+
+    @property
+    def trials(self) -> list[str]:
+        """The folders' names of the trials whose configs are known, begun or not."""
+        return [name for name, facts in self.facts.items() if "config" in facts]
 
     def tune_config(self) -> tune.TuneConfig:
         """Return what is known of the ``TuneConfig``; the scheduler and the searcher are not."""

@@ -8,7 +8,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search.sample import Domain
 
-from tune_ckpt.errors import Fault
+from tune_ckpt.errors import Fault, NotACheckpointError
 from tune_ckpt.tune.resuming.aside import put_back, set_aside
 from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain
@@ -57,9 +57,13 @@ def new_tuner_for(
         place: The sweep's folder.
 
     Raises:
+        NotACheckpointError: No trial is known.
         Exception: Ray's own, where it refuses an argument; then the pickles lie where they were.
     """
     plain = Plain.read(files.store, files.document)
+    if not place.pasts(plain.trials):
+        reason = "no trial is recorded in it that could be read without pickles; begin it anew"
+        raise NotACheckpointError(place.path, reason)
     run_config = copy.copy(run_config or plain.run_config())
     run_config.storage_path, _, run_config.name = place.fs_path.rpartition("/")
     run_config.storage_filesystem = place.local_or_filesystem

@@ -43,10 +43,13 @@ class TrialMaker:
     plain: Plain = field(default_factory=Plain)
 
     def make(self, past: PastTrial) -> Any:
-        """Return the trial of a folder, with its results, and its status as they tell it."""
+        """Return the trial of a folder, with its results, and its status as they tell it.
+
+        One whose config is lost counts as finished: nobody can go on with it.
+        """
         facts = self.plain.facts.get(past.name, {})
         last = past.results[-1] if past.results else {}
-        config = as_in(dict(self.space), past.config)
+        config = as_in(dict(self.space), self.config(past) or {})
         parent, _, name = self.experiment.rpartition("/")
         storage = private.storage(parent, name, past.name, self.filesystem)
         trial = private.new_trial(
@@ -63,9 +66,15 @@ class TrialMaker:
         trial.relative_logdir = past.name
         for result in past.results:
             trial.update_last_result(dict(result))
-        trial.set_status(_status(past, facts.get("status")))
+        is_known = self.config(past) is not None
+        trial.set_status(_status(past, facts.get("status")) if is_known else "TERMINATED")
         self._note_checkpoints(trial, past)
         return trial
+
+    def config(self, past: PastTrial) -> dict[str, Any] | None:
+        """Return a trial's config as plain data; None where it is recorded nowhere."""
+        noted = self.plain.facts.get(past.name, {}).get("config")
+        return noted if past.config is None else past.config
 
     def _note_checkpoints(self, trial: Any, past: PastTrial) -> None:
         """Tell a trial of the checkpoints in its folder, of whose metrics it is known."""

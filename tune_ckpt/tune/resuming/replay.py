@@ -22,9 +22,9 @@ from ray.tune.schedulers import (
     MedianStoppingRule,
     PopulationBasedTraining,
     PopulationBasedTrainingReplay,
+    ResourceChangingScheduler,
     TrialScheduler,
 )
-from ray.tune.utils import flatten_dict
 
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import Metrics
@@ -35,7 +35,7 @@ _ENDED = ("TERMINATED", "ERROR")
 
 @dataclass(frozen=True)
 class Past:
-    """What a scheduler shall be told of a trial: its results, up to where it goes on."""
+    """What a scheduler shall be told of a trial: its flat results, up to where it goes on."""
 
     trial: Any
     results: list[Metrics]
@@ -126,6 +126,8 @@ def _tell(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
             scheduler.on_trial_add(controller, trial)
         for trial, result in _in_time(pasts):
             if trial.status not in _ENDED:
+                if trial.status == "PAUSED":
+                    scheduler.choose_trial_to_run(controller)  # BOHB's halves when all wait
                 trial.status = "RUNNING"
                 decision = scheduler.on_trial_result(controller, trial, result)
                 _obey(controller, scheduler, trial, result, decision)
@@ -154,7 +156,7 @@ def _in_time(pasts: list[Past]) -> Iterator[tuple[Any, Metrics]]:
         for result in past.results
     ]
     for _, _, number, result in sorted(told, key=lambda item: item[:3]):
-        yield pasts[number].trial, flatten_dict(result)
+        yield pasts[number].trial, result
 
 
 # ------------------------------------------------------------------------------------ PBT
@@ -168,7 +170,7 @@ def _population(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
         scheduler.on_trial_add(controller, past.trial)
         state = private.population(scheduler)[past.trial]
         before = 0.0
-        for result in map(flatten_dict, past.results):
+        for result in past.results:
             _note(scheduler, past.trial, state, result, before)
             before = result.get(private.time_attribute(scheduler), before)
         latest = private.latest(past.trial)
@@ -185,6 +187,14 @@ def _replay(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
         if past.results:
             private.replay_until(scheduler, past.results[-1]["training_iteration"])
     return {}
+
+
+def _within(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
+    """Bring a scheduler's base to where it was; what it gave to trials is noted with those."""
+    private.forget_resources(scheduler)
+    base = private.base_scheduler(scheduler)
+    replay = _way(base)
+    return replay(base, pasts) if replay else {}
 
 
 def _note(scheduler: Any, trial: Any, state: Any, result: Metrics, before: float) -> None:
@@ -208,6 +218,7 @@ _WAYS: list[tuple[type, Callable[[Any, list[Past]], dict[str, str]]]] = [
     (MedianStoppingRule, _tell),
     (AsyncHyperBandScheduler, _tell),  # with several brackets, which trial is in which is by chance
     (PopulationBasedTrainingReplay, _replay),
+    (ResourceChangingScheduler, _within),
     (PopulationBasedTraining, _population),  # random choices from here on are other ones
 ]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import cloudpickle
 from ray.tune.schedulers import PopulationBasedTraining
+from ray.tune.utils import flatten_dict
 
 from tune_ckpt.errors import Fault, PickleReadError
 from tune_ckpt.tune import private
@@ -80,14 +81,17 @@ class Resumption:
             wishes: What shall become of trials that have ended.
             memory: Gets what Ray has no place for.
         """
-        pasts = self.place.pasts()
+        pasts = self.place.pasts(self.plain.trials if self.plain else ())
         trials = self._trials(pasts)
         ended = {trial.trial_id for trial in trials if trial.is_finished()}
-        memory.packed = self._continue(trials, pasts, wishes)
+        kept = self._continue(trials, pasts, wishes)
+        told = pasts_of(trials, pasts)
+        memory.packed = kept or self._replayed(told)
+        memory.resources = private.changed_resources(self._scheduler, trials)
+        self._note_scheduler(kept, memory.packed)
         session = self.files.write(list(private.dump_trials(trials)))
         search = memory.search
         if not self.files.has_search_state() or (self.files.document is None and self.param_space):
-            told = pasts_of(trials, pasts)
             found = write_search_state(
                 self.tuner, self.param_space, told, self.place.store, session
             )
@@ -99,7 +103,7 @@ class Resumption:
                 for trial in trials
                 if trial.is_finished() and trial.trial_id not in ended
             }
-        search.strangers |= {t.trial_id for t in trials if not t.is_finished()} & ended
+            search.strangers |= {t.trial_id for t in trials if not t.is_finished()} & ended
         self.report.set_aside += self.files.faults
 
     def _trials(self, pasts: Mapping[str, PastTrial]) -> list[Any]:
@@ -110,10 +114,7 @@ class Resumption:
                 if self.plain
                 else "no whole experiment state is left"
             )
-            notes = self.report.notes
-            notes.append(f"{why}: the trials are made again from their folders")
-            if self.param_space is None:
-                notes.append("trials that had not begun are lost, unless param_space is given")
+            self.report.notes.append(f"{why}: the trials are made again from their folders")
             return self._made_again(pasts)
         where = self.files.store.path(self.files.names[STATE])
         try:
@@ -140,14 +141,24 @@ class Resumption:
             self.param_space or {},
             self.plain or Plain(),
         )
+        lost = [name for name, past in pasts.items() if maker.config(past) is None]
+        for name in lost:
+            self.report.notes.append(f"{name} stays as it is: its config is recorded nowhere")
+        if self.param_space is None:
+            told = "trials that no file names are lost, unless param_space is given"
+            self.report.notes.append(told)
         made = [maker.make(past) for past in pasts.values()]
         return sorted(made, key=lambda trial: trial.trial_id)
+
+    @property
+    def _scheduler(self) -> Any:
+        return private.tune_config(self.tuner).scheduler
 
     def _continue(
         self, trials: list[Any], pasts: dict[str, PastTrial], wishes: Wishes
     ) -> bytes | None:
-        """Let every trial go on where it can, and return the scheduler's state for that."""
-        scheduler = private.tune_config(self.tuner).scheduler
+        """Let every trial go on where it can, and return the scheduler's state if it was kept."""
+        scheduler = self._scheduler
         kept = None if is_timeless(scheduler) else _kept(self.files, scheduler, trials, self.place)
         # Else the trials must be as they were when Tune noted them: PBT has changed their configs.
         changes = isinstance(scheduler, PopulationBasedTraining) and self.files.document is not None
@@ -160,10 +171,16 @@ class Resumption:
             self.report.trials.append(found)
         self.report.trials.sort(key=lambda trial: trial.trial_id)
         self.report.set_aside += sound.faults
-        packed = kept or _replayed(self.place, trials, pasts, self.tuner)
-        if scheduler is not None:
-            self.report.notes.append(_of_the_scheduler(scheduler, kept, packed))
-        return packed
+        return kept
+
+    def _replayed(self, told: list[Past]) -> bytes | None:
+        config = private.tune_config(self.tuner)
+        snapshot = replayed(config.scheduler, told, config.metric, config.mode)
+        return snapshot.pack(self.place.fs_path) if snapshot else None
+
+    def _note_scheduler(self, kept: bytes | None, packed: bytes | None) -> None:
+        if self._scheduler is not None:
+            self.report.notes.append(_of_the_scheduler(self._scheduler, kept, packed))
 
 
 def _kept(files: StateFiles, scheduler: Any, trials: list[Any], place: Place) -> bytes | None:
@@ -184,18 +201,13 @@ def _kept(files: StateFiles, scheduler: Any, trials: list[Any], place: Place) ->
     return packed if same and snapshot.cls == class_name(scheduler) else None
 
 
-def _replayed(
-    place: Place, trials: list[Any], pasts: Mapping[str, PastTrial], tuner: Any
-) -> bytes | None:
-    config = private.tune_config(tuner)
-    told = pasts_of(trials, pasts)
-    snapshot = replayed(config.scheduler, told, config.metric, config.mode)
-    return snapshot.pack(place.fs_path) if snapshot else None
-
-
 def pasts_of(trials: list[Any], pasts: Mapping[str, PastTrial]) -> list[Past]:
     """Return what schedulers and searchers know of the trials, in the order of their making."""
-    told = [Past(trial, _told(trial, pasts[str(trial.relative_logdir)])) for trial in trials]
+    # As in Tune, what a scheduler notes in a result (BOHB's: its budget), the searcher finds there.
+    told = [
+        Past(trial, [*map(flatten_dict, _told(trial, pasts[str(trial.relative_logdir)]))])
+        for trial in trials
+    ]
     return sorted(told, key=lambda past: _number(past.trial))
 
 

@@ -28,10 +28,13 @@ class SchedulerMemory:
 
     Attributes:
         packed: The snapshot that shall be put back when the sweep starts.
+        resources: What trials need that a scheduler has given more or less, by their ids: Ray
+            begins with what the trainable needs.
         search: What the searcher is to know when the sweep starts.
     """
 
     packed: bytes | None = None
+    resources: dict[str, Any] = field(default_factory=dict)
     search: SearchMemory = field(default_factory=SearchMemory)
     _controller: Any = None
 
@@ -45,6 +48,9 @@ class SchedulerMemory:
             return
         remembering = Remembering(private.scheduler(controller))
         private.replace_scheduler(controller, remembering)
+        for trial in private.trials(controller):
+            if trial.trial_id in self.resources and trial.status not in _ENDED:
+                private.set_resources(controller, trial, self.resources[trial.trial_id])
         if self.packed is not None and private.trials(controller):
             put_back(self.packed, controller, remembering)
         self.search.put_back(controller)

@@ -43,12 +43,15 @@ def write_search_state(
         store: The sweep's folder.
         session: The session's name in the files' names.
     """
+    unknown = frozenset(past.trial.trial_id for past in pasts)
     if not param_space:
-        return Told("no new trials are made: without param_space the search space is not known")
+        reason = "without param_space the search space is not known"
+        return Told(f"no new trials are made: {reason}", unknown)
     search = private.begun_search(tuner, param_space)
     tell = next((tell for cls, tell in _TELLERS if isinstance(search, cls)), None)
     if tell is None:
-        return Told(f"no new trials are made: {type(search).__name__} cannot be told of past ones")
+        reason = f"{type(search).__name__} cannot be told of past ones"
+        return Told(f"no new trials are made: {reason}", unknown)
     told: Told = tell(search, pasts)
     with tempfile.TemporaryDirectory() as folder:
         search.save_to_dir(folder, session_str=session)
@@ -61,6 +64,7 @@ def _skip(search: Any, pasts: list[Past]) -> Told:
     """Let a generator of variants pass over those that exist: its order is the same again."""
     for _ in pasts:
         search.next_trial()
+        private.set_live_trials(search, set())  # else it may make no more: max_concurrent
     alive = {past.trial.trial_id for past in pasts if not past.trial.is_finished()}
     private.set_live_trials(search, alive)
     return Told(f"the searcher makes what is left of {search.total_samples} trials")
@@ -100,10 +104,10 @@ def _same(suggested: Any, value: Any) -> bool:
 
 def _retell(search: Any, past: Past) -> None:
     """Tell a searcher of the results of a trial that it has suggested."""
-    for result in map(flatten_dict, past.results):
+    for result in past.results:
         search.on_trial_result(past.trial.trial_id, result)
     if past.trial.is_finished():
-        last = flatten_dict(past.results[-1]) if past.results else {}
+        last = past.results[-1] if past.results else {}
         metrics = [search.metric] if isinstance(search.metric, str) else search.metric or ()
         failed = past.trial.status == "ERROR" or not all(metric in last for metric in metrics)
         search.on_trial_complete(past.trial.trial_id, None if failed else last, error=failed)
@@ -111,7 +115,7 @@ def _retell(search: Any, past: Past) -> None:
 
 def _add(searcher: Any, past: Past) -> bool:
     """Tell a searcher of a finished trial that it has not suggested; say whether it can be told."""
-    last = flatten_dict(past.results[-1]) if past.results else {}
+    last = past.results[-1] if past.results else {}
     value = number(last.get(searcher.metric))
     if value is None or past.trial.status != "TERMINATED" or not private.takes_points(searcher):
         return False

@@ -16,6 +16,7 @@ import numpy as np
 from ray.tune import Checkpoint
 from ray.tune.schedulers import TrialScheduler
 
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune import private
 
 
@@ -58,7 +59,10 @@ class Snapshot:
 
     @classmethod
     def unpack(cls, data: bytes, trials: list[Any], experiment: str, filesystem: Any) -> Snapshot:
-        """Return what was packed, with these trials in it; runs what the pickle names."""
+        """Return what was packed, with these trials in it; runs what the pickle names.
+
+        In the place of a checkpoint that is gone there is None: a scheduler passes such over.
+        """
         buffer = io.BytesIO(data)
         facts = pickle.load(buffer)
         return cls(state=_Unpickler(buffer, trials, experiment, filesystem).load(), **facts)
@@ -100,4 +104,5 @@ class _Unpickler(pickle.Unpickler):
         if kind == "nothing":
             return None
         path = name if name.startswith("/") else f"{self._experiment}/{name}"
-        return Checkpoint(path, self._filesystem)
+        is_there = open_store(path, private.local_or(self._filesystem)).list()
+        return Checkpoint(path, self._filesystem) if is_there else None
