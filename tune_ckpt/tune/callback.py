@@ -16,7 +16,6 @@ from typing import Any
 from ray.tune import Callback
 
 from tune_ckpt.errors import UnknownMetricError
-from tune_ckpt.sweep.metrics import names, nearest_first
 from tune_ckpt.tune.beside import convert_last, convert_one
 from tune_ckpt.tune.completion import PIN, last_of, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
@@ -28,7 +27,7 @@ from tune_ckpt.tune.pinning import Pinning, pin_one
 from tune_ckpt.tune.private import checkpoint_config_of, local_or
 from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
-from tune_ckpt.tune.resuming.source import Source
+from tune_ckpt.tune.resuming.source import Owner, Source
 from tune_ckpt.tune.retention import Retention
 from tune_ckpt.tune.work import Work
 
@@ -36,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
 STRANGERS = "strangers"  # and the ids of the trials of which the searcher must hear nothing
+_REPORT_SECS = 60.0  # a storage that has not taken the report by then hangs
 
 
 class CheckpointCallback(CheckpointOptions, Callback):
@@ -98,7 +98,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self.memory = SchedulerMemory()
         self._best: float | None = None
         self._pruner = Pruner(self._retention) if self._retention else None
-        self._has_results = self._warned = self._has_ended = False
+        self._warned = self._has_ended = False
         self._work = self._new_work()
 
     def _new_work(self) -> Work:
@@ -119,6 +119,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         """Begin anew after another sweep, and bring the scheduler back where one is resumed."""
         if self._has_ended:
             self._begin()
+        self.owner = Owner()  # not that of a driver that was killed
         self.memory.attach()
 
     @harmless
@@ -151,7 +152,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
             if checkpoint_config_of(trial).num_to_keep is None and self._pruner is None:
                 self._work.add(key, job, source, *args)
             else:
-                self._work.add_kept(key, job, source, *args)
+                self._work.add_kept(key, job, source, self.owner, *args)
         if self._pruner is not None:
             self._pruner.add(trial.trial_id, source.path, trial.last_result)
 
@@ -180,7 +181,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         finally:
             self._work.close()
         if trials and self._is_needed:
-            report(trials[0], self.outcomes)
+            report(trials[0], self.outcomes, min(self.drain_timeout_secs, _REPORT_SECS))
 
     @harmless
     def get_state(self) -> dict[str, Any]:
@@ -198,7 +199,6 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self.memory.search.strangers.update(state.get(STRANGERS, ()))
         self._best = state["best"]
         self.outcomes[:] = [Outcome(**outcome) for outcome in state["outcomes"]]
-        self._has_results = True  # it has gone on from there before
         if self._pruner is not None:
             self._pruner.set_state(state.get("held", []))
 
@@ -217,13 +217,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
 
     @harmless
     def _refusal(self, result: Any) -> UnknownMetricError | None:
-        metric = self._pruner.policy.ranked_by if self._pruner else None
-        if self._pruner is None or metric is None or self._has_results:
-            return None
-        self._has_results = True
-        if self._pruner.policy.late_metric or metric.find(result) is not None:
-            return None
-        return UnknownMetricError(metric.name, nearest_first(metric.name, names(result)))
+        return self._pruner.refusal(result) if self._pruner else None
 
     def _scheduler(self) -> bytes | None:
         try:
@@ -238,7 +232,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
 
     def _complete(self, trials: list[Any], deadline: float) -> None:
         self._work.drain("Looking after checkpoints", deadline)
-        for job in missing_jobs(trials, self.convert, self.metric, self.pin_best):
+        for job in missing_jobs(trials, self):
             self._work.add(*job)
         self._work.drain("Completing", deadline)
         self._work.prune(trials, at_end=True)
