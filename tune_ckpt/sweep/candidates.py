@@ -56,16 +56,7 @@ class OpenSweep:
 
     @classmethod
     def open(cls, experiment: Any, filesystem: Any = None) -> OpenSweep:
-        """Return the sweep that ``experiment`` means.
-
-        Args:
-            experiment: A ``ResultGrid``, ``Result`` or ``ExperimentAnalysis``; or a folder, as a
-                path or URI: a sweep's, a single trial's, or that of a Train run.
-            filesystem: A ``pyarrow.fs.FileSystem`` in which a folder is to be looked up.
-
-        Raises:
-            InvalidArgumentError: It means none.
-        """
+        """Return the sweep that ``experiment`` means; see `tune_ckpt.Sweep.open`."""
         if isinstance(experiment, OpenSweep):
             return experiment
         if isinstance(experiment, str | os.PathLike):

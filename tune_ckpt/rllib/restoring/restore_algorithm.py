@@ -101,12 +101,7 @@ def restore_algorithm(
     trust, account = Trust.of(allow_pickle, trusted), Account(part.path, strict)
     chosen = _chosen(part, policy_ids)
     account.left_out += () if config else assumed
-    if config is not None and not isinstance(config, Mapping):
-        config = config.copy(copy_frozen=False)
-    elif allow_pickle:
-        config = _changed(unpickled_config(part), config)
-    else:
-        config = _changed(rebuilt_config(part, chosen.is_new_stack, trust, account), config)
+    config = _configuration(part, config, chosen.is_new_stack, trust, account)
     _choose(config, chosen, trust)
     _set_environment(config, env, part)
     _set_policies(config, chosen, policy_mapping_fn, policies_to_train)
@@ -121,6 +116,17 @@ def restore_algorithm(
         algorithm.stop()
         raise
     return account.close(algorithm)
+
+
+def _configuration(
+    part: Part, given: Any, is_new_stack: bool, trust: Trust, account: Account
+) -> Any:
+    """Return a configuration to be changed: the caller's, or the checkpoint's with its settings."""
+    if given is not None and not isinstance(given, Mapping):
+        return given.copy(copy_frozen=False)
+    if trust.allow_pickle:
+        return _changed(unpickled_config(part), given)
+    return _changed(rebuilt_config(part, is_new_stack, trust, account), given)
 
 
 def _changed(config: Any, settings: Mapping[str, Any] | None) -> Any:
