@@ -14,7 +14,7 @@ from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.candidates import OpenSweep
-from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.sweep.metrics import Metric, nearest_first
 from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.sweep.record_table import CheckpointTable
 from tune_ckpt.sweep.records import CheckpointRecord, record_of
@@ -126,6 +126,7 @@ def rank_checkpoints(
     )
     found = list(islice(iter(lambda: ranking.next(verify=verify), None), k))
     if not found:
+        _check_names(where, ranking)
         raise ranking.why.failure(ranking.folders)
     title = ", ".join(f"{metric.name} ({metric.mode})" for metric in wanted)
     records = _linked(ranking, found)
@@ -141,6 +142,15 @@ def _metrics(metric: str | None, mode: str, metrics: Mapping[str, str] | None) -
     if not isinstance(metrics, Mapping) or not metrics:
         raise InvalidArgumentError("metrics", metrics, ("a dict of names and modes",))
     return [Metric(name, of) for name, of in metrics.items()]
+
+
+def _check_names(where: Where | None, ranking: Ranking) -> None:
+    """Refuse names that no trial's config has: nothing would ever fit them."""
+    configs = [folder.config for folder in ranking.folders]
+    for name in where if isinstance(where, Mapping) and any(configs) else ():
+        if all(Metric(name).find(config) is None for config in configs):
+            known = {str(key) for config in configs for key in config}
+            raise InvalidArgumentError("where", name, nearest_first(name, known))
 
 
 def _fits(record: CheckpointRecord, where: Where) -> bool:

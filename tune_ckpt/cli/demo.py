@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -17,7 +18,9 @@ _NEXT = """Now try:
   tune-ckpt show {best} --arrays
   tune-ckpt diff {best} {other}
   tune-ckpt verify {best}
-  tune-ckpt plot {path} --metric {metric} -o sweep.html"""
+  tune-ckpt plot {path} --metric {metric} -o sweep.html{plot}"""
+
+_PLOTS = "  # after: pip install matplotlib"
 
 
 def demo(
@@ -39,7 +42,8 @@ def demo(
         output.say_json(answer)
     else:
         output.say(path)
-        output.remark(_NEXT.format(**answer))
+        has_plots = find_spec("matplotlib") is not None
+        output.remark(_NEXT.format(**answer, plot="" if has_plots else _PLOTS))
 
 
 def _answer(path: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ above it says, so a reader never mixes two checkpoints: it finds that something 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,7 @@ class OpenComponent:
 
 _TRIES_TO_OPEN = 3
 _TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
+_SWEEPS = "experiment_state-"  # how the name of a file begins that Tune writes beside trials
 _OTHERS = (
     "at least none of tune_ckpt's own. Of RLlib's, tune_ckpt.rllib.load_weights() returns the "
     "weights and restore_algorithm() the Algorithm, and tune_ckpt.convert_checkpoint() writes it "
@@ -144,6 +145,9 @@ def _open_root(store: Store) -> OpenComponent:
     if _TRIALS in entries:
         reason = "it is a trial's folder; its checkpoints are the folders in it"
         raise NotACheckpointError(store.location, reason)
+    if _is_sweep(entries):
+        reason = "it is a whole sweep's folder; tune_ckpt.best_checkpoint() finds its checkpoints"
+        raise NotACheckpointError(store.location, reason)
     others = [name for name in entries if name.endswith(".json") and name not in KNOWN_METADATA]
     found = [opened for name in others if (opened := _open(store, name)) is not None]
     if len(found) == 1:
@@ -155,6 +159,16 @@ def _open_root(store: Store) -> OpenComponent:
         )
         raise NotACheckpointError(store.location, reason)
     raise _nothing_there(store, any(name.endswith(".json") for name in entries))
+
+
+def _is_sweep(names: Iterable[str]) -> bool:
+    return any(name.startswith(_SWEEPS) for name in names)
+
+
+def is_surely_none(store: Store) -> bool:
+    """Say whether a folder is no library's checkpoint: there is nothing in it, or a whole sweep."""
+    names = [entry.name for entry in store.list()]
+    return not names or _is_sweep(names)
 
 
 def _open(store: Store, name: str) -> OpenComponent | None:

@@ -9,7 +9,7 @@ from typing import Any
 from tune_ckpt.errors import ComponentNotFoundError, NotACheckpointError
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder, open_foreign
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, is_msgpack
-from tune_ckpt.tree.reading import OpenComponent, open_tree
+from tune_ckpt.tree.reading import OpenComponent, is_surely_none, open_tree
 from tune_ckpt.tree.storage.folder import Store
 
 
@@ -82,7 +82,7 @@ def inspect(store: Store) -> Inspected:
     try:
         return _ours(open_tree(store))
     except NotACheckpointError:
-        if not store.list():
+        if is_surely_none(store):
             raise
     return _foreign(open_foreign(store))
 

@@ -26,7 +26,7 @@ from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder, ope
 from tune_ckpt.tree.inspection.verification import Report
 from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.progress import Advance, Watched, bytes_bar
-from tune_ckpt.tree.reading import OpenComponent, open_tree
+from tune_ckpt.tree.reading import OpenComponent, is_surely_none, open_tree
 from tune_ckpt.tree.storage.store import Store, open_store
 
 _THREADS = min(4, os.cpu_count() or 1)  # each document is read by several, too
@@ -220,7 +220,7 @@ def _open_root(store: Store) -> Opened | None:
     try:
         return open_tree(store)
     except NotACheckpointError:
-        if not store.list():
+        if is_surely_none(store):
             raise
     try:
         return open_foreign(store)

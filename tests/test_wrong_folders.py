@@ -1,0 +1,36 @@
+"""Whoever mistakes one folder, or one name, for another is told which it is."""
+
+import pytest
+
+import tune_ckpt as tc
+from tests.cli.conftest import make_sweep
+from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError, NotACheckpointError
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return make_sweep(tmp_path / "sweep")
+
+
+@pytest.mark.parametrize("read", [tc.load_state, tc.describe, tc.get_checkpoint_info])
+def test_a_sweep_is_no_checkpoint(sweep, read):
+    (sweep / "other.json").write_bytes(b"\x80")  # Tune's searchers keep pickles under such names
+    with pytest.raises(NotACheckpointError):
+        read(sweep)
+
+
+def test_verifying_a_sweep_is_a_fault_that_says_what_it_is(sweep):
+    assert "whole sweep's folder" in str(tc.verify(sweep))
+    assert not tc.verify(sweep).ok
+
+
+def test_the_folder_above_a_sweep_is_told_with_what_is_in_it(sweep):
+    with pytest.raises(NoCheckpointError, match="folders in it: sweep"):
+        tc.best_checkpoint(sweep.parent, "eval/acc")
+
+
+def test_a_name_that_no_config_has_is_refused_with_those_there_are(sweep):
+    with pytest.raises(InvalidArgumentError, match="lr"):
+        tc.best_checkpoint(sweep, "eval/acc", where={"learning_rate": 0.1})
+    with pytest.raises(NoCheckpointError, match="where= refused"):
+        tc.best_checkpoint(sweep, "eval/acc", where={"lr": 0.7})
