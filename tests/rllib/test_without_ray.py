@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CORPUS
-from tests.rllib.cases import CASES, COMMITTED, DATA
+from tests.rllib.cases import CASES, COMMITTED, DATA, one
 from tests.test_other_pythons import bare_environment, find_interpreter
+from tune_ckpt import rllib
+from tune_ckpt.errors import MissingDependencyError
 from tune_ckpt.rllib import load_config, load_counters, load_weights
+from tune_ckpt.rllib.restoring import rllib_classes
 
 REPO = Path(__file__).parents[2]
 
@@ -44,6 +47,22 @@ def test_every_python_reads_every_case(tmp_path, version):
     roots = [DATA, CORPUS] if CORPUS.is_dir() else [DATA]
     of_corpus = [case for case in CASES if (CORPUS / case.name).is_dir()]
     assert _read_all(python, *roots) == len(COMMITTED) + len(of_corpus)
+
+
+RESTORING = (
+    *(rllib.restore_algorithm, rllib.restore_policy, rllib.restore_module),
+    rllib.migrate_to_rl_module,
+)
+
+
+@pytest.mark.parametrize("restore", RESTORING)
+@pytest.mark.parametrize(
+    ("module", "install"), [("gymnasium", r"ray\[rllib\]"), ("torch", "torch")]
+)
+def test_what_must_be_installed_to_restore_is_told(monkeypatch, restore, module, install):
+    monkeypatch.setattr(rllib_classes, "find_spec", lambda name: None if name == module else name)
+    with pytest.raises(MissingDependencyError, match=f"pip install '?{install}"):
+        restore(one("ray2.10.0").path)
 
 
 class Trap:

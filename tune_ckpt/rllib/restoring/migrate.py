@@ -19,7 +19,7 @@ from tune_ckpt.rllib.restoring.build_policy import build_policy
 from tune_ckpt.rllib.restoring.key_maps import KeyMap, default_key_map, migrated_model_config
 from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.restore_policy import find_policy
-from tune_ckpt.rllib.restoring.rllib_classes import find_algorithm
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed, find_algorithm
 from tune_ckpt.rllib.restoring.same_outputs import compare_outputs
 
 
@@ -94,7 +94,9 @@ def migrate_to_rl_module(
         InvalidArgumentError: Its model is none of RLlib's own, so ``key_map`` is needed.
         RestoreError: Its weights do not fit the module.
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
+        MissingDependencyError: RLlib or torch is not installed.
     """
+    check_installed()
     part, assumed = open_told(checkpoint, filesystem)
     stored = find_policy(only(part, policy_id, "policy_id"))
     trust = Trust.of(False, trusted)

@@ -27,7 +27,7 @@ from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.private import has_module_spec
 from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config, unpickled_config
 from tune_ckpt.rllib.restoring.restore_module import module_spec
-from tune_ckpt.rllib.restoring.rllib_classes import constructing
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing
 from tune_ckpt.rllib.restoring.same_weights import differing_workers
 
 Train = Collection[str] | Callable[..., bool]
@@ -93,7 +93,9 @@ def restore_algorithm(
         ConstructorError: Ray does not build such an Algorithm.
         RestoreError: States do not fit, or a worker does not hold the weights.
         CorruptDataError, CorruptCheckpointError: It is damaged.
+        MissingDependencyError: RLlib or torch is not installed.
     """
+    check_installed()
     part, assumed = open_told(checkpoint, filesystem)
     if part.type != ALGORITHM:
         reason = f"it is one of a {part.type}; see restore_policy and restore_module"

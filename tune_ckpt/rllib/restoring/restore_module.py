@@ -21,7 +21,7 @@ from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.modules_in_policies import ModuleInPolicy, has_module
-from tune_ckpt.rllib.restoring.rllib_classes import constructing, find_rllib_class
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing, find_rllib_class
 
 _ADVICE = "Pass what it lacks to restore_module by keyword, such as model_config={...}."
 _NOTHING: dict[str, Any] = {}
@@ -69,7 +69,9 @@ def restore_module(
         UntrustedTypesError: Its arguments name classes or functions that are not trusted.
         RestoreError: The weights do not fit.
         CorruptDataError, CorruptCheckpointError: It is damaged.
+        MissingDependencyError: RLlib or torch is not installed.
     """
+    check_installed()
     stored = find_module(find(checkpoint, filesystem), module_id)
     trust = Trust.of(allow_pickle, trusted)
     account = Account(stored.part.path, strict)

@@ -22,6 +22,7 @@ from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.build_policy import build_policy
 from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.private import count_optimizers
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed
 
 
 def restore_policy(
@@ -69,7 +70,9 @@ def restore_policy(
         RestoreError: The weights do not fit.
         StateRefusedError: RLlib's own code does not take the rest of the state.
         CorruptDataError, CorruptCheckpointError: It is damaged.
+        MissingDependencyError: RLlib or torch is not installed.
     """
+    check_installed()
     part, assumed = open_told(checkpoint, filesystem)
     stored = find_policy(only(part, policy_id, "policy_id"))
     trust = Trust.of(allow_pickle, trusted)

@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
-from tune_ckpt.errors import ClassNotFoundError, ConstructorError, NotInCheckpointError
+from tune_ckpt.errors import (
+    ClassNotFoundError,
+    ConstructorError,
+    MissingDependencyError,
+    NotInCheckpointError,
+)
 from tune_ckpt.objects.classes import current_name, family, name_of_class, same_class
 from tune_ckpt.objects.trust import Trust, imported
 from tune_ckpt.rllib.converting.algorithms import REMOVED_ALGORITHMS
@@ -44,6 +50,20 @@ def find_rllib_class(name: str, base: type, trust: Trust, path: str) -> Any:
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ClassNotFoundError(path, name, f"it is no {base.__name__}")
     return found
+
+
+def check_installed() -> None:
+    """Check that RLlib is there, and torch.
+
+    Raises:
+        MissingDependencyError: One is not.
+    """
+    for package, modules in _NEEDED.items():
+        if any(find_spec(module) is None for module in modules):
+            raise MissingDependencyError(package, "Restoring objects of RLlib's")
+
+
+_NEEDED = {"'ray[rllib]'": ("ray", "gymnasium", "tree"), "torch": ("torch",)}
 
 
 def find_algorithm(name: str) -> Any:
