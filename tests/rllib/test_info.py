@@ -10,7 +10,7 @@ from pyarrow import fs
 
 import tune_ckpt
 from tests.rllib.cases import COMMITTED, every_case, one
-from tune_ckpt.errors import CorruptCheckpointError, NotACheckpointError
+from tune_ckpt.errors import CorruptCheckpointError, CorruptDataError, NotACheckpointError
 from tune_ckpt.rllib import CheckpointVersion, get_checkpoint_info
 
 KEYS = [
@@ -150,6 +150,12 @@ def test_a_file_that_is_no_state_is_refused(tmp_path):
     (tmp_path / "x.pkl").write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(NotACheckpointError, match="no state of RLlib's"):
         get_checkpoint_info(tmp_path / "x.pkl")
+    (tmp_path / "notes.md").write_text("# Notes")
+    with pytest.raises(NotACheckpointError, match="none of RLlib's"):
+        get_checkpoint_info(tmp_path / "notes.md")
+    (tmp_path / "state.pkl").write_text("# Notes")
+    with pytest.raises(CorruptDataError):  # it has the name of one
+        get_checkpoint_info(tmp_path / "state.pkl")
 
 
 @pytest.mark.parametrize(("part", "kind"), [("", "LearnerGroup"), ("learner", "Learner")])

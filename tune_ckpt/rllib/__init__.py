@@ -1,4 +1,7 @@
-"""RLlib's checkpoints of every generation, read without Ray: nothing in them is imported or called.
+"""RLlib's checkpoints of every generation: read, written again and shipped without Ray.
+
+Nothing in them is imported or called, unless the caller trusts it. Restoring parts of them is done
+in today's RLlib.
 
 =======  ===============  ========================================================================
 version  Ray              what an Algorithm's folder holds

@@ -83,7 +83,7 @@ class Reasons:
         names = self.sweep.store.names()
         if not trials and not names:
             return ("nothing is there",)
-        inside = ", ".join([name for name, is_dir in names.items() if is_dir][:5]) or "none at all"
+        inside = ", ".join(sorted(name for name, is_dir in names.items() if is_dir)[:5]) or "none"
         return tuple(trials) or (
             f"it holds no trial's folder; is it the sweep's own? The folders in it: {inside}",
         )

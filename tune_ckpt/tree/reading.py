@@ -180,11 +180,13 @@ def _nothing_there(store: Store, has_metadata: bool) -> Exception:
     entries = store.list()
     if not entries:
         return NotACheckpointError(store.location, "nothing is there")
-    if has_metadata or any(_OLD_RLLIBS.fullmatch(entry.name) for entry in entries):
+    if has_metadata:
         return NotACheckpointError(store.location, _OTHERS)
     ours = {role_of(name) for name in FileNames().all()}
     if any(role_of(entry.name) in ours or "tune_ckpt-" in entry.name for entry in entries):
         return IncompleteCheckpointError(store.location)
+    if any(_OLD_RLLIBS.fullmatch(entry.name) for entry in entries):
+        return NotACheckpointError(store.location, _OTHERS)
     found = ", ".join(entry.name for entry in entries[:5])
     return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json")
 

@@ -20,6 +20,7 @@ from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE
 from tune_ckpt.rllib.converting.replay_buffers import buffer_class
 from tune_ckpt.rllib.converting.restating import CONFIG, LOST, OBJECTS, Restating, Steps
+from tune_ckpt.rllib.reading.generations import RAY
 from tune_ckpt.rllib.reading.plain import code_name, fields
 
 
@@ -34,7 +35,7 @@ def rebuild(config: Any, restating: Restating, *steps: Any) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in told_settings(fields(config) or {}):
         if key in REMOVED:
-            reason = f"{value!r}: Ray 2.60 has no such setting"
+            reason = f"{value!r}: Ray {RAY} has no such setting"
             restating.note((*steps, key), reason)
         elif value is not LOST:
             found = _VALUES.get(newest(key), _restated)(restating, value, (*steps, key))
@@ -89,7 +90,7 @@ _NOT_OF_BUFFERS = {"_enable_replay_buffer_api", "learning_starts", "replay_batch
 def _model(restating: Restating, value: Any, steps: Steps) -> Any:
     told = {k: v for k, v in (fields(value) or {}).items() if not is_deprecated(v)}
     if told.pop("custom_preprocessor", None) is not None:
-        restating.note((*steps, "custom_preprocessor"), "Ray 2.60 has none")
+        restating.note((*steps, "custom_preprocessor"), f"Ray {RAY} has none")
     made = restating.value(told, *steps)
     if told.get("custom_model") and "custom_model" not in made:
         made["custom_model"] = str(getattr(told["custom_model"], "name", "a model of the user's"))

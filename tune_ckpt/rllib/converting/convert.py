@@ -24,10 +24,10 @@ from tune_ckpt.rllib.converting.given import Given, given
 from tune_ckpt.rllib.converting.moves import can_be_found, class_name, is_local
 from tune_ckpt.rllib.converting.old_stack_msgpack import STATES
 from tune_ckpt.rllib.converting.portable import Carrying, is_pickle_of_code
-from tune_ckpt.rllib.converting.upgrade import RAY, is_of_new_stack, upgraded_folder
+from tune_ckpt.rllib.converting.upgrade import is_of_new_stack, upgraded_folder
 from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.finding import Part, find, open_part
-from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY
+from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY, RAY
 from tune_ckpt.rllib.reading.versions import CheckpointVersion as Version
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
 from tune_ckpt.tree.storage.store import address_of, open_store

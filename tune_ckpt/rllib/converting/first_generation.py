@@ -21,7 +21,7 @@ from tune_ckpt.rllib.converting.algorithms import (
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.reading.counters import ITERATION
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.generations import POLICY_SPEC
+from tune_ckpt.rllib.reading.generations import POLICY_SPEC, RAY
 from tune_ckpt.rllib.reading.member_kinds import Policy
 from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.plain import fields
@@ -81,7 +81,7 @@ def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
 
 _ASSUMED = (
     "it was not found (params.pkl, in the folder above): the model is as the weights' shapes tell, "
-    "all else is as Ray 2.60 has it by itself; pass config= with what it was trained with"
+    f"all else is as Ray {RAY} has it by itself; pass config= with what it was trained with"
 )
 
 

@@ -9,6 +9,7 @@ from tune_ckpt.rllib.converting.moves import reference
 from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.converting.restating import LOST, Restating
+from tune_ckpt.rllib.reading.generations import RAY
 from tune_ckpt.rllib.reading.member_kinds import Member, Module
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.spaces import spaces_of
@@ -16,8 +17,8 @@ from tune_ckpt.rllib.reading.spaces import spaces_of
 # SAC's and CQL's Q networks had another encoder.
 FORMER_SAC = Reference("tune_ckpt.rllib.former:FormerSACCatalog")
 _NEEDS_US = (
-    "Ray 2.60 builds another Q network; tune_ckpt builds this one, and must be installed where the "
-    "checkpoint is loaded"
+    f"Ray {RAY} builds another Q network; tune_ckpt builds this one, and must be installed where "
+    "the checkpoint is loaded"
 )
 
 # Names in a model's configuration that Ray 2.40 changed.

@@ -41,6 +41,7 @@ from tune_ckpt.rllib.reading.generations import (
     MODULE,
     MODULES,
     OLD_METADATA,
+    RAY,
     STATE_OF_TYPE,
 )
 from tune_ckpt.rllib.reading.member_kinds import Member, Module, arguments
@@ -108,7 +109,7 @@ class NewStack:
         restating = Restating(policy.path)
         algorithm = ALGORITHM_OF_POLICY.get(class_name(policy.spec.get("policy_class")))
         if algorithm is None:
-            reason = "there is no RLModule for it in Ray 2.60; load_weights reads its weights"
+            reason = f"there is no RLModule for it in Ray {RAY}; load_weights reads its weights"
             raise UnsupportedStateError((Fault("policy_spec/policy_class", reason),))
         kwargs = {
             **module_arguments(policy, restating),
@@ -116,7 +117,7 @@ class NewStack:
             "catalog_class": algorithm.catalog,
         }
         self.notes += restating.notes
-        self.notes.append(Fault("", "Ray 2.60 has no such policies: this is the RLModule in it"))
+        self.notes.append(Fault("", f"Ray {RAY} has no such policies: this is the RLModule in it"))
         return module_folder(algorithm.module, kwargs, policy.weights)
 
     def tree(self, part: Part, path: str = "") -> Folder:

@@ -30,6 +30,7 @@ from tune_ckpt.rllib.reading.generations import (
     OLD_METADATA,
     OLD_VERSION,
     POLICY,
+    RAY,
     STATE_OF_TYPE,
 )
 from tune_ckpt.rllib.reading.member_kinds import Policy
@@ -139,7 +140,7 @@ class OldStack:
         cls = STAND_INS.get(stored_cls, stored_cls)
         if cls != stored_cls:
             steps = ("policy_spec", "policy_class")
-            restating.note(steps, f"Ray 2.60 has no {stored_cls}; {cls} has the same models")
+            restating.note(steps, f"Ray {RAY} has no {stored_cls}; {cls} has the same models")
         return {
             "policy_class": cls,
             **{name: space_to_dict(spaces[name]) for name in _SPACES},

@@ -9,7 +9,7 @@ from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE, Carrying
-from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY, POLICY_SPEC
+from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY, POLICY_SPEC, RAY
 from tune_ckpt.rllib.reading.plain import fields
 
 _REPLACED = {"policy_spec", "worker", "config", "checkpoint_version"}
@@ -53,7 +53,7 @@ def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
 
 
 _PARTIAL = "it is not whole, so RLlib restores this policy with its Algorithm only"
-_NO_ENV = "there is none, and Ray 2.60 takes the spaces from it: pass one in config="
+_NO_ENV = f"there is none, and Ray {RAY} takes the spaces from it: pass one in config="
 
 # RLlib counts in a dict that has zero for what is missing; msgpack's dicts have not.
 _NO_COUNTS = {
@@ -101,8 +101,8 @@ def _with_our_buffer(config: dict[str, Any], carrying: Carrying) -> dict[str, An
     if not name or (package and not package.startswith("ray.rllib.")):
         return config
     reason = (
-        f"Ray 2.60 builds no {name} for DQN by itself; tune_ckpt does, and must be installed where "
-        "the checkpoint is loaded"
+        f"Ray {RAY} builds no {name} for DQN by itself; tune_ckpt does, and must be installed "
+        "where the checkpoint is loaded"
     )
     carrying.lost.append(Fault("config/replay_buffer_config/type", reason))
     return {**config, "replay_buffer_config": {**buffer, "type": f"{_FORMER}.{name}"}}

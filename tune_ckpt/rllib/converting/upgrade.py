@@ -16,8 +16,6 @@ from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.tree.storage.store import address_of
 
-RAY = "2.60"  # for which checkpoints are upgraded
-
 
 class Upgraded(str):
     """Where an upgraded checkpoint is; it is the path.

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tune_ckpt.errors import CorruptCheckpointError, Fault, NotACheckpointError
+from tune_ckpt.errors import (
+    CorruptCheckpointError,
+    CorruptDataError,
+    Fault,
+    NotACheckpointError,
+    PickleReadError,
+)
 from tune_ckpt.rllib.reading.generations import (
     MODULE_STATE_DIR,
     OLD_METADATA,
@@ -188,7 +194,14 @@ def _find_by_file(store: Store, name: str) -> Part:
     if name in (*RLLIB_METADATA, folder.ctor):
         return open_part(store)
     part = Part(folder, store, name)
-    if not part.type:
+    try:
+        is_known = bool(part.type)
+    except (CorruptDataError, PickleReadError) as error:
+        if stem(name) in STATES:
+            raise
+        reason = f"the file is none of RLlib's ({error.reason})"
+        raise NotACheckpointError(part.state_path, reason) from error
+    if not is_known:
         raise NotACheckpointError(part.state_path, "the file holds no state of RLlib's")
     return part
 

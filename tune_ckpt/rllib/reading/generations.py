@@ -21,7 +21,8 @@ ALGORITHM, POLICY, MODULE = "Algorithm", "Policy", "RLModule"
 POLICIES, MODULES = "PolicyMap", "MultiRLModule"  # folders of several
 POLICY_SPEC = ("policy_class", "observation_space", "action_space", "config")  # in this order
 
-OLD_VERSION = "1.1"  # of the old API stack: what Ray 2.60 writes and reads
+RAY = "2.60"  # today's, for which checkpoints are written again
+OLD_VERSION = "1.1"  # of the old API stack: what it writes and reads
 OLD_METADATA = "rllib_checkpoint.json"
 
 # State files, by their names' stems, in the order in which they are looked for.
