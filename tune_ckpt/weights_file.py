@@ -102,14 +102,30 @@ def write_arrays(arrays: Arrays, path: Any, *, filesystem: Any = None) -> str:
         MissingDependencyError: safetensors is not installed.
         StorageError: The file cannot be written.
     """
+    check_name(path, filesystem=filesystem)
     parent, name = open_parent(path, filesystem)
-    suffix = f".{name.rpartition('.')[2]}"
-    if suffix not in _WRITERS:
-        raise InvalidArgumentError("output", name, [f"a name that ends in {s}" for s in _WRITERS])
-    data = _WRITERS[suffix](arrays)
+    data = _WRITERS[_suffix(name)](arrays)
     parent.make()
     parent.write_bytes(name, data)
     return address_of(path, filesystem)
+
+
+def check_name(path: Any, *, filesystem: Any = None) -> None:
+    """Check that a file of that name can be written, before anything is read for it.
+
+    Raises:
+        InvalidArgumentError: There is no such format.
+        MissingDependencyError: safetensors is not installed.
+    """
+    _, name = open_parent(path, filesystem)
+    if _suffix(name) not in _WRITERS:
+        raise InvalidArgumentError("output", name, [f"a name that ends in {s}" for s in _WRITERS])
+    if _suffix(name) == ".safetensors":
+        _import_safetensors()
+
+
+def _suffix(name: str) -> str:
+    return f".{name.rpartition('.')[2]}"
 
 
 def _npz(arrays: Arrays) -> bytes:
@@ -124,14 +140,19 @@ def _npz(arrays: Arrays) -> bytes:
 
 
 def _safetensors(arrays: Arrays) -> bytes:
-    try:
-        from safetensors.numpy import save
-    except ImportError as error:
-        raise MissingDependencyError("safetensors", "Writing safetensors") from error
+    save = _import_safetensors().save
     _check(arrays, ".safetensors", lambda dtype: dtype.name in _SAFETENSORS)
     data = bytes(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
     traffic.tell(len(data))
     return data
+
+
+def _import_safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise MissingDependencyError("safetensors", "Writing safetensors") from error
+    return safetensors.numpy
 
 
 _SAFETENSORS = {

@@ -16,6 +16,7 @@ import tune_ckpt as tc
 from tests.agents import Agent, same_agents, trained
 from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
+from tune_ckpt import weights_file
 from tune_ckpt.cli import batch
 
 
@@ -214,3 +215,10 @@ def test_json_of_what_json_cannot_express(capsys):
     output.say_json({1: np.float32(0.5), "nan": float("nan"), "s": {"b", "a"}, "t": (1, print)})
     told = json.loads(capsys.readouterr().out)
     assert told == {"1": 0.5, "nan": "nan", "s": ["a", "b"], "t": [1, str(print)]}
+
+
+def test_nothing_is_read_where_the_weights_cannot_be_written(tk, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights_file, "read_arrays", lambda *_: pytest.fail("they were read"))
+    assert tk("weights", saved, "-o", tmp_path / "w.txt").code == 2
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    assert "pip install safetensors" in tk("weights", saved, "-o", tmp_path / "w.safetensors").err

@@ -24,9 +24,10 @@ def weights(
     Of RLlib's own checkpoints these are the policies' weights; --component is one policy.
     """
     from tune_ckpt.tree.units import human
-    from tune_ckpt.weights_file import read_arrays, write_arrays
+    from tune_ckpt.weights_file import check_name, read_arrays, write_arrays
 
     check_no_sweep(checkpoint)
+    check_name(to)
     part = "/".join(filter(None, (checkpoint, component)))
     with watched("Writing arrays", [part], passes=3):
         arrays = read_arrays(checkpoint, component)
