@@ -105,8 +105,8 @@ _TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
 _SWEEPS = "experiment_state-"  # how the name of a file begins that Tune writes beside trials
 _OTHERS = (
     "at least none of tune_ckpt's own. Of RLlib's, tune_ckpt.rllib.load_weights() returns the "
-    "weights and restore_algorithm() the Algorithm, and tune_ckpt.convert_checkpoint() writes it "
-    "again as msgpack"
+    "weights, restore_algorithm() the Algorithm, and an object's own restore_from_path() restores "
+    "that; tune_ckpt.convert_checkpoint() writes it again as msgpack"
 )
 _OLD_RLLIBS = re.compile(r"checkpoint-\d+|(algorithm|policy)_state\..+")  # which had no metadata
 
