@@ -4,6 +4,7 @@ import shutil
 
 from pyarrow import fs
 
+import tune_ckpt as tc
 from tests.cli.conftest import make_sweep
 
 
@@ -34,3 +35,10 @@ def test_a_sweep_on_s3_from_listing_to_export(tk, tmp_path, s3, bucket):
     assert tk("verify", copy).code == 0  # what is printed opens it
     exported = tk("best", uri, "--metric", "eval/acc", "-o", s3.uri(f"{bucket}/e"), "--json").json
     assert tk("verify", exported["exported"]).code == 0
+
+
+def test_a_whole_bucket_is_looked_up_like_any_folder(tk, s3, bucket):
+    (answer,) = tk("ls", s3.uri(bucket)).err.splitlines()
+    assert "nothing is there" in answer
+    tc.save_state({"step": 1}, s3.uri(f"{bucket}/c"))
+    assert "The folders in it: c" in tk("ls", s3.uri(f"{bucket}/")).err

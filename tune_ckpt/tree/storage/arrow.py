@@ -27,6 +27,7 @@ class ArrowStore(Store):
     def __init__(self, filesystem: Any, root: str) -> None:
         self.filesystem = filesystem
         self._root = root.rstrip("/")
+        self._prefix = f"{self._root}/" if root else ""  # above a bucket there is no folder
         self._is_object_store = filesystem.type_name in _OBJECT_STORES
         self.location = f"{filesystem.type_name}://{self._root}"
 
@@ -35,9 +36,12 @@ class ArrowStore(Store):
         """The folder's path within the filesystem."""
         return self._root
 
+    def _at(self, name: str) -> str:
+        return self._prefix + name
+
     def child(self, name: str) -> ArrowStore:
         """Return the folder ``name`` below this one."""
-        return ArrowStore(self.filesystem, f"{self._root}/{name}")
+        return ArrowStore(self.filesystem, self._at(name))
 
     def list(self) -> list[Entry]:
         """Return what is in the folder."""
@@ -52,7 +56,7 @@ class ArrowStore(Store):
         """Return the entry ``name``, or None."""
         from pyarrow import fs
 
-        path = f"{self._root}/{name}"
+        path = self._at(name)
         with reported("look at", self.path(name)):
             info = retrying.RETRY.call(lambda: self.filesystem.get_file_info(path))
         return None if info.type == fs.FileType.NotFound else _entry(info)
@@ -66,7 +70,7 @@ class ArrowStore(Store):
     @contextmanager
     def open(self, name: str) -> Iterator[Source]:
         """Yield the file ``name``, read by ranges."""
-        path = f"{self._root}/{name}"
+        path = self._at(name)
         source = ArrowSource(lambda: self.filesystem.open_input_file(path), self.path(name))
         try:
             yield source
@@ -76,7 +80,7 @@ class ArrowStore(Store):
     @contextmanager
     def create(self, name: str, nbytes: int) -> Iterator[Sink]:
         """Yield a sink that streams; object stores show the file when it is whole."""
-        path = f"{self._root}/{name}"
+        path = self._at(name)
         with reported("create", self.path(name)):
             stream = retrying.RETRY.call(lambda: self.filesystem.open_output_stream(path))
         try:
@@ -109,7 +113,7 @@ class ArrowStore(Store):
             return pool.submit(self._put, name, data).result()
 
     def _put(self, name: str, data: bytes) -> None:
-        path = f"{self._root}/{name}"
+        path = self._at(name)
         with reported("write", self.path(name)):
             stream = retrying.RETRY.call(lambda: self.filesystem.open_output_stream(path))
             stream.write(data)
@@ -121,13 +125,13 @@ class ArrowStore(Store):
         with self.create(temporary, len(data)) as sink:
             sink.write_at(0, data)
         with reported("write", self.path(name)):
-            self.filesystem.move(f"{self._root}/{temporary}", f"{self._root}/{name}")
+            self.filesystem.move(self._at(temporary), self._at(name))
 
     def take(self, name: str, source: Store, source_name: str) -> bool:
         """Let the storage itself copy a file."""
         if not isinstance(source, ArrowStore) or not self.filesystem.equals(source.filesystem):
             return False
-        old, new = f"{source.root}/{source_name}", f"{self._root}/{name}"
+        old, new = source._at(source_name), self._at(name)
         try:
             with reported("copy", self.path(name)):
                 retrying.RETRY.call(lambda: self.filesystem.copy_file(old, new))
@@ -147,7 +151,7 @@ class ArrowStore(Store):
         def attempt() -> None:
             """Delete the file, if it is there still."""
             with suppress(FileNotFoundError):  # another one's work, or an earlier attempt's
-                remove(f"{self._root}/{name}")
+                remove(self._at(name))
 
         with reported("delete", self.path(name)):
             retrying.RETRY.call(attempt)
