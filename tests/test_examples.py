@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
+import tune_ckpt as tc
 from tests.conftest import REPO
 
 EXAMPLES = REPO / "examples"
@@ -93,10 +96,19 @@ def test_a_function_trainable_goes_on_after_a_kill(printed, smaller):
 
 
 @pytest.mark.slow
-def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smaller):
+def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smaller, monkeypatch):
+    options = {"convert": "best", "metric": "accuracy", "verify": True, "pin_best": True}
+    monkeypatch.setenv("RAY_TUNE_CALLBACKS", "tune_ckpt.EnvironmentCallback")
+    monkeypatch.setenv("TUNE_CKPT_CALLBACK", json.dumps(options))
     told = printed("torch_trainer_in_tune.py", *smaller("torch_trainer_in_tune.yaml", epochs=1))
-    best = re.search(r"Best: trial .* iteration \d: ([0-9.]+)", told)
-    assert f"Restored into a new network: {best[1]}" in told
+    best = re.search(r"Best: trial (.*), iteration (\d): ([0-9.]+)", told)
+    assert f"Restored into a new network: {best[3]}" in told
+    # Tune tells its callbacks of no checkpoint; at the end they find it nevertheless.
+    report = Path(re.search(r"each of them in (.*)", told)[1])
+    assert not json.loads(report.read_text())["summary"]["causes"]
+    pinned = tc.pinned_checkpoint(report.parent)
+    assert (pinned.trial_id, pinned.iteration) == (best[1], int(best[2]))
+    assert tc.verify(pinned).ok
 
 
 @pytest.mark.slow

@@ -751,5 +751,6 @@ def test_sweeps_of_other_rays(folder):
 def test_a_run_of_ray_train():
     ranked = tc.rank_checkpoints(Path(__file__).parent / "data/tune/train2.60.0-run", "eval/score")
     assert [record.value for record in ranked] == [0.9, 0.5, 0.2]
+    assert [record.iteration for record in ranked] == [2, 1, 4]
     assert [Path(r.path, "x").read_text() for r in ranked] == ["0.9", "0.5", "0.2"]
     assert "eval/score is None" in ranked.explain()  # it was NaN

@@ -117,6 +117,18 @@ def test_the_two_commands_are_what_runs():
     assert (REPO / example.split()[-1]).exists()
 
 
+def test_what_is_added_to_code_that_trains_is_three_lines_at_most():
+    examples = ("function_trainable", "torch_trainer_in_tune", "rllib_ppo_sweep")
+    programs = [code for code in _blocks("python") if "tc.best_checkpoint(results" in code]
+    programs += [(REPO / "examples" / f"{name}.py").read_text() for name in examples]
+    for program in programs:
+        trained, found, _ = program.partition("tc.best_checkpoint(")
+        added = [line for line in trained.splitlines() if re.search(r"\btc\.", line.split("#")[0])]
+        assert found
+        assert len(added) + 1 <= 3, added
+    assert len(programs) >= 5
+
+
 def _table(title):
     rows = re.findall(r"^\|(.*)\|$", _section(title), re.MULTILINE)
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)] for row in rows[2:]]

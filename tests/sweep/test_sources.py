@@ -86,6 +86,12 @@ def test_a_train_runs_folder(tmp_path):
     assert best.path.endswith("000002")
 
 
+def test_the_number_of_its_report_is_a_train_runs_iteration(tmp_path):
+    _train_run(tmp_path / "run", [0.5, 0.25], checkpoint_report_indices=[1, 4])
+    ranked = tc.rank_checkpoints(tmp_path / "run", "loss", "min")
+    assert [record.iteration for record in ranked] == [5, 2]
+
+
 def test_several_train_runs_are_ranked_together(tmp_path):
     _train_run(tmp_path / "one", [0.5])
     _train_run(tmp_path / "two", [0.25])
@@ -98,6 +104,8 @@ def test_several_train_runs_are_ranked_together(tmp_path):
         {"checkpoint_results": None},
         {"checkpoint_results": [None, {}, {"checkpoint_dir_name": 3, "metrics": 4}]},
         {"checkpoint_results": {}, "pending_training_results": 7},
+        {"checkpoint_report_indices": ["x", None, 3]},
+        {"checkpoint_report_indices": 3},
     ],
 )
 def test_a_train_runs_snapshot_may_hold_anything(tmp_path, more):

@@ -24,9 +24,10 @@ def walk(config):
     """A random walk of replicated weights; each worker has a generator of its own."""
     rank = ray.train.get_context().get_world_rank() if in_train_worker() else 0
     weights, noise = Weights(3), Weights(2)
-    found = tc.restore({"weights": weights, f"noise_{rank}": noise})
+    parts = {"weights": weights, f"noise_{rank}": noise}
+    found = tc.restore(parts, strict=config.get("strict", True))
     rng = np.random.default_rng(5)
-    for step in range(STEPS):
+    for step in range(config.get("steps", STEPS)):
         change = rng.normal(size=3)
         if step < found.get("step", 0):
             continue
@@ -34,8 +35,10 @@ def walk(config):
         noise.w = noise.w * 2 + step + rank
         _die_once(config, rank, step)
         metrics = {"at": float(weights.w.sum()), "step": step, "started_at": found.get("step", 0)}
-        parts = {"weights": weights, f"noise_{rank}": noise, "step": step + 1, f"seen_{rank}": step}
-        tc.report(metrics, parts, **config.get("options", {}))
+        values = {"step": step + 1, f"seen_{rank}": step}
+        tc.report(metrics, {**parts, **values}, **config.get("options", {}))
+    if config.get("waits"):  # for the end of its driver
+        threading.Event().wait()
 
 
 def expected(steps):
@@ -55,15 +58,16 @@ def _die_once(config, rank, step):
     marker = Path(config["markers"], f"{rank}-{step}")
     if not marker.exists():
         marker.touch()
-        while _registered() < step:  # Ray Train looks for reports from time to time
+        storage = ray.train.get_context().get_storage()
+        while registered(storage.experiment_fs_path) < step:  # Ray Train looks from time to time
             time.sleep(0.01)
         os.kill(os.getpid(), number)
         threading.Event().wait()  # Ray ends the process in its main thread
 
 
-def _registered():
-    storage = ray.train.get_context().get_storage()
-    snapshot = Path(storage.experiment_fs_path, "checkpoint_manager_snapshot.json")
+def registered(run):
+    """Return of how many checkpoints Ray Train knows, by a run's folder."""
+    snapshot = Path(run, "checkpoint_manager_snapshot.json")
     try:
         return len(json.loads(snapshot.read_text())["checkpoint_results"])
     except (FileNotFoundError, ValueError):  # not yet, or half written

@@ -3,12 +3,13 @@
 import inspect
 import json
 import os
+import pickle
 import shutil
 import signal
-import threading
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from threading import Event, Semaphore
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,8 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 import tune_ckpt as tc
 from tests.agents import Weights
 from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.train import callback as train_callback
+from tune_ckpt.train import converter
 from tune_ckpt.train.jobs import Wanted, complete
 from tune_ckpt.tune.beside import convert_one
 from tune_ckpt.tune.options import CheckpointOptions
@@ -48,7 +51,8 @@ class Run:
         tc.save(parts, self.folder / NAMES[step], format="pickle")
         metrics = self.metrics(step)
         self.results.append({"checkpoint_dir_name": NAMES[step], "metrics": metrics})
-        document = {"checkpoint_results": self.results, "latest_checkpoint_result": None}
+        indices = [*range(len(self.results))]
+        document = {"checkpoint_results": self.results, "checkpoint_report_indices": indices}
         (self.folder / "checkpoint_manager_snapshot.json").write_text(json.dumps(document))
 
     def metrics(self, step):
@@ -107,13 +111,13 @@ def test_while_the_run_goes_on(run, convert):
 @pytest.mark.parametrize("convert", KEPT)
 def test_at_the_end_what_is_missing_is_found_in_storage(run, convert):
     made = callback(convert)
-    complete(str(run.folder), None, Wanted(made.convert, made.metric, False, False))
+    complete(str(run.folder), None, Wanted(made.convert, made.metric, False, False, 0.0))
     check_conversions(run, KEPT[convert])
 
 
 def test_metrics_that_were_not_written_before_a_kill_are_written_at_the_end(run):
     convert_one(Source(str(run.folder / NAMES[3])))
-    complete(str(run.folder), None, Wanted("last", None, False, False))
+    complete(str(run.folder), None, Wanted("last", None, False, False, 0.0))
     check_conversions(run, [3])
 
 
@@ -129,6 +133,7 @@ def test_the_best_is_pinned(run, convert):
     run.look_after(callback(convert, pin_best=True))
     pinned = tc.pinned_checkpoint(run.folder)
     assert (pinned.value, pinned.metrics["step"], pinned.config) == (0.9, 1, {"lr": 0.1})
+    assert pinned.iteration == 2  # the number of its report
     assert tc.load_state(pinned.path, allow_pickle=True)["step"] == 1
     assert tc.verify(pinned.path).ok
     assert any(Path(pinned.path).rglob("*.pkl")) == (convert == "never")
@@ -180,7 +185,8 @@ def test_time_that_is_up_is_told_and_the_work_goes_on(looked_after):
 
 
 def test_what_was_not_verified_before_a_kill_is_verified_at_the_end(run):
-    outcomes = complete(str(run.folder), None, Wanted("never", None, True, False), NAMES[:3])
+    wanted = Wanted("never", None, True, False, 0.0)
+    outcomes = complete(str(run.folder), None, wanted, NAMES[:3])
     assert [(o.action, o.checkpoint) for o in outcomes] == [("verify", str(run.folder / NAMES[3]))]
 
 
@@ -232,6 +238,43 @@ def test_without_options_there_is_no_actor(run, ray_session):
         ray.get_actor(made._name)
 
 
+@pytest.fixture
+def turns(monkeypatch):
+    """A converter in this process, which looks about when its turn comes, and its clock."""
+    turns = SimpleNamespace(now=0.0, next=Semaphore(0), ended=Event())
+    clock = SimpleNamespace(monotonic=lambda: turns.now)
+    context = SimpleNamespace(current_actor=None)
+    actors = SimpleNamespace(get_runtime_context=lambda: context, kill=lambda me: turns.ended.set())
+    monkeypatch.setattr(converter, "time", clock)
+    monkeypatch.setattr(converter, "ray", actors)
+    monkeypatch.setattr(converter.Converter, "_look", lambda self: turns.next.acquire())
+    turns.converter = converter.Converter(Wanted("never", None, False, False, 0.0))
+    return turns
+
+
+def test_the_actor_stays_until_it_has_heard_nothing_of_the_run_for_ten_minutes(turns):
+    for _ in range(4):  # hours between two checkpoints
+        turns.now += 500
+        turns.converter.stay()
+        turns.next.release()
+    assert not turns.ended.is_set()
+    turns.now += 601
+    turns.next.release()
+    assert turns.ended.wait(60)
+
+
+def test_the_controller_gives_a_sign_from_time_to_time(monkeypatch):
+    came = Event()
+    stay = SimpleNamespace(remote=lambda: came.set() or Event().wait())  # once is enough
+    actor = SimpleNamespace(stay=stay)
+    ours = SimpleNamespace(is_initialized=lambda: True, get_actor=lambda name: actor)
+    monkeypatch.setattr(train_callback, "ray", ours)
+    monkeypatch.setattr(train_callback, "_SIGN_SECS", 0.01)
+    monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: actor)
+    pickle.loads(pickle.dumps(callback(verify=True)))  # as in the controller
+    assert came.wait(60)
+
+
 class Untouchable(LocalFileSystem):
     """Storage that is so slow that a hook must not wait for any of its answers."""
 
@@ -256,7 +299,7 @@ def test_the_hook_asks_nothing_of_a_remote_store(run, monkeypatch, caplog):
 
 def test_the_hook_waits_for_nothing(run, monkeypatch):
     """Whatever the actor and the storage do: only a thread of ours is held up."""
-    held = threading.Event()
+    held = Event()
     monkeypatch.setattr(tc.TrainCheckpointCallback, "_jobs", lambda *args: held.wait())
     monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: held.wait())
     made = callback("all", verify=True, pin_best=True)

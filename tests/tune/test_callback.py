@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from tests.tune.sweeps import sweep
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune import beside
+from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.resuming.source import MOST_SNAPSHOTS, Source
 from tune_ckpt.tune.work import Work
 
 
@@ -63,6 +67,17 @@ def test_best_survives_that_tune_deletes_its_original(tmp_path, ray_session):
     assert tc.verify(copy).ok
 
 
+def test_where_jobs_lag_far_behind_what_tune_deletes_does_not_fill_the_disk(tmp_path):
+    tc.save({"step": 1}, tmp_path / "checkpoint_000000")
+    source = Source(str(tmp_path / "checkpoint_000000"))
+    kept = [source.kept_for("verify") for _ in range(MOST_SNAPSHOTS + 2)]
+    assert [one.snapshot is None for one in kept] == [False] * MOST_SNAPSHOTS + [True] * 2
+    assert source.kept_for("convert").snapshot  # another kind of job
+    with kept[0].used():
+        pass
+    assert source.kept_for("verify").snapshot
+
+
 class Descending(Walker):
     """Its lowest value comes second."""
 
@@ -78,10 +93,36 @@ def test_last_keeps_each_trials_last_checkpoint(tmp_path, ray_session):
         assert [p.name for p in _converted(result)] == ["checkpoint_000003"]
 
 
-def test_with_few_checkpoints_kept_no_copy_outlives_its_original(tmp_path, ray_session):
-    results = sweep(tmp_path, tc.CheckpointCallback("all"), keep=1)
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, ray_session):
+    """A sweep of which one checkpoint is kept, with two callbacks; its results, and these."""
+    callbacks = tc.CheckpointCallback("all"), tc.CheckpointCallback(verify=True)
+    return sweep(tmp_path_factory.mktemp("two"), *callbacks, keep=1), callbacks
+
+
+def test_with_few_checkpoints_kept_no_copy_outlives_its_original(two):
+    results, (callback, _) = two
     assert [p.name for p in _converted(results[0])] == [p.name for p in _originals(results[0])]
-    assert {row["status"] for row in _report(results)} <= {"done", "skipped"}
+    assert {outcome.status for outcome in callback.outcomes} <= {"done", "skipped"}
+
+
+def test_two_callbacks_do_not_take_from_each_other_what_tune_deleted(two):
+    results, (_, callback) = two
+    assert [outcome.status for outcome in callback.outcomes] == ["done"] * 4
+    assert not [p for p in Path(results[0].path).rglob("*") if ".tune_ckpt-" in p.name]
+
+
+def test_the_end_of_one_callback_leaves_what_another_one_still_needs(tmp_path):
+    checkpoint = tmp_path / "checkpoint_000000"
+    tc.save({"step": 1}, checkpoint)
+    began = checkpoint.stat().st_mtime  # as the disk tells the time
+    former, one, other = (Source(str(checkpoint)).kept_for("verify") for _ in range(3))
+    os.utime(former.snapshot, (0, 0))  # a killed driver's
+    shutil.rmtree(checkpoint)
+    assert [outcome.status for outcome in verify_one(one)] == ["done"]
+    tidy([str(tmp_path)], began)
+    assert os.listdir(tmp_path / "msgpack") == [os.path.basename(other.snapshot)]
+    assert [outcome.status for outcome in verify_one(other)] == ["done"]
 
 
 def test_msgpack_checkpoints_are_left_alone(tmp_path, ray_session):

@@ -16,7 +16,6 @@ from ray import tune
 import tune_ckpt as tc
 from tests.tune.sweeps import sweep
 from tests.tune.trainables import Walker
-from tune_ckpt.tune.work import Work
 
 pytestmark = pytest.mark.slow
 ITERATIONS = 4
@@ -45,22 +44,31 @@ def _failed(results):
     return rows
 
 
-class Vanishing(LocalFileSystem):
-    """Keeps Tune's files, but loses what is written beside them once there is a first one."""
+OURS = ("/msgpack/", "/best/", "tune_ckpt_report.json")
 
-    def _check(self, path):
-        path = os.fspath(path)
-        ours = "/msgpack/" in path or "/best/" in path
-        if ours and "checkpoint_000000" not in path:
-            raise OSError(5, "Input/output error", path)
+
+class Troubled(LocalFileSystem):
+    """Keeps Tune's files, and makes trouble where others are to be written beside them."""
 
     def info(self, path, **options):
-        self._check(path)
+        self._check(os.fspath(path))
         return super().info(path, **options)
 
     def open(self, path, *args, **options):
-        self._check(path)
+        self._check(os.fspath(path))
         return super().open(path, *args, **options)
+
+    def _check(self, path):
+        if any(name in path for name in OURS):
+            self.trouble(path)
+
+
+class Vanishing(Troubled):
+    """It fails once there is a first conversion."""
+
+    def trouble(self, path):
+        if "/checkpoint_" in path and "checkpoint_000000" not in path:
+            raise OSError(5, "Input/output error", path)
 
 
 def test_storage_that_vanishes_in_the_middle_of_a_sweep(tmp_path, ray_session, caplog):
@@ -141,21 +149,21 @@ def test_a_disk_that_is_full(small_disk, ray_session):
     assert tc.verify(copy).ok
 
 
-class Hanging(tc.CheckpointCallback):
-    """Its jobs never end."""
+class Hanging(Troubled):
+    """It never answers."""
 
-    def setup(self, *args, **info):
-        super().setup(*args, **info)
-        self._work.add = lambda key, job, *args: Work.add(self._work, key, _hang)
-
-
-def _hang():
-    threading.Event().wait()
+    def trouble(self, path):
+        threading.Event().wait()
 
 
-def test_jobs_that_hang_hold_up_the_end_for_no_longer_than_was_said(tmp_path, ray_session):
-    results = sweep(tmp_path, Hanging("all", drain_timeout_secs=0.5))
-    _assert_as_without_callback(results)
-    rows = _failed(results)
-    assert len(rows) > ITERATIONS  # what was to be done at the end is told as well
-    assert {row["detail"] for row in rows} == {"the time was up"}
+def test_storage_that_hangs_holds_up_the_end_for_no_longer_than_was_said(
+    tmp_path, ray_session, caplog
+):
+    callback = tc.CheckpointCallback(
+        "all", metric="score", pin_best=True, verify=True, drain_timeout_secs=0.5
+    )
+    disk = PyFileSystem(FSSpecHandler(Hanging()))
+    _assert_as_without_callback(sweep(tmp_path, callback, storage_filesystem=disk))
+    lost = [outcome for outcome in callback.outcomes if outcome.detail == "the time was up"]
+    assert len(lost) > ITERATIONS  # what was to be done at the end is told as well
+    assert "no answer for 0.5 s" in caplog.text  # of the report

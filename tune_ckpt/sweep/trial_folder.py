@@ -23,10 +23,10 @@ from tune_ckpt.errors import StorageError
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.result_log import RESULTS, UNKNOWN, Mark, Metrics, Pairs, ResultLog, mark_of
+from tune_ckpt.sweep.train_snapshot import SNAPSHOT, reported
 from tune_ckpt.tree.storage.store import Store
 
 PARAMETERS, METADATA = "params.json", "metadata.json"
-SNAPSHOT = "checkpoint_manager_snapshot.json"
 CONVERTED = "msgpack"
 
 _TRIAL_ID = re.compile(r"_([0-9a-f]{5,8}(?:_\d{5})?)_")
@@ -134,7 +134,9 @@ class TrialFolder:
         """Return the metrics of its checkpoints: their own where they hold them."""
         own = self._own_pairs()
         pairs = self.log.pairs() if RESULTS in self.names else {}
-        pairs = pairs | self._snapshot_pairs() | self._in_memory
+        if SNAPSHOT in self.names:
+            pairs = pairs | reported(self._json(self.store, SNAPSHOT))
+        pairs = pairs | self._in_memory
         if self.checkpoints - pairs.keys() - own.keys():  # only then: it may be large
             pairs = self._recorded(self.name) | pairs
         return pairs | {name: _joined(own[name], pairs.get(name, {})) for name in own}
@@ -156,18 +158,6 @@ class TrialFolder:
         facts = {"training_iteration": trial.get("iteration"), "trial_id": trial.get("id")}
         known = {key: value for key, value in facts.items() if value is not None}
         return {**known, **document["metrics"]} if document["metrics"] else None
-
-    def _snapshot_pairs(self) -> Pairs:
-        document = self._json(self.store, SNAPSHOT) if SNAPSHOT in self.names else None
-        if not isinstance(document, dict):
-            return {}
-        results: list[Any] = [document.get("latest_checkpoint_result")]
-        for key in ("pending_training_results", "checkpoint_results"):
-            listed = document.get(key)
-            results += listed if isinstance(listed, list) else []
-        known = [result for result in results if isinstance(result, dict)]
-        named = [(result.get("checkpoint_dir_name"), result.get("metrics")) for result in known]
-        return {n: m for n, m in named if isinstance(n, str) and isinstance(m, dict)}
 
     def _json(self, store: Store, name: str) -> Any:
         try:

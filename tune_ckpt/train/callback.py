@@ -12,6 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -20,14 +21,14 @@ from ray.train import UserCallback
 
 from tune_ckpt.sweep.best_file import Pinned
 from tune_ckpt.train.converter import Job, Run, start_converter
-from tune_ckpt.train.jobs import Wanted, convert_reported
+from tune_ckpt.train.jobs import Wanted, convert_reported, pin_reported
 from tune_ckpt.train.later import Later
 from tune_ckpt.tree.progress import steps_bar
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.options import CheckpointOptions, Convert
 from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed
-from tune_ckpt.tune.pinning import Pinning, pin_one
+from tune_ckpt.tune.pinning import Pinning
 from tune_ckpt.tune.private import local_or
 from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.trainable import plain_metrics
@@ -35,6 +36,7 @@ from tune_ckpt.tune.trainable import plain_metrics
 logger = logging.getLogger(__name__)
 _HANDOVER_SECS = 60.0  # takes milliseconds
 _LOOK_SECS = 1.0
+_SIGN_SECS = 60.0  # the actor bears ten minutes without one
 
 
 class TrainCheckpointCallback(CheckpointOptions, UserCallback):
@@ -89,6 +91,7 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
         """Start the actor as soon as this is in the controller: long before the first report."""
         self.__dict__.update(state)
         if self._is_needed and ray.is_initialized():
+            self._later.when_idle(_SIGN_SECS, self._give_sign)
             self._later.call(self._converter)
 
     @harmless
@@ -139,8 +142,13 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
         run = source.trial, source.filesystem
         self._converter().take.remote(run, source.name, jobs)
 
+    def _give_sign(self) -> None:
+        """Have the actor stay: it may be long until the next checkpoint."""
+        with suppress(ValueError):  # it is gone: the driver needs it no more
+            ray.get_actor(self._name).stay.remote()
+
     def _converter(self) -> Any:
-        wanted = Wanted(self.convert, self.metric, self.verify, self.pin_best)
+        wanted = Wanted(self.convert, self.metric, self.verify, self.pin_best, self.started_at)
         return start_converter(self._name, wanted)
 
     def _found(self, result: Any) -> Any:
@@ -163,7 +171,7 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
             yield convert_reported, (kept, plain_metrics(dict(metrics)), keep_others)
         if self.pin_best and value is not None:
             pinning = self._pinning(source, value, metrics, config)
-            yield pin_one, (source.kept_for("pin"), pinning)
+            yield pin_reported, (source.kept_for("pin"), pinning)
 
     def _pinning(
         self, source: Source, value: float, metrics: Mapping[str, Any], config: Any

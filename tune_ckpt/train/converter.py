@@ -1,13 +1,14 @@
 """Does what is to be done with a Train run's checkpoints, off the controller; runs as a Ray actor.
 
 The actor asks for no CPU, and belongs to nobody: when a run ends, its controller is gone at once,
-and what is left to do is still done. It ends by itself when it has had nothing to do for a while.
+and what is left to do is still done. It ends by itself when it has heard nothing for a while.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,7 @@ class Converter:
         self._outcomes: list[Outcome] = []
         self._queue = JobQueue(1, _lost)
         self._left = 0
+        self._heard_at = time.monotonic()
         self._news = threading.Condition()
         me = ray.get_runtime_context().current_actor
         threading.Thread(target=self._follow, args=[me], daemon=True).start()
@@ -50,7 +52,12 @@ class Converter:
         """Queue what is to be done with a checkpoint of a run."""
         self._run = run
         self._seen.add(name)
+        self.stay()
         self._add(f"{run[0]}/{name}", jobs)
+
+    def stay(self) -> None:
+        """Take note that the run goes on."""
+        self._heard_at = time.monotonic()
 
     def finish(self, run: Run | None = None) -> None:
         """Queue what is to be done at the end.
@@ -83,27 +90,28 @@ class Converter:
         return self._outcomes, self._run
 
     def _follow(self, me: Any) -> None:
-        self._note_until_idle(_IDLE_SECS)
+        while self._left or time.monotonic() - self._heard_at < _IDLE_SECS:
+            self._look()
         self.finish()  # which the driver did not ask for
-        self._note_until_idle(_LOOK_SECS)
+        while self._left:
+            self._look()
         ray.kill(me)
 
-    def _note_until_idle(self, secs: float) -> None:
-        """Note what comes of jobs, until for so long there has been none."""
-        while (results := self._queue.results(secs)) or self._left:
-            for outcomes in results:
-                self._outcomes += [o for o in outcomes if o.status != "up to date"]
-                self._report()
-                with self._news:
-                    self._left -= 1
-                    self._news.notify_all()
+    def _look(self) -> None:
+        for outcomes in self._queue.results(_LOOK_SECS):
+            self._note([o for o in outcomes if o.status != "up to date"])
+            self.stay()
+            with self._news:
+                self._left -= 1
+                self._news.notify_all()
 
-    def _report(self) -> None:
+    def _note(self, news: list[Outcome]) -> None:
+        self._outcomes += news
         if self._run is None:
             return
         try:
             folder = open_store(*self._run)
-            if self._outcomes or not folder.exists(REPORT):  # one of an earlier actor stays
+            if news or not folder.exists(REPORT):  # another actor's stays
                 folder.write_bytes(REPORT, report_json(self._outcomes))
         except Exception as error:
             logger.exception("tune_ckpt: %s", REPORT)

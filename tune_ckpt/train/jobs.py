@@ -7,7 +7,7 @@ checkpoint says nothing of its metrics, so its conversion gets what was reported
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
@@ -22,7 +22,7 @@ from tune_ckpt.tune.beside import convert_one, keep_only
 from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.options import Convert
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.pinning import pin_best
+from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one
 from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.trainable import plain_metrics
 
@@ -36,12 +36,14 @@ class Wanted:
         metric: What is best.
         verify: Whether to verify all of them.
         pin_best: Whether to pin the best one.
+        started_at: When the work began: what is older was left by a driver that was killed.
     """
 
     convert: Convert
     metric: Metric | None
     verify: bool
     pin_best: bool
+    started_at: float
 
 
 def convert_reported(
@@ -60,6 +62,15 @@ def convert_reported(
         annotate(run.child(CONVERTED).child(source.name), metrics)
     keep_only(run, {entry.name for entry in run.list()} if keep_others else {source.name})
     return outcomes
+
+
+def pin_reported(source: Source, pinning: Pinning) -> list[Outcome]:
+    """Pin a checkpoint; its iteration is the number of its report, where none was reported."""
+    facts = pinning.facts
+    if facts.iteration is None:
+        known = _looked_at(source.trial, source.filesystem).pairs().get(source.name, {})
+        facts = replace(facts, iteration=known.get("training_iteration"))
+    return pin_one(source, replace(pinning, facts=facts))
 
 
 def annotate(store: Store, metrics: Mapping[str, Any]) -> None:
@@ -88,9 +99,8 @@ def complete(
         seen: The names of checkpoints that were verified as they came.
     """
     if filesystem is None:
-        tidy([folder])
-    run = TrialFolder("", open_store(folder, filesystem), Notes())
-    run.look()
+        tidy([folder], wanted.started_at)
+    run = _looked_at(folder, filesystem)
     names, metrics = sorted(run.checkpoints), run.pairs()  # named by the time
     sources = {name: Source(f"{folder}/{name}", filesystem) for name in names}
     outcomes = []
@@ -102,6 +112,12 @@ def complete(
     if wanted.pin_best and wanted.metric is not None:
         outcomes += pin_best(folder, wanted.metric, wanted.convert != "never", filesystem)
     return outcomes
+
+
+def _looked_at(folder: str, filesystem: Any) -> TrialFolder:
+    run = TrialFolder("", open_store(folder, filesystem), Notes())
+    run.look()
+    return run
 
 
 def _to_convert(names: list[str], folder: str, filesystem: Any, wanted: Wanted) -> list[str]:

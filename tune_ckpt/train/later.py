@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import Any
 
@@ -20,9 +20,15 @@ class Later:
     def __init__(self) -> None:
         self._calls: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
         self._thread: Thread | None = None
+        self._idle_secs: float | None = None
+        self._idle_call: Callable[[], Any] = _nothing
 
     def __reduce__(self) -> tuple[type[Later], tuple[()]]:
         return Later, ()
+
+    def when_idle(self, secs: float, function: Callable[[], Any]) -> None:
+        """Have a function called whenever there was nothing else to call for so long."""
+        self._idle_secs, self._idle_call = secs, function
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Have a function called."""
@@ -40,8 +46,18 @@ class Later:
 
     def _work(self) -> None:
         while True:
-            function, args = self._calls.get()
+            function, args = self._next()
             try:
                 function(*args)
             except Exception:
                 logger.exception("tune_ckpt: %s failed; the run goes on", function.__name__)
+
+    def _next(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        try:
+            return self._calls.get(timeout=self._idle_secs)
+        except Empty:
+            return self._idle_call, ()
+
+
+def _nothing() -> None:
+    """What is done by default when there is nothing to do."""

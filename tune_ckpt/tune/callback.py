@@ -16,7 +16,6 @@ from typing import Any
 from ray.tune import Callback
 
 from tune_ckpt.errors import UnknownMetricError
-from tune_ckpt.sweep.metrics import names, nearest_first
 from tune_ckpt.tune.beside import convert_last, convert_one
 from tune_ckpt.tune.completion import PIN, last_of, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
@@ -35,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
 STRANGERS = "strangers"  # and the ids of the trials of which the searcher must hear nothing
+_REPORT_SECS = 60.0  # a storage that has not taken the report by then hangs
 
 
 class CheckpointCallback(CheckpointOptions, Callback):
@@ -97,7 +97,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self.memory = SchedulerMemory()
         self._best: float | None = None
         self._pruner = Pruner(self._retention) if self._retention else None
-        self._has_results = self._warned = self._has_ended = False
+        self._warned = self._has_ended = False
         self._work = self._new_work()
 
     def _new_work(self) -> Work:
@@ -118,6 +118,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         """Begin anew after another sweep, and bring the scheduler back where one is resumed."""
         if self._has_ended:
             self._begin()
+        self.started_at = time.time()  # not when a driver that was killed made it
         self.memory.attach()
 
     @harmless
@@ -185,7 +186,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         finally:
             self._work.close()
         if trials and self._is_needed:
-            report(trials[0], self.outcomes)
+            report(trials[0], self.outcomes, min(self.drain_timeout_secs, _REPORT_SECS))
 
     @harmless
     def get_state(self) -> dict[str, Any]:
@@ -203,7 +204,6 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self.memory.search.strangers.update(state.get(STRANGERS, ()))
         self._best = state["best"]
         self.outcomes[:] = [Outcome(**outcome) for outcome in state["outcomes"]]
-        self._has_results = True  # it has gone on from there before
         if self._pruner is not None:
             self._pruner.set_state(state.get("held", []))
 
@@ -222,13 +222,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
 
     @harmless
     def _refusal(self, result: Any) -> UnknownMetricError | None:
-        metric = self._pruner.policy.ranked_by if self._pruner else None
-        if self._pruner is None or metric is None or self._has_results:
-            return None
-        self._has_results = True
-        if self._pruner.policy.late_metric or metric.find(result) is not None:
-            return None
-        return UnknownMetricError(metric.name, nearest_first(metric.name, names(result)))
+        return self._pruner.refusal(result) if self._pruner else None
 
     def _scheduler(self) -> bytes | None:
         try:
@@ -243,7 +237,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
 
     def _complete(self, trials: list[Any], deadline: float) -> None:
         self._work.drain("Looking after checkpoints", deadline)
-        for job in missing_jobs(trials, self.convert, self.metric, self.pin_best):
+        for job in missing_jobs(trials, self):
             self._work.add(*job)
         self._work.drain("Completing", deadline)
         self._work.prune(trials, at_end=True)

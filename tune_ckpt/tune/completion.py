@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from threading import Thread
 from typing import Any
 
-from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.errors import StorageError
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.beside import convert_all, convert_best, convert_last
 from tune_ckpt.tune.jobs import tidy
-from tune_ckpt.tune.outcomes import Outcome, Summary, report_json
+from tune_ckpt.tune.options import CheckpointOptions
+from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, report_json
 from tune_ckpt.tune.pinning import pin_best
 from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
 from tune_ckpt.tune.resuming.source import Source
 
-REPORT = "tune_ckpt_report.json"
 PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from
 _TIDY = "tidy"
 
 
-def missing_jobs(
-    trials: Sequence[Any], convert: str, metric: Metric | None, pin: bool
-) -> Iterator[tuple[Any, ...]]:
+def missing_jobs(trials: Sequence[Any], options: CheckpointOptions) -> Iterator[tuple[Any, ...]]:
     """Yield what a killed driver, a deleted or rewritten checkpoint may have left undone.
 
     Yields:
         Key, job and arguments of each. The jobs look into storage, and do what is not done.
     """
     experiment, filesystem = experiment_folder(trials[0])
+    convert, metric = options.convert, options.metric
     if convert == "best":
         yield PIN, convert_best, experiment, metric, filesystem
-    if pin:
+    if options.pin_best:
         yield PIN, pin_best, experiment, metric, convert != "never", filesystem
     for trial in trials:
         if convert in ("all", "at end"):
@@ -38,7 +40,7 @@ def missing_jobs(
         elif convert == "last" and trial.checkpoint:
             yield trial.trial_id, convert_last, last_of(trial)
     if filesystem is None:
-        yield _TIDY, tidy, [trial_folder(trial)[0] for trial in trials]
+        yield _TIDY, tidy, [trial_folder(trial)[0] for trial in trials], options.started_at
 
 
 def last_of(trial: Any) -> Source:
@@ -46,13 +48,37 @@ def last_of(trial: Any) -> Source:
     return Source(trial.checkpoint.path, local_or(trial.checkpoint.filesystem))
 
 
-def report(trial: Any, outcomes: Sequence[Outcome]) -> None:
+def report(trial: Any, outcomes: Sequence[Outcome], timeout_secs: float) -> None:
     """Print the summary, and write the report into the sweep's folder.
 
+    Args:
+        trial: One of the sweep's.
+        outcomes: What became of its checkpoints.
+        timeout_secs: How long to wait for the storage.
+
     Raises:
-        StorageError: The storage refuses; the summary is printed by then.
+        StorageError: The storage refuses, or does not answer; the summary is printed by then.
     """
     print(Summary.of(outcomes))
     folder, filesystem = experiment_folder(trial)
-    open_store(folder, filesystem).write_bytes(REPORT, report_json(outcomes))
-    print(f"  each of them in {folder}/{REPORT}")
+    path, data = f"{folder}/{REPORT}", report_json(outcomes)
+    written = _in_thread(lambda: open_store(folder, filesystem).write_bytes(REPORT, data))
+    try:
+        written.result(timeout_secs)
+    except NotYet:
+        raise StorageError(path, "write", f"no answer for {timeout_secs:g} s") from None
+    print(f"  each of them in {path}")
+
+
+def _in_thread(call: Callable[[], None]) -> Future[None]:
+    """Make a call that holds up nobody where it hangs, not even the end of the process."""
+    result: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
+            result.set_exception(error)
+
+    Thread(target=work, name="tune_ckpt", daemon=True).start()
+    return result

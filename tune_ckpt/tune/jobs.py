@@ -43,10 +43,15 @@ def verify_one(source: Source) -> list[Outcome]:
         return [outcome_of("verify", source, _verified)]
 
 
-def tidy(trials: Sequence[str]) -> list[Outcome]:
-    """Delete what a killed driver's jobs left in the trials' folders, on the local disk."""
+def tidy(trials: Sequence[str], before: float) -> list[Outcome]:
+    """Delete what a killed driver's jobs left in the trials' folders, on the local disk.
+
+    Args:
+        trials: The folders.
+        before: When this driver's work began.
+    """
     for trial in trials:
-        drop_snapshots(trial)
+        drop_snapshots(trial, before)
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -20,6 +21,7 @@ class CheckpointOptions:
     Attributes:
         outcomes: What became of each checkpoint, in order. Also written to
             ``tune_ckpt_report.json`` in the run's folder.
+        started_at: When its work began, as ``time.time()`` tells it.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class CheckpointOptions:
         self.pin_best = pin_best
         self.drain_timeout_secs = drain_timeout_secs
         self.outcomes: list[Outcome] = []
+        self.started_at = time.time()
         self._best: float | None = None
 
     @property

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from tune_ckpt.sweep.metrics import number
+from tune_ckpt.errors import UnknownMetricError
+from tune_ckpt.sweep.metrics import names, nearest_first, number
 from tune_ckpt.tree.units import human
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning_jobs import Found, Measured, measure, prune, survey
@@ -36,7 +37,17 @@ class Pruner:
         self._count = 0.0
         self._asked: set[str] = set()
         self._seen: set[str] = set()
-        self._is_resumed = False
+        self._is_resumed = self._has_results = False
+
+    def refusal(self, result: Mapping[str, Any]) -> UnknownMetricError | None:
+        """Return what is wrong with the metric, where a sweep's first result lacks it."""
+        is_first, self._has_results = not self._has_results and not self._is_resumed, True
+        metric = self.policy.ranked_by
+        if metric is None or not is_first or self.policy.late_metric:
+            return None
+        if metric.find(result) is not None:
+            return None
+        return UnknownMetricError(metric.name, nearest_first(metric.name, names(result)))
 
     def add(self, trial: str, path: str, metrics: Mapping[str, Any]) -> None:
         """Note a new checkpoint, or one that was written again."""

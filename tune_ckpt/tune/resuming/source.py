@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from typing import Any
 from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 from tune_ckpt.tree.storage.store import open_store
+
+MOST_SNAPSHOTS = 16  # of one trial, for jobs of one kind
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,6 @@ class Source:
     @property
     def readable(self) -> str:
         """The path to read it from, in ``filesystem``."""
-        # Another callback that looks after the same trial may have dropped the snapshot.
         return self.snapshot if self.snapshot and os.path.isdir(self.snapshot) else self.path
 
     @property
@@ -59,20 +61,25 @@ class Source:
         """Return it with a snapshot, so that Tune's deleting it does not matter to that job.
 
         On the local disk these are hard links, which cost next to nothing; elsewhere there is no
-        such thing, and Tune may be faster.
+        such thing, and Tune may be faster. So it may where jobs lag far behind: what Tune deletes
+        would fill the disk.
         """
-        if self.filesystem is not None:
+        if self.filesystem is not None or self._lags_behind(job):
             return self
         folder = f"{self.trial}/{CONVERTED}"
-        snapshot = f"{folder}/.{self.name}{TEMPORARY}{job}"
+        # Under a name of its own: another callback may look after the same checkpoint.
+        snapshot = f"{folder}/.{self.name}{TEMPORARY}{job}-{secrets.token_hex(4)}"
         try:
             os.makedirs(folder, exist_ok=True)
-            shutil.rmtree(snapshot, ignore_errors=True)  # a killed driver's
             _link_tree(self.path, snapshot)
         except OSError:  # a disk without hard links
             shutil.rmtree(snapshot, ignore_errors=True)
             return self
         return replace(self, snapshot=snapshot)
+
+    def _lags_behind(self, job: str) -> bool:
+        waiting = Path(self.trial, CONVERTED).glob(f".checkpoint_*{TEMPORARY}{job}-*")
+        return len([*waiting]) >= MOST_SNAPSHOTS
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -94,10 +101,17 @@ def _link_tree(source: str, target: str) -> None:
                 os.link(entry.path, f"{target}/{entry.name}", follow_symlinks=False)
 
 
-def drop_snapshots(trial: str) -> None:
-    """Delete the snapshots that a killed driver left in a trial's folder, on the local disk."""
+def drop_snapshots(trial: str, before: float) -> None:
+    """Delete what a killed driver left in a trial's folder of conversions, on the local disk.
+
+    Args:
+        trial: The trial's folder.
+        before: When this driver's work began: what is younger is in use, maybe by another callback.
+    """
     folder = Path(trial, CONVERTED)
     for leftover in folder.glob(f".checkpoint_*{TEMPORARY}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(OSError):  # its job has just ended
+            if leftover.stat().st_mtime < before:
+                shutil.rmtree(leftover)
     with suppress(OSError):  # it is not there, or not empty
         folder.rmdir()
