@@ -47,7 +47,6 @@ def run(tmp_path_factory, ray_session):
     """The run's result, and what the last driver's callback did."""
     folder = tmp_path_factory.mktemp("killed")
     _kill_a_driver(folder)
-    assert not (folder / "run" / "tune_ckpt_report.json").exists()
     with pytest.raises(ray.exceptions.RayActorError):
         _go_on(folder, 1, _looks_after(), KillsTheController())
     _free_what_is_held()
@@ -132,11 +131,11 @@ def test_a_background_save_is_of_the_moment_of_its_report(run):
 def test_what_the_killed_ones_callbacks_left_is_done_by_the_last_one(run):
     for path in checkpoints(run.result):
         assert tc.verify(path.parent / "msgpack" / path.name).ok
+    report = json.loads(Path(run.result.path, "tune_ckpt_report.json").read_text())
+    assert not report["summary"]["causes"]
+    assert report["outcomes"] == [vars(outcome) for outcome in run.outcomes]
     done = {(o.action, o.checkpoint) for o in run.outcomes if o.status == "done"}
     assert {("verify", str(path)) for path in checkpoints(run.result)} <= done
-    report = json.loads(Path(run.result.path, "tune_ckpt_report.json").read_text())
-    assert report["outcomes"]
-    assert not report["summary"]["causes"]
 
 
 def test_the_same_function_saves_the_same_in_a_tune_trial(run, tmp_path):

@@ -26,7 +26,7 @@ from tune_ckpt.train.jobs import Wanted, complete
 from tune_ckpt.tune.beside import convert_one
 from tune_ckpt.tune.options import CheckpointOptions
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.resuming.source import Source
+from tune_ckpt.tune.resuming.source import Owner, Source
 
 SCORES = [0.1, 0.9, float("nan"), 0.5]
 NAMES = [f"checkpoint_2026-11-21_12-00-0{step}.000000" for step in range(len(SCORES))]
@@ -111,13 +111,13 @@ def test_while_the_run_goes_on(run, convert):
 @pytest.mark.parametrize("convert", KEPT)
 def test_at_the_end_what_is_missing_is_found_in_storage(run, convert):
     made = callback(convert)
-    complete(str(run.folder), None, Wanted(made.convert, made.metric, False, False, 0.0))
+    complete(str(run.folder), None, Wanted(made.convert, made.metric, False, False, Owner()))
     check_conversions(run, KEPT[convert])
 
 
 def test_metrics_that_were_not_written_before_a_kill_are_written_at_the_end(run):
     convert_one(Source(str(run.folder / NAMES[3])))
-    complete(str(run.folder), None, Wanted("last", None, False, False, 0.0))
+    complete(str(run.folder), None, Wanted("last", None, False, False, Owner()))
     check_conversions(run, [3])
 
 
@@ -185,7 +185,7 @@ def test_time_that_is_up_is_told_and_the_work_goes_on(looked_after):
 
 
 def test_what_was_not_verified_before_a_kill_is_verified_at_the_end(run):
-    wanted = Wanted("never", None, True, False, 0.0)
+    wanted = Wanted("never", None, True, False, Owner())
     outcomes = complete(str(run.folder), None, wanted, NAMES[:3])
     assert [(o.action, o.checkpoint) for o in outcomes] == [("verify", str(run.folder / NAMES[3]))]
 
@@ -248,7 +248,7 @@ def turns(monkeypatch):
     monkeypatch.setattr(converter, "time", clock)
     monkeypatch.setattr(converter, "ray", actors)
     monkeypatch.setattr(converter.Converter, "_look", lambda self: turns.next.acquire())
-    turns.converter = converter.Converter(Wanted("never", None, False, False, 0.0))
+    turns.converter = converter.Converter(Wanted("never", None, False, False, Owner()))
     return turns
 
 

@@ -18,7 +18,7 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune import beside
 from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.resuming.source import MOST_SNAPSHOTS, Source
+from tune_ckpt.tune.resuming.source import MOST_SNAPSHOTS, Owner, Source
 from tune_ckpt.tune.work import Work
 
 
@@ -70,12 +70,12 @@ def test_best_survives_that_tune_deletes_its_original(tmp_path, ray_session):
 def test_where_jobs_lag_far_behind_what_tune_deletes_does_not_fill_the_disk(tmp_path):
     tc.save({"step": 1}, tmp_path / "checkpoint_000000")
     source = Source(str(tmp_path / "checkpoint_000000"))
-    kept = [source.kept_for("verify") for _ in range(MOST_SNAPSHOTS + 2)]
+    kept = [source.kept_for("verify", Owner()) for _ in range(MOST_SNAPSHOTS + 2)]
     assert [one.snapshot is None for one in kept] == [False] * MOST_SNAPSHOTS + [True] * 2
-    assert source.kept_for("convert").snapshot  # another kind of job
+    assert source.kept_for("convert", Owner()).snapshot  # another kind of job
     with kept[0].used():
         pass
-    assert source.kept_for("verify").snapshot
+    assert source.kept_for("verify", Owner()).snapshot
 
 
 class Descending(Walker):
@@ -115,12 +115,12 @@ def test_two_callbacks_do_not_take_from_each_other_what_tune_deleted(two):
 def test_the_end_of_one_callback_leaves_what_another_one_still_needs(tmp_path):
     checkpoint = tmp_path / "checkpoint_000000"
     tc.save({"step": 1}, checkpoint)
-    began = checkpoint.stat().st_mtime  # as the disk tells the time
-    former, one, other = (Source(str(checkpoint)).kept_for("verify") for _ in range(3))
-    os.utime(former.snapshot, (0, 0))  # a killed driver's
+    owners = [Owner(since=checkpoint.stat().st_mtime) for _ in range(3)]
+    killed, one, other = (Source(str(checkpoint)).kept_for("verify", owner) for owner in owners)
+    os.utime(killed.snapshot, (0, 0))
     shutil.rmtree(checkpoint)
-    assert [outcome.status for outcome in verify_one(one)] == ["done"]
-    tidy([str(tmp_path)], began)
+    assert one.snapshot  # its job is lost
+    tidy([str(tmp_path)], owners[1])
     assert os.listdir(tmp_path / "msgpack") == [os.path.basename(other.snapshot)]
     assert [outcome.status for outcome in verify_one(other)] == ["done"]
 

@@ -148,7 +148,7 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
             ray.get_actor(self._name).stay.remote()
 
     def _converter(self) -> Any:
-        wanted = Wanted(self.convert, self.metric, self.verify, self.pin_best, self.started_at)
+        wanted = Wanted(self.convert, self.metric, self.verify, self.pin_best, self.owner)
         return start_converter(self._name, wanted)
 
     def _found(self, result: Any) -> Any:
@@ -164,14 +164,14 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
         value = self._improvement(metrics)
         improves = value is not None
         if self.verify:
-            yield verify_one, (source.kept_for("verify"),)
+            yield verify_one, (source.kept_for("verify", self.owner),)
         if self.convert in ("all", "last") or (self.convert == "best" and improves):
             keep_others = self.convert == "all"
-            kept = source.kept_for("convert")
+            kept = source.kept_for("convert", self.owner)
             yield convert_reported, (kept, plain_metrics(dict(metrics)), keep_others)
         if self.pin_best and value is not None:
             pinning = self._pinning(source, value, metrics, config)
-            yield pin_reported, (source.kept_for("pin"), pinning)
+            yield pin_reported, (source.kept_for("pin", self.owner), pinning)
 
     def _pinning(
         self, source: Source, value: float, metrics: Mapping[str, Any], config: Any

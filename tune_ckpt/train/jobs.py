@@ -23,7 +23,7 @@ from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.options import Convert
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one
-from tune_ckpt.tune.resuming.source import Source
+from tune_ckpt.tune.resuming.source import Owner, Source
 from tune_ckpt.tune.trainable import plain_metrics
 
 
@@ -36,14 +36,14 @@ class Wanted:
         metric: What is best.
         verify: Whether to verify all of them.
         pin_best: Whether to pin the best one.
-        started_at: When the work began: what is older was left by a driver that was killed.
+        owner: Tells the callback's snapshots from others.
     """
 
     convert: Convert
     metric: Metric | None
     verify: bool
     pin_best: bool
-    started_at: float
+    owner: Owner
 
 
 def convert_reported(
@@ -99,7 +99,7 @@ def complete(
         seen: The names of checkpoints that were verified as they came.
     """
     if filesystem is None:
-        tidy([folder], wanted.started_at)
+        tidy([folder], wanted.owner)
     run = _looked_at(folder, filesystem)
     names, metrics = sorted(run.checkpoints), run.pairs()  # named by the time
     sources = {name: Source(f"{folder}/{name}", filesystem) for name in names}

@@ -26,7 +26,7 @@ from tune_ckpt.tune.pinning import Pinning, pin_one
 from tune_ckpt.tune.private import checkpoint_config_of, local_or
 from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
-from tune_ckpt.tune.resuming.source import Source
+from tune_ckpt.tune.resuming.source import Owner, Source
 from tune_ckpt.tune.retention import Retention, deletes_the_best
 from tune_ckpt.tune.work import Work
 
@@ -118,7 +118,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         """Begin anew after another sweep, and bring the scheduler back where one is resumed."""
         if self._has_ended:
             self._begin()
-        self.started_at = time.time()  # not when a driver that was killed made it
+        self.owner = Owner()  # not that of a driver that was killed
         self.memory.attach()
 
     @harmless
@@ -157,7 +157,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
             if checkpoint_config_of(trial).num_to_keep is None and self._pruner is None:
                 self._work.add(key, job, source, *args)
             else:
-                self._work.add_kept(key, job, source, *args)
+                self._work.add_kept(key, job, source, self.owner, *args)
         if self._pruner is not None:
             self._pruner.add(trial.trial_id, source.path, trial.last_result)
 

@@ -40,7 +40,7 @@ def missing_jobs(trials: Sequence[Any], options: CheckpointOptions) -> Iterator[
         elif convert == "last" and trial.checkpoint:
             yield trial.trial_id, convert_last, last_of(trial)
     if filesystem is None:
-        yield _TIDY, tidy, [trial_folder(trial)[0] for trial in trials], options.started_at
+        yield _TIDY, tidy, [trial_folder(trial)[0] for trial in trials], options.owner
 
 
 def last_of(trial: Any) -> Source:
@@ -76,7 +76,8 @@ def _in_thread(call: Callable[[], None]) -> Future[None]:
 
     def work() -> None:
         try:
-            result.set_result(call())
+            call()
+            result.set_result(None)
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
             result.set_exception(error)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.tree.inspection.verify import verify
 from tune_ckpt.tune.outcomes import Action, Outcome, Status, failed
-from tune_ckpt.tune.resuming.source import Source, drop_snapshots
+from tune_ckpt.tune.resuming.source import Owner, Source, drop_snapshots
 
 Done = tuple[Status, str, int, int]  # status, detail, size of the original, size of what is new
 
@@ -43,15 +43,10 @@ def verify_one(source: Source) -> list[Outcome]:
         return [outcome_of("verify", source, _verified)]
 
 
-def tidy(trials: Sequence[str], before: float) -> list[Outcome]:
-    """Delete what a killed driver's jobs left in the trials' folders, on the local disk.
-
-    Args:
-        trials: The folders.
-        before: When this driver's work began.
-    """
+def tidy(trials: Sequence[str], owner: Owner) -> list[Outcome]:
+    """Delete what lost jobs left in the trials' folders, on the local disk."""
     for trial in trials:
-        drop_snapshots(trial, before)
+        drop_snapshots(trial, owner)
     return []
 
 

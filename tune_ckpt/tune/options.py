@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.resuming.source import Owner
 
 Convert = Literal["never", "best", "last", "all", "at end"]
 
@@ -21,7 +21,7 @@ class CheckpointOptions:
     Attributes:
         outcomes: What became of each checkpoint, in order. Also written to
             ``tune_ckpt_report.json`` in the run's folder.
-        started_at: When its work began, as ``time.time()`` tells it.
+        owner: Tells its snapshots of checkpoints from others.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CheckpointOptions:
         self.pin_best = pin_best
         self.drain_timeout_secs = drain_timeout_secs
         self.outcomes: list[Outcome] = []
-        self.started_at = time.time()
+        self.owner = Owner()
         self._best: float | None = None
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,7 +11,7 @@ from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.outcomes import Outcome, failed
 from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.pruning_jobs import Found, Measured
-from tune_ckpt.tune.resuming.source import Source
+from tune_ckpt.tune.resuming.source import Owner, Source
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +36,9 @@ class Work:
         """Append a job; those of one key are done in order."""
         self._queue.add(key, job, *args)
 
-    def add_kept(self, key: str, job: Job, source: Source, *args: Any) -> None:
+    def add_kept(self, key: str, job: Job, source: Source, owner: Owner, *args: Any) -> None:
         """Append a job on a checkpoint that may be deleted before its turn comes."""
-        self._queue.add_prepared(key, job, functools.partial(_kept, source, job.__name__, args))
+        self._queue.add_prepared(key, job, lambda: (source.kept_for(job.__name__, owner), *args))
 
     def prune(self, trials: Iterable[Any], *, at_end: bool = False) -> None:
         """Append what retention needs, such as the deletion of what may go."""
@@ -83,10 +82,6 @@ class Work:
             logger.warning("tune_ckpt: %s: %s", outcome.action, outcome)
         if outcome.status != "up to date":
             self._outcomes.append(outcome)
-
-
-def _kept(source: Source, job: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return source.kept_for(job), *args
 
 
 def _lost(key: str, error: Exception | str) -> list[Outcome]:

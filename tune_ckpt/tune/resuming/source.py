@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 from tune_ckpt.tree.storage.store import open_store
 
 MOST_SNAPSHOTS = 16  # of one trial, for jobs of one kind
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a snapshot is: a callback's, which may not be the only one of its sweep."""
+
+    mark: str = field(default_factory=lambda: secrets.token_hex(4))
+    since: float = field(default_factory=time.time)
+
+    def may_drop(self, snapshot: Path) -> bool:
+        """Say whether a snapshot is this one's, or else was left by a driver that was killed."""
+        return snapshot.name.endswith(self.mark) or snapshot.stat().st_mtime < self.since
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,7 @@ class Source:
         """Whether Tune deleted it, and nothing was kept of it."""
         return not self.store.list()
 
-    def kept_for(self, job: str) -> Source:
+    def kept_for(self, job: str, owner: Owner) -> Source:
         """Return it with a snapshot, so that Tune's deleting it does not matter to that job.
 
         On the local disk these are hard links, which cost next to nothing; elsewhere there is no
@@ -67,10 +80,10 @@ class Source:
         if self.filesystem is not None or self._lags_behind(job):
             return self
         folder = f"{self.trial}/{CONVERTED}"
-        # Under a name of its own: another callback may look after the same checkpoint.
-        snapshot = f"{folder}/.{self.name}{TEMPORARY}{job}-{secrets.token_hex(4)}"
+        snapshot = f"{folder}/.{self.name}{TEMPORARY}{job}-{owner.mark}"
         try:
             os.makedirs(folder, exist_ok=True)
+            shutil.rmtree(snapshot, ignore_errors=True)  # Tune has written the checkpoint again
             _link_tree(self.path, snapshot)
         except OSError:  # a disk without hard links
             shutil.rmtree(snapshot, ignore_errors=True)
@@ -101,17 +114,12 @@ def _link_tree(source: str, target: str) -> None:
                 os.link(entry.path, f"{target}/{entry.name}", follow_symlinks=False)
 
 
-def drop_snapshots(trial: str, before: float) -> None:
-    """Delete what a killed driver left in a trial's folder of conversions, on the local disk.
-
-    Args:
-        trial: The trial's folder.
-        before: When this driver's work began: what is younger is in use, maybe by another callback.
-    """
+def drop_snapshots(trial: str, owner: Owner) -> None:
+    """Delete the snapshots in a trial's folder for which no job is left, on the local disk."""
     folder = Path(trial, CONVERTED)
-    for leftover in folder.glob(f".checkpoint_*{TEMPORARY}*"):
-        with suppress(OSError):  # its job has just ended
-            if leftover.stat().st_mtime < before:
-                shutil.rmtree(leftover)
+    for snapshot in folder.glob(f".checkpoint_*{TEMPORARY}*"):
+        with suppress(OSError):  # another callback has just done so
+            if owner.may_drop(snapshot):
+                shutil.rmtree(snapshot)
     with suppress(OSError):  # it is not there, or not empty
         folder.rmdir()
