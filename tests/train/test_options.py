@@ -230,6 +230,21 @@ def test_a_job_whose_process_ends_is_done_again_and_then_told_as_lost(run, ray_s
     assert done == Outcome("", "hook", "done")
 
 
+def test_an_actor_that_cannot_be_started_is_waited_for_no_longer_than_was_said(
+    run, ray_session, monkeypatch, request
+):
+    options = {"name": request.node.name, "get_if_exists": True, "resources": {"nowhere": 1}}
+
+    def unstartable(self):
+        return ray.remote(converter.Converter).options(**options).remote(None)
+
+    monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", unstartable)
+    made = callback("all", drain_timeout_secs=0.1)
+    run.report(made, 0)
+    (outcome,) = made.wait(run.result)
+    assert (outcome.status, outcome.cause) == ("failed", "GetTimeoutError")
+
+
 def test_without_options_there_is_no_actor(run, ray_session):
     made = callback()
     run.report(made, 0)

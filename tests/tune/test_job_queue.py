@@ -1,11 +1,14 @@
 """The queue of jobs, and the worker that does them whatever becomes of its process."""
 
+import functools
 import os
 import re
 import signal
 import threading
 import time
 
+import pytest
+import ray
 from ray.exceptions import ActorUnavailableError
 
 from tune_ckpt.tune import worker
@@ -105,14 +108,18 @@ def test_an_actor_that_is_gone_for_good_has_a_successor(tmp_path, ray_session):
     queue.close()
 
 
-def test_who_waits_for_a_worker_in_vain_is_freed_at_the_end(ray_session, monkeypatch):
+@pytest.mark.parametrize("starts", [True, False])
+def test_who_waits_for_a_worker_in_vain_is_freed_at_the_end(ray_session, monkeypatch, starts):
     asked = threading.Event()
+    running = worker.Worker._running
 
-    def unreachable(self):
+    def in_vain(self):
+        actor = _Unreachable() if starts else running(self)
         asked.set()
-        return _Unreachable()
+        return actor
 
-    monkeypatch.setattr(worker.Worker, "_running", unreachable)
+    monkeypatch.setattr(worker.Worker, "_running", in_vain)
+    monkeypatch.setattr(ray, "remote", functools.partial(ray.remote, resources={"nowhere": 1}))
     others = set(threading.enumerate())
     queue = JobQueue(1, lambda key, reason: f"lost {key}")
     queue.add("a", _append, "/dev/null", "done")
