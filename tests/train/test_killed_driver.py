@@ -136,6 +136,8 @@ def test_what_the_killed_ones_callbacks_left_is_done_by_the_last_one(run):
     assert report["outcomes"] == [vars(outcome) for outcome in run.outcomes]
     done = {(o.action, o.checkpoint) for o in run.outcomes if o.status == "done"}
     assert {("verify", str(path)) for path in checkpoints(run.result)} <= done
+    left = [path for path in Path(run.result.path).rglob("*") if ".tune_ckpt-" in path.name]
+    assert not left
 
 
 def test_the_same_function_saves_the_same_in_a_tune_trial(run, tmp_path):

@@ -18,6 +18,7 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune import beside
 from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome
+from tune_ckpt.tune.private import experiment_folder, trial_folder
 from tune_ckpt.tune.resuming.source import MOST_SNAPSHOTS, Owner, Source
 from tune_ckpt.tune.work import Work
 
@@ -93,22 +94,34 @@ def test_last_keeps_each_trials_last_checkpoint(tmp_path, ray_session):
         assert [p.name for p in _converted(result)] == ["checkpoint_000003"]
 
 
+class Looking(tune.Callback):
+    """Notes where Ray keeps the files."""
+
+    def on_trial_complete(self, iteration, trials, trial, **info):
+        self.seen = [trial_folder(trial), experiment_folder(trial)]
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, ray_session):
-    """A sweep of which one checkpoint is kept, with two callbacks; its results, and these."""
-    callbacks = tc.CheckpointCallback("all"), tc.CheckpointCallback(verify=True)
+    """A sweep of which one checkpoint is kept, with two callbacks of ours; its results, and all."""
+    callbacks = tc.CheckpointCallback("all"), tc.CheckpointCallback(verify=True), Looking()
     return sweep(tmp_path_factory.mktemp("two"), *callbacks, keep=1), callbacks
 
 
+def test_what_is_private_in_ray_is_as_we_know_it(two):
+    results, (*_, looking) = two
+    assert looking.seen == [(results[0].path, None), (results.experiment_path, None)]
+
+
 def test_with_few_checkpoints_kept_no_copy_outlives_its_original(two):
-    results, (callback, _) = two
+    results, (callback, *_) = two
     assert [p.name for p in _converted(results[0])] == [p.name for p in _originals(results[0])]
     assert {outcome.status for outcome in callback.outcomes} <= {"done", "skipped"}
 
 
 def test_two_callbacks_do_not_take_from_each_other_what_tune_deleted(two):
-    results, (_, callback) = two
-    assert [outcome.status for outcome in callback.outcomes] == ["done"] * 4
+    results, (_, callback, _) = two
+    assert [(o.action, o.status) for o in callback.outcomes] == [("verify", "done")] * 4
     assert not [p for p in Path(results[0].path).rglob("*") if ".tune_ckpt-" in p.name]
 
 
@@ -276,11 +289,6 @@ def test_verify_finds_damaged_checkpoints_while_the_sweep_runs(tmp_path, ray_ses
     assert "state.pkl" in caplog.text
 
 
-def test_verify_says_of_whole_checkpoints_that_they_are(tmp_path, ray_session):
-    results = sweep(tmp_path, tc.CheckpointCallback(verify=True))
-    assert [(row["action"], row["status"]) for row in _report(results)] == [("verify", "done")] * 4
-
-
 def test_the_environment_adds_a_callback_with_its_options(tmp_path, ray_session, monkeypatch):
     monkeypatch.setenv("RAY_TUNE_CALLBACKS", "tune_ckpt.EnvironmentCallback")
     monkeypatch.setenv("TUNE_CKPT_CALLBACK", '{"convert": "last"}')
@@ -309,16 +317,3 @@ def test_a_state_that_cannot_be_taken_over_harms_nothing(caplog):
     callback.set_state({"of": "another version"})
     assert [outcome.status for outcome in callback.outcomes] == ["failed"]
     assert "set_state failed" in caplog.text
-
-
-def test_what_is_private_in_ray_is_as_we_know_it(tmp_path, ray_session):
-    seen = []
-
-    class Look(tune.Callback):
-        def on_trial_complete(self, iteration, trials, trial, **info):
-            from tune_ckpt.tune.private import experiment_folder, trial_folder
-
-            seen.extend([trial_folder(trial), experiment_folder(trial)])
-
-    results = sweep(tmp_path, Look())
-    assert seen == [(results[0].path, None), (results.experiment_path, None)]

@@ -25,7 +25,7 @@ class CheckpointRecord:
     Attributes:
         path: Where it is: a local path, a URI, or a path within ``filesystem``.
         trial_id: The trial that wrote it.
-        iteration: After which iteration; None where that is not recorded.
+        iteration: After which iteration, or report of a Train run; None where no one recorded it.
         config: The trial's config, at that iteration where it is recorded.
         metrics: Its own metrics: those of the result to which it belongs.
         metric: What it was ranked by; of several metrics the first.
