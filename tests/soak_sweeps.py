@@ -89,13 +89,16 @@ def draw(numbers: random.Random) -> dict:
     """Return what a sweep is like."""
     convert = numbers.choice(["never", "best", "last", "all", "at end"])
     retained = numbers.random() < 0.3
+    scheduler = numbers.choice(["none", "asha", "hyperband", "pbt"])
+    # With two or less Ray deletes what PBT is about to restore, as it warns itself.
+    few = [None, 4] if scheduler == "pbt" else [None, 1, 2]
     return {
         "class": numbers.choice([FaultyWalker, FaultyMsgpackWalker]).__name__,
-        "scheduler": numbers.choice(["none", "asha", "hyperband", "pbt"]),
+        "scheduler": scheduler,
         "fault": numbers.choice(FAULTS),
         "trials": numbers.randint(1, 4),
         "reuse_actors": numbers.random() < 0.5,
-        "keep": None if retained else numbers.choice([None, 1, 2]),
+        "keep": None if retained else numbers.choice(few),
         "retained": retained,
         "callback": {
             "convert": convert,
