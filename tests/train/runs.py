@@ -21,11 +21,11 @@ def fit(
     callbacks=None,
     filesystem=None,
     failures=0,
+    trainer=DataParallelTrainer,  # a TorchTrainer's base, without torch, whose import takes long
     **config,
 ):
     """Run a function in some workers, the run being ``<folder>/run``; return its result."""
-    # What a TorchTrainer is, but that no process imports torch: most of the time went into that.
-    trainer = DataParallelTrainer(
+    made = trainer(
         function,
         train_loop_config=config,
         scaling_config=ray.train.ScalingConfig(num_workers=workers),
@@ -38,7 +38,7 @@ def fit(
         ),
     )
     with mock.patch.dict(os.environ, FASTER):
-        return trainer.fit()
+        return made.fit()
 
 
 def checkpoints(result):

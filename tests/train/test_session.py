@@ -4,6 +4,7 @@ import json
 import signal
 
 import pytest
+from ray.train.torch import TorchTrainer
 
 import tune_ckpt as tc
 from tests.train import functions
@@ -21,7 +22,14 @@ def two(tmp_path_factory, ray_session):
     """Two workers, of which the second one is killed once, and then the first one gets SIGTERM."""
     markers = tmp_path_factory.mktemp("markers")
     die_at = {(1, 2): signal.SIGKILL, (0, 3): signal.SIGTERM}
-    result = fit(markers / "two", workers=2, failures=2, die_at=die_at, markers=str(markers))
+    result = fit(
+        markers / "two",
+        workers=2,
+        failures=2,
+        trainer=TorchTrainer,
+        die_at=die_at,
+        markers=str(markers),
+    )
     assert {path.name for path in markers.glob("*-*")} == {"1-2", "0-3"}
     return result
 
