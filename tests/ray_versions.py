@@ -20,6 +20,7 @@ TESTS = ["tests/tune", "tests/train", "tests/test_dying_nodes.py"]
 PACKAGES = [
     "hypothesis",
     "moto[server]>=5",
+    "pillow",  # which RLlib imported without naming it
     "pandas<3",  # older than that is what Ray was made for
     "pytest>=8",
     "pytest-timeout>=2.3",
