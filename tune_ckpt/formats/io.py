@@ -101,9 +101,11 @@ class _Raw(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
+        """Return that it can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as there are bytes left, and return how many that were."""
         part = memoryview(buffer).cast("B")[: self._source.nbytes - self._at]
         self._source.read_into(self._at, part)
         self._at += part.nbytes

@@ -75,6 +75,7 @@ def _in_thread(call: Callable[[], None]) -> Future[None]:
     result: Future[None] = Future()
 
     def work() -> None:
+        """Make the call, and keep what comes of it."""
         try:
             call()
             result.set_result(None)
