@@ -156,3 +156,20 @@ def test_where_no_trial_is_known_nothing_is_touched(tmp_path):
     with pytest.raises(NotACheckpointError, match="no trial is recorded"):
         tc.resume(tmp_path, T, portable=True)
     assert (tmp_path / "tuner.pkl").read_bytes() == b"x"
+
+
+def test_links_that_lead_nowhere_or_round_are_damage(tmp_path):
+    def damage(folder):
+        (folder / "experiment_state-2099-01-01_00-00-00.json").symlink_to("nowhere")
+        (folder / "searcher-state-2099-01-01_00-00-00.pkl").symlink_to("nowhere")
+        (trial,) = folder.glob("*_00001_*")
+        (trial / "checkpoint_000002/w.json").unlink()
+        (trial / "checkpoint_000002/w.json").symlink_to("w.json")
+        for name in "ab":  # 2 ** 40 ways round
+            (trial / "checkpoint_000001" / name).symlink_to(".")
+
+    report, _ = _rebuilt(tmp_path, damage)
+    assert [(t.status, t.iteration) for t in report.trials][1] == ("continues", 2)
+    told = "\n".join(map(str, report.set_aside))
+    assert "experiment_state-2099-01-01_00-00-00.json: it is a link that leads nowhere" in told
+    assert "set_aside/checkpoint_000002: w.json" in told

@@ -1,10 +1,13 @@
 """What we use of Ray that Ray does not promise: each line here names what to look at again."""
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 import ray
 from packaging.version import Version
+from pyarrow.fs import LocalFileSystem
+from ray import tune
 from ray.train._internal import session, storage
 from ray.train._internal.checkpoint_manager import _CheckpointManager
 from ray.train.v2._internal.execution import context as train_context
@@ -14,6 +17,7 @@ from ray.tune.experiment import Trial
 from ray.tune.impl.tuner_internal import TunerInternal
 from ray.tune.search import BasicVariantGenerator, SearchGenerator
 
+from tests.tune.resuming import new_tuner
 from tests.tune.trainables import Walker
 from tune_ckpt.tune import private
 
@@ -110,3 +114,16 @@ def test_tune_keeps_a_checkpoint_where_we_expect_it(tmp_path, ray_session):
     path, _ = private.next_checkpoint_of(walker)
     assert walker.save().checkpoint.path == path
     assert private.next_checkpoint_of(walker)[0] != path
+
+
+def test_trials_that_are_still_to_be_made_lie_where_the_sweep_is_now_and_stop_later(tmp_path):
+    grid = {"rate": tune.grid_search([1.0, 2.0])}
+    search = private.begun_search(new_tuner(tmp_path / "before"), grid)
+    search.next_trial()  # then all of the grid's variants are made
+    moved = private.storage(str(tmp_path / "after"), "run", None, LocalFileSystem())
+    controller = SimpleNamespace(_search_alg=search, _storage=moved)
+    private.make_trials_here(controller)
+    private.extend_stop(controller, {"training_iteration": 9})
+    trial = search.next_trial()
+    assert trial.storage.experiment_fs_path == str(tmp_path / "after/run")
+    assert trial.stopping_criterion == {"training_iteration": 9}

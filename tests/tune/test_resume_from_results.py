@@ -15,6 +15,7 @@ from ray.tune.schedulers import (
     PopulationBasedTrainingReplay,
 )
 from ray.tune.schedulers.pb2 import PB2
+from ray.tune.search import SearchGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 import tune_ckpt as tc
@@ -28,6 +29,7 @@ from tests.tune.resuming import (
     uninterrupted,
 )
 from tune_ckpt.tune.resuming.replay import Past, replayed
+from tune_ckpt.tune.resuming.searching import teach
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +108,7 @@ class Told:
 
     def __init__(self, name):
         self.trial_id, self.status, self.config = name, "RUNNING", {"rate": 9.0}
+        self.is_finished = lambda: False
         self.evaluated_params, self.experiment_tag, self.is_saving = {}, "", False
         manager = SimpleNamespace(
             _latest_checkpoint_result=None, checkpoint_config=tune.CheckpointConfig()
@@ -133,6 +136,20 @@ def test_what_bohbs_scheduler_notes_in_results_its_searcher_finds_there():
     told = [[result.get("hyperband_info", {}) for result in past.results] for past in pasts]
     budgets = [[info.get("budget") for info in infos] for infos in told]
     assert budgets == [[1, None], [1, None], [1, 2], [1, 2]]
+
+
+@pytest.mark.filterwarnings("ignore")  # its package is behind those that it uses
+def test_bohbs_searcher_is_told_of_the_past_by_budgets():
+    pytest.importorskip("hpbandster")
+    from ray.tune.search.bohb import TuneBOHB
+
+    pasts = _pasts([1.0, 2.0], [2.0, 3.0], [3.0, 4.0], [4.0, 5.0])
+    replayed(_bohb(), pasts, "height", "max")
+    search = SearchGenerator(TuneBOHB(seed=3, **GOAL))
+    search.set_search_properties(*GOAL.values(), {"rate": tune.uniform(0.0, 10.0)})
+    assert not teach(search, pasts).strangers
+    told = {budget: len(found) for budget, found in search.searcher.bohber.configs.items()}
+    assert told == {1: 4, 2: 2}
 
 
 def test_pb2_knows_scores_with_the_configs_that_led_to_them():

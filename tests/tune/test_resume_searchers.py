@@ -85,9 +85,11 @@ def _sweep(tmp_path, searcher, after=2, samples=4, **options):
 
 @pytest.mark.parametrize("make", IN_A_SWEEP, ids=lambda make: make.__name__[1:])
 def test_a_searcher_goes_on_as_if_it_had_not_been_interrupted(tmp_path, ray_session, make):
-    path = _sweep(tmp_path, make())
-    resumed(path).fit()
+    moved = _sweep(tmp_path, make()).rename(tmp_path / "moved")
+    resumed(moved).fit()
     assert _rates(tmp_path / "record.txt") == _alone(make(), 4)
+    assert len(list(moved.glob("Climber_*"))) == 4
+    assert not (tmp_path / "run").exists()
 
 
 def _past(number, rate, status="TERMINATED"):

@@ -73,7 +73,7 @@ def resume(
         Scheduler                      with the callback   from the results alone
         FIFOScheduler                  it has no state
         ASHAScheduler                  exactly             exactly; lots for brackets are drawn anew
-        HyperBandScheduler             exactly             exactly
+        HyperBandScheduler             exactly             exactly, where all were made at once
         HyperBandForBOHB               exactly             exactly
         MedianStoppingRule             exactly             exactly
         PopulationBasedTraining        exactly             scores are kept, not the dice

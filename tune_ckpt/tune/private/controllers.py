@@ -110,12 +110,28 @@ def keep_from_searcher(controller: Any, trial_ids: set[str]) -> None:
 
 def extend_stop(controller: Any, stop: dict[str, float]) -> None:
     """Let the trials that the searcher is still to make stop there."""
-    search = controller._search_alg
-    specs = [iterator.unresolved_spec for iterator in getattr(search, "_iterators", ())]
-    if getattr(search, "_experiment", None) is not None:
-        specs.append(search._experiment.spec)
-    for spec in specs:
+    for spec in _specs(controller._search_alg):
         spec["stop"] = {**(spec.get("stop") or {}), **stop}
+
+
+def make_trials_here(controller: Any) -> None:
+    """Let the trials that the searcher is still to make lie in the sweep's folder, where it is now.
+
+    The searcher was saved with the place where the sweep began.
+    """
+    for spec in _specs(controller._search_alg):
+        spec["storage"] = controller._storage
+
+
+def _specs(search: Any) -> list[dict[str, Any]]:
+    """Return what a searcher makes trials of; a grid's variants may all be made already."""
+    specs = []
+    for iterator in getattr(search, "_iterators", ()):
+        variants = iterator.variants
+        made = variants.iterable if variants and not variants.lazy_eval else ()
+        specs += [iterator.unresolved_spec, *(spec for _, spec in made)]
+    experiment = getattr(search, "_experiment", None)
+    return specs if experiment is None else [*specs, experiment.spec]
 
 
 def wrapped(controller: Any) -> Any:

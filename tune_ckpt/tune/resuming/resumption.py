@@ -20,6 +20,7 @@ from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.rebuild import TrialMaker, plain_stop
 from tune_ckpt.tune.resuming.replay import Past, is_timeless, replayed
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
+from tune_ckpt.tune.resuming.search_memory import SearchMemory
 from tune_ckpt.tune.resuming.searching import write_search_state
 from tune_ckpt.tune.resuming.snapshot import Snapshot, class_name
 from tune_ckpt.tune.resuming.soundness import Soundness
@@ -90,21 +91,25 @@ class Resumption:
         memory.resources = private.changed_resources(self._scheduler, trials)
         self._note_scheduler(kept, memory.packed)
         session = self.files.write(list(private.dump_trials(trials)))
-        search = memory.search
+        self._tell_searcher(memory.search, told, ended, session)
+        self.report.set_aside += self.files.faults
+
+    def _tell_searcher(
+        self, search: SearchMemory, told: list[Past], ended: set[str], session: str
+    ) -> None:
+        """Write the searcher's state anew, or note what its own lacks: ends since it was saved."""
         if not self.files.has_search_state() or (self.files.document is None and self.param_space):
             found = write_search_state(
                 self.tuner, self.param_space, told, self.place.store, session
             )
             search.strangers |= found.strangers
             self.report.notes.append(found.note)
-        else:
-            search.ended = {
-                trial.trial_id: dict(trial.last_result)
-                for trial in trials
-                if trial.is_finished() and trial.trial_id not in ended
-            }
-            search.strangers |= {t.trial_id for t in trials if not t.is_finished()} & ended
-        self.report.set_aside += self.files.faults
+            return
+        trials = {past.trial.trial_id: past.trial for past in told}
+        finished = [name for name, trial in trials.items() if trial.is_finished()]
+        new = [name for name in finished if name not in ended]
+        search.ended = {name: dict(trials[name].last_result) for name in new}
+        search.strangers |= ended.difference(finished)
 
     def _trials(self, pasts: Mapping[str, PastTrial]) -> list[Any]:
         """Return the trials as Tune noted them, or as their folders tell."""

@@ -29,6 +29,8 @@ class SearchMemory:
 
     def put_back(self, controller: Any) -> None:
         """Tell it to the searcher of the sweep that is being set up."""
+        if private.has_resumed(controller):
+            private.make_trials_here(controller)
         if self.stop:
             private.extend_stop(controller, self.stop)
         if self.limit is not None:

@@ -65,13 +65,20 @@ def faults(path: str, filesystem: Any = None) -> list[Fault]:
 def _foreign_faults(store: Store, within: str = "") -> Iterator[Fault]:
     for entry in store.list():
         if entry.is_dir:
-            yield from _foreign_faults(store.child(entry.name), f"{within}{entry.name}/")
+            if not entry.is_link:  # it may lead anywhere, and back
+                yield from _foreign_faults(store.child(entry.name), f"{within}{entry.name}/")
             continue
         suffix = entry.name.rpartition(".")[2].lower()
         check = _CHECKS.get(suffix)
-        reason = check(store, entry.name) if check else None
+        reason = leads_nowhere(store, entry.name) if entry.is_link else None
+        reason = reason or (check(store, entry.name) if check else None)
         if reason is not None:
             yield Fault(within + entry.name, reason)
+
+
+def leads_nowhere(store: Store, name: str) -> str | None:
+    """Say that a file which a listing names is not there; None where it is."""
+    return None if store.exists(name) else "it is a link that leads nowhere"
 
 
 def broken_pickle(store: Store, name: str) -> str | None:

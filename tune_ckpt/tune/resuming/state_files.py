@@ -23,7 +23,7 @@ from typing import Any
 from tune_ckpt.errors import Fault
 from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tune.resuming.aside import set_aside
-from tune_ckpt.tune.resuming.soundness import broken_pickle
+from tune_ckpt.tune.resuming.soundness import broken_pickle, leads_nowhere
 
 STATE = "experiment_state"
 CALLBACKS = "callback-states"
@@ -81,12 +81,17 @@ class StateFiles:
 
     def _check(self, names: dict[str, str]) -> None:
         for kind, name in list(names.items()):
-            reason = None if kind == STATE else broken_pickle(self.store, name)
+            if kind == STATE:
+                continue
+            reason = leads_nowhere(self.store, name) or broken_pickle(self.store, name)
             if reason is not None:
                 self._set_aside(name, reason)
                 del names[kind]
 
     def _load(self, name: str) -> str | None:
+        nowhere = leads_nowhere(self.store, name)
+        if nowhere:
+            return nowhere
         try:
             document = json.loads(self.store.read_bytes(name))
         except (ValueError, RecursionError) as error:
