@@ -29,7 +29,7 @@ import ray
 import ray.train
 from ray import tune
 from ray.cluster_utils import Cluster
-from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 import tune_ckpt as tc
 from tests.agents import Weights
@@ -115,7 +115,7 @@ def preempted(folder, uri, server):
     progress = folder / "progress_train"
     thread = threading.Thread(target=drain_soon, args=[progress], daemon=True)
     thread.start()
-    result = TorchTrainer(
+    result = DataParallelTrainer(  # without torch: less to import on each node
         train,
         train_loop_config={"progress": str(progress)},
         scaling_config=ray.train.ScalingConfig(
