@@ -172,7 +172,8 @@ def swept(folder, uri, cluster, node):
 def main(folder):
     server = s3.S3Server()
     uri = server.uri(server.new_bucket() + "/runs")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes = [cluster.add_node(num_cpus=1, resources={"far": 2}) for _ in range(2)]
     cluster.wait_for_nodes()
     ray.init(cluster.address, log_to_driver=bool(os.environ.get("VERBOSE")))
