@@ -63,7 +63,7 @@ def test_what_was_added_removed_and_changed_is_listed(differ):
     ],
     ids=repr,
 )
-def test_values_of_other_types_or_bits_arechanges(differ, before, after):
+def test_values_of_other_types_or_bits_are_changes(differ, before, after):
     assert ("changed", "x") in changes(differ({"x": before}, {"x": after}))
 
 
