@@ -29,7 +29,7 @@ import ray
 import ray.train
 from ray import tune
 from ray.cluster_utils import Cluster
-from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 import tune_ckpt as tc
 from tests.agents import Weights
@@ -115,7 +115,7 @@ def preempted(folder, uri, server):
     progress = folder / "progress_train"
     thread = threading.Thread(target=drain_soon, args=[progress], daemon=True)
     thread.start()
-    result = TorchTrainer(
+    result = DataParallelTrainer(  # without torch: less to import on each node
         train,
         train_loop_config={"progress": str(progress)},
         scaling_config=ray.train.ScalingConfig(
@@ -172,7 +172,8 @@ def swept(folder, uri, cluster, node):
 def main(folder):
     server = s3.S3Server()
     uri = server.uri(server.new_bucket() + "/runs")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     nodes = [cluster.add_node(num_cpus=1, resources={"far": 2}) for _ in range(2)]
     cluster.wait_for_nodes()
     ray.init(cluster.address, log_to_driver=bool(os.environ.get("VERBOSE")))

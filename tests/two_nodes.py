@@ -46,7 +46,8 @@ class Elsewhere(workers.AgentWorker):
 
 
 def main(folder):
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "resources": {"a": 1}})
+    head = {"num_cpus": 1, "resources": {"a": 1}, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=1, resources={"b": 1})
     cluster.wait_for_nodes()
     ray.init(cluster.address, log_to_driver=False)

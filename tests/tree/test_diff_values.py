@@ -1,9 +1,11 @@
 """Comparing values of any type: what changed, and what is equal though it compares oddly."""
 
+import enum
 import os
 import random
 import re
 import shutil
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -61,13 +63,30 @@ def test_what_was_added_removed_and_changed_is_listed(differ):
     ],
     ids=repr,
 )
-def test_values_of_other_types_or_bits_arechanges(differ, before, after):
+def test_values_of_other_types_or_bits_are_changes(differ, before, after):
     assert ("changed", "x") in changes(differ({"x": before}, {"x": after}))
 
 
 @pytest.mark.parametrize("value", [float("nan"), {"a", "b", "c"}, frozenset({(1, 2)}), {1: {}}])
 def test_values_that_compare_oddly_are_equal_to_themselves(differ, value):
     assert differ({"x": value}, {"x": value}).equal
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Color(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+def test_named_tuples_members_of_enums_and_classes_are_compared(differ):
+    before = {"at": Point(1, 2), "color": Color.RED, "kind": dict}
+    assert differ(before, before).equal
+    found = differ(before, {"at": Point(1, 3), "color": Color.BLUE, "kind": list})
+    assert {path.partition("/")[0] for _, path in changes(found)} == {"at", "color", "kind"}
 
 
 def test_members_of_sets_are_told_one_by_one(differ):

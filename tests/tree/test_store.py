@@ -1,5 +1,7 @@
 """Storage: the local disk, and any pyarrow filesystem."""
 
+import os
+
 import numpy as np
 import pytest
 from pyarrow import fs
@@ -80,3 +82,14 @@ def test_large_arrays_are_written_and_read_by_several_threads(tmp_path):
     tc.save_state(arrays, tmp_path / "c")
     loaded = tc.load_state(tmp_path / "c")
     assert all(np.array_equal(arrays[name], loaded[name]) for name in arrays)
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error(tmp_path):
+    store = LocalStore(tmp_path)
+    store.write_bytes("x", b"a" * 10_000)
+    with store.open("x") as source:
+        os.truncate(tmp_path / "x", 5_000)
+        with pytest.raises(StorageError, match="it ended at byte 5000 while being read"):
+            source.read_into(0, memoryview(bytearray(10_000)))
+        with pytest.raises(StorageError, match="map"):
+            source.mapped()

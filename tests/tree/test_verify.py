@@ -205,6 +205,17 @@ def test_forged_fields_of_the_metadata_are_refused(saved, field, value):
         assert not tc.verify(saved).ok
 
 
+def test_a_digest_that_is_spelt_otherwise_does_not_vouch_for_what_is_above_it(saved):
+    path = saved / "model" / "metadata.json"
+    text = path.read_text()
+    seal = json.loads(text)["metadata_digest"]
+    escaped = f"\\u{ord(seal[0]):04x}{seal[1:]}"  # the same text to JSON
+    path.write_text(text.replace(seal, escaped).replace("tests.agents:Model", "tests.agents:Agent"))
+    assert "model/metadata.json" in str(tc.verify(saved))
+    with pytest.raises(CorruptDataError, match="own digest"):
+        tc.load_state(saved, "model")
+
+
 # ----------------------------------------------------------------------- many and large files
 
 
