@@ -35,6 +35,7 @@ def _pbt(**options):
 
 
 def _pb2():
+    pytest.importorskip("GPy")
     return PB2(
         time_attr="training_iteration",
         perturbation_interval=2,
