@@ -21,7 +21,6 @@ os.environ.update(
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
     RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.1",
     RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S="0.5",
-    RAY_health_check_period_ms="500",  # after five a killed node is known to be dead
 )
 
 import numpy as np
