@@ -28,10 +28,10 @@ def pytest_configure():
 
 
 def pytest_xdist_auto_num_workers():
-    """One process more than cores: much of the time is waiting for Ray and for killed processes."""
+    """As many as there are cores; one more, and all of their Rays slow each other down."""
     nbytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     room = round(nbytes / MOST_NBYTES)
-    return max(1, min(len(os.sched_getaffinity(0)) + 1, room, MOST_PROCESSES))
+    return max(1, min(len(os.sched_getaffinity(0)), room, MOST_PROCESSES))
 
 
 def pytest_collection_modifyitems(items):

@@ -21,8 +21,10 @@ DEADLINE_SECS = 240
 
 def _start(folder):
     command = [sys.executable, "-m", "tests.tune.driver", str(folder)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=REPO, start_new_session=True, **quiet)
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            command, cwd=REPO, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+        )
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def experiment(tmp_path_factory):
     driver = _start(folder)
     deadline = time.monotonic() + DEADLINE_SECS
     while len(list(folder.glob("run/*/msgpack/checkpoint_*"))) < 2:
-        assert driver.poll() is None, "the sweep ended before it could be killed"
+        assert driver.poll() is None, (folder / "log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(driver.pid, signal.SIGKILL)
