@@ -171,8 +171,8 @@ def swept(folder, uri, cluster, node):
 def main(folder):
     server = s3.S3Server()
     uri = server.uri(server.new_bucket() + "/runs")
-    head = {"num_cpus": 1, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    # With its dashboard, which Ray Train asks whether its controller lives.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes = [cluster.add_node(num_cpus=1, resources={"far": 2}) for _ in range(2)]
     cluster.wait_for_nodes()
     ray.init(cluster.address, log_to_driver=bool(os.environ.get("VERBOSE")))
