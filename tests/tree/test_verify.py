@@ -74,7 +74,7 @@ def test_faults_of_every_kind_are_reported_at_once_and_in_order(tmp_path):
     shutil.rmtree(path / "d")
     shutil.copytree(tmp_path / "other" / "d", path / "d")
     (path / "e" / "state.msgpack").unlink()
-    (path / "e" / "state.msgpack").symlink_to("state.msgpack")  # nobody can open that
+    (path / "e" / "state.msgpack").symlink_to("state.msgpack")  # leads nowhere
     flip(path / "f" / "metadata.json")
     shutil.rmtree(path / "g")
     (path / "h" / "left.over").write_bytes(b"")
@@ -83,7 +83,7 @@ def test_faults_of_every_kind_are_reported_at_once_and_in_order(tmp_path):
         "b/state.msgpack": r"it has \d+ bytes instead of \d+",
         "c/state.msgpack": r"blob 0 does not match its digest",
         "d/metadata.json": "it belongs to another checkpoint",
-        "e/state.msgpack": r"it is unreadable \(cannot look at: Too many levels of .*\)",
+        "e/state.msgpack": "it is missing",
         "f/metadata.json": ".*",
         "g/metadata.json": "it is missing",
     }
