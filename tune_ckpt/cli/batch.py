@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from tune_ckpt.cli import cluster, interrupts
@@ -131,17 +132,29 @@ def _on_ray(batch: Sequence[Conversion], address: str | None) -> Iterator[tuple[
 
     cluster.connect(address)
     remote = ray.remote(Conversion.run)
-    numbers = {remote.remote(each): number for number, each in enumerate(batch)}
-    waiting = [*numbers]
+    rest = iter(enumerate(batch))
+    begun: dict[ray.ObjectRef[Outcome], int] = {}
     try:
-        while waiting:
-            (ref,), waiting = ray.wait(waiting)
+        while True:
+            for number, each in islice(rest, max(0, _room() - len(begun))):
+                begun[remote.remote(each)] = number
+            if not begun:
+                return
+            (ref,), _ = ray.wait([*begun])
+            number = begun.pop(ref)
             try:
-                yield numbers[ref], ray.get(ref)
+                yield number, ray.get(ref)
             except ray.exceptions.RayError as error:  # its node is lost, or cannot import this
-                yield numbers[ref], batch[numbers[ref]].failed(error)
+                yield number, batch[number].failed(error)
     finally:
-        for ref in waiting:
-            ray.cancel(ref)  # which lets it clean up
-        if waiting:
-            ray.wait(waiting, num_returns=len(waiting))
+        # ray.cancel would interrupt them anywhere, in the midst of cleaning up as well.
+        if begun:
+            ray.wait([*begun], num_returns=len(begun))
+
+
+def _room() -> int:
+    """Return how many conversions are begun at a time: one in two waits for a processor."""
+    import ray
+
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's is not typed
+    return 2 * max(1, int(resources.get("CPU", 0)))
