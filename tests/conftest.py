@@ -47,6 +47,7 @@ def pytest_collection_modifyitems(items):
 def ray_session():
     """One Ray for all tests: starting it takes seconds."""
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # else it warns of a future change
+    os.environ["LOG_NAME_UPDATE_INTERVAL_S"] = "60"  # nobody waits for what is in its logs
     import ray
 
     with pytest.MonkeyPatch.context() as environment:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 REPO = Path(__file__).parents[1]
 VENVS = Path.home() / ".cache" / "tune_ckpt" / "ray_versions"
-TESTS = ["tests/tune", "tests/train", "tests/test_dying_nodes.py"]
+TESTS = ["tests/tune", "tests/train", "tests/test_nodes.py"]
 PACKAGES = [
     "hypothesis",
     "moto[server]>=5",

@@ -47,10 +47,9 @@ def printed(monkeypatch, capsys, ray_session):
     return of
 
 
-def _ran(name, *options):
+def _ran(name, *options, address="local"):
     command = [sys.executable, str(EXAMPLES / name), *options]
-    # Of its own, or it takes whichever Ray runs on this machine, and ends with that.
-    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    environment = {**os.environ, "RAY_ADDRESS": address}  # else any Ray on this machine
     run = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
@@ -59,9 +58,12 @@ def _ran(name, *options):
 
 
 @pytest.mark.slow
-def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray(smaller):
-    sizes = {"trials": 4, "iterations": 6, "kill_after_checkpoints": 6}
-    told = _ran("digits_sweep.py", *smaller("digits_sweep.yaml", **sizes))
+def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray(
+    smaller, ray_session
+):
+    sizes = {"trials": 3, "iterations": 6, "kill_after_checkpoints": 4}
+    address = ray_session.get_runtime_context().gcs_address
+    told = _ran("digits_sweep.py", *smaller("digits_sweep.yaml", **sizes), address=address)
     assert "Killed the driver (SIGKILL)" in told
     reported, again = re.findall(r"accuracy, \w+ \w+ +│ ([0-9.]+)", told)
     assert reported == again
@@ -103,7 +105,8 @@ def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smal
     monkeypatch.setenv("RAY_TUNE_CALLBACKS", "tune_ckpt.EnvironmentCallback")
     monkeypatch.setenv("TUNE_CKPT_CALLBACK", json.dumps(options))
     monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # looks for reports as often
-    told = printed("torch_trainer_in_tune.py", *smaller("torch_trainer_in_tune.yaml", epochs=1))
+    sizes = {"epochs": 1, "learning_rates": [0.1]}
+    told = printed("torch_trainer_in_tune.py", *smaller("torch_trainer_in_tune.yaml", **sizes))
     best = re.search(r"Best: trial (.*), iteration (\d): ([0-9.]+)", told)
     assert f"Restored into a new network: {best[3]}" in told
     # Tune tells its callbacks of no checkpoint; at the end they find it nevertheless.

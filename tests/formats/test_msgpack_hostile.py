@@ -74,9 +74,8 @@ def test_every_byte_of_a_tree_replaced_under_a_true_digest():
             fuzz_msgpack.read(forge(state[:place] + bytes([byte]) + state[place + 1 :], blobs))
 
 
-@pytest.mark.slow
 def test_many_mutations():
-    assert min(fuzz_msgpack.run(10**9, 30, seed=int(time.time())).values()) > 1000
+    assert min(fuzz_msgpack.run(10**9, 8, seed=int(time.time())).values()) > 1000
 
 
 def test_some_mutations():

@@ -1,8 +1,6 @@
 """Ray actors as components: saved from the first healthy one, restored into every healthy one."""
 
 import logging
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +8,6 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent, Weights, trained
-from tests.conftest import REPO
 from tune_ckpt.errors import (
     ActorsFailedError,
     InvalidArgumentError,
@@ -309,16 +306,7 @@ def test_rllibs_manager_without_actors_is_an_error(tmp_path, workers, managed):
 def test_actors_of_others_classes_are_components(tmp_path, workers, use_msgpack, name):
     theirs = pytest.importorskip("tests.rllib_workers")
     cls = getattr(theirs, name)
-    workers.Owner(workers.take(cls, 2, 5)).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
-    fresh = workers.take(cls, 2)
+    workers.Owner(workers.take(cls, 1, 5)).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    fresh = workers.take(cls, 1)
     workers.Owner(fresh).restore_from_path(tmp_path / "c")
-    assert workers.seen(fresh) == [(5, 6)] * 2
-
-
-# ------------------------------------------------------------------------------- several nodes
-
-
-def test_actors_on_another_node_never_need_the_path(tmp_path):
-    command = [sys.executable, "-m", "tests.two_nodes", str(tmp_path)]
-    run = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
-    assert run.stdout.endswith("two nodes did it\n"), run.stderr[-3000:]
+    assert workers.seen(fresh) == [(5, 6)]

@@ -66,14 +66,15 @@ def test_a_patch_of_rllibs_is_undone_with_a_warning():
 
 
 @pytest.mark.slow
-def test_ray_sends_arrays_again_after_rllib_has_patched_msgpack():
-    code = """
+def test_ray_sends_arrays_again_after_rllib_has_patched_msgpack(ray_session):
+    address = ray_session.get_runtime_context().gcs_address
+    code = f"""
         import numpy as np, ray, warnings
         from ray.rllib.utils.checkpoints import try_import_msgpack as theirs
         from tune_ckpt.rllib import try_import_msgpack as ours
-        ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+        ray.init("{address}", log_to_driver=False)
         kind = ray.remote(lambda value: type(value["a"]).__name__)
-        sent = {"a": np.arange(3)}
+        sent = dict(a=np.arange(3))
         assert ray.get(kind.remote(sent)) == "ndarray"
         theirs()
         assert ray.get(kind.remote(sent)) == "dict"  # what RLlib's does

@@ -24,7 +24,7 @@ class Waves(Walker):
 
 
 def main(folder: str) -> None:
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(log_to_driver=False)
     path = os.path.join(folder, "run")
     if tune.Tuner.can_restore(path):
         tuner = tune.Tuner.restore(path, Waves)

@@ -19,19 +19,24 @@ pytestmark = pytest.mark.slow
 DEADLINE_SECS = 240
 
 
-def _start(folder):
+def _start(folder, address):
     command = [sys.executable, "-m", "tests.tune.driver", str(folder)]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            command, cwd=REPO, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+            command,
+            cwd=REPO,
+            env={**os.environ, "RAY_ADDRESS": address},
+            start_new_session=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
+def experiment(tmp_path_factory, ray_session):
     """The folder of a sweep whose driver, with all its processes, was killed once."""
     folder = tmp_path_factory.mktemp("killed")
-    driver = _start(folder)
+    driver = _start(folder, "local")
     deadline = time.monotonic() + DEADLINE_SECS
     while len(list(folder.glob("run/*/msgpack/checkpoint_*"))) < 2:
         assert driver.poll() is None, (folder / "log").read_text()
@@ -40,7 +45,8 @@ def experiment(tmp_path_factory):
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     assert not (folder / "run" / "tune_ckpt_report.json").exists()
-    assert _start(folder).wait(DEADLINE_SECS) == 0
+    again = ray_session.get_runtime_context().gcs_address
+    assert _start(folder, again).wait(DEADLINE_SECS) == 0
     return folder / "run"
 
 

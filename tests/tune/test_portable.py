@@ -26,7 +26,9 @@ def _python(name):
 
 
 def _run(python, what, storage, log, **variables):
-    environment = {**os.environ, "PYTHONPATH": str(REPO), **variables}
+    # Its own Ray, whose workers have its variables.
+    own = {"PYTHONPATH": str(REPO), "RAY_ADDRESS": "local", **variables}
+    environment = {**os.environ, **own}
     command = [python, "-m", "tests.tune.portable_sweep", what, str(storage)]
     return subprocess.Popen(command, env=environment, cwd=REPO, stdout=log, stderr=log)
 
@@ -76,8 +78,9 @@ def test_a_sweep_goes_on_in_another_python_or_ray(tmp_path, writer, reader):
 
 @pytest.mark.parametrize("reader", ["3.12", "3.13"])
 def test_pickled_code_of_another_python_is_refused_not_run(tmp_path, reader):
+    reader = _python(reader)
     _killed_midway(sys.executable, tmp_path)
-    code, output = _resumed(_python(reader), tmp_path, "resume")
+    code, output = _resumed(reader, tmp_path, "resume")
     assert code == 1, output
     assert "PickleReadError" in output
     assert "it holds code of Python 3.11" in output

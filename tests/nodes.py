@@ -1,7 +1,8 @@
-"""A cluster whose nodes share S3 only and go one by one; run by test_dying_nodes.py.
+"""A cluster whose nodes share S3 only and go one by one; run by test_nodes.py.
 
-One of them is drained, as before a preemption, while one of two Train workers runs on it. Another
-one is killed while a Tune trial runs on it. Prints what came of it as one line of JSON.
+Actors on one of them are saved and restored. One is drained, as before a preemption, while one of
+two Train workers runs on it. Another one is killed while a Tune trial runs on it. Prints what came
+of it as one line of JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests import s3
+from tests import far_actors, s3
 
 os.environ.update(
     s3.ENVIRONMENT,
@@ -172,14 +173,17 @@ def main(folder):
     server = s3.S3Server()
     uri = server.uri(server.new_bucket() + "/runs")
     # With its dashboard, which Ray Train asks whether its controller lives.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "resources": {"near": 1}}
+    )
     nodes = [cluster.add_node(num_cpus=1, resources={"far": 2}) for _ in range(2)]
     cluster.wait_for_nodes()
     ray.init(cluster.address, log_to_driver=bool(os.environ.get("VERBOSE")))
     try:
+        found = {"actors": far_actors.save_and_restore(folder / "actors")}
         # Ray before 2.60 announces no preemption.
         can = hasattr(ray.train, "get_preemption_info")
-        found = {"preempted": preempted(folder, uri, server) if can else None}
+        found["preempted"] = preempted(folder, uri, server) if can else None
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]} - {here()}
         node = next(node for node in nodes if node.node_id in alive)  # not the driver's own
         found["swept"] = swept(folder, uri, cluster, node)

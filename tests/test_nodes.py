@@ -1,4 +1,4 @@
-"""Nodes that share S3 only: one is drained under a Train worker, one is killed under a trial."""
+"""Nodes that share S3 only: with actors far away, drained under a worker, killed under a trial."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    command = [sys.executable, "-m", "tests.dying_nodes", str(tmp_path_factory.mktemp("nodes"))]
+    command = [sys.executable, "-m", "tests.nodes", str(tmp_path_factory.mktemp("nodes"))]
     repo = Path(__file__).parents[1]
     run = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
@@ -25,6 +25,10 @@ def preempted(found):
     if found["preempted"] is None:
         pytest.skip("this Ray announces no preemption")
     return found["preempted"]
+
+
+def test_actors_on_another_node_never_need_the_path(found):
+    assert found["actors"] == {"pickle": True, "msgpack": True}
 
 
 def walk(seed, steps):
