@@ -1,5 +1,7 @@
 """One-step replacement: a reader finds the old checkpoint or the new one, whatever happens."""
 
+import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -43,12 +45,48 @@ def _no_space(self, name, data):
     raise StorageError(self.path(name), "write", "No space left on device")
 
 
-def test_without_an_exchange_two_renames_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(commit, "_exchange", lambda *_: False)
+class Refusing:
+    """A C library in which every exchange fails."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def renameat2(self, *args):
+        ctypes.set_errno(self.number)
+        return -1
+
+
+@pytest.mark.parametrize("libc", [Refusing(errno.EINVAL), Refusing(errno.ENOSYS), object()])
+def test_without_an_exchange_two_renames_do(tmp_path, monkeypatch, libc):
+    monkeypatch.setattr(commit.ctypes, "CDLL", lambda *_, **__: libc)
     trained(step=1).save_to_path(tmp_path / "c")
     trained(step=2).save_to_path(tmp_path / "c")
     assert os.listdir(tmp_path) == ["c"]
     assert Agent.from_checkpoint(tmp_path / "c").step == 2
+
+
+def test_an_exchange_that_is_forbidden_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    trained(step=1).save_to_path(tmp_path / "c")
+    monkeypatch.setattr(commit.ctypes, "CDLL", lambda *_, **__: Refusing(errno.EACCES))
+    with pytest.raises(StorageError, match="Permission denied"):
+        trained(step=2).save_to_path(tmp_path / "c")
+    assert Agent.from_checkpoint(tmp_path / "c").step == 1
+    assert os.listdir(tmp_path) == ["c"]
+
+
+def test_what_is_not_ours_is_carried_over_where_files_cannot_be_linked(tmp_path, monkeypatch):
+    trained(step=1).save_to_path(tmp_path / "c")
+    (tmp_path / "c" / "notes").mkdir()
+    (tmp_path / "c" / "notes" / "mine.txt").write_text("keep")
+    (tmp_path / "c" / "link").symlink_to("notes/mine.txt")
+
+    def refused(*args, **options):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(commit.os, "link", refused)
+    trained(step=2).save_to_path(tmp_path / "c")
+    assert (tmp_path / "c" / "notes" / "mine.txt").read_text() == "keep"
+    assert os.readlink(tmp_path / "c" / "link") == "notes/mine.txt"
 
 
 def test_between_the_two_renames_readers_find_the_old_one_and_the_next_save_mends(tmp_path):
