@@ -125,14 +125,26 @@ def unpickled_config(part: Part) -> Any:
 
     Raises:
         PickleReadError: It cannot be unpickled here, most often because it is of another Ray.
-        NotInCheckpointError: It is no pickle.
+        NotInCheckpointError: It is no pickle, or no AlgorithmConfig.
     """
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
     store, name = part.folder.store, part.folder.ctor or part.state_file
-    if name is None or not name.endswith(".pkl"):
-        reason = "its configuration is no pickle: it is read as plain data without allow_pickle"
-        raise NotInCheckpointError(part.path, "pickled configuration", reason)
-    found: Any = pickle.loads(store.read_bytes(name), file=store.path(name))
-    if part.folder.ctor is None:
-        return found["config"].copy(copy_frozen=False)
-    args, kwargs = found["ctor_args_and_kwargs"]
-    return (kwargs.get("config") or args[0]).copy(copy_frozen=False)
+    found = None
+    if name is not None and name.endswith(".pkl"):
+        found = _config_in(pickle.loads(store.read_bytes(name), file=store.path(name)))
+    if not isinstance(found, AlgorithmConfig):
+        what = "not in a pickle" if found is None else f"of type {type(found).__name__}"
+        reason = f"its configuration is {what}: without allow_pickle it is read as plain data"
+        raise NotInCheckpointError(part.path, "pickled AlgorithmConfig", reason)
+    return found.copy(copy_frozen=False)
+
+
+def _config_in(found: object) -> Any:
+    """Return an old state's configuration, or the one that an Algorithm was constructed with."""
+    match found:
+        case {"config": config} | {"ctor_args_and_kwargs": (_, {"config": config})}:
+            return config
+        case {"ctor_args_and_kwargs": ((config, *_), _)}:
+            return config
+    return None
