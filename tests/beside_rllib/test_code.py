@@ -16,6 +16,7 @@ from tests.beside_rllib.nodes import node, restored, saved
 from tests.conftest import REPO
 from tests.test_other_pythons import bare_environment, find_interpreter
 from tune_ckpt.errors import CorruptDataError, UntrustedPickleError
+from tune_ckpt.tree import pickled_code
 
 pytestmark = pytest.mark.slow  # RLlib takes seconds to import
 
@@ -83,10 +84,11 @@ OUR_READING = """
 import sys
 import tune_ckpt as tc
 from tests.beside_rllib.nodes import NODE, node, restored, saved
-try:
-    tc.load_state(sys.argv[1])
-except tc.TuneCkptError as error:
-    print(error)
+for trusted in (False, True):
+    try:
+        tc.load_state(sys.argv[1], allow_pickle=trusted)
+    except tc.TuneCkptError as error:
+        print(error)
 print([array.path for array in tc.describe(sys.argv[1]).arrays])
 """
 
@@ -105,4 +107,5 @@ def test_code_of_another_python_kills_it_there_and_is_not_loaded_here(
     here = other_python(OUR_READING, tmp_path / "Ours")
     assert here.returncode == 0, here.stderr
     assert "cloudpickle:_make_function" in here.stdout
+    assert f"it holds code of Python {pickled_code.here()}, and this is 3.13" in here.stdout
     assert here.stdout.endswith("['value/w']\n")

@@ -17,8 +17,11 @@ from tune_ckpt.errors import (
     CorruptDataError,
     IncompleteCheckpointError,
     NotACheckpointError,
+    PickleReadError,
     StorageError,
 )
+from tune_ckpt.formats import pickle
+from tune_ckpt.tree import pickled_code
 from tune_ckpt.tree.commit import settled
 from tune_ckpt.tree.files import ReadOptions, check_file, read_file, read_verified
 from tune_ckpt.tree.layout import KNOWN_METADATA, STATE, FileNames, role_of
@@ -60,9 +63,23 @@ class OpenComponent:
         return self.read(STATE, options)
 
     def read(self, role: str, options: ReadOptions) -> Any:
-        """Return what the file of that role (one of the layout's `ROLES`) holds, verified."""
+        """Return what the file of that role (one of the layout's `ROLES`) holds, verified.
+
+        Raises:
+            PickleReadError: It is a pickle with code of another Python, and would be executed.
+        """
+        if options.allow_pickle and self.metadata.format == "pickle":
+            self._check_code(role)
         file = self.metadata.files[role]
         return read_file(self.store, file, self.metadata.format, options)
+
+    def _check_code(self, role: str) -> None:
+        written = pickled_code.minor_of(self.metadata.facts.get("python_version"))
+        if written is None or written == pickled_code.here():
+            return
+        file = self.store.path(self.metadata.files[role].name)
+        if pickled_code.holds_code(pickle.list_globals(self.raw(role), file=file)):
+            raise PickleReadError(file, pickled_code.told([written]))
 
     def raw(self, role: str) -> memoryview:
         """Return the bytes of the file of that role, which is a pickle, verified."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from ray import tune
 
+from tune_ckpt.tree import pickled_code
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
@@ -100,8 +100,8 @@ def _status(past: PastTrial, noted: str | None) -> str:
 
 def made_by(pasts: list[PastTrial]) -> set[str]:
     """Return the Python versions (``3.11``) of the trials' newest checkpoints, where they tell."""
-    written = (past.python() for past in pasts)
-    return {".".join(version.split(".")[:2]) for version in written if version}
+    written = (pickled_code.minor_of(past.python()) for past in pasts)
+    return {version for version in written if version}
 
 
 def code_of_another_python(pasts: list[PastTrial], names: tuple[str, ...]) -> str | None:
@@ -111,16 +111,11 @@ def code_of_another_python(pasts: list[PastTrial], names: tuple[str, ...]) -> st
         pasts: The trials' folders.
         names: What the pickle would import.
     """
-    here = ".".join(platform.python_version_tuple()[:2])
     others = made_by(pasts)
     # Where some trial has gone on here already, the pickles were made again here, too.
-    if (
-        not others
-        or here in others
-        or not any(name.endswith((":_make_function", ":CodeType")) for name in names)
-    ):
+    if not others or pickled_code.here() in others or not pickled_code.holds_code(names):
         return None
-    return f"it holds code of Python {', '.join(sorted(others))}, and this is {here}"
+    return pickled_code.told(others)
 
 
 def plain_stop(run_config: tune.RunConfig) -> Mapping[str, float]:
