@@ -16,6 +16,7 @@ import yaml
 
 import tune_ckpt as tc
 from tests.conftest import REPO
+from tests.train.runs import FASTER
 
 EXAMPLES = REPO / "examples"
 
@@ -104,7 +105,8 @@ def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smal
     options = {"convert": "best", "metric": "accuracy", "verify": True, "pin_best": True}
     monkeypatch.setenv("RAY_TUNE_CALLBACKS", "tune_ckpt.EnvironmentCallback")
     monkeypatch.setenv("TUNE_CKPT_CALLBACK", json.dumps(options))
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # looks for reports as often
+    for name, value in FASTER.items():
+        monkeypatch.setenv(name, value)
     sizes = {"epochs": 1, "learning_rates": [0.1]}
     told = printed("torch_trainer_in_tune.py", *smaller("torch_trainer_in_tune.yaml", **sizes))
     best = re.search(r"Best: trial (.*), iteration (\d): ([0-9.]+)", told)

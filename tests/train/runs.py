@@ -11,7 +11,10 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from tests.train import functions
 
-FASTER = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1"}  # how often reports are looked for
+FASTER = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # how often reports are looked for
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process for every group of workers
+}
 
 
 def fit(

@@ -34,10 +34,11 @@ class FailsToStart(tc.TrainCheckpointCallback):
 
 
 class Dies(tc.TrainCheckpointCallback):
-    """A process of its actor's ends with every job."""
+    """The process of its actor ends with the first job, however often it is done again."""
 
-    def _jobs(self, *args):
-        yield os._exit, (1,)
+    def _jobs(self, source, metrics, config):
+        if metrics == {"score": 0.1}:
+            yield os._exit, (1,)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_the_run_is_as_if_there_were_no_callbacks(run):
     assert result.error is None
     assert len(checkpoints(result)) == functions.STEPS
     assert len(outcomes[0]) == functions.STEPS  # what the hooks did not see to is done at the end
-    assert [outcome.status for outcome in outcomes[2]] == ["failed"] * functions.STEPS
+    assert [outcome.status for outcome in outcomes[2]] == ["failed"]
 
 
 def _files(s3, path):
