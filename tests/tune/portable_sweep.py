@@ -47,7 +47,7 @@ def configs(**options):
 
 def main(what: str, storage: str) -> None:
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "0"
-    ray.init(log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     if what == "start":
         tuner = tune.Tuner(Curved, **configs(name="run", storage_path=storage))
     elif what == "resume":
