@@ -32,7 +32,7 @@ ALIGNMENT = 64
 PIECE_NBYTES = 2**32 - ALIGNMENT  # the most that one bin object holds, in aligned pieces
 HEADER = struct.Struct(">B 10s B BQ BB16s")
 HEADER_START = bytes([0x94, 0xA0 + len(MAGIC)]) + MAGIC.encode()
-_CHUNK_NBYTES = 2**18  # hashed while it is in the processor's cache
+_CHUNK_NBYTES = 2**20  # hashed while it is in the cache; after each, other threads may run
 _THREADS = min(4, os.cpu_count() or 1)
 _WORTH_THREADS_NBYTES = 2**22
 
