@@ -173,6 +173,7 @@ class Checkpointable(Stateful):
             RestoreError, SelfTestError, StateRefusedError: As for `tune_ckpt.restore`.
             CorruptDataError: A file is not what was written.
             UntrustedPickleError: A pickle names more than harmless things.
+            PickleReadError: A trusted one cannot be read here, or holds code of another Python.
         """
         stand_in = stand_in_for(self)
         if stand_in is not None:  # the object above restores the tree, and has its report

@@ -96,6 +96,7 @@ def load_state(
         ComponentNotFoundError: It has no such component.
         CorruptDataError: A file is not what was written.
         UntrustedPickleError: A pickle names more than harmless things.
+        PickleReadError: A trusted pickle cannot be read here, or holds code of another Python.
     """
     options = ReadOptions(allow_pickle, mmap=mmap, tensors=tensors)
 
