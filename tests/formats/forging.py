@@ -6,12 +6,16 @@ import random
 from typing import Any
 
 import msgpack
+import pytest
 import xxhash
 
+from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats import document
 from tune_ckpt.formats.document_reading import read_blob, read_head
 from tune_ckpt.formats.extensions import ROWS
+from tune_ckpt.formats.inert import Tree
 from tune_ckpt.formats.io import BytesSink, BytesSource
+from tune_ckpt.formats.msgpack import loads
 from tune_ckpt.formats.wire import Packer, packb, unpackb  # whatever RLlib has patched meanwhile
 
 
@@ -25,6 +29,12 @@ def parts_of(data: bytes) -> tuple[bytes, list[bytes]]:
         read_blob(source, head, number, target)
         blobs.append(bytes(target))
     return bytes(head.state), blobs
+
+
+def tree_of(data: bytes) -> Tree:
+    """Return the inert tree of a document."""
+    source = BytesSource(data)
+    return Tree(source, read_head(source))
 
 
 def forge(state: bytes, blobs: list[bytes] | tuple[()] = ()) -> bytes:
@@ -57,6 +67,17 @@ def short(code: int, dtype: Any, shape: Any, data: bytes) -> Any:
 def forge_value(value: Any, blobs: list[bytes] | tuple[()] = ()) -> bytes:
     """Return a document of a tree made by hand."""
     return forge(packb(value), blobs)
+
+
+def array(dtype: Any = "<f8", shape: Any = (2,), data: Any = b"\0" * 16, *rest: Any) -> list[Any]:
+    """Return what stands in a tree for an array."""
+    return tagged(40, dtype, list(shape), data, *rest)
+
+
+def refused(value: Any, blobs: Any = (), match: str | None = None) -> None:
+    """Check that a document of a tree made by hand is refused."""
+    with pytest.raises(CorruptDataError, match=match):
+        loads(forge_value(value, blobs))
 
 
 # ------------------------------------------------------------------------------------ mutations
@@ -174,7 +195,7 @@ def mutate_tree(data: bytes, chance: random.Random, other: bytes) -> bytes:
         return data
 
 
-class _Map(list):  # type: ignore[type-arg]
+class _Map(list):
     """A map as the list of its keys and values, which can be mutated alike."""
 
 

@@ -17,6 +17,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from tune_ckpt.formats.extensions import ROWS, Row, row_with
+from tune_ckpt.formats.unpacking import SHARED_ROW
+
 Point = namedtuple("Point", "x y")
 
 
@@ -158,6 +161,18 @@ VALUES: dict[str, Callable[[], Any]] = {
     "bit generator": _bits,
     "shared value": _shared,
 }
+
+
+def rows_here() -> list[Row]:
+    """Return every row of the table whose backend is installed."""
+    absent: set[int] = set()  # their rows may be in the table by what another test has read
+    for backend, code in {"torch": 60, "jax": 80}.items():
+        if importlib.util.find_spec(backend):
+            row_with(code)
+        else:
+            absent |= {*range(code, code + 10)}
+    return [row for row in (*ROWS.values(), SHARED_ROW) if row.code not in absent]
+
 
 if importlib.util.find_spec("torch"):
     import torch

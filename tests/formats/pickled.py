@@ -30,7 +30,7 @@ class Slotted:
     __slots__ = ("a", "b")
 
 
-class Grown(list):  # type: ignore[type-arg]
+class Grown(list):
     """A container with an attribute."""
 
 
@@ -51,7 +51,7 @@ class Stubborn:
 
 def ordered_with_attribute() -> collections.OrderedDict[str, int]:
     value = collections.OrderedDict(b=1, a=2)
-    value._metadata = {"version": 1}  # type: ignore[attr-defined]
+    value._metadata = {"version": 1}
     return value
 
 

@@ -165,6 +165,8 @@ def _masked(array: Any, bits: int, fill: bool, hard: bool) -> Any:
     masked = np.ma.MaskedArray(array, np.ma.nomask if bits % 3 == 0 else mask, hard_mask=hard)
     if fill and array.size:
         masked.fill_value = array.reshape(-1)[0]
+    elif fill:
+        _ = masked.fill_value  # NumPy invents one, and keeps it
     return masked
 
 

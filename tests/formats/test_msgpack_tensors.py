@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.formats.comparing import assert_same
-from tune_ckpt.formats import msgpack
+from tune_ckpt.errors import MissingDependencyError
+from tune_ckpt.formats import dtypes, msgpack
 
 torch = pytest.importorskip("torch")
 
@@ -36,7 +37,7 @@ def test_every_dtype(name, shape):
     assert_same(state, round_trip(state))
     array = round_trip(state, tensors="numpy")["t"]
     assert array.shape == shape
-    assert array.dtype.name == {"bfloat16": "bfloat16"}.get(name, array.dtype.name)
+    assert array.dtype.name == name
 
 
 LAYOUTS = {
@@ -126,18 +127,44 @@ def test_what_has_no_plain_memory_is_refused():
     assert [fault.path for fault in msgpack.check(state)] == list(state)
 
 
+def test_a_dtype_that_this_torch_lacks_is_an_error_that_says_so(monkeypatch):
+    tensor = torch.zeros(2).to(torch.float8_e4m3fn)
+    data = msgpack.dumps([tensor, torch.float8_e4m3fn])
+    monkeypatch.delattr(torch, "float8_e4m3fn")
+    with pytest.raises(MissingDependencyError, match="dtype float8_e4m3fn needs torch>="):
+        msgpack.loads(data)
+    assert msgpack.loads(data, tensors="numpy")[0].tolist() == [0.0, 0.0]
+
+
 def test_without_torch_tensors_are_arrays(tmp_path):
     (tmp_path / "state").write_bytes(msgpack.dumps({"w": torch.ones(3, dtype=torch.bfloat16)}))
     code = f"""
 import sys
 sys.modules["torch"] = None
 from pathlib import Path
+from tune_ckpt.errors import MissingDependencyError
 from tune_ckpt.formats import msgpack
-value = msgpack.loads(Path({str(tmp_path / "state")!r}).read_bytes(), tensors="numpy")["w"]
+data = Path({str(tmp_path / "state")!r}).read_bytes()
+value = msgpack.loads(data)["w"]
 print(value.dtype, value.tolist(), sys.modules["torch"])
+try:
+    msgpack.loads(data, tensors="torch")
+except MissingDependencyError as error:
+    print(error)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert run.stdout == "bfloat16 [1.0, 1.0, 1.0] None\n", run.stderr
+    expected = "bfloat16 [1.0, 1.0, 1.0] None\nA tensor as such needs torch: pip install torch\n"
+    assert run.stdout == expected, run.stderr
+
+
+def test_tensors_need_no_ml_dtypes(monkeypatch):
+    state = {"w": torch.ones(3, dtype=torch.bfloat16), "dtype": torch.bfloat16}
+    data = msgpack.dumps(state)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    dtypes._decode_plain.cache_clear()
+    assert_same(state, msgpack.loads(data))
+    with pytest.raises(MissingDependencyError, match="ml_dtypes"):
+        msgpack.loads(data, tensors="numpy")
 
 
 # --------------------------------------------------------------------------------------- jax
@@ -162,6 +189,17 @@ def test_jax_arrays():
     arrays = round_trip(state, tensors="numpy")
     assert arrays["bfloat16"].dtype == ml_dtypes.bfloat16
     assert np.array_equal(arrays["wide"], np.arange(3) / 3)
+
+
+def test_jax_arrays_come_back_in_the_older_jax(monkeypatch):
+    jax = pytest.importorskip("jax")
+    experimental = pytest.importorskip("jax.experimental")
+    with jax.enable_x64(True):
+        wide = jax.numpy.arange(3, dtype="float64") / 3
+    data = msgpack.dumps(wide)
+    monkeypatch.setattr(experimental, "enable_x64", jax.enable_x64, raising=False)
+    monkeypatch.delattr(jax, "enable_x64")
+    assert_same(wide, msgpack.loads(data))
 
 
 def test_a_jax_key_is_refused():

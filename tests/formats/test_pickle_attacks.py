@@ -8,6 +8,7 @@ import datetime
 import os
 import pickle as std_pickle
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,9 +176,12 @@ def test_the_walk_over_opcodes_ends_where_the_unpickler_does() -> None:
         assert scan(b"ab" + data + b"more", 2).end == len(data) + 2
 
 
-def test_attack_inside_a_torch_storage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", range(4))
+def test_attack_inside_a_torch_storage(place: int, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    evil = pickle_torch._MAGIC_PICKLE + std_pickle.dumps(Attack(exec, (touch(marker),))) * 4
+    pickles: list[Any] = [1001, {}, 1, []]
+    pickles[place] = Attack(exec, (touch(marker),))
+    evil = pickle_torch._MAGIC_PICKLE + b"".join(map(std_pickle.dumps, pickles))
     data = std_pickle.dumps(Attack(torch.storage._load_from_bytes, (evil,)))
     assert "builtins:exec" in pickle.list_globals(data, file="x")
     with pytest.raises(TuneCkptError):
@@ -188,6 +192,23 @@ def test_attack_inside_a_torch_storage(tmp_path: Path) -> None:
 
 def _reconstructed(*state: Any) -> Attack:
     return Attack(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state)
+
+
+# NumPy takes the memory that this names for an array's.
+AN_ADDRESS = types.SimpleNamespace(
+    __array_interface__={"data": (8, False), "shape": (2,), "typestr": "<f8", "version": 3}
+)
+
+
+def _struct(offset: int) -> Attack:
+    fields = {"a": (np.dtype("i1"), 0), "b": (np.dtype("f4"), offset)}
+    return Attack(np.dtype, ("V8", False, True), (3, "|", None, ("a", "b"), fields, 8, 1, 0))
+
+
+def _bits_at(position: int) -> dict[str, Any]:
+    state: Any = np.random.MT19937(0).state
+    state["state"]["pos"] = position
+    return dict(state)
 
 
 FORGED: dict[str, Any] = {
@@ -207,6 +228,52 @@ FORGED: dict[str, Any] = {
         np.dtype,
         ("V8", False, True),
         (3, "|", None, ("a",), {"a": (np.dtype("f8"), 4096)}, 8, 1, 16),
+    ),
+    # NumPy's own check of it overflows.
+    "a field far behind the end": _struct(2**31 - 2),
+    "a field before the beginning": _struct(-1),
+    "a dtype of what only has one": Attack(
+        np.dtype, (types.SimpleNamespace(dtype=np.dtype("O")), False, True)
+    ),
+    "a dtype that only looks like one": _reconstructed(
+        1,
+        (1,),
+        types.SimpleNamespace(hasobject=False, itemsize=8, dtype=np.dtype("O")),
+        False,
+        b"\x41" * 8,
+    ),
+    "another array's pointers as bytes": Attack(
+        np._core.numeric._frombuffer,
+        (np.array([None] * 8, object), np.dtype("u1"), (8,), "C"),
+    ),
+    "an address as the elements to set": Attack(
+        np._core.multiarray._reconstruct,
+        (np.ndarray, (0,), b"b"),
+        (1, (2,), np.dtype("f8"), False, b"\0" * 16),
+        None,
+        iter([(slice(None), AN_ADDRESS)]),
+    ),
+    "an address as a fill value": Attack(
+        np.ma.core._mareconstruct,
+        (np.ma.MaskedArray, np.ndarray, (0,), "b"),
+        (1, (1,), np.dtype("f8"), False, b"\0" * 8, b"\0", AN_ADDRESS),
+    ),
+    "an address as a field": _reconstructed(
+        1, (1,), np.dtype([("a", "f8", (2,)), ("b", "O")]), False, [(AN_ADDRESS, None)]
+    ),
+    "an address as a seed": Attack(
+        np.random._pickle.__bit_generator_ctor, ("PCG64",), (None, AN_ADDRESS)
+    ),
+    "a generator behind its buffer": Attack(
+        np.random._pickle.__bit_generator_ctor, ("MT19937",), _bits_at(10**7)
+    ),
+    "an older generator behind its buffer": Attack(
+        np.random._pickle.__randomstate_ctor,
+        ("MT19937",),
+        _bits_at(10**7) | {"has_gauss": 0, "gauss": 0.0},
+    ),
+    "a generator's state for another kind of generator": Attack(
+        np.random._pickle.__generator_ctor, ("PCG64",), _bits_at(0)
     ),
     "an array longer than its bytes": _reconstructed(1, (4096,), np.dtype("f8"), False, b"\0" * 8),
     "a negative shape": _reconstructed(1, (-1, -1), np.dtype("u1"), False, b"\0"),

@@ -20,10 +20,10 @@ def test_allowed_classes_are_instantiated() -> None:
     slotted = Slotted()
     slotted.a, slotted.b = 1, [2]
     grown = Grown([1, 2])
-    grown.extra = 3  # type: ignore[attr-defined]
+    grown.extra = 3
     value = [Point(3), slotted, grown, Colour.RED, Pair(1, 2), Point, np.float32(1)]
     allowed = [Point, Slotted, Grown, Colour, Pair]
-    point, slot, more, colour, pair, cls, _ = pickle.loads_restricted(  # type: ignore[misc]
+    point, slot, more, colour, pair, cls, _ = pickle.loads_restricted(
         std_pickle.dumps(value), file="x", allowed=allowed
     )
     assert (point.x, point.me) == (3, point)
@@ -70,7 +70,7 @@ def test_records_hold_items_and_may_be_keys() -> None:
     grown = Grown([1])
     counted = collections.defaultdict(Grown, a=1)
     data = std_pickle.dumps([grown, {Colour.RED: 1}, {Colour.RED}, counted])
-    items, keyed, members, mapping = pickle.loads_inert(data, file="x")  # type: ignore[misc]
+    items, keyed, members, mapping = pickle.loads_inert(data, file="x")
     assert items.items == [1]
     assert [key.name for key in keyed] == ["Colour"]
     assert [member.args for member in members] == [(1,)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import pickle as std_pickle
 import random
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.formats.pickled import ARRAYS, PLAIN, TENSORS, Point, everything
 from tests.formats.test_pickle_attacks import Attack
@@ -45,6 +47,32 @@ def test_altered_bytes_give_a_value_or_our_error(seed: int) -> None:
         for read in (pickle.loads_restricted, pickle.loads_inert, pickle.list_globals):
             with contextlib.suppress(TuneCkptError):
                 read(bytes(altered), file="x")
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["zip", "sequence"])
+def test_altered_files_of_torch_give_a_value_or_our_error(archive: bool) -> None:
+    stream, generator = io.BytesIO(), random.Random(0)
+    torch.save(TENSORS["float"], stream, _use_new_zipfile_serialization=archive)
+    for _ in range(300):
+        altered = bytearray(stream.getvalue())
+        altered[generator.randrange(len(altered))] ^= 1 << generator.randrange(8)
+        with contextlib.suppress(TuneCkptError):
+            pickle.loads_inert(bytes(altered), file="x")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"\x80\x02K\x03Q." + std_pickle.dumps([]),
+        std_pickle.dumps(1) + std_pickle.dumps([[1]]),
+        std_pickle.dumps(1) + std_pickle.dumps(["0"]) + b"\xff" * 8,
+    ],
+    ids=["no persistent id of torch's", "a key that is none", "data without end"],
+)
+def test_what_torch_never_saves_is_reported(rest: bytes) -> None:
+    start = pickle_torch._MAGIC_PICKLE + std_pickle.dumps(1001) + std_pickle.dumps({})
+    with pytest.raises(CorruptDataError, match="what torch saved cannot be read"):
+        pickle.loads_inert(start + rest, file="x")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.errors import CorruptDataError, StorageError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.io import BytesSource
 
@@ -78,3 +78,13 @@ def test_a_source_that_ends_early_is_damaged(kept: int) -> None:
     data = pickle.dumps({"x": GRID})
     with pytest.raises(CorruptDataError, match=r"cut\.pkl"):
         pickle.load(BytesSource(data[:kept], "cut.pkl"))
+
+
+class Unreadable(BytesSource):
+    def read_into(self, offset: int, *buffers: memoryview) -> None:
+        raise StorageError(self.name, "read", "the network is gone")
+
+
+def test_storage_that_fails_is_not_taken_for_a_bad_pickle() -> None:
+    with pytest.raises(StorageError, match="network is gone"):
+        pickle.load(Unreadable(pickle.dumps({"x": GRID})))

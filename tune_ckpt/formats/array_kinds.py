@@ -24,9 +24,12 @@ def _read_recarray(unpacking: Unpacking, *parts: Any) -> Any:
 def _write_masked(array: Any, _: Packing) -> list[Any]:
     if array._optinfo or array._basedict.keys() - _MASKED_OWN:
         raise Refused("this masked array has attributes of its own")
+    data = np.ma.getdata(array)
+    if type(data) is not np.ndarray:
+        raise Refused(f"a masked array over a {type(data).__name__}")
     mask = None if array.mask is np.ma.nomask else np.ma.getmaskarray(array)
     fill = array._fill_value  # the public attribute invents one
-    return [np.ma.getdata(array), mask, fill, array.hardmask]
+    return [data, mask, fill, array.hardmask]
 
 
 _MASKED_OWN = {"_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_optinfo"}
@@ -39,11 +42,6 @@ def _is_mask(mask: Any, data: Array) -> bool:
     return bool(mask.dtype == np.ma.make_mask_descr(data.dtype))
 
 
-def _same_but_for_byte_order(first: Array, second: Array) -> bool:
-    """Return whether two dtypes differ in their byte order at most."""
-    return bool(first.dtype.newbyteorder("=") == second.dtype.newbyteorder("="))
-
-
 def _read_masked(unpacking: Unpacking, data: Any, mask: Any, fill: Any, hard: Any) -> Any:
     if type(data) is not np.ndarray:
         raise TypeError("a masked array without its data")
@@ -53,8 +51,8 @@ def _read_masked(unpacking: Unpacking, data: Any, mask: Any, fill: Any, hard: An
     mask = np.ma.nomask if mask is None else mask
     array: Any = np.ma.MaskedArray(data, mask, hard_mask=expect(bool, hard), copy=False)
     if fill is not None:
-        if type(fill) is not np.ndarray or fill.shape or not _same_but_for_byte_order(fill, data):
-            raise TypeError("a masked array whose fill value is none of its elements")
+        if type(fill) is not np.ndarray or fill.shape:  # of any dtype: NumPy invents such ones
+            raise TypeError("a masked array whose fill value is none")
         array._fill_value = fill
     return array
 
@@ -83,7 +81,7 @@ def _read_scalar(_: Unpacking, code: Any, raw: Any) -> Any:
 
 register(
     Row(41, "NumPy scalar", _write_scalar, _read_scalar),
-    family=lambda kind: issubclass(kind, np.generic),
+    family=lambda kind: issubclass(kind, np.generic) and np.dtype(kind).type is kind,
 )
 
 

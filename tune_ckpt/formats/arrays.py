@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tune_ckpt.formats.unpacking import Unpacking
 
 Array = npt.NDArray[Any]
-MAX_DIMENSIONS = 64
+_MAX_DIMENSIONS = 64
 
 # ------------------------------------------------------------------------------------- writing
 
@@ -203,7 +203,7 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
     Raises:
         ValueError: It is not a list of sizes, or they are beyond any memory.
     """
-    if type(shape) is not list or len(shape) > MAX_DIMENSIONS:
+    if type(shape) is not list or len(shape) > _MAX_DIMENSIONS:
         raise ValueError("a shape that is no short list")
     if any(type(size) is not int or not 0 <= size < 2**62 for size in shape):
         raise ValueError("a shape with something that is no size")

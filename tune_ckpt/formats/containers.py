@@ -92,7 +92,7 @@ def _read_namedtuple(_: Unpacking, name: Any, fields: Any, values: Any) -> Any:
         raise ValueError(f"{len(values)} values for {len(names)} fields")
     cls = Reference(name)
     kind = loaded_class(name)
-    if kind and _is_namedtuple(kind) and kind._fields == names:  # type: ignore[attr-defined]
+    if kind and _is_namedtuple(kind) and kind._fields == names:  # type: ignore[attr-defined]  # it is a namedtuple
         return tuple.__new__(kind, values)
     return NamedTupleValue(cls, names, tuple(values))
 

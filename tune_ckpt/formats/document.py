@@ -29,7 +29,7 @@ from tune_ckpt.formats.wire import packb
 MAGIC = "tune_ckpt"
 VERSION = 1
 ALIGNMENT = 64
-PIECE_NBYTES = 2**32 - ALIGNMENT  # the most that one bin object holds, in aligned pieces
+_PIECE_NBYTES = 2**32 - ALIGNMENT  # the most that one bin object holds, in aligned pieces
 HEADER = struct.Struct(">B 10s B BQ BB16s")
 HEADER_START = bytes([0x94, 0xA0 + len(MAGIC)]) + MAGIC.encode()
 _CHUNK_NBYTES = 2**20  # hashed while it is in the cache; after each, other threads may run
@@ -54,7 +54,7 @@ def place_blobs(start: int, sizes: Sequence[int]) -> Iterator[list[Piece]]:
     for size in sizes:
         pieces = []
         while size:
-            nbytes = min(size, PIECE_NBYTES)
+            nbytes = min(size, _PIECE_NBYTES)
             padding = -(start + 5) % ALIGNMENT
             prefix = b"\xc0" * padding + b"\xc6" + nbytes.to_bytes(4, "big")
             pieces.append(Piece(start + len(prefix), nbytes, prefix))
@@ -65,6 +65,10 @@ def place_blobs(start: int, sizes: Sequence[int]) -> Iterator[list[Piece]]:
 
 class Document:
     """A packed state, ready to be written.
+
+    Args:
+        state: Its msgpack bytes.
+        blobs: The memory of the larger arrays, in order.
 
     Attributes:
         nbytes: The size of the whole document.

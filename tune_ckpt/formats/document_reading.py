@@ -12,7 +12,7 @@ from msgpack import UnpackException
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.document import HEADER, HEADER_START, VERSION, Piece, digest_of, place_blobs
 from tune_ckpt.formats.io import Source, read_range
-from tune_ckpt.formats.wire import streamed
+from tune_ckpt.formats.wire import streamed, why_unread
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def _parse_tree(source: Source, tree: memoryview, digest: bytes) -> Head:
         sizes, digests = _checked_table(table, source.nbytes)
     except (ValueError, TypeError, UnpackException) as error:
         where = HEADER.size + unpacker.tell()
-        raise CorruptDataError(source.name, f"its tree is no msgpack: {error}", where) from error
+        reason = f"its tree cannot be read: {why_unread(error)}"
+        raise CorruptDataError(source.name, reason, where) from error
     blobs = list(place_blobs(HEADER.size + tree.nbytes, sizes))
     last = blobs[-1][-1] if blobs else Piece(HEADER.size + tree.nbytes, 0, b"")
     nbytes = last.offset + last.nbytes

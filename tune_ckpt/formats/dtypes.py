@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from tune_ckpt.errors import MissingDependencyError
 from tune_ckpt.formats.extensions import Refused, expect
+
+Field = tuple[str, np.dtype[Any], int, Any]  # name, dtype, offset, title or None
 
 # Long doubles differ between processors: their text ends with the bits of their mantissa.
 _PLAIN = re.compile(r"([<>|](?:[biufcSUV]\d{1,9}|[mM]8(?:\[\d*[a-zA-Z]+\])?))(?:/(\d+))?")
@@ -62,7 +64,7 @@ def _encode_struct(dtype: np.dtype[Any]) -> list[Any]:
     kind = {np.void: "struct", np.record: "record"}.get(dtype.type)
     if kind is None:
         raise Refused(f"its dtype {dtype!r} has fields upon another type")
-    fields = [_encode_field(name, *dtype.fields[name]) for name in dtype.names]  # type: ignore
+    fields = [_encode_field(name, *dtype.fields[name]) for name in dtype.names]  # type: ignore[index,union-attr]  # a struct has both
     return [kind, dtype.itemsize, dtype.isalignedstruct, fields]
 
 
@@ -100,7 +102,7 @@ def _used_bytes(dtype: np.dtype[Any]) -> npt.NDArray[np.bool_]:
         halves[:, : _X87_NBYTES if dtype.char in "gG" and _LONG_BITS == _X87_BITS else None] = True
         return used
     for name in dtype.names:
-        field, offset = dtype.fields[name][:2]  # type: ignore[index]
+        field, offset = dtype.fields[name][:2]  # type: ignore[index]  # who has names has fields
         used[offset : offset + field.itemsize] |= _used_bytes(field)
     return used
 
@@ -151,20 +153,35 @@ def _decode_ml(name: str) -> np.dtype[Any]:
 
 
 def _decode_struct(itemsize: Any, aligned: Any, fields: Any) -> np.dtype[Any]:
-    names, codes, offsets, titles = zip(*fields, strict=True) if fields else ((), (), (), ())
-    spec: Any = {
-        "names": [expect(str, name) for name in names],
-        "formats": [_decode_part(code) for code in codes],
-        "offsets": [expect(int, offset) for offset in offsets],
-        "itemsize": expect(int, itemsize),
-    }
-    for field, offset in zip(spec["formats"], offsets, strict=True):
+    parts = [
+        (
+            expect(str, name),
+            _decode_part(code),
+            expect(int, offset),
+            title if title is None else expect(str, title),
+        )
+        for name, code, offset, title in fields
+    ]
+    return struct_dtype(parts, expect(int, itemsize), aligned=expect(bool, aligned))
+
+
+def struct_dtype(fields: Sequence[Field], itemsize: int, *, aligned: bool) -> np.dtype[Any]:
+    """Return a structured dtype, all of whose fields lie within its elements.
+
+    Raises:
+        ValueError, TypeError: They do not.
+    """
+    for _, dtype, offset, _ in fields:
+        if not isinstance(dtype, np.dtype):  # NumPy makes dtypes of almost anything
+            raise TypeError("a field whose dtype is none")
         # NumPy's own check overflows, and then it reads beyond the element.
-        if not 0 <= offset <= offset + field.itemsize <= itemsize < 2**31:
+        if not 0 <= offset <= offset + dtype.itemsize <= itemsize < 2**31:
             raise ValueError(f"a field at {offset} in an element of {itemsize} bytes")
+    names, dtypes, offsets, titles = zip(*fields, strict=True) if fields else ((), (), (), ())
+    spec: Any = {"names": names, "formats": dtypes, "offsets": offsets, "itemsize": itemsize}
     if any(title is not None for title in titles):
-        spec["titles"] = [title if title is None else expect(str, title) for title in titles]
-    struct: np.dtype[Any] = np.dtype(spec, align=expect(bool, aligned))
+        spec["titles"] = titles
+    struct: np.dtype[Any] = np.dtype(spec, align=aligned)
     return struct
 
 

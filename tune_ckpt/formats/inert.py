@@ -1,23 +1,19 @@
-"""A document's tree without the values: what is in it, and where.
+"""A document's tree without the values: of the types of the table, nothing is made.
 
-`read_tree` reads header and tree, and builds nothing. `Tree.arrays` then tells every array's dtype,
-shape, place and digest, and `Tree.part` finds a part, of which `tune_ckpt.formats.making` makes the
-real value.
+`tune_ckpt.formats.making` makes the real values, of all of it or of a part;
+`tune_ckpt.formats.listing` tells of the arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-import xxhash
-
-from tune_ckpt.errors import CorruptDataError, PartNotFoundError
-from tune_ckpt.formats.document_reading import Head, read_head
-from tune_ckpt.formats.dtypes import decode_dtype
+from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.formats.document_reading import Head
 from tune_ckpt.formats.extensions import Row
 from tune_ckpt.formats.io import Source
+from tune_ckpt.formats.parts import find_part
 from tune_ckpt.formats.unpacking import MALFORMED, SHARED_ROW, find_row, short_parts, unpack_with
 from tune_ckpt.formats.walking import label
 
@@ -38,28 +34,8 @@ class Node:
         self.parts = parts
         self.number = number
 
-
-@dataclass(frozen=True)
-class ArrayInfo:
-    """What a document tells of one array.
-
-    Attributes:
-        path: Where it stands in the state.
-        kind: ``ndarray``, ``torch tensor``, ...
-        dtype: Its dtype as text.
-        shape: Its shape.
-        nbytes: The size of its data.
-        offset: Where its data lies in the file; None where it stands in the tree.
-        digest: The XXH3-128 of its data, hexadecimal; None for an array of Python objects.
-    """
-
-    path: str
-    kind: str
-    dtype: str
-    shape: tuple[int, ...]
-    nbytes: int
-    offset: int | None
-    digest: str | None
+    def __repr__(self) -> str:
+        return f"<{self.row.name}>"
 
 
 # The items of a node that is a container, by its row's code.
@@ -83,9 +59,15 @@ def _text(error: Exception) -> str:
 class Tree:
     """The inert tree of one document.
 
+    Args:
+        source: The document.
+        head: What stands before its blobs.
+
+    Raises:
+        CorruptDataError: It is not what was written.
+
     Attributes:
         state: The state: dicts, lists, plain values, and a `Node` for each value of the table.
-        digest: The document's digest.
         source: The document.
         head: What stands before its blobs.
     """
@@ -95,14 +77,10 @@ class Tree:
         self.head = head
         self._open: list[int] = []
         self._numbered: list[Node | None] = []
-        self.digest = head.digest
-        self.state = self._checked(lambda: unpack_with(head.state, self._tag, self._node), ())
-
-    def _checked(self, work: Callable[[], Any], steps: tuple[Any, ...]) -> Any:
         try:
-            return work()
+            self.state = unpack_with(head.state, self._tag, self._node)
         except MALFORMED as error:
-            raise self.fault(steps, error) from error
+            raise self.fault((), error) from error
 
     def fault(self, steps: tuple[Any, ...], error: Exception) -> CorruptDataError:
         """Return the error that names a place in the tree."""
@@ -111,7 +89,7 @@ class Tree:
         return CorruptDataError(self.source.name, reason)
 
     def _tag(self, code: int, payload: bytes) -> Row | Node:
-        row = SHARED_ROW if code == SHARED_ROW.code else find_row(code)
+        row = find_row(code)
         if payload:
             node = Node(row, [*short_parts(row, payload)], len(self._numbered))
             self._numbered.append(node)
@@ -152,74 +130,14 @@ class Tree:
             value = contents(*node.parts) if contents else None
         return value if isinstance(value, dict | list) else None
 
-    # ----------------------------------------------------------------------------- describing
-
-    def arrays(self) -> Iterator[ArrayInfo]:
-        """Yield what the document tells of each array, in order.
-
-        Raises:
-            CorruptDataError: The tree is malformed.
-        """
-        stack: list[tuple[tuple[Any, ...], Any]] = [((), self.state)]
-        while stack:
-            steps, value = stack.pop()
-            if type(value) is Node and value.row.is_array and len(value.parts) > 2:
-                yield self._checked(lambda: self._info(steps, value), steps)  # noqa: B023
-            else:
-                children = self._checked(lambda: self._children(value), steps)  # noqa: B023
-                stack += [((*steps, step), child) for step, child in reversed(children)]
-
-    def _children(self, value: Any) -> list[tuple[Any, Any]]:
-        if type(value) is Node and value.row is SHARED_ROW:
-            return []
-        items = self.contents(value)
-        if isinstance(items, dict):
-            return list(items.items())
-        if items is not None:
-            return list(enumerate(items))
-        return [(None, part) for part in value.parts] if type(value) is Node else []
-
-    def _info(self, steps: tuple[Any, ...], node: Node) -> ArrayInfo:
-        code, shape, data, *_ = node.parts
-        offset, digest, nbytes = None, None, 0
-        if type(data) is int:
-            pieces = self.head.blobs[data]
-            offset, digest = pieces[0].offset, self.head.digests[data].hex()
-            nbytes = sum(piece.nbytes for piece in pieces)
-        elif type(data) is bytes:
-            nbytes, digest = len(data), xxhash.xxh3_128_hexdigest(data)
-        dtype = code if type(code) is str else str(decode_dtype(code))
-        path = "/".join(label(step) for step in steps if step is not None)
-        return ArrayInfo(path, node.row.name, dtype, tuple(shape), nbytes, offset, digest)
-
-    # ----------------------------------------------------------------------------- one part
-
     def part(self, at: str) -> Any:
-        """Return one part of the tree, inert.
-
-        Args:
-            at: Its path through dicts' keys and lists' indices: ``optimizer/state/0``.
+        """Return one part of the tree, inert; see `tune_ckpt.formats.parts.find_part`.
 
         Raises:
             PartNotFoundError: There is no such part; tells what there is.
+            CorruptDataError: The tree is malformed on the way to it.
         """
-        found, value = "", self.state
-        while at:
-            contents = self._checked(lambda: self.contents(value), (found,))  # noqa: B023
-            items = contents if isinstance(contents, dict) else dict(enumerate(contents or []))
-            fitting = [key for key in items if f"{at}/".startswith(f"{label(key)}/")]
-            if not fitting:
-                raise PartNotFoundError(self.source.name, at, found, tuple(map(label, items)))
-            key = max(fitting, key=lambda key: len(label(key)))  # a key may have a "/" in it
-            found, value = f"{found}/{label(key)}".lstrip("/"), items[key]
-            at = at[len(label(key)) + 1 :]
-        return value
-
-
-def read_tree(source: Source) -> Tree:
-    """Read a document's header and tree, and build nothing.
-
-    Raises:
-        CorruptDataError: They are not what was written.
-    """
-    return Tree(source, read_head(source))
+        try:
+            return find_part(self.state, at, self.source.name, self.contents)
+        except MALFORMED as error:
+            raise self.fault((at,), error) from error

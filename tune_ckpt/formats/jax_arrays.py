@@ -7,6 +7,7 @@ back as such.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,14 @@ def _jax() -> Any:
     return jax
 
 
+def _with_64_bits() -> Any:
+    # Else 64-bit numbers would lose half of their bits.
+    try:
+        return _jax().enable_x64(True)
+    except AttributeError:  # before jax 0.8
+        return importlib.import_module("jax.experimental").enable_x64(True)
+
+
 def _write(value: Any, packing: Packing) -> list[Any]:
     if not value.is_fully_addressable:
         raise Refused("a jax array that is spread over several processes: gather it first")
@@ -38,9 +47,8 @@ def _read(unpacking: Unpacking, code: Any, shape: Any, data: Any, weak: Any = Fa
     if not unpacking.wants("jax"):
         return array
     unpacking.settle()  # jax is about to copy it
-    jax = _jax()
-    with jax.enable_x64(True):  # else 64-bit numbers would lose half of their bits
-        value = jax.numpy.array(array)
+    with _with_64_bits():
+        value = _jax().numpy.array(array)
     if weak is True:
         value.aval = value.aval.update(weak_type=True)
     return value

@@ -29,7 +29,7 @@ def make(tree: Tree, value: Any, *, tensors: Tensors | None = None, mmap: bool =
     return made
 
 
-Making = Generator[tuple[Any, Any], Any, Any]  # yields steps and inert values, is sent real ones
+_Making = Generator[tuple[Any, Any], Any, Any]  # yields steps and inert values, is sent real ones
 
 
 _INERT = {dict, list, Node, Row, type(None)}
@@ -47,7 +47,7 @@ class _Maker(Unpacking):
 
     def run(self, root: Any) -> Any:
         """Return what the root makes, without recursion."""
-        stack: list[tuple[Any, Making]] = [(None, self._make(root))]
+        stack: list[tuple[Any, _Making]] = [(None, self._make(root))]
         made = None
         while stack:
             try:
@@ -63,12 +63,12 @@ class _Maker(Unpacking):
                     stack.append((step, self._make(child)))
         return made
 
-    def _make(self, value: Any) -> Making:
+    def _make(self, value: Any) -> _Making:
         if isinstance(value, dict):
             items = {}
             for key, item in value.items():
                 made_key = yield key, key
-                items[made_key] = yield key, item
+                items[made_key] = yield made_key, item
             return items
         if isinstance(value, list):
             return (yield from _each(enumerate(value)))
@@ -76,7 +76,7 @@ class _Maker(Unpacking):
             raise ValueError("a tag that is not the first element of an array")
         return (yield from self._make_node(value)) if isinstance(value, Node) else value
 
-    def _make_node(self, node: Node) -> Making:
+    def _make_node(self, node: Node) -> _Making:
         node = self._tree.referred(node)
         number = node.number
         if number in self._made:
@@ -85,7 +85,7 @@ class _Maker(Unpacking):
             raise ValueError("a value that contains itself")
         if number >= 0:
             self._under_way.add(number)
-        numbered = node.row.code in (1, 2, 3)
+        numbered = node.row.code in (1, 2, 3)  # tuple, set, frozenset: their parts are their items
         steps = range(len(node.parts)) if numbered else [None] * len(node.parts)
         parts = yield from _each(zip(steps, node.parts, strict=True))
         made = node.row.read(self, *parts)
@@ -101,7 +101,7 @@ class _Maker(Unpacking):
         return self._head.blobs[number]
 
 
-def _each(children: Iterable[tuple[Any, Any]]) -> Making:
+def _each(children: Iterable[tuple[Any, Any]]) -> _Making:
     made = []
     for step, child in children:
         made.append((yield step, child))

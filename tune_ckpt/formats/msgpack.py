@@ -10,27 +10,14 @@ from typing import Any
 from tune_ckpt.errors import CorruptDataError, Fault, UnsupportedStateError
 from tune_ckpt.formats.document import Document, in_threads
 from tune_ckpt.formats.document_reading import check_blob, read_head
-from tune_ckpt.formats.inert import ArrayInfo, Node, Tree, read_tree
+from tune_ckpt.formats.inert import Tree
 from tune_ckpt.formats.io import BytesSink, BytesSource, Source
 from tune_ckpt.formats.making import make
 from tune_ckpt.formats.packing import pack_fast
 from tune_ckpt.formats.unpacking import MALFORMED, Tensors, Unpacking
 from tune_ckpt.formats.walking import Walk
 
-__all__ = [
-    "ArrayInfo",
-    "Node",
-    "Tensors",
-    "Tree",
-    "check",
-    "dumps",
-    "load",
-    "loads",
-    "make",
-    "pack",
-    "read_tree",
-    "verify",
-]
+__all__ = ["Tensors", "check", "dumps", "load", "loads", "pack", "verify"]
 
 
 def pack(state: Any) -> Document:
@@ -130,10 +117,10 @@ def verify(source: Source) -> str:
     """
     head = read_head(source)
 
-    def read(number: int) -> None:
+    def check_one(number: int) -> None:
         """Check one array's bytes."""
         check_blob(source, head, number)
 
     nbytes = sum(piece.nbytes for pieces in head.blobs for piece in pieces)
-    in_threads(read, range(len(head.blobs)), nbytes)
+    in_threads(check_one, range(len(head.blobs)), nbytes)
     return head.digest

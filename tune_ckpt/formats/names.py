@@ -27,17 +27,24 @@ def _read_enum(unpacking: Unpacking, name: Any, member: Any, value: Any) -> Any:
     cls = Reference(name)
     kind = loaded_class(name)
     if kind and issubclass(kind, enum.Enum):
-        same = kind.__members__.get(member)
-        if member is None and _is_plain_flag(kind):
-            same = kind(expect(int, value))
+        same = _combined(kind, value) if member is None else kind.__members__.get(member)
         if same is not None and unpacking.equal(same._value_, value):
             return same
     return EnumValue(cls, member if member is None else expect(str, member), value)
 
 
+def _combined(kind: type[enum.Enum], value: Any) -> enum.Enum | None:
+    if not _is_plain_flag(kind):
+        return None
+    try:
+        return kind(expect(int, value))
+    except ValueError:  # the class has lost one of these flags
+        return None
+
+
 def _is_plain_flag(kind: type[enum.Enum]) -> bool:
     # A class with a rule of its own for unknown values is not called: that would be its code.
-    return issubclass(kind, enum.Flag) and kind._missing_.__func__ is enum.Flag._missing_.__func__  # type: ignore[attr-defined]
+    return issubclass(kind, enum.Flag) and kind._missing_.__func__ is enum.Flag._missing_.__func__  # type: ignore[attr-defined]  # both are class methods
 
 
 def _write_reference(value: Any, _: Packing) -> list[Any]:

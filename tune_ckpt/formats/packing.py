@@ -149,5 +149,9 @@ def pack_fast(state: Any) -> tuple[bytes, list[memoryview]] | None:
 
 
 def same_bytes(first: Any, second: Any) -> bool:
-    """Return whether two values are written alike, down to every type and bit."""
+    """Return whether two values are written alike, down to every type and bit.
+
+    Raises:
+        Refused: Or any other of `UNWRITABLE`, where one of them cannot be written.
+    """
     return _pack(first, Packing()) == _pack(second, Packing())

@@ -24,6 +24,7 @@ from tune_ckpt.errors import (
     CorruptDataError,
     Fault,
     PickleReadError,
+    TuneCkptError,
     UnsupportedStateError,
     UntrustedPickleError,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "loads",
     "loads_inert",
     "loads_restricted",
+    "unpicklable",
 ]
 
 
@@ -78,9 +80,15 @@ def dump_parts(value: object, *, pickler: Any = None) -> list[bytes | memoryview
     try:
         (pickler or HostPickler)(written, protocol=5).dump(value)
     except Exception as error:  # whatever the value's own code raises
-        reason = f"it cannot be pickled ({type(error).__name__}: {error})"
-        raise UnsupportedStateError((Fault("", reason),)) from error
+        raise unpicklable(error) from error
     return written.parts
+
+
+def unpicklable(error: Exception) -> UnsupportedStateError:
+    """Return the error that tells why a value cannot be pickled."""
+    return UnsupportedStateError(
+        (Fault("", f"it cannot be pickled ({type(error).__name__}: {error})"),)
+    )
 
 
 def loads(data: bytes | memoryview, *, file: str) -> object:
@@ -104,6 +112,7 @@ def load(source: Source) -> object:
         source: The pickle; its name is what it is called in messages.
 
     Raises:
+        StorageError: It cannot be read.
         CorruptDataError: The bytes are not a whole pickle.
         PickleReadError: The pickle is whole, but what it names cannot be made here.
     """
@@ -113,6 +122,8 @@ def load(source: Source) -> object:
 def _trusted(read: Callable[[], object], file: str) -> object:
     try:
         return read()
+    except TuneCkptError:  # the storage that it is read from
+        raise
     except (EOFError, pickle.UnpicklingError, UnicodeDecodeError) as error:
         raise CorruptDataError(file, f"the pickle cannot be parsed ({error})") from error
     except Exception as error:  # whatever the pickle's own code raises
@@ -177,6 +188,7 @@ def list_globals(data: bytes | memoryview, *, file: str) -> tuple[str, ...]:
 
     Raises:
         CorruptDataError: The bytes are damaged.
+        PickleReadError: It is nested too deeply.
     """
     names: dict[str, None] = {}
     try:

@@ -167,6 +167,8 @@ class Builder:
             if not self._strict and holds_opaque([node.args, node.kwargs, node.state]):
                 return self._opaque(node)  # what is made of something unknown is unknown too
             raise
+        if node.pairs and not isinstance(made, dict):  # an array would take them for its elements
+            raise TypeError(f"a {type(made).__name__} with keys")
         return self._filled(self._keep(node, made), node)
 
     def _filled(self, made: Any, node: Node | ClassNode) -> Any:

@@ -7,7 +7,7 @@ import pickle
 from typing import Any, ClassVar
 
 from tune_ckpt.errors import Fault, UnsupportedStateError
-from tune_ckpt.formats.pickle import list_globals
+from tune_ckpt.formats.pickle import list_globals, unpicklable
 from tune_ckpt.formats.references import Reference
 
 _OURS = "tune_ckpt.formats."  # stand-ins for what was not imported
@@ -46,8 +46,7 @@ def dumps_by_name(value: Any, stream: io.BytesIO | None = None) -> bytes:
     try:
         PicklerByName(stream, protocol=5).dump(value)
     except Exception as error:  # whatever the value's own code raises
-        reason = f"it cannot be pickled ({type(error).__name__}: {error})"
-        raise UnsupportedStateError((Fault("", reason),)) from error
+        raise unpicklable(error) from error
     data = stream.getvalue()
     inert = [name for name in list_globals(data, file="pickle") if name.startswith(_OURS)]
     if inert:

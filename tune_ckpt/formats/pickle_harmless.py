@@ -12,13 +12,12 @@ import decimal
 import fractions
 import os
 import pathlib
-import random
 import types
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-from tune_ckpt.formats import pickle_numpy
+from tune_ckpt.formats import pickle_numpy, pickle_random
 from tune_ckpt.formats.pickle_build import Make, UnknownVariantError
 from tune_ckpt.formats.pickle_nodes import Node
 
@@ -59,12 +58,6 @@ def _encode(node: Node) -> bytes:
     return bytes(text, "latin1")
 
 
-def _random(node: Node) -> random.Random:
-    generator = random.Random()
-    generator.setstate(node.state)
-    return generator
-
-
 def _name(kind: type) -> str:
     return f"{kind.__module__.replace('pathlib._local', 'pathlib')}:{kind.__qualname__}"
 
@@ -73,16 +66,16 @@ VALUES: dict[str, object] = {
     **{_name(kind): kind for kind in (*_PLAIN, *_BUILTINS, *_LIBRARY, *_PATHS)},
     "builtins:Ellipsis": Ellipsis,
     "builtins:NotImplemented": NotImplemented,
-    "random:Random": random.Random,
     "uuid:UUID": uuid.UUID,
     **pickle_numpy.VALUES,
+    **pickle_random.VALUES,
 }
 
 CALLS: dict[str, Make] = {
     **{_name(kind): _constructor(kind) for kind in (*_BUILTINS, *_LIBRARY)},
     **{_name(kind): _path(kind) for kind in _PATHS},
     "_codecs:encode": _encode,
-    "random:Random": _random,
     "uuid:UUID": lambda node: uuid.UUID(int=node.state["int"]),
     **pickle_numpy.CALLS,
+    **pickle_random.CALLS,
 }

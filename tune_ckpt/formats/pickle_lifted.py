@@ -47,7 +47,7 @@ def lift(value: Any) -> tuple[bytes, list[Lifted]]:
 
     found = _Found()
 
-    class Lifting(cloudpickle.Pickler):  # type: ignore[misc]
+    class Lifting(cloudpickle.Pickler):  # type: ignore[misc]  # it ships no types
         def persistent_id(self, part: Any) -> int | None:
             """Return the number of what is lifted out; None for the rest."""
             return found.number_of(part)

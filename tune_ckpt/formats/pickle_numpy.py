@@ -1,18 +1,22 @@
-"""NumPy in pickles: dtypes, arrays, scalars and random generators, by public constructors only.
+"""NumPy in pickles: dtypes, arrays and scalars, by public constructors only.
 
 NumPy's own ``__setstate__`` methods let a pickle put any bytes where a pointer is expected, and are
-never called.
+never called. Its constructors take almost anything: of an object they take a ``dtype`` or an
+``__array_interface__`` on trust, with which a pickle could do the same. So they are given nothing
+but what NumPy itself pickles.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 import sys
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tune_ckpt.formats.dtypes import struct_dtype
 from tune_ckpt.formats.pickle_build import Late, Make, UnknownVariantError
 from tune_ckpt.formats.pickle_nodes import Node
 from tune_ckpt.formats.pickle_opaque import Opaque
@@ -26,12 +30,15 @@ def _dtype(node: Node) -> np.dtype[Any]:
     spec: Any = node.args[0]
     if isinstance(spec, Opaque):
         raise UnknownVariantError
+    if not isinstance(spec, str | type):
+        raise TypeError(f"a dtype made of a {type(spec).__name__}")
     dtype: np.dtype[Any] = np.dtype(spec)
     if node.state is None:
         return dtype
     _, order, subdtype, names, fields, nbytes, _, flags, *metadata = node.state
     if subdtype is not None:
-        dtype = np.dtype(subdtype)
+        base, shape = subdtype
+        dtype = np.dtype((_known(base), tuple(map(operator.index, shape))))
     elif names:
         dtype = _structured(spec, names, fields, nbytes, aligned=bool(flags & 0x80))
     elif dtype.kind in "mM":
@@ -41,18 +48,26 @@ def _dtype(node: Node) -> np.dtype[Any]:
     return dtype.newbyteorder(order) if order in "<>" and order != _NATIVE else dtype
 
 
+def _known(dtype: Any) -> np.dtype[Any]:
+    """Return a dtype that was made here.
+
+    Raises:
+        UnknownVariantError: It could not be made.
+        TypeError: It is something else.
+    """
+    if isinstance(dtype, Opaque):
+        raise UnknownVariantError
+    if not isinstance(dtype, np.dtype):
+        raise TypeError(f"a {type(dtype).__name__} instead of a dtype")
+    return dtype
+
+
 _NATIVE = {"little": "<", "big": ">"}[sys.byteorder]
 
 
 def _structured(spec: Any, names: Any, fields: Any, nbytes: int, *, aligned: bool) -> np.dtype[Any]:
-    description: Any = {
-        "names": list(names),
-        "formats": [fields[name][0] for name in names],
-        "offsets": [fields[name][1] for name in names],
-        "titles": [(*fields[name], None)[2] for name in names],
-        "itemsize": nbytes,
-    }
-    dtype = np.dtype(description, align=aligned)
+    parts = [(name, *(*fields[name], None)[:3]) for name in names]
+    dtype = struct_dtype(parts, nbytes, aligned=aligned)
     return np.dtype((np.record, dtype)) if spec is np.record else dtype
 
 
@@ -61,16 +76,17 @@ def _unit(unit: Any, count: int, *_: Any) -> str:
     return "" if name == "generic" else f"[{count}{name}]"
 
 
-def array_from(raw: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
+def _array_from(raw: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
     """Return the writable array of these bytes, in place where they are writable.
 
     Raises:
-        ValueError: The bytes are not exactly those of the dtype and shape.
+        UnknownVariantError: The dtype could not be made.
+        ValueError, TypeError: The bytes are not exactly those of the dtype and shape.
     """
-    if isinstance(dtype, Opaque):
-        raise UnknownVariantError
-    if dtype.hasobject:
+    if _known(dtype).hasobject:
         raise ValueError(f"the bytes of an array of dtype {dtype} would be pointers")
+    if not isinstance(raw, bytes | bytearray):
+        raise TypeError(f"a {type(raw).__name__} instead of the bytes of an array")
     if len(raw) != dtype.itemsize * math.prod(shape):
         raise ValueError(f"{len(raw)} bytes for dtype {dtype} and shape {shape}")
     array: Array = np.ndarray(shape, dtype, raw, order=order)
@@ -81,97 +97,60 @@ def _array(node: Node) -> Array:
     cls = node.args[0]
     _, shape, dtype, fortran, raw = node.state
     order = "F" if fortran else "C"
-    make = _array_of_objects if isinstance(raw, list) else array_from
+    make = _array_of_objects if isinstance(raw, list) else _array_from
     array = make(bytes(raw, "latin1") if isinstance(raw, str) else raw, dtype, shape, order)
     return array.view(np.recarray) if cls is np.recarray else array
 
 
 def _array_of_objects(items: Any, dtype: Any, shape: Any, order: Any) -> Array:
-    if isinstance(dtype, Opaque):
-        raise UnknownVariantError
+    if not _known(dtype).hasobject:
+        raise TypeError(f"objects in an array of dtype {dtype}")
     if len(items) != math.prod(shape):
         raise ValueError(f"{len(items)} objects for shape {shape}")
     flat: Array = np.empty(len(items), dtype)
     for number, item in enumerate(items):
+        _check_element(item, dtype)
         flat[number] = item
     return flat.reshape(shape).copy(order=order)
+
+
+def _check_element(element: Any, dtype: np.dtype[Any]) -> None:
+    # Only into a field that is an array itself does NumPy convert whatever it is given.
+    for name, part in zip(dtype.names or (), element if dtype.names else (), strict=True):
+        if dtype[name].subdtype is not None and not isinstance(part, np.ndarray):
+            raise TypeError(f"a {type(part).__name__} in a field that is an array")
+        _check_element(part, dtype[name])
 
 
 def _buffer(node: Node) -> Array:
     raw, dtype, shape, order, *axes = node.args
     if order == "K" and axes and axes[0] is not None:
-        return array_from(raw, dtype, shape).transpose(axes[0])
-    return array_from(raw, dtype, shape, order)
+        return _array_from(raw, dtype, shape).transpose(axes[0])
+    return _array_from(raw, dtype, shape, order)
 
 
 def _masked(node: Node) -> Array:
     _, shape, dtype, fortran, raw, mask, fill = node.state
+    if type(fill) not in (np.ndarray, type(None)):
+        raise TypeError(f"a fill value that is a {type(fill).__name__}")
     order = "F" if fortran else "C"
-    data = array_from(raw, dtype, shape, order)
-    masked: Any = np.ma.MaskedArray(
+    data = _array_from(raw, dtype, shape, order)
+    return np.ma.MaskedArray(
         data,
-        mask=array_from(mask, np.ma.make_mask_descr(data.dtype), shape, order),
+        mask=_array_from(mask, np.ma.make_mask_descr(data.dtype), shape, order),
         fill_value=fill,
     )
-    return masked  # type: ignore[no-any-return]
 
 
 def _scalar(node: Node) -> Any:
     dtype, raw = node.args
-    return (raw if isinstance(raw, np.ndarray) else array_from(raw, dtype, ()))[()]
+    return (raw if isinstance(raw, np.ndarray) else _array_from(raw, dtype, ()))[()]
 
 
 def _strings(node: Node) -> Any:
     coerce, *missing = node.args
     extra = {"na_object": missing[0]} if missing else {}
     return np.dtypes.StringDType(coerce=bool(coerce), **extra)
-
-
-# ----------------------------------------------------------------------------- random generators
-
-_BITS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        *(np.random.MT19937, np.random.PCG64, np.random.PCG64DXSM),
-        *(np.random.Philox, np.random.SFC64),
-    )
-}
-
-
-def _bits(node: Node) -> Any:
-    (kind,) = node.args
-    state, seed = node.state if isinstance(node.state, tuple) else (node.state, None)
-    bits = _BITS[kind if isinstance(kind, str) else kind.__name__](seed)
-    if state is not None:
-        bits.state = state
-    return bits
-
-
-def _bits_of(node: Node) -> Any:
-    kind = node.args[0]
-    return _BITS[kind]() if isinstance(kind, str) else kind
-
-
-def _generator(node: Node) -> np.random.Generator:
-    generator = np.random.Generator(_bits_of(node))
-    if node.state is not None:
-        generator.bit_generator.state = node.state
-    return generator
-
-
-def _random_state(node: Node) -> np.random.RandomState:
-    generator = np.random.RandomState(_bits_of(node))
-    generator.set_state(node.state)
-    return generator
-
-
-def _seed(node: Node) -> np.random.SeedSequence:
-    entropy, spawned, _, pool_size, spawn_key = node.state or node.args[2]
-    if not 4 <= pool_size <= 1024:  # it is allocated
-        raise ValueError(f"a seed sequence's pool of {pool_size} words")
-    return np.random.SeedSequence(
-        entropy, spawn_key=spawn_key, pool_size=pool_size, n_children_spawned=spawned
-    )
 
 
 # ------------------------------------------------------------------------------------- the tables
@@ -196,12 +175,6 @@ VALUES: dict[str, object] = {
     "numpy.rec:recarray": np.recarray,
     "numpy.ma:MaskedArray": np.ma.MaskedArray,
     "numpy.ma.core:MaskedArray": np.ma.MaskedArray,
-    "numpy.random._mt19937:MT19937": np.random.MT19937,
-    "numpy.random._pcg64:PCG64": np.random.PCG64,
-    "numpy.random._pcg64:PCG64DXSM": np.random.PCG64DXSM,
-    "numpy.random._philox:Philox": np.random.Philox,
-    "numpy.random._sfc64:SFC64": np.random.SFC64,
-    "numpy.random.bit_generator:SeedSequence": np.random.SeedSequence,
     **{f"ml_dtypes:{name}": Late("ml_dtypes", name) for name in _ML_DTYPES},
 }
 
@@ -212,8 +185,4 @@ CALLS: dict[str, Make] = {
     "numpy._core.numeric:_frombuffer": _buffer,
     "numpy._core._internal:_convert_to_stringdtype_kwargs": _strings,
     "numpy.ma.core:_mareconstruct": _masked,
-    "numpy.random._pickle:__bit_generator_ctor": _bits,
-    "numpy.random._pickle:__generator_ctor": _generator,
-    "numpy.random._pickle:__randomstate_ctor": _random_state,
-    "numpy.random.bit_generator:__pyx_unpickle_SeedSequence": _seed,
 }

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tune_ckpt.errors import CorruptDataError, MissingDependencyError
+from tune_ckpt.errors import CorruptDataError, MissingDependencyError, TuneCkptError
 from tune_ckpt.formats.pickle_build import Builder, Late, Make, Tables, UnknownVariantError
 from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
 from tune_ckpt.formats.pickle_nodes import PERSISTENT, Node, parse
 from tune_ckpt.formats.pickle_opaque import Opaque
+from tune_ckpt.formats.torch_dtypes import CARRIERS, PLAIN
 
 Names = dict[str, None]  # a set that keeps its order
 
@@ -42,11 +43,6 @@ _STORAGES = {
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
     "UntypedStorage": "uint8",
-}
-_NUMPY_DTYPES = {*_STORAGES.values(), "uint16", "uint32", "uint64"} - {"bfloat16"}
-_ML_DTYPES = {
-    *("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
-    "float8_e8m0fnu",
 }
 
 # ------------------------------------------------------------------------------- without torch
@@ -75,9 +71,17 @@ def read_file(data: bytes | memoryview, file: str, names: Names) -> object:
 
     Raises:
         CorruptDataError: The bytes are damaged.
+        UntrustedPickleError: They use codes of ``copyreg``'s registry of extensions.
+        PickleReadError: They are nested too deeply.
     """
     read = _read_archive if bytes(data[:4]) == _ZIP else _read_sequence
-    tree, raws = read(bytes(data), file, names)
+    try:
+        tree, raws = read(bytes(data), file, names)
+    except TuneCkptError:
+        raise
+    except Exception as error:  # damaged bytes fail in any way; nothing foreign ran
+        reason = f"what torch saved cannot be read ({type(error).__name__}: {error})"
+        raise CorruptDataError(file, reason) from error
 
     def storage(node: Node) -> Storage:
         """Return the bytes that a persistent id of torch's names."""
@@ -91,11 +95,8 @@ def read_file(data: bytes | memoryview, file: str, names: Names) -> object:
 
 
 def _read_archive(data: bytes, file: str, names: Names) -> tuple[object, Mapping[str, bytes]]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    except Exception as error:  # a damaged archive fails in many ways
-        raise CorruptDataError(file, f"the archive cannot be read ({error})") from error
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
     if "data.pkl" not in parts or parts.get("byteorder", b"little") != b"little":
         raise CorruptDataError(file, "the archive is not one of torch with little-endian data")
     parsed = parse(parts["data.pkl"], file)
@@ -108,8 +109,9 @@ def _read_sequence(data: bytes, file: str, names: Names) -> tuple[object, Mappin
     pickles = [parse(data, file)]
     while len(pickles) < 5:
         pickles.append(parse(data, file, pickles[-1].end))
+    for parsed in pickles:
+        names.update(dict.fromkeys(parsed.names))
     *_, saved, keys = pickles
-    names.update(dict.fromkeys(saved.names))
     kinds = {pid[2]: pid[1].name for pid in saved.persistent_ids}
     stream = io.BytesIO(data[keys.end :])
     raws = {}
@@ -165,13 +167,14 @@ def _array(node: Node) -> npt.NDArray[Any]:
 
 
 def _dtype(name: str) -> np.dtype[Any] | None:
-    if name in _NUMPY_DTYPES:
-        return np.dtype(name)
+    if name in PLAIN:
+        return np.dtype(PLAIN[name])
     try:
         import ml_dtypes
     except ImportError:
         return None
-    return np.dtype(getattr(ml_dtypes, name)) if name in _ML_DTYPES else None
+    known = getattr(ml_dtypes, name, None) if name in CARRIERS else None  # older ones lack some
+    return None if known is None else np.dtype(known)
 
 
 def _widened(raw: bytes) -> bytes:
@@ -221,5 +224,5 @@ def _parameter(node: Node) -> Any:
 
 VALUES_WITH_TORCH: dict[str, object] = VALUES | {
     f"torch:{name}": Late("torch", name)
-    for name in (*_NUMPY_DTYPES, *_ML_DTYPES, "complex32", "Size", "device", "dtype")
+    for name in (*PLAIN, *CARRIERS, "complex32", "Size", "device", "dtype")
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tune_ckpt.formats.packing import Packing
     from tune_ckpt.formats.unpacking import Unpacking
 
-_BIT_GENERATORS = {
+BIT_GENERATORS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
         np.random.MT19937,
@@ -51,16 +51,20 @@ def _read_bits(unpacking: Unpacking, name: Any, state: Any, seed: Any) -> Any:
     if not (seed is None or type(seed) is np.random.SeedSequence):
         raise TypeError("a generator whose seed is none")
     unpacking.settle()  # the state is about to be copied
-    _check_position(expect(dict, state))
-    bits: Any = _BIT_GENERATORS[name](0 if seed is None else seed)
+    check_state(expect(dict, state))
+    bits = BIT_GENERATORS[name](0 if seed is None else seed)
     bits.state = state
     if seed is None and isinstance(bits.__reduce__()[2], tuple):
         bits.__setstate__((state, None))
     return bits
 
 
-def _check_position(state: dict[str, Any]) -> None:
-    # NumPy believes these, and would read beyond its buffer.
+def check_state(state: dict[str, Any]) -> None:
+    """Check the state of a bit generator: NumPy believes it, and would read beyond its buffer.
+
+    Raises:
+        ValueError, TypeError: It is none.
+    """
     place, end = state["state"].get("pos", 0), state.get("buffer_pos", 0)
     if not (0 <= expect(int, place) <= 624 and 0 <= expect(int, end) <= 4):
         raise ValueError("a position beyond the buffer of a generator")
@@ -86,11 +90,22 @@ def _read_seed(
     unpacking: Unpacking, entropy: Any, spawn_key: Any, pool_size: Any, spawned: Any
 ) -> np.random.SeedSequence:
     unpacking.settle()
+    return seed_sequence(entropy, expect(tuple, spawn_key), pool_size, expect(int, spawned))
+
+
+def seed_sequence(
+    entropy: Any, spawn_key: Any, pool_size: Any, spawned: int
+) -> np.random.SeedSequence:
+    """Return a seed sequence of what was read.
+
+    Raises:
+        ValueError, TypeError, Refused: Of this, none can be made in a bearable time.
+    """
     if not 4 <= expect(int, pool_size) <= 1024:  # it is allocated
         raise ValueError(f"a seed sequence's pool of {pool_size} words")
-    _check_entropy(entropy, expect(tuple, spawn_key))
+    _check_entropy(entropy, spawn_key)
     return np.random.SeedSequence(
-        entropy, spawn_key=spawn_key, pool_size=pool_size, n_children_spawned=expect(int, spawned)
+        entropy, spawn_key=spawn_key, pool_size=pool_size, n_children_spawned=spawned
     )
 
 
@@ -109,9 +124,18 @@ def _bits(entropy: Any) -> int:
 
 
 def _read_generator(_: Unpacking, bits: Any) -> np.random.Generator:
-    if type(bits) not in _BIT_GENERATORS.values():
+    return np.random.Generator(expect_bits(bits))
+
+
+def expect_bits(bits: Any) -> Any:
+    """Return what has to be a bit generator.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if type(bits) not in BIT_GENERATORS.values():
         raise TypeError("a generator without its bits")
-    return np.random.Generator(bits)
+    return bits
 
 
 def _write_legacy(value: Any, _: Packing) -> list[Any]:
@@ -120,9 +144,7 @@ def _write_legacy(value: Any, _: Packing) -> list[Any]:
 
 
 def _read_legacy(_: Unpacking, bits: Any, has_gauss: Any, gauss: Any) -> np.random.RandomState:
-    if type(bits) not in _BIT_GENERATORS.values():
-        raise TypeError("a generator without its bits")
-    generator = np.random.RandomState(bits)
+    generator = np.random.RandomState(expect_bits(bits))
     parts = {"has_gauss": expect(int, has_gauss), "gauss": expect(float, gauss)}
     generator.set_state({**bits.state, **parts})
     return generator
@@ -137,7 +159,7 @@ _ROWS: dict[Row, tuple[type, ...]] = {
     Row(71, "Generator", _write_generator, _read_generator, identity=id): (np.random.Generator,),
     Row(72, "RandomState", _write_legacy, _read_legacy, identity=id): (np.random.RandomState,),
     Row(73, "SeedSequence", _write_seed, _read_seed, identity=id): (np.random.SeedSequence,),
-    Row(74, "bit generator", _write_bits, _read_bits, identity=id): (*_BIT_GENERATORS.values(),),
+    Row(74, "bit generator", _write_bits, _read_bits, identity=id): (*BIT_GENERATORS.values(),),
 }
 for _row, _types in _ROWS.items():
     register(_row, *_types)

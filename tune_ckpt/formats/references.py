@@ -49,7 +49,8 @@ class Reference:
                 return self._import()
             if not isinstance(candidate, str) and _dotted(candidate) == self.name:
                 return candidate
-        raise UntrustedReferenceError(self.name, "it is not in the list of trusted names")
+        advice = f"pass resolve(trusted=[{self.name!r}])"
+        raise UntrustedReferenceError(self.name, f"nobody trusted it; {advice}")
 
     def _import(self) -> Any:
         module, _, qualname = self.name.partition(":")

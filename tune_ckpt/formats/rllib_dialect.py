@@ -39,6 +39,9 @@ _MARKERS = b"nd", b"complex"
 class Stream:
     """A packed state, ready to be written.
 
+    Args:
+        pieces: What it consists of, in order.
+
     Attributes:
         nbytes: The size of it all.
     """
@@ -88,7 +91,7 @@ class _Packing:
     def default(self, value: Any) -> dict[bytes, Any]:
         """Return an array as ``msgpack_numpy`` has it, a large one's data as a marker."""
         self._markers += 1
-        packed = encode(value)
+        packed = _encode(value)
         data = packed[b"data"]
         if isinstance(data, memoryview) and data.nbytes > INLINE_NBYTES:
             packed[b"data"] = self._token + len(self._arrays).to_bytes(8, "big")
@@ -124,7 +127,7 @@ def _bin_header(nbytes: int) -> bytes:
     return bytes([{1: 0xC4, 2: 0xC5, 4: 0xC6}[size]]) + nbytes.to_bytes(size, "big")
 
 
-def encode(value: Any) -> dict[bytes, Any]:
+def _encode(value: Any) -> dict[bytes, Any]:
     """Return what stands for a value that msgpack lacks.
 
     Raises:
@@ -180,7 +183,7 @@ def _why_unreadable(value: Any) -> str | None:
         if isinstance(value, list | tuple):
             return None
         if not isinstance(value, dict):
-            packb(value, default=encode)
+            packb(value, default=_encode)
             return None
         if any(marker in value for marker in _MARKERS):
             return "a dict with the key b'nd' or b'complex' would come back as an array or a number"

@@ -15,7 +15,7 @@ from tune_ckpt.formats.extensions import expect
 from tune_ckpt.formats.io import Source, read_range
 from tune_ckpt.formats.unpacking import MALFORMED
 from tune_ckpt.formats.walking import label
-from tune_ckpt.formats.wire import streamed, unpackb
+from tune_ckpt.formats.wire import streamed, unpackb, why_unread
 
 
 def load(source: Source, digest: str | None = None) -> Any:
@@ -28,6 +28,8 @@ def load(source: Source, digest: str | None = None) -> Any:
     Raises:
         CorruptDataError: The bytes are not what was written.
         UntrustedPickleError: An array of objects holds more than plain data.
+        PickleReadError: One is nested too deeply.
+        MissingDependencyError: One holds a value that needs a package that is not installed.
     """
     data = read_range(source, 0, source.nbytes)
     if digest is not None and xxhash.xxh3_128_hexdigest(data) != digest:
@@ -45,8 +47,8 @@ def _check_lengths(file: str, data: memoryview) -> None:
     try:
         unpacker.skip()
     except (ValueError, UnpackException) as error:
-        where = unpacker.tell()
-        raise CorruptDataError(file, f"it is no msgpack: {error}", where) from error
+        reason = f"it cannot be read: {why_unread(error)}"
+        raise CorruptDataError(file, reason, unpacker.tell()) from error
     if unpacker.tell() != len(data):
         raise CorruptDataError(file, "something follows its end", unpacker.tell())
 

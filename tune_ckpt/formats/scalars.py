@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from types import EllipsisType
@@ -35,9 +35,17 @@ def _read_complex(_: Unpacking, real: Any, imag: Any) -> complex:
     return complex(expect(float, real), expect(float, imag))
 
 
+# str(value) follows the thread's own context, which may ask for a small "e".
+_text_of_decimal = Context(capitals=1).to_sci_string
+
+
+def _write_decimal(value: Decimal, _: Packing) -> list[Any]:
+    return [_text_of_decimal(value)]
+
+
 def _read_decimal(_: Unpacking, text: Any) -> Decimal:
     value = Decimal(expect(str, text))
-    if str(value) != text:
+    if _text_of_decimal(value) != text:
         raise ValueError("a decimal that is not written as Python writes it")
     return value
 
@@ -71,7 +79,7 @@ def _read_uuid(_: Unpacking, raw: Any) -> UUID:
 register(Row(4, "int", _write_int, _read_int), int)
 register(Row(5, "complex", lambda value, _: [value.real, value.imag], _read_complex), complex)
 register(Row(6, "bytearray", _write_bytearray, _read_bytearray), bytearray)
-register(Row(26, "Decimal", lambda value, _: [str(value)], _read_decimal), Decimal)
+register(Row(26, "Decimal", _write_decimal, _read_decimal), Decimal)
 register(Row(27, "Fraction", _write_fraction, _read_fraction), Fraction)
 register(Row(28, "UUID", lambda value, _: [value.bytes], _read_uuid), UUID)
 
@@ -105,7 +113,7 @@ def _read_delta(_: Unpacking, days: Any, seconds: Any, microseconds: Any) -> dt.
 
 
 def _write_timezone(value: dt.timezone, _: Packing) -> Any:
-    return value.__getinitargs__()  # type: ignore[attr-defined]
+    return value.__getinitargs__()  # type: ignore[attr-defined]  # typeshed lacks what pickle calls
 
 
 def _write_zone(value: ZoneInfo, _: Packing) -> list[Any]:

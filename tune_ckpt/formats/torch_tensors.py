@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tune_ckpt.errors import MissingDependencyError
 from tune_ckpt.formats.arrays import in_memory_order
 from tune_ckpt.formats.dtypes import decode_dtype
 from tune_ckpt.formats.extensions import Refused, Row, expect, package_of, register
+from tune_ckpt.formats.torch_dtypes import CARRIERS, PLAIN
 
 if TYPE_CHECKING:
     from tune_ckpt.formats.packing import Packing
@@ -24,38 +26,27 @@ if TYPE_CHECKING:
 
 REQUIRES_GRAD, PARAMETER = 1, 2
 
-# A torch dtype's name: the dtype of the array that it becomes.
-_PLAIN = {
-    "bool": "|b1",
-    "uint8": "|u1",
-    "int8": "|i1",
-    **{
-        f"{kind}{bits}": f"<{kind[0]}{bits // 8}"
-        for kind in ("int", "uint")
-        for bits in (16, 32, 64)
-    },
-    **{f"float{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
-    "complex64": "<c8",
-    "complex128": "<c16",
-}
-# Those that NumPy lacks: ml_dtypes has them by the same names. The torch dtype carries their bits.
-_CARRIERS = {"bfloat16": "int16"} | dict.fromkeys(
-    ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
-    "uint8",
-)
-
 
 def _torch() -> Any:
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:  # it was asked for all the same
+        raise MissingDependencyError("torch", "A tensor as such") from error
     return torch
 
 
 def _name(dtype: Any) -> str:
     name = str(dtype).removeprefix("torch.")
-    if name not in _PLAIN and name not in _CARRIERS:
+    if name not in PLAIN and name not in CARRIERS:
         raise Refused(f"tensors of dtype {dtype} are not known")
     return name
+
+
+def _dtype(name: str) -> Any:
+    dtype = getattr(_torch(), name, None)
+    if dtype is None:  # it has all others since before the oldest version that we support
+        raise MissingDependencyError("torch>=2.7", f"A tensor of dtype {name}")
+    return dtype
 
 
 def _memory(tensor: Any) -> Hashable:
@@ -85,7 +76,7 @@ def _write_tensor(tensor: Any, packing: Packing) -> list[Any]:
         where = "on the meta device" if tensor.is_meta else f"of layout {tensor.layout}"
         raise Refused(f"a tensor {where} has no plain memory: write a dense copy on a real device")
     host = tensor.detach().cpu().resolve_conj().resolve_neg()
-    array = host.view(getattr(torch, _CARRIERS[name])) if name in _CARRIERS else host
+    array = host.view(getattr(torch, CARRIERS[name])) if name in CARRIERS else host
     straight, order = in_memory_order(array.numpy())
     parts = [name, list(tensor.shape), packing.array_data(straight)]
     return parts if order is None else [*parts, order]
@@ -99,16 +90,16 @@ def _read_plain(unpacking: Unpacking, name: Any, shape: Any, data: Any, order: A
     if not unpacking.wants("torch"):
         return unpacking.array(_array_dtype(name), shape, data, order)
     torch = _torch()
-    carrier = _CARRIERS.get(name, name)
+    carrier = CARRIERS.get(name, name)
     array = unpacking.array(_array_dtype(carrier), shape, data, order)
     tensor = torch.from_numpy(array)
     if not array.size:  # NumPy gives it strides that torch would not
         tensor = torch.empty(array.shape, dtype=tensor.dtype)
-    return tensor.view(getattr(torch, name)) if name in _CARRIERS else tensor
+    return tensor.view(_dtype(name)) if name in CARRIERS else tensor
 
 
 def _array_dtype(name: Any) -> np.dtype[Any]:
-    return decode_dtype(name if name in _CARRIERS else _PLAIN[name])
+    return decode_dtype(name if name in CARRIERS else PLAIN[name])
 
 
 def _read_kind(unpacking: Unpacking, plain: Any, kind: Any) -> Any:
@@ -126,8 +117,11 @@ def _read_kind(unpacking: Unpacking, plain: Any, kind: Any) -> Any:
 
 
 def _read_dtype(unpacking: Unpacking, name: Any) -> Any:
-    dtype = _array_dtype(name)
-    return getattr(_torch(), name) if unpacking.wants("torch") else dtype
+    if not unpacking.wants("torch"):
+        return _array_dtype(name)
+    if name not in PLAIN and name not in CARRIERS:
+        raise ValueError(f"torch has no dtype {name!r}")
+    return _dtype(name)
 
 
 def _read_device(unpacking: Unpacking, kind: Any, index: Any) -> Any:

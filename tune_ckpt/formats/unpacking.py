@@ -15,27 +15,16 @@ from msgpack import UnpackException
 from tune_ckpt.formats import arrays
 from tune_ckpt.formats.document import in_threads
 from tune_ckpt.formats.document_reading import Head, read_blob
-from tune_ckpt.formats.extensions import Refused, Row, expect, row_with
+from tune_ckpt.formats.extensions import Row, expect, row_with
 from tune_ckpt.formats.io import Source
-from tune_ckpt.formats.packing import SHARED, TABLE, same_bytes
+from tune_ckpt.formats.packing import SHARED, UNWRITABLE, same_bytes
 from tune_ckpt.formats.short_form import parts_of
 from tune_ckpt.formats.wire import unpackb
-
-__all__ = ["MALFORMED", "TABLE", "Tensors", "Unpacking"]
 
 Tensors = Literal["torch", "numpy"]
 
 # What malformed parts may raise while a value is made of them.
-MALFORMED = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    Refused,
-    RuntimeError,  # and RecursionError
-    TypeError,
-    UnpackException,
-    ValueError,
-)
+MALFORMED = (*UNWRITABLE, UnpackException)
 _PENDING = object()
 
 
@@ -115,9 +104,15 @@ class Unpacking:
         return self._tensors == package or importlib.util.find_spec(package) is not None
 
     def equal(self, first: Any, second: Any) -> bool:
-        """Return whether two values are equal down to every type and bit."""
+        """Return whether two values are equal down to every type and bit.
+
+        One that cannot be written is equal to none that was.
+        """
         self.settle()
-        return same_bytes(first, second)
+        try:
+            return same_bytes(first, second)
+        except UNWRITABLE:
+            return False
 
     def array(self, dtype: np.dtype[Any], shape: Any, data: Any, order: Any) -> arrays.Array:
         """Return an array whose bytes are there, or will be when the state is returned.
@@ -182,7 +177,7 @@ def find_row(code: int) -> Row:
     Raises:
         ValueError: There is none.
     """
-    row = row_with(code)
+    row = _ROW_WITH.get(code) or row_with(code)
     if row is None:
         raise ValueError(f"ext code {code} is not known here")
     return _ROW_WITH.setdefault(code, row)

@@ -2,18 +2,23 @@
 
 ``msgpack_numpy.patch()`` replaces the names in the module ``msgpack`` for the whole process; the
 classes behind them stay as they are.
+
+Where msgpack was installed without its C part, its Python part reads and writes the same bytes, but
+far slower, and nested no deeper than the stack of Python has room.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from msgpack import StackError
+
 try:
     from msgpack._cmsgpack import Packer, Unpacker, unpackb
-except ImportError:  # msgpack was installed without its C part
+except ImportError:
     from msgpack.fallback import Packer, Unpacker, unpackb
 
-__all__ = ["Packer", "Unpacker", "packb", "streamed", "unpackb"]
+__all__ = ["Packer", "packb", "streamed", "unpackb", "why_unread"]
 
 _CHUNK_NBYTES = 2**18
 
@@ -31,6 +36,11 @@ def streamed(data: bytes | bytearray | memoryview) -> Any:
     """
     limit = max(len(data), _CHUNK_NBYTES)
     return Unpacker(_Reader(memoryview(data)), read_size=_CHUNK_NBYTES, max_buffer_size=limit)
+
+
+def why_unread(error: Exception) -> str:
+    """Return why msgpack could not read on; some of its errors say nothing themselves."""
+    return "it is nested too deeply" if isinstance(error, StackError) else str(error)
 
 
 class _Reader:

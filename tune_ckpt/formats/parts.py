@@ -1,0 +1,45 @@
+"""One part of a state by its path, whether the state is real or inert."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tune_ckpt.errors import PartNotFoundError
+from tune_ckpt.formats.walking import label
+
+
+def plain_contents(value: Any) -> Any:
+    """Return the items that a real value has inside, or None where it is no container."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return dict(zip(value._fields, value, strict=True))
+    return value if isinstance(value, Mapping | list | tuple | deque) else None
+
+
+def find_part(
+    state: Any, at: str, file: str, contents: Callable[[Any], Any] = plain_contents
+) -> Any:
+    """Return one part of a state.
+
+    Args:
+        state: The state.
+        at: The part's path through dicts' keys, lists' indices and named tuples' fields:
+            ``optimizer/state/0``; the empty one is the state itself.
+        file: The state's file, for the error.
+        contents: Returns the dict or sequence that a value has inside, or None.
+
+    Raises:
+        PartNotFoundError: There is no such part; tells what there is.
+    """
+    found, value = "", state
+    while at:
+        inside = contents(value)
+        items = inside if isinstance(inside, Mapping) else dict(enumerate(inside or ()))
+        fitting = [key for key in items if f"{at}/".startswith(f"{label(key)}/")]
+        if not fitting:
+            raise PartNotFoundError(file, at, found, tuple(map(label, items)))
+        key = max(fitting, key=lambda key: len(label(key)))  # a key may have a "/" in it
+        found, value = f"{found}/{label(key)}".lstrip("/"), items[key]
+        at = at[len(label(key)) + 1 :]
+    return value
