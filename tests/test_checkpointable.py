@@ -17,8 +17,8 @@ from tune_ckpt.errors import (
     IncompleteCheckpointError,
     InvalidNameError,
     NotACheckpointError,
+    PartNotFoundError,
     RestoreError,
-    UnsupportedComponentError,
     UnsupportedStateError,
     UntrustedPickleError,
 )
@@ -110,6 +110,14 @@ def test_an_unknown_component_is_named_with_those_there_are(tmp_path):
         Agent().restore_from_path(tmp_path / "c", component="modle")
     with pytest.raises(ComponentNotFoundError, match="its components: model"):
         tc.load_state(tmp_path / "c", "modle")
+
+
+@pytest.mark.parametrize("use_msgpack", [False, True])
+def test_one_part_of_a_components_state_is_loaded(tmp_path, use_msgpack):
+    trained().save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    assert tc.load_state(tmp_path / "c", "model/head", at="w").tolist() == [7, -7]
+    with pytest.raises(PartNotFoundError, match=r"state\..* has no part 'v'; there: w"):
+        tc.load_state(tmp_path / "c", "model/head", at="v")
 
 
 def test_constructor_arguments_can_be_replaced(tmp_path):
@@ -286,20 +294,6 @@ def test_names_that_can_be_folders_come_back(tmp_path, name):
     saved.parts[name].w = np.array([5.0, 6.0])
     saved.save_to_path(tmp_path / "c")
     assert Named.from_checkpoint(tmp_path / "c").parts[name].w.tolist() == [5, 6]
-
-
-def test_an_object_that_cannot_be_a_component_says_how_to_register_it(tmp_path):
-    with pytest.raises(UnsupportedComponentError, match="register_adapter"):
-        tc.save({"part": Named(["x"]), "other": _Holder(object())}, tmp_path / "c")
-
-
-class _Holder(Weights):
-    def __init__(self, part):
-        super().__init__()
-        self.part = part
-
-    def get_checkpointable_components(self):
-        return [("part", self.part)]
 
 
 def test_no_checkpoint_and_an_unfinished_one_are_told_apart(tmp_path):

@@ -29,6 +29,15 @@ def test_the_folder_above_a_sweep_is_told_with_what_is_in_it(sweep):
         tc.best_checkpoint(sweep.parent, "eval/acc")
 
 
+def test_of_very_many_folders_a_few_are_named_and_the_rest_counted(tmp_path):
+    for number in range(8):
+        (tmp_path / f"sweep{number}").mkdir()
+    with pytest.raises(NoCheckpointError, match="sweep4, and 3 more"):
+        tc.best_checkpoint(tmp_path, "eval/acc")
+    with pytest.raises(NotACheckpointError, match="sweep4, and 3 more, but no metadata"):
+        tc.load_state(tmp_path)
+
+
 def test_a_name_that_no_config_has_is_refused_with_those_there_are(sweep):
     with pytest.raises(InvalidArgumentError, match="lr"):
         tc.best_checkpoint(sweep, "eval/acc", where={"learning_rate": 0.1})

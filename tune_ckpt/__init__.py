@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from tune_ckpt.tune.callback import CheckpointCallback
     from tune_ckpt.tune.environment import EnvironmentCallback
     from tune_ckpt.tune.resume import ResumedTuner, resume
-    from tune_ckpt.tune.resuming.resumption import ResumeReport
+    from tune_ckpt.tune.resuming.report import ResumeReport
     from tune_ckpt.tune.retention import Retention
     from tune_ckpt.tune.trainable import (
         AlgorithmMixin,
@@ -101,7 +101,7 @@ _HOMES = {
     "tune.callback": ["CheckpointCallback"],
     "tune.environment": ["EnvironmentCallback"],
     "tune.resume": ["ResumedTuner", "resume"],
-    "tune.resuming.resumption": ["ResumeReport"],
+    "tune.resuming.report": ["ResumeReport"],
     "tune.retention": ["Retention"],
     "tune.trainable": ["AlgorithmMixin", "CheckpointableMixin", "CheckpointableTrainable"],
 }
@@ -168,10 +168,24 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=sys.modules[__name__])
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value
+    try:
+        home = importlib.import_module(f"{__name__}.{_HOME_OF[name]}")
+    except ModuleNotFoundError as error:
+        raise _missing(error, name) from error
+    value = globals()[name] = getattr(home, name)
     return value
 
 
+def _missing(error: ModuleNotFoundError, wanted: str) -> Exception:
+    """Return the error of ours for a package that is not installed."""
+    from tune_ckpt.errors import MissingDependencyError
+
+    package = (error.name or "").partition(".")[0]
+    if package in ("", __name__):
+        return error
+    package = "ray[tune]" if package == "ray" else package
+    return MissingDependencyError(package, f"{__name__}.{wanted}")
+
+
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_MODULES]

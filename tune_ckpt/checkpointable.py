@@ -20,7 +20,8 @@ from tune_ckpt.objects.components import descend
 from tune_ckpt.objects.constructing import restored_object
 from tune_ckpt.objects.object_states import StateDict
 from tune_ckpt.objects.own_ways import stand_in_for
-from tune_ckpt.objects.restoring import restore_into
+from tune_ckpt.objects.parts import read_parts
+from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.saving import component_of
 from tune_ckpt.objects.selection import Patterns
 from tune_ckpt.objects.stateful import Stateful
@@ -69,7 +70,11 @@ class Checkpointable(Stateful):
         Raises:
             UnsupportedStateError: msgpack cannot bring back some values; all are listed, and
                 nothing is written.
-            StorageError: The storage refuses; an older checkpoint there is untouched.
+            UnsupportedComponentError: Nothing tells how to take a subcomponent's state.
+            InvalidNameError: A subcomponent's name cannot be a folder's.
+            StorageError: The storage refuses; an older checkpoint there is untouched. Or a save in
+                the background failed, and nobody has asked for its result; then this one was not
+                begun.
         """
         stand_in = stand_in_for(self)
         if stand_in is not None:  # the object above saves the tree
@@ -113,7 +118,8 @@ class Checkpointable(Stateful):
 
         Raises:
             SaveInFlightError: The save before has not ended, and ``wait`` is false.
-            UnsupportedStateError: As for `save_to_path`.
+            UnsupportedStateError, UnsupportedComponentError, InvalidNameError: As for
+                `save_to_path`.
             StorageError: The save before failed, and nobody has asked for its result. This one was
                 not begun.
         """
@@ -170,10 +176,9 @@ class Checkpointable(Stateful):
             What was loaded, and what did not fit.
 
         Raises:
-            RestoreError, SelfTestError, StateRefusedError: As for `tune_ckpt.restore`.
-            CorruptDataError: A file is not what was written.
-            UntrustedPickleError: A pickle names more than harmless things.
-            PickleReadError: A trusted one cannot be read here, or holds code of another Python.
+            ComponentNotFoundError: This object has no such component.
+            NotACheckpointError, CorruptDataError, UntrustedPickleError, RestoreError,
+                SelfTestError, StateRefusedError: As for `tune_ckpt.restore`, like all others.
         """
         stand_in = stand_in_for(self)
         if stand_in is not None:  # the object above restores the tree, and has its report
@@ -189,8 +194,9 @@ class Checkpointable(Stateful):
             allow_pickle=allow_pickle,
             trusted=trusted,
         )
-        target = descend(self, component) if component else self
-        return restore_into(target, open_store(path, filesystem), wishes, asked=self)
+        target = descend(self, component)
+        parts = read_parts(open_store(path, filesystem), target, wishes)
+        return give_parts(target, parts, wishes, asked=self)
 
     @classmethod
     def from_checkpoint(
@@ -220,7 +226,10 @@ class Checkpointable(Stateful):
             ClassNotFoundError: The stored class is another one.
             ConstructorError: The class cannot be called with the stored arguments.
             UntrustedTypesError: They hold classes or functions of modules that nobody trusted.
-            RestoreError, CorruptDataError, UntrustedPickleError: As in `restore_from_path`.
+            NotInCheckpointError: It holds no object of a class, but what `tune_ckpt.save` saved by
+                names.
+            NotACheckpointError, CorruptDataError, UntrustedPickleError, RestoreError,
+                SelfTestError, StateRefusedError: As for `tune_ckpt.restore`, like all others.
         """
         return restored_object(
             cls, path, filesystem, allow_pickle=allow_pickle, trusted=trusted, kwargs=kwargs

@@ -64,10 +64,12 @@ def convert_checkpoint(
 
     Raises:
         InvalidArgumentError: There is no such conversion.
-        NotACheckpointError: There is no checkpoint.
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         UnsupportedStateError: The new format cannot bring back some values; all are listed.
         UntrustedPickleError: A pickle names more than harmless things.
+        PickleReadError: A trusted one cannot be read here, or holds code of another Python.
         CorruptDataError: A file of the source is not what was written.
+        StorageError: The storage refuses; an older checkpoint there is untouched.
     """
     ours = not is_plain_file(src, filesystem) and _is_ours(open_store(src, filesystem))
     if not ours:
@@ -108,10 +110,12 @@ def convert_to_msgpack_checkpoint(
         The new checkpoint's path.
 
     Raises:
-        NotACheckpointError: There is no checkpoint.
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         UnsupportedStateError: msgpack cannot bring back some values; all are listed.
         UntrustedPickleError: A pickle names more than harmless things.
+        PickleReadError: A trusted one cannot be read here, or holds code of another Python.
         CorruptDataError: A file of the source is not what was written.
+        StorageError: The storage refuses; an older checkpoint there is untouched.
     """
     return convert_checkpoint(src, dst, filesystem=filesystem, allow_pickle=allow_pickle)
 
@@ -122,7 +126,8 @@ def _no_such_way(ours: bool, to: str, dialect: str) -> InvalidArgumentError:
         if of_ours is ours:
             dialects.setdefault(format, []).append(one)
     if to not in dialects:
-        return InvalidArgumentError("to", to, [*dialects])
+        why = "" if ours else "RLlib's own checkpoints are written as msgpack only"
+        return InvalidArgumentError("to", to, [*dialects], why)
     return InvalidArgumentError("dialect", dialect, dialects[to])
 
 

@@ -7,6 +7,7 @@ the others.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,14 @@ class Fault:
         return f"{self.path or '(root)'}: {self.reason}"
 
 
-def _listed(names: Sequence[object], most: int, nothing: str) -> str:
+def listed(names: Sequence[object], most: int, nothing: str = "none") -> str:
+    """Return names as text for a message, and how many more there are.
+
+    Args:
+        names: The names.
+        most: How many to name.
+        nothing: What to say where there are none.
+    """
     more = f", and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(map(str, names[:most])) or nothing) + more
 
@@ -60,9 +68,10 @@ class UnsupportedStateError(TuneCkptError):
     def __str__(self) -> str:
         return (
             f"{len(self.faults)} value(s) of this state cannot be written:{_bullets(self.faults)}\n"
-            "Leave them out of get_state(), turn them into plain values or arrays, or pass them as "
-            "constructor arguments when the object is restored. An object that has a state of its "
-            "own can be a component: see tune_ckpt.register_adapter."
+            "Leave them out (of get_state(), or of what is saved by name) and make them anew for a "
+            "restore, for instance as constructor arguments; or turn them into plain values or "
+            "arrays. An object that has a state of its own can be a component: see "
+            "tune_ckpt.register_adapter."
         )
 
 
@@ -82,9 +91,10 @@ class CorruptDataError(TuneCkptError):
 
     def __str__(self) -> str:
         where = self.file if self.offset is None else f"{self.file}, byte {self.offset}"
+        reason = self.reason.removesuffix(".")  # a library's own words may end with one
         return (
-            f"{where}: {self.reason}. The file is damaged or was not written by this library; "
-            "use another checkpoint, or copy this one again from its source."
+            f"{where}: {reason}. The file is damaged, or something else wrote it; use another "
+            "checkpoint, or copy this one again from its source."
         )
 
 
@@ -131,26 +141,36 @@ class IncompleteCheckpointError(TuneCkptError):
 
 @dataclass(eq=False)
 class NotACheckpointError(TuneCkptError):
-    """A path is not a checkpoint (or does not exist)."""
+    """A path is not a checkpoint, or whatever was wanted (or does not exist)."""
 
     path: str
     found: str
+    wanted: str = "a checkpoint"
 
     def __str__(self) -> str:
-        return f"{self.path} is not a checkpoint: {self.found}."
+        return f"{self.path} is not {self.wanted}: {self.found}."
 
 
 @dataclass(eq=False)
 class ComponentNotFoundError(TuneCkptError):
-    """A checkpoint has no component of that name."""
+    """A checkpoint has no component of that name.
+
+    Attributes:
+        path: The checkpoint, or the component in which it was looked for.
+        component: What was asked for.
+        available: The components there are.
+        advice: Where else it may be: a sentence.
+    """
 
     path: str
     component: str
     available: tuple[str, ...]
+    advice: str = ""
 
     def __str__(self) -> str:
         names = ", ".join(self.available) or "none; all is in its own state"
-        return f"{self.path} has no component {self.component!r}; its components: {names}."
+        told = f"{self.path} has no component {self.component!r}; its components: {names}."
+        return f"{told} {self.advice}".rstrip()
 
 
 @dataclass(eq=False)
@@ -275,7 +295,10 @@ class RestoreReport:
 
     def __str__(self) -> str:
         done = f"Restored from {self.path}: {', '.join(self.loaded) or 'nothing'}."
-        return done if self.ok else f"{done} What did not fit:{_bullets(self.faults)}"
+        unfit = "" if self.ok else f" What did not fit:{_bullets(self.faults)}"
+        between = " " if self.ok else "\n"
+        left_out = f"{between}Left out:{_bullets(self.left_out)}" if self.left_out else ""
+        return done + unfit + left_out
 
 
 @dataclass(eq=False)
@@ -398,7 +421,7 @@ class UnknownMetricError(TuneCkptError):
     available: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = _listed(self.available, 12, "none")
+        names = listed(self.available, 12)
         return f"No result reports the metric {self.metric!r}. Reported, nearest first: {names}."
 
 
@@ -436,6 +459,9 @@ class CheckpointMismatchError(TuneCkptError):
         )
 
 
+_MOST_LINES = 10
+
+
 @dataclass(eq=False)
 class NoCheckpointError(TuneCkptError):
     """A sweep holds no checkpoint that can be ranked.
@@ -449,19 +475,27 @@ class NoCheckpointError(TuneCkptError):
     passed_over: tuple[str, ...]
 
     def __str__(self) -> str:
-        why = _bullets(self.passed_over) if self.passed_over else " no trial has a checkpoint."
-        return f"No usable checkpoint in {self.source}:{why}"
+        if not self.passed_over:
+            return f"No usable checkpoint in {self.source}: no trial has a checkpoint."
+        told, more = _bullets(self.passed_over[:_MOST_LINES]), len(self.passed_over) - _MOST_LINES
+        rest = f"\n  ... and {more} more" if more > 0 else ""
+        return f"No usable checkpoint in {self.source}:{told}{rest}"
 
 
 @dataclass(eq=False)
 class MissingDependencyError(TuneCkptError):
-    """A value needs a package that is not installed."""
+    """A value needs a package that is not installed.
+
+    Attributes:
+        package: The package, as pip takes it: ``torch``, ``numpy>=2``.
+        purpose: What needs it.
+    """
 
     package: str
     purpose: str
 
     def __str__(self) -> str:
-        return f"{self.purpose} needs {self.package}: pip install {self.package}"
+        return f"{self.purpose} needs {self.package}: pip install {shlex.quote(self.package)}"
 
 
 @dataclass(eq=False)
@@ -472,9 +506,7 @@ class UntrustedReferenceError(TuneCkptError):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.name} was not imported: {self.reason}. Pass resolve(trusted=[{self.name!r}])."
-        )
+        return f"{self.name} was not imported: {self.reason}."
 
 
 @dataclass(eq=False)
@@ -629,10 +661,10 @@ class WorkerMissingError(TuneCkptError):
 
 @dataclass(eq=False)
 class PartNotFoundError(TuneCkptError):
-    """A document has no part of that path.
+    """A state has no part of that path.
 
     Attributes:
-        file: The document.
+        file: The state's file.
         part: What was asked for, or what remains of it beyond ``found``.
         found: How far the path leads.
         available: What there is.
@@ -644,7 +676,7 @@ class PartNotFoundError(TuneCkptError):
     available: tuple[str, ...]
 
     def __str__(self) -> str:
-        names = _listed(self.available, 50, "nothing")
+        names = listed(self.available, 50, "nothing")
         where = f"{self.file}, at {self.found}," if self.found else self.file
         return f"{where} has no part {self.part!r}; there: {names}."
 
@@ -657,13 +689,16 @@ class InvalidArgumentError(TuneCkptError):
         argument: The argument's name.
         value: What was given.
         expected: What it may be.
+        why: Why it cannot be that, where this does not tell it already.
     """
 
     argument: str
     value: Any
     expected: Sequence[Any]
+    why: str = ""
 
     def __str__(self) -> str:
         choices, given = ", ".join(map(str, self.expected)), repr(self.value)
         given = given if len(given) <= 200 else f"{given[:200]}…"
-        return f"{self.argument}={given} is not possible; it may be: {choices}."
+        why = f": {self.why}" if self.why else ""
+        return f"{self.argument}={given} is not possible{why}; it may be: {choices}."

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from numbers import Integral
 from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
@@ -62,8 +63,17 @@ def best_checkpoint(
         InvalidArgumentError: There is no such mode or scope, no metric is told, or ``experiment``
             is no sweep.
     """
-    options = {"scope": scope, "where": where, "verify": verify, "filesystem": filesystem}
-    return rank_checkpoints(experiment, metric, mode, k=1, **options)[0]
+    ranked = rank_checkpoints(
+        experiment,
+        metric,
+        mode,
+        k=1,
+        scope=scope,
+        where=where,
+        verify=verify,
+        filesystem=filesystem,
+    )
+    return ranked[0]
 
 
 def rank_checkpoints(
@@ -112,12 +122,15 @@ def rank_checkpoints(
         AmbiguousMetricError: The name fits two places in a result.
         NoCheckpointError: No checkpoint has a value and is usable; why is told for each.
         InvalidArgumentError: There is no such mode or scope, ``k`` or ``per_trial`` is not
-            positive, both or none of ``metric`` and ``metrics`` are told, or ``experiment`` is no
-            sweep.
+            positive, both or none of ``metric`` and ``metrics`` are told, ``where`` is neither a
+            function nor a dict or asks for what a record has not, or ``experiment`` is no sweep.
     """
     for name, number in (("k", k), ("per_trial", per_trial)):
-        if number is not None and number < 1:
-            raise InvalidArgumentError(name, number, ("a positive number", None))
+        if number is not None and (not isinstance(number, Integral) or number < 1):
+            raise InvalidArgumentError(name, number, ("a positive whole number", None))
+    if where is not None and not callable(where) and not isinstance(where, Mapping):
+        expected = ("a function of the record", "a dict of values that the config must have")
+        raise InvalidArgumentError("where", where, expected)
     sweep = OpenSweep.open(experiment, filesystem)
     wanted = _metrics(sweep, metric, mode, metrics)
     if scope is not None and len(wanted) > 1:
@@ -132,7 +145,7 @@ def rank_checkpoints(
     found = list(islice(iter(lambda: ranking.next(verify=verify), None), k))
     if not found:
         _check_names(where, ranking)
-        raise ranking.why.failure(ranking.folders)
+        raise ranking.why.failure(ranking.folders, _values_there_are(where, ranking))
     title = ", ".join(f"{metric.name} ({metric.mode})" for metric in wanted)
     records = _linked(ranking, found)
     return CheckpointTable(records, f"{title} in {ranking.sweep.base}", ranking.why.lines())
@@ -159,10 +172,40 @@ def _check_names(where: Where | None, ranking: Ranking) -> None:
             raise InvalidArgumentError("where", name, nearest_first(name, known))
 
 
+def _values_there_are(where: Where | None, ranking: Ranking) -> list[str]:
+    """Return a line for each value that no checkpoint's config has: what there is instead."""
+    configs = [ranking.sweep.config(one) for _, found in ranking.why.opened for one in found]
+    lines = []
+    for name, value in where.items() if isinstance(where, Mapping) else ():
+        there = [Metric(name).find(config) for config in configs]
+        if all(found != value for found in there):
+            told = list(dict.fromkeys(map(repr, there)))
+            more = f", and {len(told) - _MOST} more" if len(told) > _MOST else ""
+            lines.append(f"no {name} is {value!r}; there are: {', '.join(told[:_MOST])}{more}")
+    return lines
+
+
+_MOST = 12  # values, or names, that a message lists
+
+
 def _fits(record: CheckpointRecord, where: Where) -> bool:
     if isinstance(where, Mapping):
         return all(Metric(name).find(record.config) == value for name, value in where.items())
-    return bool(where(record))
+    try:
+        return bool(where(record))
+    except (KeyError, AttributeError) as error:
+        raise InvalidArgumentError("where", where, [_what_it_has(record, error)]) from error
+
+
+def _what_it_has(record: CheckpointRecord, error: Exception) -> str:
+    wanted = str(error.args[0]) if error.args else ""
+    known = {"config": record.config, "metrics": record.metrics}
+    lists = [
+        f"record.{name} has {', '.join(nearest_first(wanted, map(str, keys))[:_MOST]) or 'nothing'}"
+        for name, keys in known.items()
+    ]
+    what = f"{type(error).__name__}: {error}"
+    return f"a function that does not raise {what}, as at {record.path}, where {'; '.join(lists)}"
 
 
 def _linked(ranking: Ranking, found: list[Place]) -> list[CheckpointRecord]:

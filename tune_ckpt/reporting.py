@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.errors import InvalidArgumentError, RestoreReport
-from tune_ckpt.objects.functions import Restored, restore_parts
+from tune_ckpt.objects.bundle import check_parts
+from tune_ckpt.objects.functions import Restored, restore_by_name
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.session import current_session
 from tune_ckpt.tree.layout import SUFFIXES, Format
-from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tune.plain_metrics import plain_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -70,6 +70,7 @@ def report(
 
     Raises:
         NoSessionError: No trial or worker is running here.
+        InvalidArgumentError: ``parts`` is no dict, or an option has no such value.
         UnsupportedStateError: The format cannot bring back some values; all are listed.
         StorageError: The storage refuses.
         WorkerFailedError: Another worker could not save its part.
@@ -77,6 +78,8 @@ def report(
     """
     if format not in SUFFIXES:
         raise InvalidArgumentError("format", format, tuple(SUFFIXES))
+    if parts is not None:
+        check_parts(parts)
     if checkpoint_upload_mode is not None:
         options["checkpoint_upload_mode"] = checkpoint_upload_mode
     session = current_session("tc.report")
@@ -91,25 +94,23 @@ _restored_from: str | None = None  # the content digest of what this process goe
 
 
 def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    from tune_ckpt.tune.trainable import plain_metrics
-
     lineage = {"restored_from": _restored_from} if _restored_from else {}
-    return {"metrics": plain_metrics(dict(metrics)), **lineage}
+    return {"metrics": plain_metrics(metrics), **lineage}
 
 
 def restore(
     parts: Mapping[str, Any],
     path: Any = None,
     *,
-    filesystem: Any = None,
-    allow_pickle: bool | None = None,
-    trusted: str | Collection[str] = (),
-    strict: Strict = True,
     components: Patterns | None = None,
     exclude: Patterns | None = None,
     rename: Mapping[str, str] | None = None,
     device: Any = None,
     tolerance: float | None = None,
+    filesystem: Any = None,
+    allow_pickle: bool | None = None,
+    trusted: str | Collection[str] = (),
+    strict: Strict = True,
 ) -> Restored:
     """Restore the objects of a checkpoint that `save` or `report` made; return its plain values.
 
@@ -127,15 +128,6 @@ def restore(
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint. By default the one that the
             running Tune trial or Train worker is to go on from, which is trusted: the same sweep
             wrote it. What only other workers saved is left to them.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
-        allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
-            you trust; by default the running trial's own.
-        trusted: Modules and packages whose classes and functions the checkpoint may name; they are
-            imported.
-        strict: True: an error lists all that does not fit, and no object is touched; where objects'
-            own code raises an error on the way, all are given their former states again (which are
-            copied for that, in actors by each of them). ``"warn"`` and ``"ignore"``: what fits is
-            restored.
         components: Patterns of the components to restore, by their paths in the checkpoint, like
             ``"policies/*"``; with all that is below them. ``"."`` are the plain values. Nothing
             else is read.
@@ -144,6 +136,15 @@ def restore(
         device: Where torch tensors among the values are put; by default on the CPU. Modules and
             optimizers stay where they are.
         tolerance: How much self-tests may differ, instead of what the components allow.
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
+        allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer
+            you trust; by default the running trial's own.
+        trusted: Modules and packages whose classes and functions the checkpoint may name; they are
+            imported. (What pickles name are classes only; functions need ``allow_pickle``.)
+        strict: True: an error lists all that does not fit, and no object is touched; where objects'
+            own code raises an error on the way, all are given their former states again (which are
+            copied for that, in actors by each of them). ``"warn"`` and ``"ignore"``: what fits is
+            restored.
 
     Returns:
         The checkpoint's plain values, and in its attribute ``report`` what was loaded. At the first
@@ -151,10 +152,19 @@ def restore(
 
     Raises:
         NoSessionError: There is no path, and no trial or worker is running here.
+        InvalidArgumentError: ``parts`` is no dict, or an option has no such value.
+        NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
+        CorruptDataError: A file is not what was written.
+        UntrustedPickleError: A pickle names more than harmless things.
+        UntrustedTypesError: An estimator of scikit-learn's does.
+        PickleReadError: A trusted pickle cannot be read here, or holds code of another Python.
         RestoreError: The checkpoint does not fit; all differences are listed.
         SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
         StateRefusedError: An object's own code raised an error.
+        NoHealthyActorError, ActorsFailedError: All actors of a component are dead, or some raised
+            an error.
     """
+    check_parts(parts)
     wishes = Wishes.of(
         strict=strict,
         components=components,
@@ -167,7 +177,7 @@ def restore(
     )
     if path is None:
         return _restore_own(parts, wishes)
-    return restore_parts(parts, path, filesystem, wishes)
+    return restore_by_name(parts, path, filesystem, wishes)[0]
 
 
 def _restore_own(parts: Mapping[str, Any], wishes: Wishes) -> Restored:
@@ -177,8 +187,9 @@ def _restore_own(parts: Mapping[str, Any], wishes: Wishes) -> Restored:
     if checkpoint is None:
         return _first_start()
     selection = wishes.selection.without(session.of_others(checkpoint, parts))
-    restored = restore_parts(parts, checkpoint, None, replace(wishes, selection=selection))
-    _restored_from = open_tree(open_store(checkpoint)).metadata.digest
+    own = replace(wishes, selection=selection)
+    restored, metadata = restore_by_name(parts, checkpoint, None, own)
+    _restored_from = None if metadata is None else metadata.digest
     return restored
 
 

@@ -26,7 +26,7 @@ from tune_ckpt.tree.storage.store import address_of, is_plain_file, open_parent,
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def read_arrays(path: Any, component: str | None = None, *, filesystem: Any = None) -> Arrays:
+def read_arrays(path: Any, component: str | None = None) -> Arrays:
     """Return a checkpoint's arrays by their names: component and place in its state, ``/`` between.
 
     Of RLlib's own checkpoints they are the weights of its policies or modules, by
@@ -36,7 +36,6 @@ def read_arrays(path: Any, component: str | None = None, *, filesystem: Any = No
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
         component: Only this subcomponent, ``/`` between levels; of RLlib's, only this policy or
             module.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
 
     Raises:
         NotACheckpointError: There is no checkpoint.
@@ -44,11 +43,10 @@ def read_arrays(path: Any, component: str | None = None, *, filesystem: Any = No
         NotInCheckpointError: It has no arrays.
         CorruptDataError: It is not what was written.
     """
-    store = open_store(path, filesystem)
-    found = None if is_plain_file(path, filesystem) else _inspected(store)
+    store = open_store(path)
+    found = None if is_plain_file(path) else _inspected(store)
     if found is None or found.digest is None:
-        weights = load_weights(path, component, filesystem=filesystem)
-        arrays = dict(_flat(weights))
+        arrays = _flat(load_weights(path, component))
     else:
         arrays = _arrays(found.at(component))
     if not arrays:
@@ -89,35 +87,34 @@ def _flat(weights: Mapping[str, Any]) -> Arrays:
 # ------------------------------------------------------------------------------------- writing
 
 
-def write_arrays(arrays: Arrays, path: Any, *, filesystem: Any = None) -> str:
+def write_arrays(arrays: Arrays, path: Any) -> str:
     """Write arrays into a file, which appears as a whole, and return its path.
 
     Args:
         arrays: The arrays, by name.
         path: The file's path or URI, whose suffix tells the format: ``.safetensors`` or ``.npz``.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
 
     Raises:
         InvalidArgumentError: There is no such format, or it cannot hold an array of that dtype.
         MissingDependencyError: safetensors is not installed.
         StorageError: The file cannot be written.
     """
-    check_name(path, filesystem=filesystem)
-    parent, name = open_parent(path, filesystem)
+    check_name(path)
+    parent, name = open_parent(path)
     data = _WRITERS[_suffix(name)](arrays)
     parent.make()
     parent.write_bytes(name, data)
-    return address_of(path, filesystem)
+    return address_of(path)
 
 
-def check_name(path: Any, *, filesystem: Any = None) -> None:
+def check_name(path: Any) -> None:
     """Check that a file of that name can be written, before anything is read for it.
 
     Raises:
         InvalidArgumentError: There is no such format.
         MissingDependencyError: safetensors is not installed.
     """
-    _, name = open_parent(path, filesystem)
+    _, name = open_parent(path)
     if _suffix(name) not in _WRITERS:
         raise InvalidArgumentError("output", name, [f"a name that ends in {s}" for s in _WRITERS])
     if _suffix(name) == ".safetensors":

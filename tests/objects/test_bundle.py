@@ -1,6 +1,7 @@
 """Named objects and plain values, saved and restored without a class."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 import tune_ckpt as tc
 from tests.agents import Agent, Weights, same_agents, trained
+from tests.tree.rllib_trees import write_component
 from tune_ckpt.errors import InvalidNameError, RestoreError, UnsupportedStateError
 
 FORMATS = pytest.mark.parametrize("format", ["msgpack", "pickle"])
@@ -74,6 +76,16 @@ def test_random_state_is_restored_last(tmp_path, format, order):
     random.seed(99), np.random.seed(99), torch.manual_seed(99)
     tc.restore(dict(list(parts.items())[::order]), tmp_path / "c")
     assert (random.random(), np.random.rand(), torch.rand(2).tolist()) == expected
+
+
+def test_a_training_function_goes_on_from_what_rllib_wrote(tmp_path, monkeypatch):
+    write_component(tmp_path / "c", {"step": 3})
+    write_component(tmp_path / "c" / "w", {"w": np.ones(2)})
+    session = SimpleNamespace(checkpoint=lambda: tmp_path / "c", of_others=lambda *_: [])
+    monkeypatch.setattr("tune_ckpt.reporting.current_session", lambda _: session)
+    target = Weights(2)
+    assert tc.restore({"w": target}) == {"step": 3}
+    assert target.w.tolist() == [1, 1]
 
 
 def test_an_object_of_no_known_type_says_how_to_register_it(tmp_path):

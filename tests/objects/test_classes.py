@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.agents import Agent, Weights, trained
 from tune_ckpt.errors import (
     ClassNotFoundError,
     ConstructorError,
+    CorruptDataError,
     InvalidArgumentError,
     UnsupportedStateError,
     UntrustedPickleError,
@@ -156,7 +158,7 @@ class Built(Weights):
 
 @FORMATS
 def test_harmless_classes_come_back_as_themselves(tmp_path, use_msgpack):
-    arguments = (float, None, [np.float32, {"own": Built}])
+    arguments = (float, None, [np.float32, {"own": Built}, OrderedDict(a={int})])
     Built(arguments[0], parts=arguments[2]).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
     assert Built.from_checkpoint(tmp_path / "c").arguments == arguments
 
@@ -186,6 +188,14 @@ def test_arguments_that_no_longer_fit_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Agent, "__init__", lambda self, width: None)
     with pytest.raises(ConstructorError, match=r"tests\.agents:Agent .*'name'"):
         Agent.from_checkpoint(tmp_path / "c")
+
+
+@pytest.mark.parametrize("use_msgpack", [True, False], ids=["msgpack", "pickle"])
+def test_what_is_no_pair_of_arguments_is_told(tmp_path, use_msgpack, monkeypatch):
+    monkeypatch.setattr(Weights, "get_ctor_args_and_kwargs", lambda self: {"size": 1})
+    error = InvalidArgumentError if use_msgpack else CorruptDataError
+    with pytest.raises(error, match=r"get_ctor_args_and_kwargs\(\)=|no constructor arguments"):
+        Weights.from_checkpoint(Weights().save_to_path(tmp_path / "c", use_msgpack=use_msgpack))
 
 
 class Optioned(Weights):
@@ -223,6 +233,9 @@ def test_trusted_classes_in_a_pickled_state_are_made(elsewhere, tmp_path):
     target.restore_from_path(tmp_path / "c", trusted=["elsewhere_package", "tests"])
     assert target.config[0].depth == 3
     assert target.config[1] == Point(4)
+    del elsewhere.Config
+    with pytest.raises(ClassNotFoundError, match=r"state\.pkl .*elsewhere_package:Config"):
+        target.restore_from_path(tmp_path / "c", trusted=["elsewhere_package", "tests"])
 
 
 def test_classes_in_a_msgpack_state_are_inert_unless_trusted(elsewhere, tmp_path):
@@ -250,7 +263,7 @@ class Making(Weights):
 
 def test_arguments_that_msgpack_cannot_hold_are_left_out_and_asked_for(tmp_path, caplog):
     Making(3, lambda: 0, depth=2, other=object()).save_to_path(tmp_path / "c", use_msgpack=True)
-    assert "test_classes.Making, which are left out: make, other" in caplog.text
+    assert "test_classes:Making, which are left out: make, other" in caplog.text
     with pytest.raises(ConstructorError, match="were left out: make, other"):
         Making.from_checkpoint(tmp_path / "c")
     Making().restore_from_path(tmp_path / "c")

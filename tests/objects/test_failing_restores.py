@@ -63,6 +63,36 @@ def test_a_state_that_its_object_refuses_is_named_and_the_others_are_as_they_wer
     assert target.members["a"].w.tolist() == [0]
 
 
+class Mute(Weights):
+    """It cannot tell its state."""
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        raise AttributeError("not yet")
+
+
+def test_what_could_not_be_kept_is_told_once_it_is_changed(tmp_path):
+    team(a=[1], b=[2], c=[3]).save_to_path(tmp_path / "c")
+    target = Team(a=Mute(), b=Refusing(), c=Mute())
+    with pytest.raises(StateRefusedError, match="no more as they were: a") as seen:
+        target.restore_from_path(tmp_path / "c")
+    assert seen.value.restored == ("a",)
+
+
+class Broken(Team):
+    """It refuses its state, and then no longer knows what it consists of."""
+
+    def set_state(self, state):
+        self.members = None
+        raise KeyError("moment")
+
+
+def test_what_cannot_be_found_any_more_is_told_with_the_error_that_was_first(tmp_path):
+    team(a=[1], b=[2]).save_to_path(tmp_path / "c")
+    with pytest.raises(StateRefusedError, match=r"\. refused .*KeyError") as seen:
+        Broken(a=weights(0), b=weights(0)).restore_from_path(tmp_path / "c")
+    assert seen.value.restored == ("a", "b")
+
+
 def test_without_strictness_it_is_told_what_had_its_state(tmp_path):
     team(a=[1], b=[2]).save_to_path(tmp_path / "c")
     with pytest.raises(StateRefusedError, match="no more as they were: a") as seen:

@@ -99,6 +99,7 @@ def test_a_model_that_stopped_early_keeps_what_it_measured(tmp_path):
     assert (target.best_iteration, target.evals_result()) == (0, model.evals_result())
 
 
+# Older LightGBMs know no other argument.
 @pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated")
 def test_a_model_of_lightgbms_keeps_its_best_score(tmp_path):
     cls, examples = scikit_learn_models("LGBMRegressor")

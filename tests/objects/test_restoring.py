@@ -1,5 +1,8 @@
 """Strict restores: what fits, what does not, and what is said of it."""
 
+from collections import Counter, OrderedDict
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +56,21 @@ def test_what_fits_is_restored_with_a_warning(tmp_path):
     assert values(target) == {"b": [2], "c": [0]}
     assert (report.loaded, report.missing, report.unexpected) == ((".", "b"), ("c",), ("a",))
     assert caught[0].message.args == (report,)
+
+
+@pytest.mark.parametrize(
+    "restore",
+    [
+        lambda path, **options: Weights(1).restore_from_path(path, **options),
+        lambda path, **options: tc.restore({"b": weights(0)}, path, **options),
+        lambda path, **options: Team.from_checkpoint(path, **options),
+    ],
+    ids=["restore_from_path", "restore", "from_checkpoint"],
+)
+def test_the_warning_points_to_the_callers_line(tmp_path, restore):
+    team(a=[1]).save_to_path(tmp_path / "c")
+    with pytest.warns(tc.RestoreWarning) as caught:
+        restore(tmp_path / "c", strict="warn")
     assert caught[0].filename == __file__
 
 
@@ -64,7 +82,7 @@ def test_what_fits_is_restored_without_a_word(tmp_path):
     assert not report.ok
 
 
-@pytest.mark.parametrize("strict", [False, "warning", None])
+@pytest.mark.parametrize("strict", [False, "warning", None, 1, np.True_])
 def test_an_unknown_strictness_is_refused(tmp_path, strict):
     team().save_to_path(tmp_path / "c")
     with pytest.raises(InvalidArgumentError, match="True, warn, ignore"):
@@ -104,6 +122,24 @@ def test_a_tensor_under_two_names_stays_one_on_another_device(tmp_path):
     state = tc.load_state(tmp_path / "c", device="meta")
     assert state["a"] is state["b"][0]
     assert state["a"].is_meta
+
+
+class Pair(NamedTuple):
+    first: object
+    second: object
+
+
+def test_containers_of_every_kind_are_the_same_on_another_device(tmp_path):
+    named = OrderedDict(b=torch.ones(2))
+    named.note = "mine"
+    state = {"pair": Pair(torch.ones(1), 2), "named": named, "count": Counter(a=2), "set": {1}}
+    tc.save_state(state, tmp_path / "c")
+    found = tc.load_state(tmp_path / "c", device="meta")
+    assert type(found["pair"]) is Pair
+    assert found["pair"].first.is_meta
+    assert found["named"]["b"].is_meta
+    assert (type(found["named"]), found["named"].note) == (OrderedDict, "mine")
+    assert (found["count"], found["set"]) == (Counter(a=2), {1})
 
 
 class Empty(Growing):

@@ -6,7 +6,9 @@ from tests.agents import Agent, Model, Weights, same_agents, trained
 from tests.objects.teams import Team, team, values, weights
 from tests.tree.stores import CountingStore
 from tune_ckpt.errors import InvalidArgumentError, RestoreError
-from tune_ckpt.objects.restoring import restore_into
+from tune_ckpt.objects import constructing
+from tune_ckpt.objects.parts import read_parts
+from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.wishes import Wishes
 
 FORMATS = pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])
@@ -146,7 +148,7 @@ def test_two_policies_of_a_hundred_are_restored_by_reading_only_theirs(
     target = Team(policies=Policies(p3=weights(0), p70=weights(0)))
     store = CountingStore(tmp_path / "c")
     chosen = Wishes.of(strict=strict, components=["policies/p3", "policies/p70"])
-    report = restore_into(target, store, chosen)
+    report = give_parts(target, read_parts(store, target, chosen), chosen)
     assert report.loaded == ("policies/p3", "policies/p70")
     assert [int(member.w[-1]) for member in target.members["policies"].members.values()] == [3, 70]
     folders = [tmp_path / "c" / "policies" / name for name in ("p3", "p70")]
@@ -156,3 +158,11 @@ def test_two_policies_of_a_hundred_are_restored_by_reading_only_theirs(
     )
     assert theirs > 80_000
     assert store.nbytes <= 2 * above + theirs + 4096
+
+
+def test_an_object_is_made_and_restored_with_every_component_opened_once(tmp_path, monkeypatch):
+    trained().save_to_path(tmp_path / "c", use_msgpack=True)
+    store = CountingStore(tmp_path / "c")
+    monkeypatch.setattr(constructing, "open_store", lambda *_: store)
+    assert same_agents(Agent.from_checkpoint(tmp_path / "c"), trained())
+    assert store.opened.count("metadata.json") == 3

@@ -227,6 +227,21 @@ def test_numbers_that_numpy_lacks_are_widened(tmp_path):
     assert tc.restore({"net": Net(3, 2).bfloat16()}, tmp_path / "c").report.ok
 
 
+@pytest.mark.parametrize(("tolerance", "passes"), [(0.1, True), (0, False)])
+def test_a_tolerance_is_for_the_numbers_of_jax_too(tolerance, passes):
+    dtype = pytest.importorskip("ml_dtypes").bfloat16
+    value = Checked()
+    value.selftest = lambda: np.array([1.01, np.nan], dtype)
+    faults = list(differences(value, np.array([1, np.nan], dtype), tolerance))
+    assert [*map(str, faults)] == ([] if passes else [FAULT])
+
+
+FAULT = (
+    "selftest(): 1 of 2 differ, first [0]: 1.0078125 instead of 1.0, by up to 0.0078125; "
+    "the tolerance is 0"
+)
+
+
 def test_results_are_converted_with_the_checkpoint(tmp_path, monkeypatch):
     path = tc.convert_to_msgpack_checkpoint(saved(tmp_path), tmp_path / "m")
     assert Checked.from_checkpoint(path).w[1] == 5

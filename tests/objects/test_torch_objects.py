@@ -5,7 +5,8 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 import tune_ckpt as tc
-from tune_ckpt.errors import RestoreError, UnsupportedComponentError
+from tests.objects.teams import Team, weights
+from tune_ckpt.errors import RestoreError, StateRefusedError, UnsupportedComponentError
 
 FORMATS = pytest.mark.parametrize("format", ["msgpack", "pickle"])
 
@@ -104,6 +105,15 @@ def test_an_optimizer_of_other_parameters_does_not_fit(tmp_path):
     tc.save({"optimizer": torch.optim.Adam(one)}, tmp_path / "c")
     with pytest.raises(RestoreError, match="groups of 1 parameters in the checkpoint, 2"):
         tc.restore({"optimizer": torch.optim.Adam(two)}, tmp_path / "c")
+
+
+def test_a_state_that_is_none_of_an_optimizers_is_refused_by_name(tmp_path):
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))])
+    owner = Team(first=weights(1), optimizer=optimizer)
+    owner.save_to_path(tmp_path / "c", state={"w": 0, "first": {"w": 1}, "optimizer": {}})
+    with pytest.raises(StateRefusedError, match=r"optimizer refused .*No other") as caught:
+        owner.restore_from_path(tmp_path / "c")
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_tied_weights_stay_tied(tmp_path):
@@ -238,6 +248,15 @@ class Versioned(torch.nn.Linear):
     def _load_from_state_dict(self, state, prefix, metadata, *rest):
         assert metadata.get("version") == 3
         super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+
+@FORMATS
+def test_a_modules_state_that_is_saved_as_such_is_the_same_again(tmp_path, format):
+    state = torch.nn.Sequential(Versioned(2, 2)).state_dict()
+    tc.save_state(state, tmp_path / "c", format=format)
+    found = tc.load_state(tmp_path / "c")
+    assert (type(found), found._metadata) == (type(state), state._metadata)
+    torch.nn.Sequential(Versioned(2, 2)).load_state_dict(found)
 
 
 @FORMATS

@@ -32,6 +32,32 @@ def test_an_existing_empty_folder_is_used_and_keeps_its_mode(tmp_path):
     assert Agent.from_checkpoint(tmp_path / "c").step == 7
 
 
+def _save(path, tmp_path):
+    tc.save_state({"step": 3}, path)
+
+
+def _extract(path, tmp_path):
+    tc.save_state({"step": 3}, tmp_path / "other")
+    tc.extract(tc.archive(tmp_path / "other", tmp_path / "other.zip"), path)
+
+
+@pytest.mark.parametrize("write", [_save, _extract])
+@pytest.mark.parametrize("path", [".", "../here", None])
+def test_the_working_folder_and_folders_for_other_things_stay_themselves(
+    tmp_path, monkeypatch, write, path
+):
+    here = tmp_path / "here"
+    (here / "src").mkdir(parents=True)
+    before = here.stat().st_ino
+    if path:
+        monkeypatch.chdir(here)
+    for _ in range(1 if path is None else 2):
+        write(path or here, tmp_path)
+        assert here.stat().st_ino == before
+        assert tc.load_state(path or here) == {"step": 3}
+    assert (here / "src").is_dir()
+
+
 def test_a_failing_save_leaves_the_old_checkpoint_and_no_leftover(tmp_path, monkeypatch):
     trained(step=1).save_to_path(tmp_path / "c")
     monkeypatch.setattr(LocalStore, "write_bytes", _no_space)

@@ -1,14 +1,25 @@
 """Looking into files: hostile ones end in an error of ours, or in something to look at."""
 
+import os
 import random
 
 import numpy as np
 import pytest
 
-from tests.formats.forging import forge, forge_value, mutate_bytes, mutate_tree, parts_of, tagged
+from tests.formats.forging import (
+    forge,
+    forge_tree,
+    forge_value,
+    mutate_bytes,
+    mutate_tree,
+    parts_of,
+    tagged,
+)
 from tests.portable_values import values
 from tune_ckpt.errors import CorruptDataError, TuneCkptError
 from tune_ckpt.formats import msgpack, pickle
+from tune_ckpt.formats.document import _PIECE_NBYTES, place_blobs
+from tune_ckpt.formats.wire import packb
 from tune_ckpt.tree.inspection.contents import open_contents
 from tune_ckpt.tree.inspection.found import Array
 from tune_ckpt.tree.storage.store import LocalStore
@@ -74,6 +85,23 @@ def test_damaged_pickles_are_refused_or_looked_at(tmp_path):
 def test_forged_arrays_are_refused(tmp_path, parts):
     with pytest.raises(CorruptDataError):
         _look_at(tmp_path, "state.msgpack", forge_value({"w": tagged(40, *parts)}))
+
+
+def test_a_document_larger_than_memory_is_looked_at(tmp_path):
+    size = _PIECE_NBYTES
+    count = 2 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // size + 1
+    table = [[size, bytes([number] * 16)] for number in range(count)]
+    last = {"w": tagged(40, "|u1", [size], count - 1)}
+    data = forge_tree(packb(table) + packb(last))
+    with open(tmp_path / "state.msgpack", "wb") as file:  # the disk keeps the zeros for nothing
+        file.write(data)
+        *_, [piece] = place_blobs(len(data), [size] * count)
+        file.truncate(piece.offset + size)
+    with open_contents(LocalStore(tmp_path), "state.msgpack") as contents:
+        (array,) = contents.arrays()
+        assert (array.path, array.nbytes) == ("w", size)
+        *_, (_, _, found) = contents.walk()
+        assert found.digest() == f"{count - 1:02x}" * 16
 
 
 def test_an_empty_file_is_refused(tmp_path):

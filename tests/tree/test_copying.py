@@ -39,6 +39,9 @@ def test_a_changed_file_is_refused(opened, tmp_path):
     file.write_bytes(b"short")
     with pytest.raises(CorruptDataError, match="it has 5 bytes instead of"):
         write_packed(LocalStore(tmp_path / "d"), to_be_copied(opened))
+    file.unlink()
+    with pytest.raises(CorruptDataError, match="it is missing"):
+        write_packed(LocalStore(tmp_path / "d"), to_be_copied(opened))
 
 
 def test_metadata_that_changes_meanwhile_is_refused(opened, tmp_path):

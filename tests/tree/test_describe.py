@@ -134,6 +134,17 @@ def test_metrics_trial_and_lineage_are_told(tmp_path):
     assert "id=a1" in str(found)
 
 
+def test_what_the_user_reports_comes_before_what_tune_adds(tmp_path):
+    tunes = ("done", "training_iteration", "trial_id", "date", "timestamp", "time_this_iter_s")
+    tunes += ("time_total_s", "pid", "hostname", "node_ip", "time_since_restore")
+    metrics = {**dict.fromkeys(tunes, 0), "loss": 0.5, "eval": {"acc": 0.9, "f1": 0.8}}
+    save_tree(Component("m:C", {}, extra={"metrics": metrics}), tmp_path / "c", "msgpack")
+    found = tc.describe(tmp_path / "c")
+    assert found.metrics == metrics
+    assert "loss=0.5, eval/acc=0.9, eval/f1=0.8, done=0, training_iteration=0" in str(found)
+    assert "and 2 more" in str(found)
+
+
 def test_a_conversion_names_its_source(tmp_path):
     trained().save_to_path(tmp_path / "c")
     tc.convert_to_msgpack_checkpoint(tmp_path / "c", tmp_path / "d")

@@ -32,7 +32,8 @@ def test_equal_state_has_the_golden_digest_whenever_it_is_saved(tmp_path, format
     if format == "pickle" and np.lib.NumpyVersion(np.__version__) < "2.0.0":
         pytest.skip("NumPy 1 pickles other names")
     for year in (2020, 2040):
-        monkeypatch.setattr("tune_ckpt.tree.writing._facts", lambda: {"created": f"{year}-01-01"})  # noqa: B023
+        facts = {"created": f"{year}-01-01"}
+        monkeypatch.setattr("tune_ckpt.tree.writing._facts", lambda facts=facts: facts)
         _small_tree().save_to_path(tmp_path / str(year), use_msgpack=format == "msgpack")
         assert tc.describe(tmp_path / str(year)).created.startswith(str(year))
         assert tc.describe(tmp_path / str(year)).digest == GOLDEN[format]

@@ -45,7 +45,7 @@ def test_failing_at_every_operation_leaves_the_old_one(tmp_path, format, code, f
         assert bool(error) == bool(fault.failed)
         assert not error or (os.strerror(code) in str(error) and str(path.parent) in str(error))
         if first and not path.exists():
-            assert os.listdir(path.parent) == []
+            assert not [*path.parent.glob("*")]
         else:
             steps.add(Agent.from_checkpoint(path).step)
             assert tc.verify(path).ok
@@ -168,6 +168,20 @@ def test_durable_writing_syncs_each_file_before_its_name_and_folders_before_the_
     assert steps[swap - 1][1].startswith(".c.tune_ckpt-")
     assert steps[swap + 1 :] == [("fsync", tmp_path.name)]
     assert Agent.from_checkpoint(tmp_path / "c").step == 2
+
+
+def test_the_folders_made_for_a_durable_checkpoint_are_synced(tmp_path, steps):
+    AGENT.save_to_path(tmp_path / "new" / "deep" / "c", durable=True)
+    swap = steps.index(("swap", "c"))
+    assert {("fsync", tmp_path.name), ("fsync", "new")} <= {*steps[:swap]}
+    assert steps[swap + 1 :] == [("fsync", "deep")]
+
+
+def test_what_is_taken_over_from_a_base_is_synced_too(tmp_path, steps):
+    AGENT.save_to_path(tmp_path / "1", use_msgpack=True)
+    steps.clear()
+    AGENT.save_to_path(tmp_path / "2", use_msgpack=True, base=tmp_path / "1", durable=True)
+    assert steps.count(("fsync", "state.msgpack")) == 3
 
 
 def test_saves_are_not_synced_unless_asked(tmp_path, monkeypatch):

@@ -121,6 +121,20 @@ def test_a_failed_deletion_is_no_failed_save(in_place, tmp_path, monkeypatch, ca
     assert len(tc.verify(tmp_path).warnings) > 5
 
 
+def test_what_cannot_be_listed_after_the_commit_is_no_failed_save(
+    in_place, tmp_path, monkeypatch, caplog
+):
+    trained(1).save_to_path(tmp_path)
+
+    def refuse(files):
+        raise StorageError(str(tmp_path), "list", "Permission denied")
+
+    monkeypatch.setattr(generations, "unnamed_files", refuse)
+    trained(2).save_to_path(tmp_path)
+    assert Agent.from_checkpoint(tmp_path).step == 2
+    assert "Permission denied" in caplog.text
+
+
 def test_a_first_saver_who_sees_another_leaves_the_plain_names_alone(in_place, tmp_path):
     (tmp_path / ".tune_ckpt-0123abcd").write_text("")
     trained().save_to_path(tmp_path)
@@ -315,6 +329,6 @@ def test_unnamed_files_are_all_there_are_when_asked(in_place, tmp_path):
     trained().save_to_path(tmp_path)
     (tmp_path / "state.0123abcd.pkl").write_bytes(b"")
     opened = open_tree(open_store(tmp_path))
-    files = [*reading.tree_files(opened), (opened.store, opened.metadata_file)]
+    files = [*reading.named_files(opened), (opened.store, opened.metadata_file)]
     found = generations.unnamed_files(files, older_than=0)
     assert [name for _, name in found] == ["state.0123abcd.pkl"]

@@ -196,6 +196,15 @@ def test_loading_a_part_reads_that_part_only(s3, bucket):
     assert sum(request.nbytes for request in s3.log) < 20_000
 
 
+def test_one_array_of_many_is_read_alone(s3, bucket):
+    state = {"layers": [{"w": np.full(2**17, number)} for number in range(8)]}  # a MiB each
+    tc.save_state(state, f"{bucket}/c", filesystem=s3.filesystem())
+    s3.quiet()
+    array = tc.load_state(f"{bucket}/c", at="layers/5/w", filesystem=s3.filesystem())
+    assert np.array_equal(array, state["layers"][5]["w"])
+    assert sum(request.nbytes for request in s3.log) < 1.1 * 2**20
+
+
 def test_files_are_read_by_ranges(s3, bucket):
     tc.save_state({"a": np.arange(2**20)}, f"{bucket}/c", filesystem=s3.filesystem())
     s3.quiet()

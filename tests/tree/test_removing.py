@@ -17,8 +17,17 @@ def test_a_deleted_checkpoint_is_gone_with_its_folder(tmp_path):
     trained().save_to_path(tmp_path / "c")
     tc.delete_checkpoint(tmp_path / "c")
     assert os.listdir(tmp_path) == []
-    with pytest.raises(NotACheckpointError):
-        tc.delete_checkpoint(tmp_path / "c")
+    for path in (tmp_path / "c", tmp_path / "never" / "there"):
+        with pytest.raises(NotACheckpointError):
+            tc.delete_checkpoint(path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_of_a_link_to_a_checkpoint_the_checkpoint_is_deleted(tmp_path):
+    trained().save_to_path(tmp_path / "c")
+    (tmp_path / "latest").symlink_to(tmp_path / "c")
+    tc.delete_checkpoint(tmp_path / "latest")
+    assert os.listdir(tmp_path) == ["latest"]
 
 
 def test_what_else_is_in_the_folder_stays(tmp_path):
@@ -82,6 +91,20 @@ def test_what_is_being_written_is_no_leftover(trial):
     assert sorted(tc.clean(trial)) == sorted([str(folder), str(file)])
 
 
+def test_links_to_folders_are_not_followed(trial, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    left = tmp_path / "elsewhere" / ".a.tune_ckpt-0123abcd"
+    left.write_text("half")
+    trained().save_to_path(tmp_path / "elsewhere" / "c")
+    unnamed = tmp_path / "elsewhere" / "c" / "state.0123abcd.pkl"
+    unnamed.write_text("half")
+    (trial / "elsewhere").symlink_to(tmp_path / "elsewhere")
+    (trial / "up").symlink_to(tmp_path / "sweep")
+    assert len(tc.clean(tmp_path / "sweep", older_than_secs=0)) == 2
+    assert left.exists()
+    assert unnamed.exists()
+
+
 def test_names_that_only_look_alike_stay(tmp_path):
     names = [".tune_ckpt-0123abcd", ".a.tune_ckpt-xyz", "a.tune_ckpt-0123abcd", ".a.tune_ckpt-old2"]
     for name in names:
@@ -96,6 +119,8 @@ def test_a_swap_that_was_interrupted_is_mended(tmp_path):
     assert tc.clean(tmp_path) == []
     assert os.listdir(tmp_path) == ["c"]
     assert Agent.from_checkpoint(tmp_path / "c").step == 1
+    mended_by_another = leftovers.sibling(tmp_path / "d", leftovers.OLD)
+    assert not leftovers.remove_leftover(mended_by_another)
 
 
 def test_without_locks_age_tells_what_was_left(trial, monkeypatch):

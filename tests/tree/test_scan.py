@@ -134,6 +134,26 @@ def test_torchs_files_are_looked_through(tmp_path):
     assert verdicts == {"module_state.pt": "harmless", "bad.bin": "dangerous"}
 
 
+def test_single_file_checkpoints_are_looked_through(tmp_path):
+    tc.save_state({"x": _Calls(os.system, "x")}, tmp_path / "c", format="pickle")
+    tc.archive(tmp_path / "c", tmp_path / "runs" / "c.zip")
+    for path, told in ((tmp_path / "runs" / "c.zip", ""), (tmp_path / "runs", "c.zip/")):
+        report = tc.scan(path)
+        assert report.path == str(path)
+        (file,) = report.files
+        assert (file.path, file.verdict) == (f"{told}state.pkl", "dangerous")
+
+
+def test_other_zip_files_are_files_like_any(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": _Calls(os.system, "x")}, tmp_path / "torch.zip")
+    (tmp_path / "none.zip").write_bytes(b"nothing")
+    for path in (tmp_path, tmp_path / "torch.zip"):
+        assert [(file.path, file.verdict) for file in tc.scan(path).files] == [
+            ("torch.zip", "dangerous")
+        ]
+
+
 def test_what_cannot_be_parsed_is_unknown(tmp_path):
     (tmp_path / "a.pkl").write_bytes(b"\x80\x05nonsense")
     (file,) = tc.scan(tmp_path / "a.pkl").files

@@ -8,7 +8,7 @@ import logging
 from typing import Any
 
 from tune_ckpt.formats import msgpack
-from tune_ckpt.objects.classes import Arguments
+from tune_ckpt.objects.classes import Arguments, name_of_class
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def storable(cls: type, arguments: Any) -> dict[str, Any]:
     if named is None:
         return whole.stored()  # which will be refused, with its path
     left_out = tuple(name for name, value in named.items() if msgpack.check(value))
-    _tell(f"{cls.__module__}.{cls.__qualname__}", left_out)
+    _tell(name_of_class(cls), left_out)
     kept = {name: value for name, value in named.items() if name not in left_out}
     return Arguments((), kept, left_out).stored()
 

@@ -27,8 +27,7 @@ class Bundle:
     has_fixed_components = True
 
     def __init__(self, parts: Mapping[str, Any]) -> None:
-        if not isinstance(parts, Mapping):
-            raise InvalidArgumentError("parts", parts, ("a dict of objects and values by name",))
+        check_parts(parts)
         self.objects = {
             name: Bundle(part) if isinstance(part, dict) else part
             for name, part in parts.items()
@@ -67,6 +66,16 @@ class Bundle:
         """Return the checkpoint's values, those of bundles within under their names."""
         within = {n: part.plain() for n, part in self.objects.items() if isinstance(part, Bundle)}
         return {**self.restored, **{name: values for name, values in within.items() if values}}
+
+
+def check_parts(parts: Any) -> None:
+    """Refuse what is no dict.
+
+    Raises:
+        InvalidArgumentError: It is none.
+    """
+    if not isinstance(parts, Mapping):
+        raise InvalidArgumentError("parts", parts, ("a dict of objects and values by name",))
 
 
 _PLAIN = {bool, bytes, float, int, np.ndarray, str, type(None)}

@@ -6,7 +6,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from tune_ckpt.errors import ClassNotFoundError, InvalidArgumentError, UntrustedPickleError
+from tune_ckpt.errors import (
+    ClassNotFoundError,
+    CorruptDataError,
+    InvalidArgumentError,
+    UntrustedPickleError,
+)
 from tune_ckpt.formats import pickle
 from tune_ckpt.objects.trust import Trust, imported
 from tune_ckpt.tree.files import ReadOptions
@@ -114,11 +119,20 @@ class Arguments:
 
     @classmethod
     def of(cls, arguments: Any, left_out: Collection[str] = ()) -> Arguments:
-        """Return what ``get_ctor_args_and_kwargs()`` returned, or a file has of it."""
-        args, kwargs = arguments
+        """Return what ``get_ctor_args_and_kwargs()`` returned, or a file has of it.
+
+        Raises:
+            InvalidArgumentError: It is something else.
+        """
+        try:
+            args, kwargs = arguments
+            named = dict(kwargs)
+        except (TypeError, ValueError) as error:
+            expected = ["a tuple of arguments, and a dict of those by name"]
+            raise InvalidArgumentError("get_ctor_args_and_kwargs()", arguments, expected) from error
         # RLlib accepts a single argument without its tuple.
         args = tuple(args) if isinstance(args, tuple | list) else (args,)
-        return cls(args, dict(kwargs), tuple(left_out))
+        return cls(args, named, tuple(left_out))
 
     def stored(self) -> dict[str, Any]:
         """Return what the file of class and arguments has of them."""
@@ -135,23 +149,25 @@ def read_ctor(opened: OpenComponent, options: ReadOptions, trust: Trust | None =
     """
     if not _has_ctor(opened):
         return Arguments()
-    ctor = _read(opened, options, trust or Trust())
-    return Arguments.of(ctor["ctor_args_and_kwargs"], ctor.get(LEFT_OUT, ()))
-
-
-def _read(opened: OpenComponent, options: ReadOptions, trust: Trust) -> Any:
+    file = opened.store.path(opened.metadata.files[CTOR].name)
     try:
-        restricted = replace(options, allow_pickle=False)
-        return trust.read(lambda options: opened.read(CTOR, options), restricted)
+        restricted, trust = replace(options, allow_pickle=False), trust or Trust()
+        return _parsed(trust.read(lambda options: opened.read(CTOR, options), restricted), file)
     except UntrustedPickleError as refused:
         # Often only the class itself, pickled by value, which is not needed from there.
-        file = opened.store.path(opened.metadata.files[CTOR].name)
-        ctor: Any = pickle.loads_inert(opened.raw(CTOR), file=file)
-        if not _holds_opaque(ctor["ctor_args_and_kwargs"]):
-            return ctor
+        arguments = _parsed(pickle.loads_inert(opened.raw(CTOR), file=file), file)
+        if not _holds_opaque([arguments.args, arguments.kwargs]):
+            return arguments
         if not options.allow_pickle:
             raise refused from None
-        return opened.read(CTOR, options)
+        return _parsed(opened.read(CTOR, options), file)
+
+
+def _parsed(ctor: Any, file: str) -> Arguments:
+    try:
+        return Arguments.of(ctor["ctor_args_and_kwargs"], ctor.get(LEFT_OUT, ()))
+    except (AttributeError, LookupError, TypeError, InvalidArgumentError) as error:
+        raise CorruptDataError(file, "it holds no constructor arguments") from error
 
 
 def _holds_opaque(value: Any) -> bool:

@@ -47,12 +47,7 @@ def components_of(value: Any) -> dict[str, Any]:
 
 
 def _names_there(value: Any, part: str) -> list[str]:
-    return list(components_of(part_of(value, part)))
-
-
-def part_of(value: Any, part: str) -> Any:
-    """Return what an actor's object has as this subcomponent; the object itself for none."""
-    return descend(value, part) if part else value
+    return list(components_of(descend(value, part)))
 
 
 def walk(value: Any, path: str = ROOT, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -86,13 +81,13 @@ def may_grow(value: Any) -> bool:
     return is_checkpointable(value) and not getattr(value, "has_fixed_components", False)
 
 
-def descend(value: Any, component: str) -> Any:
-    """Return an object's subcomponent by name, ``/`` between levels.
+def descend(value: Any, component: str | None) -> Any:
+    """Return an object's subcomponent by name, ``/`` between levels; without one, the object.
 
     Raises:
         ComponentNotFoundError: There is none; those there are, are listed.
     """
-    for name in component.split("/"):
+    for name in component.split("/") if component else ():
         components = components_of(value)
         if name not in components:
             where = f"The {type(value).__qualname__}"

@@ -10,7 +10,8 @@ from tune_ckpt.errors import ConstructorError, NotInCheckpointError
 from tune_ckpt.formats.pickle_harmless import VALUES
 from tune_ckpt.objects.classes import family, find_class, name_of_class, read_ctor
 from tune_ckpt.objects.own_ways import overridden
-from tune_ckpt.objects.restoring import restore_into
+from tune_ckpt.objects.parts import parts_of
+from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.tree.files import ReadOptions
@@ -40,19 +41,19 @@ def restored_object(
     The class may also be one of RLlib's, or of a kind that an adapter knows.
     """
     store = open_store(path, filesystem)
-    options = ReadOptions(allow_pickle, tuple(family(cls)))
     trust: dict[str, Any] = {"allow_pickle": allow_pickle, "trusted": trusted}
 
     def construct(opened: OpenComponent) -> Any:
         """Construct the object, and restore it."""
         if opened.metadata.cls == DICT:
             raise NotInCheckpointError(store.location, "object of a class", _BY_NAME)
-        value, rest = _constructed(opened, cls, options, Trust.of(**trust), kwargs)
+        value, rest = _constructed(opened, cls, Trust.of(**trust), kwargs)
         if "restore_from_path" in overridden(type(value)):
             value.restore_from_path(path, filesystem=filesystem, **trust, **rest)
+            check_still_there(store, opened)  # or the arguments would be another checkpoint's
         else:
-            restore_into(value, store, Wishes.of(**trust, **rest), is_new=True)
-        check_still_there(store, opened)  # or the arguments would be another checkpoint's
+            wishes = Wishes.of(**trust, **rest)
+            give_parts(value, parts_of(opened, value, wishes), wishes, is_new=True)
         return value
 
     value: T = consistently_or_foreign(store, construct)
@@ -60,14 +61,10 @@ def restored_object(
 
 
 def _constructed(
-    opened: OpenComponent,
-    cls: type[Any],
-    options: ReadOptions,
-    trust: Trust,
-    given: dict[str, Any],
+    opened: OpenComponent, cls: type[Any], trust: Trust, given: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """Return a new object, not restored yet, and the given arguments that were not for it."""
-    path = opened.store.location
+    path, options = opened.store.location, ReadOptions(trust.allow_pickle, tuple(family(cls)))
     found = find_class(opened, cls, options, trust)
     stored = read_ctor(opened, options, trust)
     signature = inspect.signature(found)

@@ -7,13 +7,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tune_ckpt.checkpointable import Checkpointable
-from tune_ckpt.errors import RestoreReport
+from tune_ckpt.errors import InvalidArgumentError, RestoreReport
 from tune_ckpt.objects.background import PendingSave, Saver
 from tune_ckpt.objects.bundle import Bundle
 from tune_ckpt.objects.constructing import restored_object
-from tune_ckpt.objects.restoring import restore_into
+from tune_ckpt.objects.parts import read_parts
+from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import Saved, save_tree
 
@@ -23,9 +25,9 @@ def save(
     path: str | os.PathLike[str],
     *,
     format: Format = "msgpack",
-    filesystem: Any = None,
     base: Any = None,
     durable: bool = False,
+    filesystem: Any = None,
 ) -> Saved:
     """Save several objects and values as one checkpoint.
 
@@ -37,17 +39,21 @@ def save(
             and plain values.
         path: A local path or a URI.
         format: ``"msgpack"`` or ``"pickle"``.
-        filesystem: As for `tune_ckpt.save_state`.
         base: As for `tune_ckpt.save_state`.
         durable: As for `tune_ckpt.save_state`.
+        filesystem: As for `tune_ckpt.save_state`.
 
     Returns:
         Where it is, its content digest, its size, and how much of it was taken over.
 
     Raises:
+        InvalidArgumentError: ``parts`` is no dict, or there is no such format.
         UnsupportedStateError: The format cannot bring back some values; all are listed.
+        UnsupportedComponentError: Nothing tells how to take an object's state.
+        InvalidNameError: An object's name cannot be a folder's.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
-        StorageError: The storage refuses; an older checkpoint there is untouched.
+        StorageError: The storage refuses; an older checkpoint there is untouched. Or a save in the
+            background failed, and nobody has asked for its result; then this one was not begun.
     """
     _SAVER.settle()  # or an older state, still being written, would come last
     component = Bundle(parts).component()
@@ -59,10 +65,10 @@ def save_async(
     path: str | os.PathLike[str],
     *,
     format: Format = "msgpack",
-    filesystem: Any = None,
     base: Any = None,
     durable: bool = False,
     wait: bool = True,
+    filesystem: Any = None,
 ) -> PendingSave:
     """Save several objects and values as one checkpoint in the background, as they are now.
 
@@ -79,17 +85,18 @@ def save_async(
         path: As for `save`.
         format: As for `save`. A pickle is made in the background of what an unpickled copy of the
             state holds: an object in it that cannot be unpickled is an error of the save.
-        filesystem: As for `save`.
         base: As for `save`.
         durable: As for `save`.
         wait: Wait for the save before, where it has not ended. Where not, that is an error.
+        filesystem: As for `save`.
 
     Returns:
         A handle; its ``result()`` waits for the end, and raises the error if there was one.
 
     Raises:
         SaveInFlightError: The save before has not ended, and ``wait`` is false.
-        UnsupportedStateError: The format cannot bring back some values; all are listed.
+        InvalidArgumentError, UnsupportedStateError, UnsupportedComponentError, InvalidNameError: As
+            for `save`.
         StorageError: The save before failed, and nobody has asked for its result. This one was not
             begun.
     """
@@ -97,10 +104,10 @@ def save_async(
         lambda: Bundle(parts).component(),
         path,
         format,
-        wait=wait,
-        filesystem=filesystem,
         base=base,
         durable=durable,
+        wait=wait,
+        filesystem=filesystem,
     )
 
 
@@ -117,14 +124,20 @@ class Restored(dict[str, Any]):
     report: RestoreReport
 
 
-def restore_parts(parts: Mapping[str, Any], path: Any, filesystem: Any, wishes: Wishes) -> Restored:
-    """Restore the objects of a checkpoint that `save` made, and return its plain values.
+def restore_by_name(
+    parts: Mapping[str, Any], path: Any, filesystem: Any, wishes: Wishes
+) -> tuple[Restored, Metadata | None]:
+    """Restore the objects of a checkpoint that `save` made.
 
     Args:
         parts: The objects by name, as they were saved.
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
         wishes: How they are to be restored.
+
+    Returns:
+        The plain values, and what the checkpoint says of itself; None where another library wrote
+        it.
 
     Raises:
         InvalidArgumentError: ``parts`` is no dict.
@@ -133,10 +146,11 @@ def restore_parts(parts: Mapping[str, Any], path: Any, filesystem: Any, wishes: 
         StateRefusedError: An object's own code raised an error.
     """
     bundle = Bundle(parts)
-    report = restore_into(bundle, open_store(path, filesystem), wishes)
+    found = read_parts(open_store(path, filesystem), bundle, wishes)
+    report = give_parts(bundle, found, wishes)
     restored = Restored(bundle.plain())
     restored.report = report
-    return restored
+    return restored, found.metadata
 
 
 def restore_object(
@@ -163,10 +177,14 @@ def restore_object(
         kwargs: Arguments of the constructor and options, as in `Checkpointable.from_checkpoint`.
 
     Raises:
+        InvalidArgumentError: ``cls`` is no class.
         ClassNotFoundError: No such class is imported or in a trusted module.
         NotInCheckpointError: It holds no object of a class, but what `save` saved by names.
+        TuneCkptError: All others are those of `Checkpointable.from_checkpoint`.
     """
     kind: Any = Checkpointable if cls is None else cls
+    if not isinstance(kind, type):
+        raise InvalidArgumentError("cls", cls, ("a class", None))
     if issubclass(kind, Checkpointable):
         return kind.from_checkpoint(
             path, filesystem=filesystem, allow_pickle=allow_pickle, trusted=trusted, **kwargs

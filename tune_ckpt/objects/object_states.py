@@ -1,5 +1,13 @@
 """The states of objects: how they are asked for, compared and given, whoever wrote the classes.
 
+Some classes of this package tell more of themselves than RLlib's methods do:
+
+- ``_whole_state()`` and ``_set_own_state(state)``: the state with what users do not see of it, such
+  as a Trainable's counters;
+- ``_fit_state(stored)``: how a stored state fits, as an adapter's `fit` tells it;
+- ``restored_last`` and ``has_fixed_components``: when it is given a state, and whether it may get
+  components with it.
+
 What ends in "_there" runs in actors. States go there and come back as bytes: the arrays that Ray
 itself brings are read-only.
 """
@@ -16,7 +24,7 @@ from tune_ckpt.formats import pickle
 from tune_ckpt.objects.actors import actors_of
 from tune_ckpt.objects.adapters.registry import Fit, Stored, adapter_of
 from tune_ckpt.objects.classes import name_of_class
-from tune_ckpt.objects.components import components_of, is_checkpointable, is_component, part_of
+from tune_ckpt.objects.components import components_of, descend, is_checkpointable, is_component
 from tune_ckpt.objects.trust import Trust
 
 StateDict = dict[str, Any]
@@ -124,7 +132,7 @@ def set_state(value: Any, state: Any) -> None:
 
 def _set_state_there(value: Any, part: str, data: bytes) -> None:
     loaded: Any = pickle.loads(data, file="the loaded state")
-    (cls, state, location), target = loaded, part_of(value, part)
+    (cls, state, location), target = loaded, descend(value, part)
     fit = fit_of(target, Stored(cls, state, location, Trust(allow_pickle=True)))
     if fit.missing or fit.unexpected or fit.mismatched:
         raise RestoreError(RestoreReport(location, (), fit.missing, fit.unexpected, fit.mismatched))

@@ -13,8 +13,11 @@ from tune_ckpt.objects.own_ways import FILES, checked_files
 from tune_ckpt.objects.selection import ROOT, Selection, below, join
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.tree.files import ReadOptions
+from tune_ckpt.tree.inspection.foreign_reading import OpenForeign, consistently_or_foreign
 from tune_ckpt.tree.layout import SELFTEST
+from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.reading import OpenComponent
+from tune_ckpt.tree.storage.folder import Store
 
 
 @dataclass
@@ -23,6 +26,7 @@ class Parts:
 
     Attributes:
         location: The checkpoint.
+        metadata: What it says of itself; None where another library wrote it.
         stored: The components that were read.
         selftests: What their self-tests returned.
         files: What their own ways of saving left, by path.
@@ -32,6 +36,7 @@ class Parts:
     """
 
     location: str
+    metadata: Metadata | None
     stored: dict[str, Stored] = field(default_factory=dict)
     selftests: dict[str, Any] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -40,9 +45,21 @@ class Parts:
     unmatched: list[str] = field(default_factory=list)
 
 
-def read_parts(opened: OpenComponent, target: Any, wishes: Wishes) -> Parts:
-    """Read of a checkpoint what an object may take, and nothing else."""
-    parts = Parts(opened.store.location)
+def read_parts(store: Store, target: Any, wishes: Wishes) -> Parts:
+    """Read of the checkpoint in a folder what an object may take, and nothing else.
+
+    Raises:
+        NotACheckpointError, IncompleteCheckpointError: There is none.
+        CorruptDataError: A file is not what was written.
+        UntrustedPickleError: A pickle names more than harmless things.
+    """
+    return consistently_or_foreign(store, lambda opened: parts_of(opened, target, wishes))
+
+
+def parts_of(opened: OpenComponent, target: Any, wishes: Wishes) -> Parts:
+    """Read the same of a checkpoint that is open."""
+    metadata = None if isinstance(opened, OpenForeign) else opened.metadata
+    parts = Parts(opened.store.location, metadata)
     selection = wishes.selection
     found = dict(_reached(opened, ROOT, selection))
     objects = dict(walk(target))

@@ -11,7 +11,7 @@ from tune_ckpt.formats import pickle
 from tune_ckpt.objects.actors import ActorGroup, actors_of
 from tune_ckpt.objects.arguments import storable
 from tune_ckpt.objects.classes import name_of_class
-from tune_ckpt.objects.components import check_no_circle, components_of, is_checkpointable, part_of
+from tune_ckpt.objects.components import check_no_circle, components_of, descend, is_checkpointable
 from tune_ckpt.objects.object_states import own_state, states_of, without
 from tune_ckpt.objects.own_ways import ByItself, goes_its_own_way, overridden
 from tune_ckpt.objects.selftests import run_selftest
@@ -137,4 +137,4 @@ class _InActors:
 
 def _pack_there(value: Any, part: str, format: Format, given: bytes | None) -> PackedComponent:
     state = None if given is None else pickle.loads(given, file="the given state")
-    return sendable(pack_tree(component_of(part_of(value, part), state), format))
+    return sendable(pack_tree(component_of(descend(value, part), state), format))

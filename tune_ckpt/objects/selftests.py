@@ -91,6 +91,7 @@ def _listed(parts: dict[Any, Any]) -> str:
 def _difference(now: npt.NDArray[Any], stored: npt.NDArray[Any], tolerance: float) -> str | None:
     if (now.shape, now.dtype) != (stored.shape, stored.dtype):
         return f"it is {now.dtype} {now.shape}, and was {stored.dtype} {stored.shape}"
+    now, stored = _widened(now), _widened(stored)
     if now.dtype.kind not in "fc":
         wrong = now != stored
         return _counted(wrong, now, stored) if wrong.any() else None
@@ -104,6 +105,12 @@ def _difference(now: npt.NDArray[Any], stored: npt.NDArray[Any], tolerance: floa
         return None
     largest = f"by up to {np.nanmax(gaps):.6g}" if np.isfinite(gaps).any() else "by NaN"
     return f"{_counted(wrong, now, stored)}, {largest}; the tolerance is {tolerance:g}"
+
+
+def _widened(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # Of ml_dtypes' numbers, such as jax has, NumPy does not know that they are some.
+    is_float = array.dtype.kind == "V" and "float" in array.dtype.name
+    return array.astype(np.float32) if is_float else array
 
 
 def _counted(wrong: Any, now: npt.NDArray[Any], stored: npt.NDArray[Any]) -> str:

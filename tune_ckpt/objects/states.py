@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.formats.msgpack import Tensors
@@ -23,9 +23,9 @@ def save_state(
     path: str | os.PathLike[str],
     *,
     format: Format = "msgpack",
-    filesystem: Any = None,
     base: Any = None,
     durable: bool = False,
+    filesystem: Any = None,
 ) -> Saved:
     """Save a state as a checkpoint of one component, which replaces whatever checkpoint is there.
 
@@ -37,12 +37,12 @@ def save_state(
         state: Nested dicts of plain values and arrays.
         path: A local path or a URI.
         format: ``"msgpack"`` or ``"pickle"``.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` and ``base`` are to be looked up.
         base: The path of an older checkpoint on the same storage. Components that have not changed
             since are taken over from it, without writing them again: cloned or linked on a local
             disk, copied by the storage itself elsewhere. The base may be deleted afterwards.
         durable: Come back only when all of it would survive a loss of power (local disks; other
             storage sees to that itself).
+        filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` and ``base`` are to be looked up.
 
     Returns:
         Where it is, its content digest, its size, and how much of it was taken over.
@@ -55,7 +55,7 @@ def save_state(
     """
     if not isinstance(state, Mapping):
         raise InvalidArgumentError("state", state, ("a dict of plain values and arrays",))
-    component = Component(DICT, dict(state))
+    component = Component(DICT, state if isinstance(state, dict) else dict(state))
     return save_tree(component, path, format, filesystem=filesystem, base=base, durable=durable)
 
 
@@ -63,6 +63,7 @@ def load_state(
     path: Any,
     component: str | None = None,
     *,
+    at: str | None = None,
     mmap: bool = False,
     tensors: Tensors | None = None,
     device: Any = None,
@@ -78,10 +79,14 @@ def load_state(
     7
     >>> load_state("agent", "model/head")
     {'w': array([ 7., -7.], dtype=float32)}
+    >>> load_state("agent", "model/head", at="w")
+    array([ 7., -7.], dtype=float32)
 
     Args:
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint.
         component: Only this subcomponent, ``/`` between levels.
+        at: Only this part of the component's own state: a path through dicts' keys and lists'
+            indices. Of msgpack, only its arrays are read, also from remote storage.
         mmap: Map arrays instead of reading them (msgpack on local disk): at once, whatever their
             size; writing to them does not change the file. Mapped arrays are not verified.
         tensors: ``"torch"`` or ``"numpy"``: how torch tensors come back. By default as tensors
@@ -92,17 +97,22 @@ def load_state(
             you trust.
 
     Raises:
+        InvalidArgumentError: There is no such way for tensors to come back.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         ComponentNotFoundError: It has no such component.
+        PartNotFoundError: Its state has no such part.
         CorruptDataError: A file is not what was written.
         UntrustedPickleError: A pickle names more than harmless things.
         PickleReadError: A trusted pickle cannot be read here, or holds code of another Python.
     """
-    options = ReadOptions(allow_pickle, mmap=mmap, tensors=tensors)
+    if tensors not in (None, *get_args(Tensors)):
+        raise InvalidArgumentError("tensors", tensors, (*get_args(Tensors), None))
+    options = ReadOptions(allow_pickle, mmap=mmap, tensors=tensors, at=at)
 
     def read(opened: OpenComponent) -> Any:
         """Return what is wanted of a tree that was opened."""
-        return _nested(opened.child(component) if component else opened, options)
+        wanted = opened.child(component) if component else opened
+        return _nested(wanted, options) if at is None else wanted.state(options)
 
     state = consistently(open_store(path, filesystem), read)
     if device is None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from tune_ckpt.errors import ClassNotFoundError, UntrustedPickleError, UntrustedTypesError
 from tune_ckpt.formats.references import Reference
+from tune_ckpt.objects.nested import items, rebuilt
 from tune_ckpt.tree.files import ReadOptions
 
 T = TypeVar("T")
@@ -49,7 +50,8 @@ class Trust:
         except UntrustedPickleError as refused:
             known = {f"{kind.__module__}:{kind.__qualname__}" for kind in options.allowed}
             fresh = [name for name in refused.names if self.covers(name) and name not in known]
-            classes = tuple(kind for kind in map(imported, fresh) if isinstance(kind, type))
+            things = (imported(name, refused.file) for name in fresh)
+            classes = tuple(thing for thing in things if isinstance(thing, type))
             if len(classes) < len(refused.names):
                 raise
         return self.read(read, replace(options, allowed=(*options.allowed, *classes)))
@@ -58,7 +60,7 @@ class Trust:
         """Return a value with the real things in place of its references, as far as trusted.
 
         Args:
-            value: Dicts, lists and tuples of anything.
+            value: Dicts, lists, tuples and sets of anything.
             path: Where it is from, for messages.
             known: Things by name that are at hand and do no harm.
 
@@ -69,7 +71,7 @@ class Trust:
             if value.name in known:
                 return known[value.name]
             return imported(value.name, path) if self.covers(value.name) else value
-        return _rebuilt(value, lambda part: self.resolved(part, path, known))
+        return rebuilt(value, lambda _, part: self.resolved(part, path, known))
 
 
 def check_resolved(value: Any, path: str) -> None:
@@ -83,7 +85,7 @@ def check_resolved(value: Any, path: str) -> None:
         raise UntrustedTypesError(path, tuple(names))
 
 
-def imported(name: str, path: str = "") -> Any:
+def imported(name: str, path: str) -> Any:
     """Import and return what a trusted name stands for.
 
     Raises:
@@ -99,19 +101,7 @@ def imported(name: str, path: str = "") -> Any:
     return found
 
 
-def _rebuilt(value: Any, change: Callable[[Any], Any]) -> Any:
-    # Only what holds something that changes is made anew: arrays and the like stay themselves.
-    if type(value) is dict:
-        return {key: change(part) for key, part in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(change, value))
-    return value
-
-
 def _references(value: Any) -> list[Reference]:
     if isinstance(value, Reference):
         return [value]
-    parts = list(value.values()) if isinstance(value, dict) else value
-    if not isinstance(parts, list | tuple):
-        return []
-    return [found for part in parts for found in _references(part)]
+    return [found for _, part in items(value) for found in _references(part)]

@@ -111,7 +111,8 @@ class Visit:
             self._missing[path] = None
             return
         self._taken.add(stored)
-        fit = self._fits[path] = fit_of(value, self._parts.stored[stored])
+        compare = partial(fit_of, value, self._parts.stored[stored])
+        fit = self._fits[path] = self._guarded(compare, path)
         if fit.usable:
             self.loaded[path] = value
             self._set(value, fit.state, path)
@@ -130,7 +131,7 @@ class Visit:
         except TuneCkptError:
             raise
         except Exception as error:  # whatever the object's own code raises
-            done = tuple(name for name in self.loaded if name != path)
+            done = tuple(name for name in self.loaded if self._touch and name != path)
             reason = f"{type(error).__name__}: {error}"
             raise StateRefusedError(self._parts.location, path, reason, done) from error
 

@@ -11,7 +11,17 @@ from tune_ckpt.objects.selection import Patterns, Selection
 from tune_ckpt.objects.trust import Trust
 
 Strict = Literal[True, "warn", "ignore"]
-_STRICT = (True, "warn", "ignore")
+_LENIENT = ("warn", "ignore")
+
+
+def check_strict(strict: object) -> None:
+    """Check the argument of that name.
+
+    Raises:
+        InvalidArgumentError: It has a value that it cannot have.
+    """
+    if strict is not True and strict not in _LENIENT:  # an equal 1 would be taken for neither
+        raise InvalidArgumentError("strict", strict, (True, *_LENIENT))
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,6 @@ class Wishes:
         Raises:
             InvalidArgumentError: One has a value that it cannot have.
         """
-        if strict not in _STRICT:
-            raise InvalidArgumentError("strict", strict, _STRICT)
+        check_strict(strict)
         selection = Selection.of(components, exclude, rename)
         return cls(selection, Trust.of(allow_pickle, trusted), strict, device, tolerance)

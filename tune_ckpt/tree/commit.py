@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TypeGuard
 
 from tune_ckpt.errors import StorageError
-from tune_ckpt.tree.storage.folder import TEMPORARY, Store, reported
+from tune_ckpt.tree.layout import new_save
+from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 from tune_ckpt.tree.storage.leftovers import OLD, held, remove_leftovers, sibling
 from tune_ckpt.tree.storage.local import LocalStore
 
@@ -31,12 +32,14 @@ class Place:
 
     Attributes:
         store: The folder.
-        save: What the files' names must have in them (see `FileNames.of_save`); None for nothing.
+        save: The save's id.
+        in_names: Whether the files' names have the id in them (see `FileNames.of_save`).
         written: The files written so far; whoever writes them lists them here.
     """
 
     store: Store
-    save: str | None = None
+    save: str = field(default_factory=new_save)
+    in_names: bool = False
     written: list[tuple[Store, str]] = field(default_factory=list)
 
     def commit(self, metadata_file: str, data: bytes) -> None:
@@ -48,19 +51,22 @@ def can_stage(store: Store) -> TypeGuard[LocalStore]:
     """Say whether a folder beside ``store`` can take its place."""
     if not isinstance(store, LocalStore):
         return False
-    root = _real(store)
-    with reported("create the folder", root.parent):
-        root.parent.mkdir(parents=True, exist_ok=True)
-    # A mount point cannot be exchanged, some parents cannot be written, and some names are so long
-    # that nothing can be added.
+    root = store.real_root
+    # A mount point cannot be exchanged, nor the folder in which this process works; some parents
+    # cannot be written, and some names are so long that nothing can be added.
+    parent = next((path for path in root.parents if os.path.exists(path)), root)
+    writable = os.access(parent, os.W_OK | os.X_OK)
     name_nbytes = len(os.fsencode(sibling(root).name))
-    writable = os.access(root.parent, os.W_OK | os.X_OK)
-    return writable and not os.path.ismount(root) and name_nbytes <= _LONGEST_NAME_NBYTES
+    is_in_use = os.path.ismount(root) or _is_working_folder(root)
+    return writable and not is_in_use and name_nbytes <= _LONGEST_NAME_NBYTES
 
 
-def _real(store: LocalStore) -> Path:
-    # A link to a checkpoint stays, and what it leads to is replaced.
-    return Path(os.path.realpath(store.root))
+def _is_working_folder(root: Path) -> bool:
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was deleted
+        return False
+    return root == here or root in here.parents
 
 
 @contextmanager
@@ -77,7 +83,8 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
     Raises:
         StorageError: The storage refuses.
     """
-    root = _real(store)
+    root = store.real_root
+    store.at(root.parent).make()
     remove_leftovers(root)
     folder = sibling(root)
     with held(folder):
@@ -158,7 +165,7 @@ def _two_renames(staging: Path, root: Path) -> None:
 def settled(store: Store) -> Store:
     """Return where the checkpoint of ``store`` is: elsewhere only in the middle of a swap."""
     if isinstance(store, LocalStore) and not store.root.exists():
-        old = sibling(_real(store), OLD)
+        old = sibling(store.real_root, OLD)
         if old.exists():
             return LocalStore(old)
     return store

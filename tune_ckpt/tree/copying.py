@@ -9,7 +9,7 @@ from functools import partial
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.document_reading import check_blob, read_head
 from tune_ckpt.formats.io import Sink, Source
-from tune_ckpt.tree.files import digest_of_bytes
+from tune_ckpt.tree.files import check_size, digest_of_bytes
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.metadata import FileRecord, Metadata
 from tune_ckpt.tree.packing import PackedComponent
@@ -140,10 +140,8 @@ class _Tee:
 
 
 def _copy(store: Store, file: FileRecord, format: Format, sink: Sink) -> None:
+    check_size(store, file)
     with store.open(file.name) as source:
-        if source.nbytes != file.nbytes:
-            reason = f"it has {source.nbytes} bytes instead of {file.nbytes}"
-            raise CorruptDataError(source.name, reason)
         tee = _Tee(source, sink)
         if _DIGEST[format](tee) != file.digest:
             raise CorruptDataError(source.name, "it does not match its digest")

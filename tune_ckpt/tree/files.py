@@ -11,6 +11,7 @@ import xxhash
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats import msgpack, pickle
 from tune_ckpt.formats.io import Source
+from tune_ckpt.formats.parts import find_part
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.metadata import FileRecord
 from tune_ckpt.tree.storage.folder import Store
@@ -26,12 +27,14 @@ class ReadOptions:
         allowed: Classes that a pickle may name all the same.
         mmap: Map arrays instead of reading them, where that is possible.
         tensors: How torch tensors come back; see `tune_ckpt.formats.msgpack.load`.
+        at: Which part is wanted; by default all of it.
     """
 
     allow_pickle: bool = False
     allowed: tuple[type, ...] = ()
     mmap: bool = False
     tensors: msgpack.Tensors | None = None
+    at: str | None = None
 
 
 def read_file(store: Store, file: FileRecord, format: Format, options: ReadOptions) -> Any:
@@ -40,19 +43,32 @@ def read_file(store: Store, file: FileRecord, format: Format, options: ReadOptio
     Raises:
         CorruptDataError: It is not what was written.
         UntrustedPickleError: It is a pickle that names more than harmless things.
+        PickleReadError: It is a trusted pickle that cannot be read here.
+        PartNotFoundError: It has no part ``options.at``.
     """
     return _READ[format](store, file, options)
 
 
 def _read_msgpack(store: Store, file: FileRecord, options: ReadOptions) -> Any:
-    _check_size(store, file)
+    check_size(store, file)
     with store.open(file.name) as source:
-        return msgpack.load(source, mmap=options.mmap, tensors=options.tensors, digest=file.digest)
+        return msgpack.load(
+            source,
+            at=options.at,
+            mmap=options.mmap,
+            tensors=options.tensors,
+            digest=file.digest,
+        )
 
 
 def _read_pickle(store: Store, file: FileRecord, options: ReadOptions) -> Any:
+    value = _unpickled(store, file, options)
+    return value if options.at is None else find_part(value, options.at, store.path(file.name))
+
+
+def _unpickled(store: Store, file: FileRecord, options: ReadOptions) -> Any:
     if options.allow_pickle and isinstance(store, LocalStore):
-        _check_size(store, file)
+        check_size(store, file)
         with store.open(file.name) as source:
             # Reading it twice is quicker than making room for all of it at once.
             _check_digest(source, file, "pickle")
@@ -75,7 +91,7 @@ def read_verified(store: Store, file: FileRecord) -> memoryview:
     Raises:
         CorruptDataError: They are not what was written.
     """
-    _check_size(store, file)
+    check_size(store, file)
     with store.open(file.name) as source:
         data = memoryview(bytearray(source.nbytes))
         source.read_into(0, data)
@@ -84,7 +100,12 @@ def read_verified(store: Store, file: FileRecord) -> memoryview:
     return data
 
 
-def _check_size(store: Store, file: FileRecord) -> None:
+def check_size(store: Store, file: FileRecord) -> None:
+    """Check that a component's file is there, and as large as it was.
+
+    Raises:
+        CorruptDataError: It is not.
+    """
     path = store.path(file.name)
     entry = store.stat(file.name)
     if entry is None or entry.is_dir:
@@ -111,7 +132,7 @@ def check_file(
         CorruptDataError: The bytes are not what was written.
         StorageError: They cannot be read.
     """
-    _check_size(store, file)
+    check_size(store, file)
     with store.open(file.name) as source:
         _check_digest(watch(source), file, format)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from tune_ckpt.errors import StorageError, TuneCkptError
 from tune_ckpt.tree.commit import Place
 from tune_ckpt.tree.layout import KNOWN_METADATA, FileNames, role_of
-from tune_ckpt.tree.reading import open_tree, tree_files
+from tune_ckpt.tree.reading import named_files, open_tree
 from tune_ckpt.tree.storage.folder import ABANDONED_AFTER, TEMPORARY, Entry, Store
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ Files = list[tuple[Store, str]]
 
 
 @contextmanager
-def new_generation(store: Store, names: Collection[str], save: str) -> Iterator[Place]:
+def new_generation(store: Store, names: Collection[str], kept: Collection[str]) -> Iterator[Place]:
     """Yield where to write a tree that takes the place of what is at ``store`` by its commit.
 
     If there is no commit, whatever was there stays as it was.
@@ -36,15 +36,15 @@ def new_generation(store: Store, names: Collection[str], save: str) -> Iterator[
     Args:
         store: Where the tree shall be.
         names: The names that the tree's files and folders have in it without the save's id.
-        save: The save's id.
+        kept: Names of components that are the new tree's already, though the old one has such too.
 
     Raises:
         StorageError: The storage refuses.
     """
-    store = store.confined()
-    store.make()
-    with _plain_names(store, names, save) as plain:
-        place = _Generation(store, None if plain else save)
+    place = _Generation(store.confined(), kept=kept)
+    place.store.make()
+    with _plain_names(place, names) as plain:
+        place.in_names = not plain
         try:
             yield place
         except BaseException:
@@ -54,14 +54,14 @@ def new_generation(store: Store, names: Collection[str], save: str) -> Iterator[
 
 
 @contextmanager
-def _plain_names(store: Store, names: Collection[str], save: str) -> Iterator[bool]:
+def _plain_names(place: Place, names: Collection[str]) -> Iterator[bool]:
     """Yield whether the names without a save's id are free, and ours alone to write."""
+    store, flag = place.store, TEMPORARY + place.save
     if not _are_free(store, names):
         yield False
         return
     # Of two first savers each raises its flag before it looks around again, so at least one of
     # them sees the other's, and leaves the plain names alone: they are never written by both.
-    flag = TEMPORARY + save
     store.write_bytes(flag, b"A checkpoint is being saved here.\n")
     try:
         yield _are_free(store, names, flag)
@@ -76,11 +76,12 @@ def _are_free(store: Store, names: Collection[str], flag: str = "") -> bool:
 
 @dataclass
 class _Generation(Place):
+    kept: Collection[str] = ()
     tried: bool = False
 
     def commit(self, metadata_file: str, data: bytes) -> None:
         """Make the tree that was written the one that readers find."""
-        roots, files = _replaced(self.store)  # as late as possible: this is what we delete
+        roots, files = self._replaced()  # as late as possible: this is what we delete
         self.tried = True  # from here on, readers may find what was written
         self._publish(metadata_file, data)
         for name in roots:
@@ -89,8 +90,22 @@ class _Generation(Place):
         self.written.append((self.store, metadata_file))
         ours = {store.path(name) for store, name in self.written}
         _delete([(store, name) for store, name in files if store.path(name) not in ours])
-        if self.save:
-            _delete(unnamed_files(self.written))
+        if self.in_names:
+            with _harmless():
+                _delete(unnamed_files(self.written))
+
+    def _replaced(self) -> tuple[Collection[str], Files]:
+        """Return the root's metadata files and all other files of the checkpoint that is there."""
+        try:
+            opened = open_tree(self.store)
+        except StorageError:
+            raise
+        except TuneCkptError:
+            # None, another library's, or a damaged one: nothing tells its files but their names.
+            found = {entry.name for entry in self.store.list()}
+            roots = found & {*KNOWN_METADATA}
+            return roots, [(self.store, name) for name in found & FileNames().all() if roots]
+        return [opened.metadata_file], [*named_files(opened.without(self.kept))]
 
     def _publish(self, metadata_file: str, data: bytes) -> None:
         try:
@@ -105,20 +120,6 @@ class _Generation(Place):
             return self.store.read_bytes(name) == data
         except TuneCkptError:
             return False
-
-
-def _replaced(store: Store) -> tuple[Collection[str], Files]:
-    """Return the root's metadata files and all other files of the checkpoint that is there."""
-    try:
-        opened = open_tree(store)
-        return [opened.metadata_file], [*tree_files(opened)]
-    except StorageError:
-        raise
-    except TuneCkptError:
-        # None, another library's, or a damaged one: nothing tells its files but their names.
-        found = {entry.name for entry in store.list()}
-        roots = found & {*KNOWN_METADATA}
-        return roots, [(store, name) for name in found & FileNames().all() if roots]
 
 
 def unnamed_files(files: Files, older_than: float | None = None) -> Files:
@@ -151,7 +152,13 @@ def _is_older(entry: Entry, time: float) -> bool:
 def _delete(files: Files) -> None:
     """Delete files as far as the storage lets us; what stays does no harm, and is logged."""
     for store, name in files:
-        try:
+        with _harmless():
             store.delete(name)
-        except TuneCkptError as error:
-            _log.warning("A leftover stays behind: %s", error)
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    try:
+        yield
+    except TuneCkptError as error:
+        _log.warning("A leftover stays behind: %s", error)

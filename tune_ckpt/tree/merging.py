@@ -2,7 +2,8 @@
 
 The components lie in the checkpoint's folder before there is any metadata of its root. So until the
 commit no reader takes them for a checkpoint; the root's metadata names them with their digests, so
-that afterwards none may be missing or another one.
+that afterwards none may be missing or another one. An older checkpoint in that folder is damaged as
+soon as the first writer replaces a component of it, and replaced by the commit.
 """
 
 from __future__ import annotations

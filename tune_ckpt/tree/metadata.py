@@ -17,7 +17,7 @@ from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.tree.layout import CTOR, ROLES, STATE, SUFFIXES, FileNames, Format
 from tune_ckpt.tree.storage.naming import objection
 
-LAYOUT = 1  # ours, for what stands under "tune_ckpt"
+_LAYOUT = 1  # ours, for what stands under "tune_ckpt"
 _DIGEST_KEY = "metadata_digest"
 _NO_DIGEST = "0" * 32
 
@@ -30,7 +30,7 @@ class FileRecord:
         name: Its name in the folder.
         nbytes: Its size.
         digest: XXH3-128 of a pickle's bytes; of a msgpack document's tree, which holds those of
-            its blobs.
+            its blobs. Empty where nothing tells it: another library wrote the file.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Metadata:
     def to_json(self) -> bytes:
         """Return the file's bytes, which hold their own digest."""
         ours = {
-            "layout": LAYOUT,
+            "layout": _LAYOUT,
             "class": self.cls,
             "format": self.format,
             "dialect": "typed" if self.format == "msgpack" else None,
@@ -138,7 +138,7 @@ class Metadata:
 
     @classmethod
     def _from_fields(cls, ours: dict[str, Any], extra: dict[str, Any]) -> Metadata:
-        if ours.pop("layout") != LAYOUT or ours["format"] not in SUFFIXES:
+        if ours.pop("layout") != _LAYOUT or ours["format"] not in SUFFIXES:
             raise ValueError("its layout is not known here")
         ours.pop("digest")  # computed again from what it covers
         ours.pop("dialect")

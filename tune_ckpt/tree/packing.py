@@ -151,7 +151,7 @@ PACKERS: Packers = {
 
 
 def pack_tree(component: Node, format: Format, packers: Packers = PACKERS) -> PackedComponent:
-    """Pack a tree.
+    """Pack a tree; its large arrays are referred to, and must not change until it is written.
 
     Args:
         component: The tree.
@@ -209,6 +209,5 @@ def _pack_elsewhere(
         return node.pack(format)
     except UnsupportedStateError as error:
         faults += [Fault("/".join((*path, f.path)), f.reason) for f in error.faults]
-    return PackedComponent(
-        "", format, {}, {}, None, {}, FileNames()
-    )  # never used: there are faults
+    nothing = PackedComponent("", format, {}, {}, None, {}, FileNames())
+    return nothing  # never used: there are faults

@@ -7,9 +7,8 @@ above it says, so a reader never mixes two checkpoints: it finds that something 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_ckpt.errors import (
@@ -24,8 +23,9 @@ from tune_ckpt.formats import pickle
 from tune_ckpt.tree import pickled_code
 from tune_ckpt.tree.commit import settled
 from tune_ckpt.tree.files import ReadOptions, check_file, read_file, read_verified
-from tune_ckpt.tree.layout import KNOWN_METADATA, STATE, FileNames, role_of
+from tune_ckpt.tree.layout import KNOWN_METADATA, STATE, FileNames
 from tune_ckpt.tree.metadata import Metadata
+from tune_ckpt.tree.not_checkpoints import why_none, why_of_a_sweep
 from tune_ckpt.tree.storage.folder import Store
 
 
@@ -54,8 +54,8 @@ class OpenComponent:
         """Return the state, after a check of the component's other files too.
 
         Raises:
-            CorruptDataError: The file is not what was written.
-            UntrustedPickleError: It is a pickle that names more than harmless things.
+            CorruptDataError, UntrustedPickleError, PickleReadError: As for `read`; the first of the
+                other files too.
         """
         for role, file in self.metadata.files.items():
             if role != STATE:
@@ -66,7 +66,10 @@ class OpenComponent:
         """Return what the file of that role (one of the layout's `ROLES`) holds, verified.
 
         Raises:
-            PickleReadError: It is a pickle with code of another Python, and would be executed.
+            CorruptDataError: The file is not what was written.
+            UntrustedPickleError: It is a pickle that names more than harmless things.
+            PickleReadError: It is a trusted pickle that cannot be read here, or holds code of
+                another Python.
         """
         if options.allow_pickle and self.metadata.format == "pickle":
             self._check_code(role)
@@ -82,7 +85,11 @@ class OpenComponent:
             raise PickleReadError(file, pickled_code.told([written]))
 
     def raw(self, role: str) -> memoryview:
-        """Return the bytes of the file of that role, which is a pickle, verified."""
+        """Return the bytes of the file of that role, which is a pickle, verified.
+
+        Raises:
+            CorruptDataError: They are not what was written.
+        """
         return read_verified(self.store, self.metadata.files[role])
 
     def child(self, name: str) -> OpenComponent:
@@ -96,7 +103,8 @@ class OpenComponent:
         record = self.metadata.components.get(first)
         if record is None:
             names = tuple(self.metadata.components)
-            raise ComponentNotFoundError(self.store.location, first, names)
+            advice = f"A part of a state is read with tune_ckpt.load_state(..., at={name!r})."
+            raise ComponentNotFoundError(self.store.location, first, names, advice)
         folder = self.store.child(record.folder)
         file = folder.path(record.metadata)
         if not folder.exists(record.metadata):
@@ -105,6 +113,11 @@ class OpenComponent:
         if child is None or child.metadata.digest != record.digest:
             raise CorruptDataError(file, "it belongs to another checkpoint")
         return child.child(rest) if rest else child
+
+    def without(self, names: Collection[str]) -> OpenComponent:
+        """Return the component as if it had no subcomponents of those names."""
+        components = {n: r for n, r in self.metadata.components.items() if n not in names}
+        return replace(self, metadata=replace(self.metadata, components=components))
 
     def is_same_as(self, other: OpenComponent) -> bool:
         """Say whether both are what one and the same writer left, at the same place."""
@@ -118,14 +131,6 @@ class OpenComponent:
 
 
 _TRIES_TO_OPEN = 3
-_TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
-_SWEEPS = "experiment_state-"  # how the name of a file begins that Tune writes beside trials
-_OTHERS = (
-    "at least none of tune_ckpt's own. Of RLlib's, tune_ckpt.rllib.load_weights() returns the "
-    "weights, restore_algorithm() the Algorithm, and an object's own restore_from_path() restores "
-    "that; tune_ckpt.convert_checkpoint() writes it again as msgpack"
-)
-_OLD_RLLIBS = re.compile(r"checkpoint-\d+|(algorithm|policy)_state\..+")  # which had no metadata
 
 
 def may_be_torn(error: Exception) -> bool:
@@ -158,14 +163,12 @@ def _open_root(store: Store) -> OpenComponent:
         entry = store.stat(name)
         if entry and not entry.is_dir and (opened := _open(store, name)) is not None:
             return opened
-    entries = [entry.name for entry in store.list() if not entry.is_dir]
-    if _TRIALS in entries:
-        reason = "it is a trial's folder; its checkpoints are the folders in it"
+    entries = store.list()
+    files = [entry.name for entry in entries if not entry.is_dir]
+    reason = why_of_a_sweep(files)
+    if reason is not None:
         raise NotACheckpointError(store.location, reason)
-    if _is_sweep(entries):
-        reason = "it is a whole sweep's folder; tune_ckpt.best_checkpoint() finds its checkpoints"
-        raise NotACheckpointError(store.location, reason)
-    others = [name for name in entries if name.endswith(".json") and name not in KNOWN_METADATA]
+    others = [name for name in files if name.endswith(".json") and name not in KNOWN_METADATA]
     found = [opened for name in others if (opened := _open(store, name)) is not None]
     if len(found) == 1:
         return found[0]
@@ -175,37 +178,12 @@ def _open_root(store: Store) -> OpenComponent:
             f"it holds parts of several saves ({names}); open the checkpoint that it is part of"
         )
         raise NotACheckpointError(store.location, reason)
-    raise _nothing_there(store, any(name.endswith(".json") for name in entries))
-
-
-def _is_sweep(names: Iterable[str]) -> bool:
-    return any(name.startswith(_SWEEPS) for name in names)
-
-
-def is_surely_none(store: Store) -> bool:
-    """Say whether a folder is no library's checkpoint: there is nothing in it, or a whole sweep."""
-    names = [entry.name for entry in store.list()]
-    return not names or _is_sweep(names)
+    raise why_none(store, files, [entry.name for entry in entries])
 
 
 def _open(store: Store, name: str) -> OpenComponent | None:
     metadata = Metadata.from_json(store.read_bytes(name), store.path(name))
     return None if metadata is None else OpenComponent(store, metadata, name)
-
-
-def _nothing_there(store: Store, has_metadata: bool) -> Exception:
-    entries = store.list()
-    if not entries:
-        return NotACheckpointError(store.location, "nothing is there")
-    if has_metadata:
-        return NotACheckpointError(store.location, _OTHERS)
-    ours = {role_of(name) for name in FileNames().all()}
-    if any(role_of(entry.name) in ours or "tune_ckpt-" in entry.name for entry in entries):
-        return IncompleteCheckpointError(store.location)
-    if any(_OLD_RLLIBS.fullmatch(entry.name) for entry in entries):
-        return NotACheckpointError(store.location, _OTHERS)
-    found = ", ".join(entry.name for entry in entries[:5])
-    return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json")
 
 
 def owned_names(store: Store) -> Collection[str]:
@@ -217,7 +195,7 @@ def owned_names(store: Store) -> Collection[str]:
     return opened.owned_names
 
 
-def tree_files(opened: OpenComponent) -> Iterator[tuple[Store, str]]:
+def named_files(opened: OpenComponent) -> Iterator[tuple[Store, str]]:
     """Yield the files of a whole tree, each with its folder, but for the root's metadata.
 
     What lies below a subcomponent that cannot be opened is not known, and passed over.
@@ -234,4 +212,4 @@ def tree_files(opened: OpenComponent) -> Iterator[tuple[Store, str]]:
                 raise
             continue  # damaged, or gone meanwhile
         yield child.store, child.metadata_file
-        yield from tree_files(child)
+        yield from named_files(child)

@@ -15,7 +15,7 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.tree.commit import can_stage, staging
 from tune_ckpt.tree.generations import unnamed_files
-from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names, tree_files
+from tune_ckpt.tree.reading import OpenComponent, named_files, open_tree, owned_names
 from tune_ckpt.tree.storage.folder import ABANDONED_AFTER, Store
 from tune_ckpt.tree.storage.leftovers import remove_leftover, remove_leftovers
 from tune_ckpt.tree.storage.local import LocalStore
@@ -34,8 +34,8 @@ def delete_checkpoint(path: Any, *, filesystem: Any = None) -> None:
 
     Raises:
         NotACheckpointError: There is none.
-        CorruptDataError: It is damaged, and the storage is remote: only its metadata tells which
-            files are its own.
+        CorruptDataError, IncompleteCheckpointError: It is damaged or unfinished, and the storage is
+            remote: only its metadata tells which files are its own.
         StorageError: The storage refuses.
     """
     store = open_store(path, filesystem)
@@ -50,12 +50,12 @@ def _delete_staged(store: LocalStore) -> None:
         open_tree(store)
     with staging(store, owned_names):
         pass  # a folder without the checkpoint takes its place
-    if not store.list():
-        store.root.rmdir()
+    with suppress(OSError):  # what else is in it stays
+        store.real_root.rmdir()
 
 
 def _delete_by_names(opened: OpenComponent) -> None:
-    files, folders = [*tree_files(opened)], [*_folders(opened)]
+    files, folders = [*named_files(opened)], [*_folders(opened)]
     opened.store.delete(opened.metadata_file)  # first: without it, there is no checkpoint
     for store, name in files:
         store.delete(name)
@@ -96,7 +96,7 @@ def clean(
     store = open_store(path, filesystem)
     removed = []
     if isinstance(store, LocalStore):
-        root = Path(os.path.realpath(store.root))
+        root = store.real_root
         found = [*remove_leftovers(root), *_remove_below(root)]
         removed += [str(leftover) for leftover in found]
     for folder, name in _unnamed_below(store, older_than_secs):
@@ -119,8 +119,8 @@ def _unnamed_below(store: Store, older_than: float) -> Iterator[tuple[Store, str
         return  # nothing tells what is whose
     except NotACheckpointError:
         for entry in store.list():
-            if entry.is_dir:
+            if entry.is_dir and not entry.is_link:  # a link may lead back up
                 yield from _unnamed_below(store.child(entry.name), older_than)
         return
-    files = [*tree_files(opened), (opened.store, opened.metadata_file)]
+    files = [*named_files(opened), (opened.store, opened.metadata_file)]
     yield from unnamed_files(files, older_than)

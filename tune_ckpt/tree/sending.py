@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tune_ckpt.formats.io import BytesSink
 from tune_ckpt.tree.packing import Packed, PackedComponent, Plain
 
 
@@ -21,9 +22,9 @@ class _Sendable(Plain):
     @classmethod
     def of(cls, file: Packed) -> _Sendable:
         """Return the bytes that a file will have."""
-        sink = _Collecting(file.nbytes)
+        sink = BytesSink(file.nbytes)
         digest = file.write(sink)
-        return cls(sink.data.data, digest)
+        return cls(memoryview(sink.buffer), digest)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _received, (np.frombuffer(self._data, np.uint8), self._digest)  # Ray copies no array
@@ -31,14 +32,3 @@ class _Sendable(Plain):
 
 def _received(data: Any, digest: str) -> Plain:
     return Plain(data.data, digest)
-
-
-class _Collecting:
-    random_access = True
-
-    def __init__(self, nbytes: int) -> None:
-        self.data = np.empty(nbytes, np.uint8)
-
-    def write_at(self, offset: int, buffer: Any) -> None:
-        """Keep bytes at their place."""
-        self.data[offset : offset + len(buffer)] = np.frombuffer(buffer, np.uint8)

@@ -129,6 +129,7 @@ def snapshot(component: Node, format: Format, arena: Arena) -> PackedComponent:
         arena: Where the copies are made; an earlier snapshot in it is overwritten.
 
     Raises:
+        InvalidArgumentError: There is no such format.
         UnsupportedStateError: The format cannot bring back some values; all are listed.
         InvalidNameError: A component's name cannot be a folder.
     """

@@ -9,15 +9,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.errors import CorruptDataError, StorageError
 from tune_ckpt.tree.commit import Place, can_stage, staging
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.generations import new_generation
-from tune_ckpt.tree.layout import FileNames, Format, new_save
+from tune_ckpt.tree.layout import KNOWN_METADATA, FileNames, Format, role_of
 from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
 from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
-from tune_ckpt.tree.storage.folder import Store
+from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 from tune_ckpt.tree.storage.store import address_of, open_store
 from tune_ckpt.version import __version__
 
@@ -62,10 +62,12 @@ def save_tree(
         durable: Come back only when all of it would survive a loss of power.
 
     Raises:
+        InvalidArgumentError: There is no such format.
         UnsupportedStateError: The format cannot bring back some values; all of the whole tree are
             listed, and nothing is written.
         InvalidNameError: A component's name cannot be a folder.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
+        CorruptDataError: The metadata of the one that is there are damaged.
         StorageError: The storage refuses; what was there is untouched.
     """
     packed = pack_tree(component, format)
@@ -97,11 +99,11 @@ def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | No
             written, on the same storage.
 
     Raises:
+        CorruptDataError: A file of a tree that is copied is damaged; what was there is untouched.
         StorageError: The storage refuses; what was there is untouched.
     """
-    save = new_save()
-    with _replacing(store, packed, save) as place:
-        writing = _Writing(place, save)
+    with _replacing(store, packed) as place:
+        writing = _Writing(place)
         metadata = writing.component(place.store, packed, base)
         if base is not None:
             reused = {"digest": base.metadata.digest, "reused_nbytes": writing.reused_nbytes}
@@ -110,16 +112,28 @@ def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | No
     return Saved(store.location, metadata.digest, writing.nbytes, writing.reused_nbytes)
 
 
-def _replacing(store: Store, packed: PackedComponent, save: str) -> AbstractContextManager[Place]:
-    if can_stage(store):
-        return staging(store, owned_names)
-    return new_generation(store, {*packed.names.all(), *packed.components}, save)
+def _replacing(store: Store, packed: PackedComponent) -> AbstractContextManager[Place]:
+    kept = packed.written.keys()  # they are new, whatever the old checkpoint says of their names
+    if can_stage(store) and not _is_for_other_things(store):
+        return staging(store, lambda folder: {*owned_names(folder)} - kept)
+    return new_generation(store, {*packed.names.all(), *packed.components}, kept)
+
+
+def _is_for_other_things(store: Store) -> bool:
+    """Say whether there is nothing in a folder that can be a checkpoint's, but something else.
+
+    Others may be working in it: it stays the folder that it is.
+    """
+    names = [entry.name for entry in store.list()]
+    ours = {role_of(name) for name in FileNames().all()}
+    return bool(names) and not any(
+        name in KNOWN_METADATA or role_of(name) in ours or TEMPORARY in name for name in names
+    )
 
 
 @dataclass
 class _Writing:
     place: Place
-    save: str
     nbytes: int = 0
     reused_nbytes: int = 0
 
@@ -128,9 +142,10 @@ class _Writing:
     ) -> Metadata:
         """Write all of a component but its metadata, which is returned."""
         store.make()
-        facts = {"save": self.save, **(packed.facts or _facts())}
-        if self.place.save:
-            facts["save"] = self.place.save  # it stands in the names
+        save = {"save": self.place.save}
+        known = _facts() if packed.facts is None else packed.facts
+        # A copy keeps the id of its first save, unless its files' names have another in them.
+        facts = {**save, **known, **(save if self.place.in_names else {})}
         metadata = Metadata(packed.cls, packed.format, facts=facts, extra=packed.extra)
         names = self._names(packed)
         for role, value in packed.files.items():
@@ -157,8 +172,7 @@ class _Writing:
         return FileRecord(name, value.nbytes, digest)
 
     def _names(self, packed: PackedComponent) -> FileNames:
-        save = self.place.save
-        return packed.names.of_save(save) if save else packed.names
+        return packed.names.of_save(self.place.save) if self.place.in_names else packed.names
 
     def _note(self, store: Store, name: str) -> None:
         self.place.written.append((store, name))
@@ -202,7 +216,7 @@ class _File:
         try:
             if self.store.filesystem is None:
                 check_file(self.store, self.record, self.format)
-        except CorruptDataError as error:
+        except (CorruptDataError, StorageError) as error:
             _log.warning("It is not reused, but written again: %s", error)
             return False
         return True
@@ -213,6 +227,6 @@ def _child(base: OpenComponent | None, name: str) -> OpenComponent | None:
         return None
     try:
         return base.child(name)
-    except CorruptDataError as error:
+    except (CorruptDataError, StorageError) as error:
         _log.warning("It is not reused, but written again: %s", error)
         return None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from tune_ckpt.errors import Fault
+from tune_ckpt.errors import Fault, InvalidArgumentError
 from tune_ckpt.objects.classes import name_of_class, same_class
 from tune_ckpt.objects.trust import Trust
 
@@ -113,7 +113,12 @@ def register_adapter(
         kind: The type.
         get_state: Returns an object's state: plain values and arrays.
         set_state: Puts such a state into an object.
+
+    Raises:
+        InvalidArgumentError: ``kind`` is no type.
     """
+    if not isinstance(kind, type):
+        raise InvalidArgumentError("kind", kind, ("a type",))
     _BY_TYPE[kind] = Adapter(get_state, set_state)
 
 
@@ -122,7 +127,7 @@ def adapter_of(value: Any) -> Adapter | None:
     for kind in type(value).__mro__:
         if kind in _BY_TYPE:
             return _BY_TYPE[kind]
-        name = f"{kind.__module__}:{kind.__qualname__}"
+        name = name_of_class(kind)
         if name in _BACKENDS:
             backend = importlib.import_module(f"tune_ckpt.objects.adapters.{_BACKENDS[name]}")
             adapter: Adapter = backend.ADAPTERS[name]

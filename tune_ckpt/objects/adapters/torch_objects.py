@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from tune_ckpt.errors import Fault, UnsupportedComponentError
 from tune_ckpt.objects.adapters.registry import STATE_DICT, Adapter, Fit, Stored, fit_same_class
 from tune_ckpt.objects.classes import name_of_class
+from tune_ckpt.objects.nested import rebuilt
 
 
 def fit_arrays(expected: Mapping[str, Any], state: Any) -> Fit:
@@ -168,13 +169,7 @@ def _moved(state: Any, device: Any, done: dict[int, Any]) -> Any:
         if id(state) not in done:  # one tensor under two names stays one
             done[id(state)] = _on_device(state, device)
         return done[id(state)]
-    if isinstance(state, dict):
-        made = copy.copy(state)  # an OrderedDict, and what attributes it has, stays what it is
-        made.update((key, _moved(part, device, done)) for key, part in state.items())
-        return made
-    if type(state) in (list, tuple):
-        return type(state)(_moved(part, device, done) for part in state)
-    return state
+    return rebuilt(state, lambda _, part: _moved(part, device, done))
 
 
 def _on_device(tensor: torch.Tensor, device: Any) -> torch.Tensor:

@@ -19,10 +19,11 @@ import xxhash
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats import pickle, rllib_dialect
 from tune_ckpt.formats.arrays import checked_shape
-from tune_ckpt.formats.document import MAGIC
+from tune_ckpt.formats.document import HEADER_START
 from tune_ckpt.formats.document_reading import read_head
 from tune_ckpt.formats.inert import Node, Tree
 from tune_ckpt.formats.io import BytesSource, Source, read_range
+from tune_ckpt.formats.listing import list_arrays
 from tune_ckpt.formats.making import make
 from tune_ckpt.formats.unpacking import MALFORMED
 from tune_ckpt.tree.inspection.found import UNTOLD, Array, ArrayFacts, Found, Group, Key, walk
@@ -36,7 +37,7 @@ from tune_ckpt.tree.inspection.looking import (
 from tune_ckpt.tree.layout import is_msgpack
 from tune_ckpt.tree.storage.folder import Store
 
-Walked = Iterator[tuple[Key, str, Found]]
+_Walked = Iterator[tuple[Key, str, Found]]
 
 
 class Contents(Protocol):
@@ -45,18 +46,18 @@ class Contents(Protocol):
     def arrays(self) -> Iterator[ArrayFacts]:
         """Yield what is known of each array, in order; of a shared one once."""
 
-    def walk(self) -> Walked:
+    def walk(self) -> _Walked:
         """Yield every value's key, its path and what was found; a shared one under each path."""
 
 
 @contextmanager
-def open_contents(store: Store, name: str, digest: str | None = None) -> Iterator[Contents]:
+def open_contents(store: Store, name: str, digest: str = "") -> Iterator[Contents]:
     """Open a file to look at it; nothing that it names is imported, called or constructed.
 
     Args:
         store: Its folder.
         name: Its name.
-        digest: Its expected digest; None where nothing tells it.
+        digest: Its expected digest; empty where nothing tells it.
 
     Raises:
         CorruptDataError: It is not what was written.
@@ -67,8 +68,9 @@ def open_contents(store: Store, name: str, digest: str | None = None) -> Iterato
         yield _opened(source, digest)
 
 
-def _opened(source: Source, digest: str | None) -> Contents:
-    if MAGIC.encode() in bytes(read_range(source, 0, min(source.nbytes, 16))):
+def _opened(source: Source, digest: str) -> Contents:
+    start = bytes(read_range(source, 0, min(source.nbytes, len(HEADER_START))))
+    if start == HEADER_START:
         document = _Document(source)
         _check(source, document.digest, digest)
         return document
@@ -77,8 +79,8 @@ def _opened(source: Source, digest: str | None) -> Contents:
     return _Loaded(loads(data, source.name))
 
 
-def _check(source: Source, found: str, expected: str | None) -> None:
-    if expected is not None and found != expected:
+def _check(source: Source, found: str, expected: str) -> None:
+    if expected and found != expected:
         raise CorruptDataError(source.name, "it does not match its digest")
 
 
@@ -114,7 +116,7 @@ class _Loaded:
             elif isinstance(found, Group) and _holds_objects(found.owner):
                 yield ArrayFacts(path, UNTOLD, str(found.owner.dtype), found.owner.shape, 0)
 
-    def walk(self) -> Walked:
+    def walk(self) -> _Walked:
         """Walk over the state."""
         return walk(self._state, look)
 
@@ -135,7 +137,9 @@ class _Blank:
     def __init__(self, source: Source) -> None:
         self.name, self.nbytes, self.chunk_nbytes = source.name, source.nbytes, source.chunk_nbytes
         self.read_into: Callable[..., None] = source.read_into
-        self._memory = memoryview(mmap.mmap(-1, source.nbytes, prot=mmap.PROT_READ))
+        # Private: what is shared must fit into the machine's memory, though nothing is touched.
+        pages = mmap.mmap(-1, source.nbytes, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        self._memory = memoryview(pages)
         self._start = _address(np.frombuffer(self._memory, np.uint8))
 
     def mapped(self) -> memoryview:
@@ -167,14 +171,14 @@ class _Document:
 
     def arrays(self) -> Iterator[ArrayFacts]:
         """Yield each array, of whose data nothing is read."""
-        for info in self._tree.arrays():
+        for info in list_arrays(self._tree):
             try:
                 dtype, shape = _dtype_text(info.dtype), checked_shape(list(info.shape))
             except MALFORMED as error:
                 raise self._tree.fault((info.path,), error) from error
             yield ArrayFacts(info.path, info.kind, dtype, shape, info.nbytes)
 
-    def walk(self) -> Walked:
+    def walk(self) -> _Walked:
         """Walk over the tree."""
         return walk(self._tree.state, self._look)
 

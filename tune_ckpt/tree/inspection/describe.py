@@ -39,6 +39,9 @@ def describe(path: Any, component: str | None = None, *, filesystem: Any = None)
         component: Only this subcomponent, ``/`` between levels.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
 
+    Returns:
+        The component's files, arrays, metrics, lineage and versions, and the components below it.
+
     Raises:
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         ComponentNotFoundError: It has no such component.

@@ -13,6 +13,12 @@ from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.units import human
 
 _SHOWN_ARRAYS, _SHOWN_METRICS = 20, 12
+_TUNES_OWN = {  # what Tune adds to every result
+    *("done", "training_iteration", "trial_id", "date", "timestamp", "config", "should_checkpoint"),
+    *("time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore"),
+    *("timesteps_total", "timesteps_since_restore", "timesteps_this_iter", "episodes_total"),
+    *("episodes_this_iter", "pid", "hostname", "node_ip", "checkpoint_dir_name", "experiment_tag"),
+}
 _UNFOLDED = 6  # components; of more a notebook shows the names at first
 
 
@@ -121,13 +127,13 @@ def _lines(part: Description, above: Description | None) -> Iterator[str]:
     yield "  ".join((part.name, *filter(None, heading)))
     for name, text in facts(part, saved(above) if above else ""):
         yield f"  {name:<9}{text}"
-    yield from (f"  {line}" for line in array_lines(part.arrays))
+    yield from (f"  {line}" for line in _array_lines(part.arrays))
     for component in part.components:
         yield from (f"  {line}" for line in _lines(component, part))
 
 
 def _html(part: Description, known: str, *, unfolded: bool = True) -> str:
-    rows = [*facts(part, known), *(("", line) for line in array_lines(part.arrays))]
+    rows = [*facts(part, known), *(("", line) for line in _array_lines(part.arrays))]
     few = len(part.components) <= _UNFOLDED
     below = (_html(component, saved(part), unfolded=few) for component in part.components)
     name = "  ".join(filter(None, (part.name, part.cls, part.format)))
@@ -145,7 +151,7 @@ def facts(part: Description, known: str = "") -> Iterator[tuple[str, str]]:
         "digest": part.digest,
         "saved": saved(part) if saved(part) != known else "",
         "trial": _pairs(part.trial) if isinstance(part.trial, dict) else part.trial,
-        "metrics": _pairs(part.metrics),
+        "metrics": _pairs(_users_first(part.metrics)),
         "lineage": _pairs(part.lineage),
         "files": ", ".join(f"{name} ({human(size)})" for name, size in part.files.items()),
     }
@@ -158,6 +164,19 @@ def saved(part: Description) -> str:
     return " by ".join(filter(None, (part.created, versions)))
 
 
+def _users_first(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return metrics with nested ones as ``a/b``, and Tune's own at the end."""
+    flat: dict[str, Any] = {}
+    waiting = [*reversed(metrics.items())]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{name}/{key}", item) for key, item in reversed(value.items())]
+        else:
+            flat[name] = value
+    return dict(sorted(flat.items(), key=lambda item: item[0].partition("/")[0] in _TUNES_OWN))
+
+
 def _pairs(items: dict[str, Any]) -> str:
     plain = {key: value for key, value in items.items() if isinstance(value, str | int | float)}
     shown = [f"{key}={value}" for key, value in plain.items()][:_SHOWN_METRICS]
@@ -165,9 +184,9 @@ def _pairs(items: dict[str, Any]) -> str:
     return ", ".join(shown) + (f", and {more} more" if more else "")
 
 
-def array_lines(arrays: Sequence[ArrayFacts], most: int = _SHOWN_ARRAYS) -> list[str]:
-    """Return aligned lines for arrays; of more than ``most`` only those and a count."""
-    shown = arrays if len(arrays) <= most + 1 else arrays[:most]
+def _array_lines(arrays: Sequence[ArrayFacts]) -> list[str]:
+    """Return aligned lines for arrays; of very many only the first and a count."""
+    shown = arrays if len(arrays) <= _SHOWN_ARRAYS + 1 else arrays[:_SHOWN_ARRAYS]
     rows = [
         (array.path or "(root)", array.kind, array.dtype, str(array.shape), human(array.nbytes))
         for array in shown

@@ -26,8 +26,9 @@ from tune_ckpt.tree.inspection.found import (
     Named,
     Value,
 )
-from tune_ckpt.tree.inspection.inspecting import File, Inspected, inspect
+from tune_ckpt.tree.inspection.inspecting import Inspected, inspect
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE
+from tune_ckpt.tree.metadata import FileRecord
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
 
@@ -51,6 +52,9 @@ def diff(a: Any, b: Any, *, values: bool = False, filesystem: Any = None) -> Dif
         values: Also tell how much arrays differ, which reads those that do, one pair at a time.
         filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
 
+    Returns:
+        The components, arrays and other values that differ.
+
     Raises:
         NotACheckpointError, IncompleteCheckpointError: One of them is no checkpoint.
         CorruptDataError: What was read is not what was written.
@@ -65,7 +69,7 @@ def diff(a: Any, b: Any, *, values: bool = False, filesystem: Any = None) -> Dif
 
 
 Entries = dict[Key, tuple[str, Found]]
-Files = dict[str, tuple[Store, File]]  # by the first step of the keys of what is in them
+Files = dict[str, tuple[Store, FileRecord]]  # by the first step of the keys of what is in them
 
 
 class _Comparison:
@@ -86,14 +90,19 @@ class _Comparison:
             return
         self._classes(path, first.cls(), second.cls())
         with ExitStack() as stack:
-            files = _files(first), _files(second)
-            self._entries(*(_entries(path, part, stack) for part in _without_equal(*files)))
-        ours, theirs = dict(first.children()), dict(second.children())
-        self._found.components_removed += [_join(path, n) for n in ours if n not in theirs]
-        self._found.components_added += [_join(path, n) for n in theirs if n not in ours]
-        for name in ours:
-            if name in theirs:
-                self.components(_join(path, name), ours[name], theirs[name])
+            ours, theirs = _files(first), _files(second)
+            before = _entries(path, _differing(ours, theirs), stack)
+            self._entries(before, _entries(path, _differing(theirs, ours), stack))
+        self._children(path, dict(first.children()), dict(second.children()))
+
+    def _children(
+        self, path: str, first: dict[str, Inspected], second: dict[str, Inspected]
+    ) -> None:
+        self._found.components_removed += [_join(path, n) for n in first if n not in second]
+        self._found.components_added += [_join(path, n) for n in second if n not in first]
+        for name in first:
+            if name in second:
+                self.components(_join(path, name), first[name], second[name])
 
     def _classes(self, path: str, first: str, second: str) -> None:
         if first and second and first != second:
@@ -139,12 +148,14 @@ def _files(part: Inspected) -> Files:
     return {step: (part.store, file) for step, file in found.items() if file is not None}
 
 
-def _without_equal(first: Files, second: Files) -> tuple[Files, Files]:
-    digests = ({step: file.digest for step, (_, file) in side.items()} for side in (first, second))
-    ours, theirs = digests
-    equal = {step for step, digest in ours.items() if digest and digest == theirs.get(step)}
-    kept = ({s: file for s, file in side.items() if s not in equal} for side in (first, second))
-    return next(kept), next(kept)
+def _differing(files: Files, others: Files) -> Files:
+    """Leave out what the others have with the same digest."""
+    digests = {step: file.digest for step, (_, file) in others.items() if file.digest}
+    return {
+        step: (store, file)
+        for step, (store, file) in files.items()
+        if step not in digests or file.digest != digests[step]
+    }
 
 
 def _entries(path: str, files: Files, stack: ExitStack) -> Entries:
@@ -169,11 +180,11 @@ def _same(first: Found, second: Found) -> bool:
     if isinstance(first, Group) and isinstance(second, Group):
         return first.kind == second.kind
     if isinstance(first, Value) and isinstance(second, Value):
-        return same_value(first.value, second.value)
+        return _same_value(first.value, second.value)
     return False
 
 
-def same_value(first: Any, second: Any) -> bool:
+def _same_value(first: Any, second: Any) -> bool:
     """Say whether two plain values are equal, types included; NaN equals NaN, 0.0 not -0.0."""
     if type(first) is not type(second):
         return False

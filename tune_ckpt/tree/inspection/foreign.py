@@ -19,12 +19,17 @@ from tune_ckpt.tree.layout import (
     CTOR,
     RLLIB_FIELDS,
     RLLIB_METADATA,
+    RLLIB_ONE_FILE,
+    RLLIB_STATES,
     RLLIB_SUFFIXES,
     STATE,
     FileNames,
 )
+from tune_ckpt.tree.not_checkpoints import is_surely_none
+from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
 
+_POLICIES = "policies"  # the folder of those of the old API stack
 _MARKS = {*RLLIB_FIELDS.values(), "checkpoint_version", "ray_version"}
 
 
@@ -44,8 +49,8 @@ class ForeignComponent:
 
     @property
     def files(self) -> list[Entry]:
-        """The files that hold something, by their suffixes."""
-        return [e for e in self.entries if not e.is_dir and e.name.endswith(RLLIB_SUFFIXES)]
+        """The files that hold something, by their names."""
+        return [e for e in self.entries if not e.is_dir and _holds_something(e.name)]
 
     @property
     def ctor(self) -> str | None:
@@ -55,11 +60,16 @@ class ForeignComponent:
     @property
     def states(self) -> list[str]:
         """The names of the state's files: the one that the metadata name, else all there are."""
-        named = self._named(STATE)
+        named = self.named_state
         if named is None:
             return [file.name for file in self.files if file.name != self.ctor]
         found = self._existing(named)
         return [] if found is None else [found]
+
+    @property
+    def named_state(self) -> str | None:
+        """The name of the state's file by the metadata, whether or not it is there."""
+        return self._named(STATE)
 
     @property
     def missing(self) -> list[str]:
@@ -67,9 +77,46 @@ class ForeignComponent:
         named = [name for name in map(self._named, RLLIB_FIELDS) if name is not None]
         return [name for name in named if self._existing(name) is None]
 
+    @property
+    def policy_ids(self) -> list[str]:
+        """The ids of the policies that the metadata list; each has a folder of its own."""
+        told = self.metadata.get("policy_ids")
+        return [*map(str, told)] if isinstance(told, list) else []
+
+    @property
+    def missing_folders(self) -> list[str]:
+        """The paths of folders that the metadata tell of and in which there is nothing."""
+        return [*self._missing_policies(), *self._missing_modules()]
+
+    def _missing_policies(self) -> Iterator[str]:
+        policies = self.store.child(_POLICIES)
+        there = _folders(policies) if self.policy_ids else set()
+        for name in self.policy_ids:
+            if name not in there or not policies.child(name).names():
+                yield f"{_POLICIES}/{name}"
+
+    def _missing_modules(self) -> list[str]:
+        store, way = self.store, self._way_to_modules()
+        for number, name in enumerate(way, 1):
+            if name not in _folders(store):
+                return ["/".join(way[:number])]
+            store = store.child(name)
+        return [] if not way or _folders(store) else ["/".join(way)]
+
+    def _way_to_modules(self) -> tuple[str, ...]:
+        """Return the folders, each in the one before, in the last of which modules have theirs."""
+        if "module_state_dir" in self.metadata:  # a learner of Ray 2.5 to 2.30
+            return (str(self.metadata["module_state_dir"]),)
+        if not (self.named_state or "").startswith("algorithm_state"):
+            return ()
+        if RLLIB_FIELDS[CTOR] in self.metadata:
+            return ("learner_group", "learner", "rl_module")
+        return ("learner",) if self.metadata.get("checkpoint_version") == "1.2" else ()
+
     def _named(self, role: str) -> str | None:
-        # Old versions have the path where it was written.
-        named = self.metadata.get(RLLIB_FIELDS[role])
+        # Old versions have the path where it was written; the oldest name the type only.
+        default = RLLIB_STATES.get(str(self.metadata.get("type"))) if role == STATE else None
+        named = self.metadata.get(RLLIB_FIELDS[role], default)
         return None if named is None else str(named).replace("\\", "/").rpartition("/")[2]
 
     def _existing(self, name: str) -> str | None:
@@ -102,6 +149,14 @@ class ForeignComponent:
         return [entry.name for entry in self.entries if entry.is_dir and entry.is_link]
 
 
+def _folders(store: Store) -> set[str]:
+    return {name for name, is_dir in store.names().items() if is_dir}
+
+
+def _holds_something(name: str) -> bool:
+    return name.endswith(RLLIB_SUFFIXES) or RLLIB_ONE_FILE.fullmatch(name) is not None
+
+
 def _suffix(name: str) -> str:
     return next((suffix for suffix in RLLIB_SUFFIXES if name.endswith(suffix)), "")
 
@@ -115,6 +170,37 @@ def _class_name(cls: Any) -> str:
     _, name, _, attributes, *_ = *cls.args, None, None, None, None
     module = attributes.get("__module__", "") if isinstance(attributes, dict) else ""
     return f"{module}:{name}" if isinstance(name, str) else ""
+
+
+Opened = OpenComponent | ForeignComponent
+
+
+def open_any(store: Store) -> Opened:
+    """Open the checkpoint in a folder, ours or RLlib's.
+
+    Raises:
+        NotACheckpointError: There is none.
+        IncompleteCheckpointError: There is the beginning of one.
+        CorruptDataError: Its metadata are not what was written.
+    """
+    try:
+        return open_tree(store)
+    except NotACheckpointError:
+        if is_surely_none(store):
+            raise
+    return open_foreign(store)
+
+
+def open_below(store: Store) -> Opened:
+    """Open a folder in a checkpoint of RLlib's; one of ours may sit there.
+
+    Raises:
+        IncompleteCheckpointError, CorruptDataError: As for `open_any`.
+    """
+    try:
+        return open_tree(store)
+    except NotACheckpointError:
+        return open_folder(store)
 
 
 def open_foreign(store: Store) -> ForeignComponent:

@@ -6,26 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tune_ckpt.errors import ComponentNotFoundError, NotACheckpointError
-from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder, open_foreign
+from tune_ckpt.errors import ComponentNotFoundError
+from tune_ckpt.tree.inspection.foreign import ForeignComponent, Opened, open_any, open_below
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, is_msgpack
-from tune_ckpt.tree.reading import OpenComponent, is_surely_none, open_tree
+from tune_ckpt.tree.metadata import FileRecord
+from tune_ckpt.tree.reading import OpenComponent
 from tune_ckpt.tree.storage.folder import Store
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of a component.
-
-    Attributes:
-        name: Its name.
-        nbytes: Its size.
-        digest: Its digest; None where nothing tells it.
-    """
-
-    name: str
-    nbytes: int
-    digest: str | None
 
 
 @dataclass(frozen=True)
@@ -49,10 +35,10 @@ class Inspected:
     cls: Callable[[], str]
     format: str
     digest: str | None
-    files: list[File]
-    states: list[File]
-    ctor: File | None
-    selftest: File | None
+    files: list[FileRecord]
+    states: list[FileRecord]
+    ctor: FileRecord | None
+    selftest: FileRecord | None
     facts: dict[str, Any]
     children: Callable[[], Iterator[tuple[str, Inspected]]]
 
@@ -79,17 +65,15 @@ def inspect(store: Store) -> Inspected:
         IncompleteCheckpointError: There is the beginning of one.
         CorruptDataError: Its metadata are not what was written.
     """
-    try:
-        return _ours(open_tree(store))
-    except NotACheckpointError:
-        if is_surely_none(store):
-            raise
-    return _foreign(open_foreign(store))
+    return _inspected(open_any(store))
+
+
+def _inspected(opened: Opened) -> Inspected:
+    return _ours(opened) if isinstance(opened, OpenComponent) else _foreign(opened)
 
 
 def _ours(opened: OpenComponent) -> Inspected:
-    metadata = opened.metadata
-    files = {role: File(f.name, f.nbytes, f.digest) for role, f in metadata.files.items()}
+    metadata, files = opened.metadata, opened.metadata.files
     return Inspected(
         opened.store,
         lambda: metadata.cls,
@@ -105,7 +89,7 @@ def _ours(opened: OpenComponent) -> Inspected:
 
 
 def _foreign(opened: ForeignComponent) -> Inspected:
-    files = {file.name: File(file.name, file.nbytes, None) for file in opened.files}
+    files = {file.name: FileRecord(file.name, file.nbytes, "") for file in opened.files}
     states = [files[name] for name in opened.states]
     formats = {"msgpack" if is_msgpack(file.name) else "pickle" for file in states}
     return Inspected(
@@ -118,13 +102,5 @@ def _foreign(opened: ForeignComponent) -> Inspected:
         None if opened.ctor is None else files[opened.ctor],
         None,
         opened.metadata,
-        lambda: _foreign_children(opened),
+        lambda: ((name, _inspected(open_below(store))) for name, store in opened.children()),
     )
-
-
-def _foreign_children(opened: ForeignComponent) -> Iterator[tuple[str, Inspected]]:
-    for name, store in opened.children():
-        try:
-            yield name, _ours(open_tree(store))  # one of ours may sit inside RLlib's
-        except NotACheckpointError:
-            yield name, _foreign(open_folder(store))

@@ -50,8 +50,8 @@ _DANGEROUS = _by_key(_MODULES) | _by_key(_NAMES)
 
 
 @dataclass(frozen=True)
-class Named:
-    """Something that a pickle names.
+class Judged:
+    """Something that a pickle names, with a verdict.
 
     Attributes:
         name: ``module:name``.
@@ -64,12 +64,12 @@ class Named:
     reason: str = ""
 
 
-def judged(name: str) -> Named:
+def judged(name: str) -> Judged:
     """Return the verdict on a name (``module:name``) that a pickle would import."""
     if _HARMLESS.know(name) or _INERT.fullmatch(name):
-        return Named(name, "harmless")
+        return Judged(name, "harmless")
     reason = next((_DANGEROUS[key] for key in _keys(name) if key in _DANGEROUS), None)
-    return Named(name, "dangerous", reason) if reason else Named(name, "unknown")
+    return Judged(name, "dangerous", reason) if reason else Judged(name, "unknown")
 
 
 def _keys(name: str) -> Iterator[str]:

@@ -22,11 +22,18 @@ from tune_ckpt.errors import (
 from tune_ckpt.formats.io import Source, read_range
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.inspection.contents import loads
-from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder, open_foreign
+from tune_ckpt.tree.inspection.foreign import (
+    ForeignComponent,
+    Opened,
+    open_any,
+    open_below,
+    open_folder,
+)
 from tune_ckpt.tree.inspection.verification import Report
 from tune_ckpt.tree.metadata import Metadata
+from tune_ckpt.tree.not_checkpoints import is_of_old_rllib, is_surely_none
 from tune_ckpt.tree.progress import Advance, Watched, bytes_bar
-from tune_ckpt.tree.reading import OpenComponent, is_surely_none, open_tree
+from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.storage.store import Store, open_store
 
 _THREADS = min(4, os.cpu_count() or 1)  # each document is read by several, too
@@ -154,8 +161,6 @@ def _check_parsable(store: Store, name: str, watch: Callable[[Source], Source]) 
 
 # ------------------------------------------------------------------------------ the whole tree
 
-Opened = OpenComponent | ForeignComponent
-
 
 @dataclass
 class _Part:
@@ -209,27 +214,21 @@ def _add_ours(part: _Part, opened: OpenComponent) -> None:
 def _add_foreign(part: _Part, opened: ForeignComponent) -> None:
     store = opened.store
     part.errors += [CorruptDataError(store.path(name), "it is missing") for name in opened.missing]
+    for path in opened.missing_folders:
+        part.errors.append(CorruptDataError(store.path(path), "the folder is missing or empty"))
     for file in opened.files:
         part.jobs.append(_Job(file.nbytes, partial(_check_parsable, store, file.name)))
-    part.below += [partial(_open_below, child) for _, child in opened.children()]
+    part.below += [partial(open_below, child) for _, child in opened.children()]
     reason = "it is a link to another folder, and was not followed"
     part.warnings += [Fault(store.path(name), reason) for name in opened.links]
 
 
 def _open_root(store: Store) -> Opened | None:
     try:
-        return open_tree(store)
+        return open_any(store)
     except NotACheckpointError:
         if is_surely_none(store):
             raise
-    try:
-        return open_foreign(store)
-    except NotACheckpointError:
-        return None  # of some other library: nothing is known of it
-
-
-def _open_below(store: Store) -> Opened:
-    try:
-        return open_tree(store)
-    except NotACheckpointError:
-        return open_folder(store)
+    found = open_folder(store)
+    is_old = is_of_old_rllib(file.name for file in found.files)
+    return found if is_old else None  # of some other library: nothing is known of it

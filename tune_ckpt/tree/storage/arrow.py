@@ -12,8 +12,8 @@ from typing import Any
 from tune_ckpt.errors import StorageError
 from tune_ckpt.formats.io import Sink, Source
 from tune_ckpt.tree.storage import retrying, traffic
-from tune_ckpt.tree.storage.arrow_files import ArrowSink, ArrowSource, reported
-from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
+from tune_ckpt.tree.storage.arrow_files import ArrowSink, ArrowSource
+from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store, reported
 
 # They have no folders, and a file appears when its upload is complete.
 _OBJECT_STORES = {"s3", "gcs", "abfs"}

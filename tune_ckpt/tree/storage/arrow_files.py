@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-from tune_ckpt.errors import CorruptDataError, StorageError, TuneCkptError
+from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.tree.storage import retrying, traffic
+from tune_ckpt.tree.storage.folder import reported
 
 _REQUEST_NBYTES = 2**23
 _REQUESTS = 4  # at a time, for one range
@@ -117,18 +117,3 @@ class ArrowSink:
                 # Uploads go on in the background, however slow: wait, or memory would fill up.
                 self._stream.flush()
                 self._buffered = 0
-
-
-@contextmanager
-def reported(operation: str, path: str) -> Iterator[None]:
-    """Turn what a filesystem raises into a `StorageError`.
-
-    Those written in Python raise whatever their libraries do, not only OSError.
-    """
-    try:
-        yield
-    except TuneCkptError:
-        raise
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise StorageError(path, operation, reason) from error

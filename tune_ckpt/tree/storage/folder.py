@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tune_ckpt.errors import StorageError
+from tune_ckpt.errors import StorageError, TuneCkptError
+from tune_ckpt.formats.io import Sink, Source
 
 TEMPORARY = ".tune_ckpt-"  # what the names of our temporary files and folders hold
 ABANDONED_AFTER = 24 * 3600.0  # seconds, more than any save takes
@@ -82,12 +83,12 @@ class Store(ABC):
         """Create the folder and its parents where they do not exist."""
 
     @abstractmethod
-    def open(self, name: str) -> Any:
-        """Return a context manager that yields the file ``name`` as a `Source`."""
+    def open(self, name: str) -> AbstractContextManager[Source]:
+        """Return a context manager that yields the file ``name``."""
 
     @abstractmethod
-    def create(self, name: str, nbytes: int) -> Any:
-        """Return a context manager that yields a `Sink` of ``nbytes`` for the file ``name``.
+    def create(self, name: str, nbytes: int) -> AbstractContextManager[Sink]:
+        """Return a context manager that yields what takes the file ``name``, of that size.
 
         The file appears under its name, whole, when the context ends without an error.
         """
@@ -139,9 +140,14 @@ class Store(ABC):
 
 @contextmanager
 def reported(operation: str, path: object) -> Iterator[None]:
-    """Turn what the storage refuses into a `StorageError`."""
+    """Turn what the storage refuses into a `StorageError`.
+
+    Filesystems written in Python raise whatever their libraries do, not only OSError.
+    """
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
+    except TuneCkptError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise StorageError(str(path), operation, reason) from error

@@ -114,7 +114,8 @@ def _original(path: Path) -> Path | None:
 def _settle(old: Path, original: Path) -> bool:
     """End a swap by two renames that was interrupted."""
     if not original.exists():
-        os.rename(old, original)
+        with reported("rename", old), suppress(FileNotFoundError):  # another one's work by now
+            os.rename(old, original)
         return False
     shutil.rmtree(old, ignore_errors=True)
     return True

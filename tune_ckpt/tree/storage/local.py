@@ -28,6 +28,11 @@ class LocalStore(Store):
         self.is_durable = durable
         self._top = top  # no link leads out of it
 
+    @property
+    def real_root(self) -> Path:
+        """The folder itself: where ``root`` is a link to a checkpoint, the link shall stay."""
+        return Path(os.path.realpath(self.root))
+
     def child(self, name: str) -> LocalStore:
         """Return the folder ``name`` below this one."""
         return self.at(self.root / name, self._top)
@@ -105,12 +110,7 @@ class LocalStore(Store):
     def sync(self) -> None:
         """Bring the names in the folder to the disk, where durable writing was asked for."""
         if self.is_durable:
-            with reported("sync", self.root):
-                fd = os.open(self.root, os.O_RDONLY)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+            _sync(self.root)
 
     @contextmanager
     def open(self, name: str) -> Iterator[Source]:
@@ -152,6 +152,8 @@ class LocalStore(Store):
         old, new = source._inside(source.root / source_name), self._inside(self.root) / name
         if not (clone(old, new) or link(old, new)):
             return False
+        if self.is_durable:
+            _sync(new)  # its first writer need not have seen to that
         self.sync()
         return True
 
@@ -163,6 +165,15 @@ class LocalStore(Store):
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    with reported("sync", path):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _is_folder(found: os.DirEntry[str]) -> bool:

@@ -84,12 +84,15 @@ _FICLONE = 0x40049409
 
 def clone(old: Path, new: Path) -> bool:
     """Make a copy that shares the old file's blocks on the disk, where the file system can."""
-    with old.open("rb") as source, new.open("xb") as target:
-        try:
-            fcntl.ioctl(target, _FICLONE, source.fileno())
-        except OSError:
-            new.unlink()
-            return False
+    try:
+        with old.open("rb") as source, new.open("xb") as target:
+            try:
+                fcntl.ioctl(target, _FICLONE, source.fileno())
+            except OSError:
+                new.unlink()
+                raise
+    except OSError:
+        return False
     return True
 
 

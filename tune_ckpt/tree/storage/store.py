@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tune_ckpt.errors import InvalidArgumentError, StorageError
+from tune_ckpt.errors import InvalidArgumentError, MissingDependencyError, StorageError
 from tune_ckpt.tree.storage.arrow import ArrowStore
 from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
 from tune_ckpt.tree.storage.local import LocalStore
@@ -38,6 +38,11 @@ def open_store(path: Any, filesystem: Any = None) -> Store:
             ``path`` and ``filesystem`` (``ray.tune.Checkpoint``, ``ray.train.Checkpoint``).
         filesystem: A ``pyarrow.fs.FileSystem`` or an fsspec filesystem in which ``path`` is to be
             looked up.
+
+    Raises:
+        InvalidArgumentError: The path is no such thing.
+        StorageError: The URI names no storage that is known here.
+        MissingDependencyError: pyarrow is not installed, and the storage is a remote one.
     """
     text, filesystem = _looked_up(path, filesystem)
     if text.lower().endswith(SUFFIX):  # only then: each look costs a request
@@ -77,7 +82,8 @@ def address_of(path: Any, filesystem: Any = None) -> str:
 def _unwrapped(path: Any, filesystem: Any) -> tuple[str, Any]:
     if hasattr(path, "filesystem") and hasattr(path, "path"):
         path, filesystem = path.path, path.filesystem
-    if not isinstance(path, str | os.PathLike):
+    is_empty = path == "" and filesystem is None  # of a filesystem it is the root
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path) or is_empty:
         expected = ("a local path", "a URI", "a Ray Checkpoint", "a record of a sweep")
         raise InvalidArgumentError("path", path, expected)
     return os.fspath(path), filesystem
@@ -105,8 +111,10 @@ def _as_arrow(filesystem: Any) -> Any:
     fsspec = sys.modules.get("fsspec")  # whoever has such a filesystem has imported it
     if fsspec is None or not isinstance(filesystem, fsspec.AbstractFileSystem):
         return filesystem
-    from pyarrow import fs
-
+    try:
+        from pyarrow import fs
+    except ImportError as error:
+        raise MissingDependencyError("pyarrow", "A filesystem of fsspec's") from error
     return fs.PyFileSystem(fs.FSSpecHandler(filesystem))
 
 
@@ -116,8 +124,10 @@ def _from_uri(uri: str) -> tuple[Any, str]:
         return None, unquote(parts.path)
     if parts.scheme in _WITH_BUCKETS and not parts.netloc:
         raise StorageError(uri, "open", f"it names no bucket, as {parts.scheme}://bucket/path does")
-    from pyarrow import fs
-
+    try:
+        from pyarrow import fs
+    except ImportError as error:
+        raise MissingDependencyError("pyarrow", f"Storage at {parts.scheme}://") from error
     try:
         filesystem, path = fs.FileSystem.from_uri(uri)
     except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError

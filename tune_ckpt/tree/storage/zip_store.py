@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, cast
 
 from tune_ckpt.errors import StorageError
 from tune_ckpt.formats.io import Source
@@ -37,7 +37,7 @@ class _Archive:
     def file(self) -> _File:
         """The archive, open for as long as this lives."""
         context = self.folder.open(self.name)
-        file: _File = context.__enter__()
+        file = cast(_File, context.__enter__())
         weakref.finalize(self, context.__exit__, None, None, None)
         return file
 

@@ -1,0 +1,65 @@
+"""Folders that hold no checkpoint of ours: what they are instead, told in full."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, listed
+from tune_ckpt.tree.layout import FileNames, role_of
+from tune_ckpt.tree.storage.folder import TEMPORARY, Store
+
+_TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
+_SWEEPS = "experiment_state-"  # how the name of a file begins that Tune writes beside trials
+_OTHERS = (
+    "at least none of tune_ckpt's own. Of RLlib's, tune_ckpt.rllib.load_weights() returns the "
+    "weights, restore_algorithm() the Algorithm, and an object's own restore_from_path() restores "
+    "that; tune_ckpt.convert_checkpoint() writes it again as msgpack"
+)
+_OLD_RLLIBS = re.compile(r"checkpoint-\d+|(algorithm|policy)_state\..+")  # which had no metadata
+
+
+def why_of_a_sweep(files: Iterable[str]) -> str | None:
+    """Return why a folder with these files is none, where it is a trial's or a whole sweep's."""
+    files = [*files]
+    if _TRIALS in files:
+        return "it is a trial's folder; its checkpoints are the folders in it"
+    if _is_sweep(files):
+        return "it is a whole sweep's folder; tune_ckpt.best_checkpoint() finds its checkpoints"
+    return None
+
+
+def _is_sweep(names: Iterable[str]) -> bool:
+    return any(name.startswith(_SWEEPS) for name in names)
+
+
+def is_surely_none(store: Store) -> bool:
+    """Say whether a folder is no library's checkpoint: there is nothing in it, or a whole sweep."""
+    names = [entry.name for entry in store.list()]
+    return not names or _is_sweep(names)
+
+
+def is_of_old_rllib(names: Iterable[str]) -> bool:
+    """Say whether a folder is RLlib's though it has no metadata, by the names of its files."""
+    return any(map(_OLD_RLLIBS.fullmatch, names))
+
+
+def why_none(store: Store, files: list[str], names: list[str]) -> Exception:
+    """Return the error for a folder without our metadata.
+
+    Args:
+        store: The folder.
+        files: The names of the files in it.
+        names: These, and the names of the folders in it.
+    """
+    if any(name.endswith(".json") for name in files):
+        return NotACheckpointError(store.location, _OTHERS)
+    if not names:
+        return NotACheckpointError(store.location, "nothing is there")
+    ours = {role_of(name) for name in FileNames().all()}
+    if any(role_of(name) in ours or TEMPORARY in name for name in names):
+        return IncompleteCheckpointError(store.location)
+    if is_of_old_rllib(names):
+        return NotACheckpointError(store.location, _OTHERS)
+    found = listed(names, 5)
+    return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json")
