@@ -18,7 +18,7 @@ from tune_ckpt.errors import MissingDependencyError, NoCheckpointError, UnknownM
 from tune_ckpt.plots.curves import draw_curves
 from tune_ckpt.plots.history import Curve, History, Mark, read_history
 from tune_ckpt.plots.page import page
-from tune_ckpt.plots.sizes import draw_sizes, plot_sizes
+from tune_ckpt.plots.sizes import draw_sizes
 from tune_ckpt.plots.theme import DARK, LIGHT
 from tune_ckpt.plots.timeline import draw_timeline
 from tune_ckpt.sweep.metrics import Metric
@@ -165,7 +165,7 @@ def test_without_matplotlib_it_says_what_to_install(sweep, monkeypatch):
 
 def test_sizes_add_up_and_the_largest_comes_first(tmp_path):
     trained(size=5000).save_to_path(tmp_path / "c", use_msgpack=True)
-    figure = plot_sizes(tmp_path / "c")
+    figure = draw_sizes(tc.describe(tmp_path / "c"))
     bars = figure.axes[0].patches
     assert sum(bar.get_width() for bar in bars) == tc.describe(tmp_path / "c").total_nbytes
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -189,7 +189,8 @@ def test_very_many_components_are_summed_up(tmp_path, dark):
 def test_a_bar_has_names_only_where_they_can_be_read(tmp_path):
     parts = {"large": _Part(10_000), "small": _Part(1)}
     tc.save({**parts, "agent": trained(size=50_000)}, tmp_path / "c")
-    inside = [text.get_text() for text in plot_sizes(tmp_path / "c").axes[0].texts]
+    figure = draw_sizes(tc.describe(tmp_path / "c"))
+    inside = [text.get_text() for text in figure.axes[0].texts]
     told = [text for text in inside if "," not in text and "component" not in text]
     assert told == ["model"]  # what has one part alone needs no name for it
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pyarrow import fs
@@ -22,6 +25,7 @@ def test_floating_arrays_are_averaged_and_the_rest_is_the_firsts(tmp_path):
             "count": np.array([n]),
             "step": n,
             "lr": n / 10,
+            "ordered": OrderedDict(b=np.array([float(n)])),
         }
         for n in (1, 2, 6)
     ]
@@ -30,6 +34,7 @@ def test_floating_arrays_are_averaged_and_the_rest_is_the_firsts(tmp_path):
     np.testing.assert_array_equal(layer["w"], np.float32([3, 6]))
     assert (layer["w"].dtype, half.dtype, half[0]) == (np.float32, np.float16, 3)
     assert (mean["count"].tolist(), mean["step"], mean["lr"]) == ([1], 1, 0.1)
+    assert (type(mean["ordered"]), mean["ordered"]["b"].tolist()) == (OrderedDict, [3])
 
 
 def test_small_differences_survive_half_precision(tmp_path):
@@ -126,6 +131,7 @@ def test_records_on_s3(s3, bucket, tmp_path):
     assert tc.average_checkpoints(best)["model"]["w"].tolist() == [3, 3]
 
 
-def test_nothing_has_no_mean():
+@pytest.mark.parametrize("records", [[], "path", Path("path"), None])
+def test_nothing_has_no_mean(records):
     with pytest.raises(InvalidArgumentError, match="at least one"):
-        tc.average_checkpoints([])
+        tc.average_checkpoints(records)

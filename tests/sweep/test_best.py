@@ -100,6 +100,28 @@ def test_an_unknown_metric_lists_the_nearest_first(tmp_path):
     assert set(unknown.value.available) == {"eval/accuracy", "loss", "training_iteration"}
 
 
+def test_a_dict_of_metrics_leads_to_those_in_it(tmp_path):
+    function_trial(tmp_path, A, [{"eval": {"loss": 1, "acc": 2}, "evals": 3}, {}])
+    with pytest.raises(UnknownMetricError) as unknown:
+        tc.best_checkpoint(tmp_path, "eval")
+    assert unknown.value.available[:3] == ("eval/acc", "eval/loss", "evals")
+
+
+def test_without_a_metric_those_there_are_are_listed(tmp_path):
+    function_trial(tmp_path, A, [{"eval": {"loss": 1}, "time_total_s": 2, "zeal": 3}])
+    with pytest.raises(InvalidArgumentError) as none:
+        tc.best_checkpoint(tmp_path)
+    expected = ["eval/loss", "zeal", "time_total_s", "training_iteration"]
+    assert (none.value.argument, none.value.expected) == ("metric", expected)
+
+
+def test_no_more_checkpoints_are_told_than_somebody_reads(tmp_path):
+    function_trial(tmp_path, A, [{"acc": "low"}] * 30)
+    with pytest.raises(NoCheckpointError, match=r"and 20 more$") as none:
+        tc.best_checkpoint(tmp_path, "acc")
+    assert len(none.value.passed_over) == 30
+
+
 def test_a_metric_that_only_results_without_a_checkpoint_have_is_known(tmp_path):
     function_trial(tmp_path, A, [{"loss": 1}])
     function_trial(tmp_path, B, [{"acc": 1}], checkpoints=False)
@@ -185,3 +207,27 @@ def test_only_what_is_returned_is_verified(tmp_path, monkeypatch):
     )
     tc.rank_checkpoints(tmp_path, "acc", k=2)
     assert [path[-6:] for path in seen] == ["000008", "000007"]
+
+
+# ------------------------------------------------------------------------------------- exporting
+
+
+def _own(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    own_checkpoint(folder / "checkpoint_000001", {"acc": 0.9}, 2)
+    return tc.best_checkpoint(tmp_path, "acc")
+
+
+def test_a_copy_needs_a_path(tmp_path):
+    with pytest.raises(InvalidArgumentError, match="path=None"):
+        _own(tmp_path).export(None)
+
+
+def test_a_copy_does_not_take_the_checkpoints_own_place(tmp_path):
+    best = _own(tmp_path / "sweep")
+    (tmp_path / "link").symlink_to(best.path)
+    before = {path: path.stat().st_mtime_ns for path in Path(best.path).rglob("*")}
+    for path in (best.path, f"{best.path}/", f"file://{best.path}", tmp_path / "link", best):
+        with pytest.raises(InvalidArgumentError, match="other than the checkpoint's own"):
+            best.export(path)
+    assert {path: path.stat().st_mtime_ns for path in Path(best.path).rglob("*")} == before

@@ -12,6 +12,7 @@ import pytest
 import tune_ckpt as tc
 from tests.sweep.folders import A, B, class_trial, function_trial, plain_checkpoint, write_state
 from tune_ckpt.errors import CorruptDataError, NoCheckpointError
+from tune_ckpt.tree.storage.store import LocalStore
 
 
 def test_lines_cut_short_or_broken_are_survived_and_told(tmp_path):
@@ -39,7 +40,24 @@ def test_a_damaged_newest_state_falls_back_to_the_older(tmp_path, content):
     write_state(tmp_path, class_trial(tmp_path, A, [{"acc": 0.5}]))
     newest = tmp_path / "experiment_state-2026-01-02_00-00-00.json"
     newest.write_bytes(content)
-    assert tc.best_checkpoint(tmp_path, "acc").value == 0.5
+    sweep = tc.Sweep.open(tmp_path)
+    told = [tc.best_checkpoint(sweep, "acc").passed_over for _ in range(2)]
+    assert told[0] == told[1]
+    assert f"{newest} cannot be read" in "".join(told[0])
+
+
+def test_a_damaged_state_is_read_once_for_all_trials(tmp_path, monkeypatch):
+    every = [f"aaaaa_{number:05}" for number in range(5)]
+    write_state(tmp_path, *(class_trial(tmp_path, trial, [{"acc": 0.5}]) for trial in every))
+    newest = tmp_path / "experiment_state-2026-01-02_00-00-00.json"
+    newest.write_text("{")
+    opened, real = [], LocalStore.open
+    monkeypatch.setattr(LocalStore, "open", lambda s, name: opened.append(name) or real(s, name))
+    assert len(tc.rank_checkpoints(tmp_path, "acc")) == 5
+    assert opened.count(newest.name) == 2  # how long it is, and what it holds
+
+
+CYCLE = b"\x80\x04]\x94h\x00a.".hex()  # a list that contains itself
 
 
 @pytest.mark.parametrize(
@@ -53,6 +71,7 @@ def test_a_damaged_newest_state_falls_back_to_the_older(tmp_path, content):
         [json.dumps({"checkpoint_manager": "80"}), "{}"],
         [json.dumps({"checkpoint_manager": 3}), "{}"],
         [json.dumps({"checkpoint_manager": {"value": None}}), "{}"],
+        [json.dumps({"checkpoint_manager": CYCLE}), "{}"],
     ],
 )
 def test_a_damaged_trial_in_the_state_leaves_the_others(tmp_path, entry):

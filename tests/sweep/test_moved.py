@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 import tune_ckpt as tc
 from tests.sweep.folders import (
@@ -16,6 +17,7 @@ from tests.sweep.folders import (
     plain_checkpoint,
     write_state,
 )
+from tune_ckpt.sweep.paths import parent_of
 
 
 def test_a_moved_sweep(tmp_path):
@@ -54,6 +56,19 @@ def test_the_options_of_a_uri_stay_at_its_end():
 
     sweep = OpenSweep(open_store("/nowhere"), "s3://bucket/sweep?region=eu")
     assert sweep.path("trial", "c") == "s3://bucket/sweep/trial/c?region=eu"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/sweeps/run", ("/sweeps", "run")),
+        ("/run/", ("/", "run")),  # not the working directory
+        ("run", ("", "run")),  # within a filesystem
+        ("s3://bucket/run?region=eu", ("s3://bucket?region=eu", "run")),
+    ],
+)
+def test_the_folder_above(path, expected):
+    assert parent_of(path) == expected
 
 
 class _Grid(list):

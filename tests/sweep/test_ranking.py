@@ -160,6 +160,34 @@ def test_where_nothing_is_left_it_is_said(tmp_path):
         tc.best_checkpoint(tmp_path, "acc", where={"lr": 3})
 
 
+def test_where_no_config_has_the_value_those_there_are_are_told(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 9}, {"acc": 8}], config={"lr": 0.1})
+    function_trial(tmp_path, B, [{"acc": 7}], config={"lr": 0.3})
+    with pytest.raises(NoCheckpointError, match=r"no lr is '0.3'; there are: 0.1, 0.3$"):
+        tc.best_checkpoint(tmp_path, "acc", where={"lr": "0.3"})
+
+
+def test_where_is_a_function_or_a_dict(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 9}])
+    with pytest.raises(InvalidArgumentError, match=r"where='lr=1' .* a function of the record"):
+        tc.best_checkpoint(tmp_path, "acc", where="lr=1")
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        (lambda r: r.config["learning_rate"] == 1, "KeyError: 'learning_rate'"),
+        (lambda r: r.lr == 1, "has no attribute 'lr'"),
+    ],
+    ids=["key", "attribute"],
+)
+def test_where_a_function_asks_for_what_is_not_there_it_is_told_what_is(tmp_path, where, told):
+    function_trial(tmp_path, A, [{"acc": 9}])
+    with pytest.raises(InvalidArgumentError, match=told) as caught:
+        tc.best_checkpoint(tmp_path, "acc", where=where)
+    assert "checkpoint_000000, where record.config has lr; record.metrics has" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -233,7 +261,7 @@ def test_a_table_for_people(tmp_path):
     assert "<lr>" in str(table)
     assert "&lt;lr&gt;=[1]" in table._repr_html_()
     assert "acc (max)" in str(table)
-    assert isinstance(table[:1], tc.CheckpointTable)
+    assert repr(table[:1]) == f"<CheckpointTable of 1: acc (max) in {tmp_path}>"
 
 
 def test_why_others_were_passed_over(tmp_path):

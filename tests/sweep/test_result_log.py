@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tune_ckpt.errors import AmbiguousMetricError
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.notes import Notes
-from tune_ckpt.sweep.result_log import NOTHING, UNKNOWN, ResultLog, mark_of
+from tune_ckpt.sweep.result_log import NOTHING, UNKNOWN, ResultLog, bound_of
 from tune_ckpt.tree.storage.store import open_store
 
 NUMBERS = st.floats() | st.integers() | st.booleans()
@@ -32,7 +32,7 @@ def test_no_value_is_better_than_the_bound(results, name, mode):
     lines = [{**r, "training_iteration": n, "trial_id": "t"} for n, r in enumerate(results, 1)]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
     log = ResultLog(_Memory(data), "t", Notes())
-    bound = log.mark(metric)
+    bound = log.bound(metric)
     for line in lines:
         try:
             value = metric.value(line)
@@ -64,18 +64,18 @@ LINE = b'{"acc": 0.5, "training_iteration": 3, "trial_id": "t1"}\n'
 
 def test_the_bound_is_as_tight_as_the_best_line():
     better = b'{"acc": 0.75, "training_iteration": 4, "trial_id": "t1"}\n'
-    assert mark_of(LINE + better, Metric("acc"), "t9") == (-0.75, 4, "t1")
-    assert mark_of(LINE + better, Metric("acc", "min"), "t0") == (0.5, 3, "t0")
+    assert bound_of(LINE + better, Metric("acc"), "t9") == (-0.75, 4, "t1")
+    assert bound_of(LINE + better, Metric("acc", "min"), "t0") == (0.5, 3, "t0")
 
 
 def test_other_names_and_other_kinds_of_values_do_not_count():
     data = b'{"val_acc": 9, "acc": NaN, "x": {"acc": null}, "y": {"acc": "8"}}\n'
-    assert mark_of(data, Metric("acc"), "") == NOTHING
+    assert bound_of(data, Metric("acc"), "") == NOTHING
 
 
 @pytest.mark.parametrize("value", ["Infinity", "-Infinity", "1e400", "1" * 400])
 def test_numbers_beyond_all_floats_are_numbers(value):
-    cost, *_ = mark_of(f'{{"acc": {value}}}\n'.encode(), Metric("acc", "min"), "")
+    cost, *_ = bound_of(f'{{"acc": {value}}}\n'.encode(), Metric("acc", "min"), "")
     assert math.isinf(cost)
 
 
@@ -87,7 +87,7 @@ def test_numbers_beyond_all_floats_are_numbers(value):
     ],
 )
 def test_of_broken_lines_nothing_is_known(data):
-    assert mark_of(data, Metric("acc"), "") == UNKNOWN
+    assert bound_of(data, Metric("acc"), "") == UNKNOWN
 
 
 class _Counting:
@@ -120,7 +120,7 @@ class _Counting:
 
 def _looks(log):
     metric = Metric("acc")
-    return log.mark(metric)[0], log.values(metric), dict(log.pairs())
+    return log.bound(metric)[0], log.values(metric), dict(log.pairs())
 
 
 def test_only_new_bytes_are_read(tmp_path):
@@ -136,8 +136,8 @@ def test_only_new_bytes_are_read(tmp_path):
     path.write_bytes(LINE + new[:20])  # half-written
     assert log.values(Metric("acc")) == [0.5]
     path.write_bytes(LINE + new)
-    mark, values, pairs = _looks(log)
-    assert (mark, values, list(pairs)) == (-0.7, [0.5, 0.7], ["checkpoint_000000"])
+    bound, values, pairs = _looks(log)
+    assert (bound, values, list(pairs)) == (-0.7, [0.5, 0.7], ["checkpoint_000000"])
     assert store.nbytes == 3 * len(LINE + new) + 20
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_became_shorter_is_read_anew(tmp_path):
 def test_a_file_that_vanished_is_noted(tmp_path):
     notes = Notes()
     log = ResultLog(open_store(tmp_path), "t", notes)
-    assert log.mark(Metric("acc")) == UNKNOWN
+    assert log.bound(Metric("acc")) == UNKNOWN
     assert list(log.results()) == []
     (line,) = notes.lines
     assert "result.json cannot be read" in line

@@ -172,8 +172,10 @@ def test_infinite_and_nan_tokens_are_read_as_tune_writes_them(tmp_path):
     folder = function_trial(tmp_path, A, [{"acc": 1.0}, {"acc": 2.0}, {"acc": 3.0}])
     text = (folder / "result.json").read_text()
     tokens = text.replace("3.0", "NaN").replace("2.0", "Infinity").replace("1.0", "-Infinity")
+    tokens = tokens.replace('"training_iteration": 2', '"training_iteration": Infinity')
     (folder / "result.json").write_text(tokens)
-    assert [r.value for r in tc.rank_checkpoints(tmp_path, "acc")] == [math.inf, -math.inf]
+    ranked = tc.rank_checkpoints(tmp_path, "acc")
+    assert [(r.value, r.iteration) for r in ranked] == [(math.inf, None), (-math.inf, 1)]
 
 
 def test_a_checkpoint_that_was_written_just_before_the_kill_counts(tmp_path):
@@ -291,5 +293,5 @@ def test_a_result_stands_for_its_trial(tmp_path):
     )
     assert names(tc.rank_checkpoints(result, "acc")) == [(A, None)]
     result.path = None
-    with pytest.raises(InvalidArgumentError, match="was started"):
+    with pytest.raises(InvalidArgumentError, match=r"experiment=.*was started"):
         tc.best_checkpoint(result, "acc")

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tune_ckpt.plots.history import Curve, History, Mark, read_history
-from tune_ckpt.plots.theme import Theme, cut, figure, theme, title
-from tune_ckpt.sweep.configs import shortened
+from tune_ckpt.plots.theme import Theme, counted, figure, theme, title
+from tune_ckpt.sweep.configs import cut, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,16 +144,12 @@ def _place_of_best(history: History) -> tuple[int, float] | None:
 def _summary(history: History) -> str:
     marks, best = history.marks, history.best
     deleted = sum(mark.path is None for mark in marks)
-    parts = [_count(len(history.curves), "trial"), _count(len(marks), "checkpoint")]
+    parts = [counted(len(history.curves), "trial"), counted(len(marks), "checkpoint")]
     parts += [f"{deleted:,} of them deleted"] if deleted else []
     if best is not None:
         trial = shortened(best.trial_id, 20)
         parts.append(f"best {best.value:.6g}: trial {trial}, iteration {best.iteration}")
     return ", ".join(parts)
-
-
-def _count(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _draw_legend(made: Figure, history: History, told: int, colors: Theme) -> None:
@@ -163,7 +159,7 @@ def _draw_legend(made: Figure, history: History, told: int, colors: Theme) -> No
     handles = [Line2D([], [], color=c, label=cut(curve.label, 56)) for curve, c in pairs]
     rest = len(history.curves) - told
     if rest > 0:
-        label = _count(rest, "other trial")
+        label = counted(rest, "other trial")
         handles.append(Line2D([], [], color=colors.faint, alpha=0.6, label=label))
     handles += _meanings(history, colors)
     columns = 1 if max(len(str(handle.get_label())) for handle in handles) > 56 else 2

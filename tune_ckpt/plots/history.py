@@ -11,7 +11,7 @@ from tune_ckpt.experiment import best_checkpoint
 from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.configs import config_text, telling_keys
-from tune_ckpt.sweep.metrics import Metric, number
+from tune_ckpt.sweep.metrics import Metric, number, whole
 from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.reading import open_tree
@@ -122,9 +122,9 @@ def _curve(sweep: OpenSweep, folder: TrialFolder, metric: Metric, config: str) -
     points: dict[int, float] = {}  # after a crash an iteration is reported again
     for place, result in enumerate(folder.log.results(), 1):
         value = metric.value(result)
-        iteration = number(result.get("training_iteration", place))
+        iteration = whole(result.get("training_iteration", place))
         if value is not None and iteration is not None:
-            points[int(iteration)] = value
+            points[iteration] = value
     order = sorted(points)
     marks = [_mark(sweep, candidate, metric) for candidate in sweep.candidates(folder)]
     marks.sort(key=lambda mark: mark.iteration or 0)
@@ -135,15 +135,15 @@ def _mark(sweep: OpenSweep, candidate: Candidate, metric: Metric) -> Mark:
     homes = sweep.homes(candidate)
     if "/" in candidate.name:  # where it was: it may not be there any more
         homes = [path for path in homes if open_store(path, sweep.filesystem).list()]
+    home = homes[0] if homes else None
     seconds = number(candidate.metrics.get("timestamp"))
     saved = None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
-    converted = sweep.converted(candidate)
     return Mark(
         candidate.iteration,
         metric.value(candidate.metrics),
-        homes[0] if homes else None,
-        saved or _created(homes[0] if homes else None, sweep),
-        _created(converted, sweep),
+        home,
+        saved or _created(home, sweep),
+        _created(sweep.converted(candidate), sweep),
     )
 
 

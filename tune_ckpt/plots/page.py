@@ -48,7 +48,7 @@ footer {{ color: {light.faint}; }}
 
 def page(history: History) -> str:
     """Return the HTML page of a sweep: its curves, the sizes of its best checkpoint, its saves."""
-    pictures = [_picture(lambda dark: draw_curves(history, dark=dark), f"{history.metric.name}")]
+    pictures = [_picture(lambda dark: draw_curves(history, dark=dark), history.metric.name)]
     best = ""
     if history.best is not None:
         best = f"<p>The best checkpoint: <code>{escape(history.best.path)}</code></p>"

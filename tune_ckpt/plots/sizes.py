@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.plots.theme import Theme, figure, theme, title
+from tune_ckpt.plots.theme import Theme, counted, figure, theme, title
 from tune_ckpt.sweep.configs import shortened
-from tune_ckpt.tree.inspection.describe import describe
 from tune_ckpt.tree.inspection.description import Description
 from tune_ckpt.tree.units import human
 
@@ -32,26 +31,12 @@ class _Row:
         return sum(nbytes for _, nbytes in self.segments)
 
 
-def plot_sizes(checkpoint: Any, *, dark: bool = False, filesystem: Any = None) -> Figure:
+def draw_sizes(description: Description, *, dark: bool = False) -> Figure:
     """Draw the sizes of a checkpoint's components, the largest first.
 
-    Args:
-        checkpoint: The checkpoint: a local path, a URI, or a Ray Checkpoint.
-        dark: Draw it on dark ground.
-        filesystem: A ``pyarrow.fs.FileSystem`` in which ``checkpoint`` is to be looked up.
-
-    Returns:
-        A ``matplotlib.figure.Figure``.
-
     Raises:
-        NotACheckpointError, CorruptDataError: As from `tune_ckpt.describe`.
         MissingDependencyError: matplotlib is not installed.
     """
-    return draw_sizes(describe(checkpoint, filesystem=filesystem), dark=dark)
-
-
-def draw_sizes(description: Description, *, dark: bool = False) -> Figure:
-    """Draw the sizes of the components that were described."""
     colors, rows = theme(dark), _rows(description)
     largest = max(1, *(row.nbytes for row in rows))  # perhaps that of the summed up ones
     with figure(1.3 + 0.36 * len(rows), colors) as made:
@@ -63,8 +48,8 @@ def draw_sizes(description: Description, *, dark: bool = False) -> Figure:
         axes.set_xticks([])
         axes.set_xlim(0, largest * 1.28)
         axes.spines[:].set_visible(False)
-        count = sum(1 for _ in description.walk())
-        below = f"{human(description.total_nbytes)} in {count:,} component{'s'[: count != 1]}"
+        count = counted(sum(1 for _ in description.walk()), "component")
+        below = f"{human(description.total_nbytes)} in {count}"
         title(axes, f"Size of {_last(description.name)}", below, colors)
     return made
 

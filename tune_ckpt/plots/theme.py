@@ -91,6 +91,6 @@ def title(axes: Axes, text: str, below: str, colors: Theme) -> None:
     axes.annotate(shortened(below, 110), (0, 1), (0, 8), color=colors.faint, fontsize=9, **place)
 
 
-def cut(text: str, length: int) -> str:
-    """Return a text, its end left out where it is too long."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+def counted(count: int, word: str) -> str:
+    """Return how many there are of something: ``1 trial``, ``2 trials``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

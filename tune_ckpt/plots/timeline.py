@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.plots.history import Curve, History
-from tune_ckpt.plots.theme import Theme, cut, figure, theme, title
+from tune_ckpt.plots.theme import Theme, counted, figure, theme, title
+from tune_ckpt.sweep.configs import cut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,6 @@ def _draw_dates(axes: Axes, rows: list[Curve]) -> None:
     from matplotlib import dates
 
     drawn: Any = dates  # its stubs tell nothing
-
     if rows:
         locator = drawn.AutoDateLocator()
         axes.xaxis.set_major_locator(locator)
@@ -82,7 +82,7 @@ def _draw_dates(axes: Axes, rows: list[Curve]) -> None:
 def _summary(history: History) -> str:
     saves = sum(len(_times(curve)) for curve in history.curves)
     converted = sum(mark.converted is not None for mark in history.marks)
-    return f"{saves:,} save{'s'[: saves != 1]}, {converted:,} conversion{'s'[: converted != 1]}"
+    return f"{counted(saves, 'save')}, {counted(converted, 'conversion')}"
 
 
 def _draw_legend(made: Figure, history: History, colors: Theme) -> None:

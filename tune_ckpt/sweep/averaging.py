@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tune_ckpt.errors import CheckpointMismatchError, Fault, InvalidArgumentError
+from tune_ckpt.objects.nested import items, rebuilt
 from tune_ckpt.sweep.records import CheckpointRecord
 
 Leaves = dict[tuple[Any, ...], Any]  # by the keys that lead there
 
 
 def average_checkpoints(
-    records: Iterable[CheckpointRecord], component: str | None = None, *, allow_pickle: bool = False
+    records: Iterable[CheckpointRecord | str | os.PathLike[str]],
+    component: str | None = None,
+    *,
+    allow_pickle: bool = False,
 ) -> Any:
     """Return a state whose floating point arrays are the means of several checkpoints'.
 
@@ -37,44 +41,42 @@ def average_checkpoints(
         CheckpointMismatchError: Arrays are missing, or have another shape or dtype; all are
             listed.
         ComponentNotFoundError: A checkpoint has no such component.
-        InvalidArgumentError: There is no record.
+        InvalidArgumentError: There is no record, or they are no list or the like.
         UntrustedPickleError: A pickle names more than harmless things.
     """
     from tune_ckpt.objects.states import load_state
 
-    paths = [] if isinstance(records, str | os.PathLike) else list(records)
-    if not paths:
+    given = isinstance(records, Iterable) and not isinstance(records, str)
+    found = list(records) if given else []
+    if not found:
         raise InvalidArgumentError("records", records, ("a list of at least one checkpoint",))
-    state = load_state(paths[0], component, allow_pickle=allow_pickle)
+    state = load_state(found[0], component, allow_pickle=allow_pickle)
     first = dict(_arrays(state))
     sums = {keys: _doubled(array) for keys, array in first.items() if _is_floating(array)}
     faults: list[Fault] = []
-    for path in paths[1:]:
-        other = dict(_arrays(load_state(path, component, allow_pickle=allow_pickle)))
-        found = list(_mismatches(first, other))
-        where = getattr(path, "path", path)
-        faults += [Fault(f"{where}: {fault.path}", fault.reason) for fault in found]
+    for record in found[1:]:
+        other = dict(_arrays(load_state(record, component, allow_pickle=allow_pickle)))
+        where = _path(record)
+        faults += [Fault(f"{where}: {f.path}", f.reason) for f in _mismatches(first, other)]
         if not faults:
             for keys in sums:
                 sums[keys] += _doubled(other[keys])
     if faults:
-        raise CheckpointMismatchError(str(getattr(paths[0], "path", paths[0])), tuple(faults))
-    means = {keys: _like(total / len(paths), first[keys]) for keys, total in sums.items()}
+        raise CheckpointMismatchError(_path(found[0]), tuple(faults))
+    means = {keys: _like(total / len(found), first[keys]) for keys, total in sums.items()}
     return _replaced(state, means)
 
 
+def _path(record: Any) -> str:
+    return str(getattr(record, "path", record))
+
+
 def _arrays(state: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the arrays and tensors in nested dicts, lists and tuples."""
-    for key, value in _items(state):
+    """Yield the arrays and tensors in nested containers."""
+    for key, value in items(state):
         yield from _arrays(value, (*keys, key))
     if isinstance(state, np.ndarray) or _is_tensor(state):
         yield keys, state
-
-
-def _items(state: Any) -> Iterable[tuple[Any, Any]]:
-    if isinstance(state, Mapping):
-        return state.items()
-    return enumerate(state) if isinstance(state, list | tuple) else ()
 
 
 def _is_tensor(value: Any) -> bool:
@@ -120,10 +122,4 @@ def _kind(array: Any) -> str:
 def _replaced(state: Any, means: Leaves, keys: tuple[Any, ...] = ()) -> Any:
     if keys in means:
         return means[keys]
-    inner = {key: _replaced(value, means, (*keys, key)) for key, value in _items(state)}
-    if isinstance(state, Mapping):
-        return inner
-    if not isinstance(state, list | tuple):
-        return state
-    make = getattr(state, "_make", type(state))  # a named tuple's
-    return make(inner.values())
+    return rebuilt(state, lambda key, value: _replaced(value, means, (*keys, key)))

@@ -49,14 +49,15 @@ class Pinned:
 
     def to_json(self) -> bytes:
         """Return the file's content."""
-        return json.dumps(_plain(asdict(self)), indent=2).encode()
+        return json.dumps(plain(asdict(self)), indent=2).encode()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return what JSON can hold of a value: text stands for the rest."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     return value if isinstance(value, bool | int | float | str | None) else repr(value)

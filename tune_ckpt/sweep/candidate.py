@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tune_ckpt.sweep.metrics import number
+from tune_ckpt.sweep.metrics import whole
 from tune_ckpt.sweep.result_log import Metrics
 from tune_ckpt.sweep.trial_folder import TrialFolder
 
@@ -34,8 +34,7 @@ class Candidate:
     @property
     def iteration(self) -> int | None:
         """After which iteration, where that is recorded."""
-        recorded = number(self.metrics.get("training_iteration"))
-        return None if recorded is None else int(recorded)
+        return whole(self.metrics.get("training_iteration"))
 
     def __str__(self) -> str:
         return f"trial {self.trial_id}, iteration {self.iteration} ({self.name})"

@@ -20,16 +20,17 @@ from tune_ckpt.formats import pickle
 from tune_ckpt.sweep.best_file import FILE, FOLDER, Pinned, read_pinned
 from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.experiment_state import ExperimentState
-from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.sweep.metrics import OF_TUNE, Metric, names
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.paths import below, last_of, parent_of, places_of
 from tune_ckpt.sweep.private import goal_of
-from tune_ckpt.sweep.result_log import Mark, Pairs
+from tune_ckpt.sweep.result_log import RESULTS, Bound, Pairs
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store, open_store
 
 _REQUESTS = 16  # at a time, where each takes a while
+_LISTED = 12  # metrics, where none was told
 T = TypeVar("T")
 
 
@@ -92,10 +93,22 @@ class OpenSweep:
         if name is None and told is not None:
             name = told.name
         if name is None:
-            raise InvalidArgumentError("metric", name, ("the name of a reported metric",))
+            expected = self._reported() or ["the name of a reported metric"]
+            raise InvalidArgumentError("metric", name, expected)
         if mode is None:
             mode = told.mode if told is not None and told.name == name else "max"
         return Metric(name, mode)
+
+    def _reported(self) -> list[str]:
+        """Return the metrics of the first trial that has any, the user's own first."""
+        for folder in self.look():
+            results = [*folder.pairs().values()]
+            if RESULTS in folder.names:
+                results += folder.log.results()
+            found = {name for result in results for name in names(result)}
+            if found:
+                return sorted(found, key=lambda name: (name in OF_TUNE, name))[:_LISTED]
+        return []
 
     def path(self, *names: str) -> str:
         """Return the path of something below the sweep's folder."""
@@ -121,9 +134,9 @@ class OpenSweep:
             self.notes.unreadable(self.path(FOLDER, FILE), error.reason)
             return None
 
-    def marks(self, folders: Iterable[TrialFolder], metric: Metric) -> list[Mark]:
+    def bounds(self, folders: Iterable[TrialFolder], metric: Metric) -> list[Bound]:
         """Return a bound of the metric for each trial."""
-        return self._each(lambda folder: folder.mark(metric), folders)
+        return self._each(lambda folder: folder.bound(metric), folders)
 
     def _folder(self, name: str) -> TrialFolder:
         if name not in self._known:
@@ -149,9 +162,10 @@ class OpenSweep:
             self.notes.add(f"trial {folder.trial_id}: the metrics of {name} are recorded nowhere")
         for name, metrics in pairs.items():
             yield Candidate(folder, name, metrics)
-        trial, _, name = self._pinned.checkpoint.partition("/") if self._pinned else ("", "", "")
-        if self._pinned and trial == folder.name and name not in pairs:
-            yield Candidate(folder, name, self._pinned.metrics)
+        if self._pinned is not None:
+            trial, _, name = self._pinned.checkpoint.partition("/")
+            if trial == folder.name and name not in pairs:
+                yield Candidate(folder, name, self._pinned.metrics)
 
     def homes(self, candidate: Candidate) -> list[str]:
         """Return the paths at which a candidate or its pinned copy is; none where it is gone."""
@@ -198,7 +212,7 @@ def _of_grid(results: Any) -> OpenSweep:
 
 def _of_result(result: Any) -> OpenSweep:
     if result.path is None:
-        raise InvalidArgumentError("source", result, ("a Result of a trial that was started",))
+        raise InvalidArgumentError("experiment", result, ("a Result of a trial that was started",))
     parent, name = parent_of(result.path)
     store = open_store(parent, result.filesystem)
     given = store.filesystem  # a URI is none of Ray's paths

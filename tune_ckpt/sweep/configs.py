@@ -28,6 +28,11 @@ def _pairs(config: Config, keys: Sequence[str]) -> Iterator[str]:
             yield f"{shortened(key.rpartition('/')[2], 14)}={shortened(text, 12)}"
 
 
+def cut(text: str, length: int) -> str:
+    """Return a text, its end left out where it is too long."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def shortened(text: str, length: int) -> str:
     """Return a text, its middle left out where it is too long."""
     if len(text) <= length:

@@ -39,14 +39,14 @@ class ExperimentState:
     def __init__(self, experiment: Store, notes: Notes) -> None:
         self._experiment = experiment
         self._notes = notes
-        self._version: object = None
+        self._problems = Notes()  # of what is known now
+        self._version: object = None  # of the newest file, whether it can be read or not
         self._entries: dict[str, Callable[[], Any]] = {}
         self._loose: dict[str, Pairs] = {}
 
     def pairs(self, folder: str) -> Pairs:
         """Return what it says of the checkpoints in one trial's folder."""
-        self._load()
-        recorded = self._recorded(self._entries[folder]) if folder in self._entries else []
+        recorded = self._recorded_of(folder)
         # One that exploits another trial names that one's checkpoint as its latest.
         own = {checkpoint: metrics for owner, checkpoint, metrics in recorded if owner == folder}
         return self._loose.get(folder, {}) | own
@@ -56,29 +56,39 @@ class ExperimentState:
 
         That is the newest one that was noted of its own, and whatever it took over from others.
         """
-        self._load()
-        recorded = self._recorded(self._entries[folder]) if folder in self._entries else []
-        ends = {(owner, checkpoint) for owner, checkpoint, _ in recorded}
+        ends = {(owner, checkpoint) for owner, checkpoint, _ in self._recorded_of(folder)}
         own = max((end for end in ends if end[0] == folder), default=None)
         return {end for end in ends if end[0] != folder or end == own}
 
+    def _recorded_of(self, folder: str) -> list[tuple[str, str, Metrics]]:
+        self._load()
+        recorded = self._recorded(self._entries[folder]) if folder in self._entries else []
+        for line in self._problems.lines:
+            self._notes.add(line)
+        return recorded
+
     def _load(self) -> None:
-        """Read the newest file, if there is one that was not read yet."""
+        """Read the newest file that can be read, unless there is none that is new."""
         names = [name for name in self._experiment.names() if name.startswith(PREFIX)]
-        for name in sorted(names, reverse=True):
-            version = self._experiment.stat(name)
-            if version is None or version == self._version:
-                return
-            self._entries, self._loose, self._file = {}, {}, name
-            read = self._index if version.nbytes > PARSED_NBYTES else self._parse
-            try:
-                read()
-            except (StorageError, *_BROKEN) as error:
-                reason = error.reason if isinstance(error, StorageError) else error
-                self._notes.unreadable(self._experiment.path(name), reason)
-                continue
-            self._version = version
+        newest = self._experiment.stat(max(names)) if names else None
+        if newest is None or newest == self._version:
             return
+        self._version = newest
+        self._problems.clear()
+        for name in sorted(names, reverse=True):
+            if self._can_read(name):
+                return
+
+    def _can_read(self, name: str) -> bool:
+        self._entries, self._loose, self._file = {}, {}, name
+        try:
+            read = self._index if self._size() > PARSED_NBYTES else self._parse
+            read()
+        except (StorageError, *_BROKEN) as error:
+            reason = error.reason if isinstance(error, StorageError) else error
+            self._problems.unreadable(self._experiment.path(name), reason)
+            return False
+        return True
 
     # ----------------------------------------------------------------------------- small files
 
@@ -92,7 +102,7 @@ class ExperimentState:
                     self._entries[trial["relative_logdir"]] = partial(bytes, blob)
                     continue
             except _BROKEN as error:
-                self._notes.unreadable(self._experiment.path(self._file), error)
+                self._problems.unreadable(self._experiment.path(self._file), error)
                 continue
             for owner, checkpoint, metrics in self._recorded(partial(bytes, blob)):
                 self._loose.setdefault(owner, {})[checkpoint] = metrics
@@ -101,10 +111,10 @@ class ExperimentState:
         file = self._experiment.path(self._file)
         try:
             tree = pickle.loads_inert(blob(), file=file)
-        except (StorageError, *_BROKEN) as error:
-            self._notes.unreadable(file, error)
+            return [(*_ends(path), metrics) for path, metrics in _results(tree)]
+        except (StorageError, *_BROKEN) as error:  # it may even contain itself
+            self._problems.unreadable(file, error)
             return []
-        return [(*_ends(path), metrics) for path, metrics in _results(tree)]
 
     # ----------------------------------------------------------------------------- large files
 

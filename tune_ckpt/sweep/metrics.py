@@ -20,6 +20,13 @@ from tune_ckpt.errors import AmbiguousMetricError, InvalidArgumentError
 
 MODES = ("max", "min")
 
+# What Tune adds to every result, of those that count as numbers.
+OF_TUNE = {
+    *("training_iteration", "iterations_since_restore", "timestamp", "pid", "done"),
+    *("time_this_iter_s", "time_total_s", "time_since_restore", "warmup_time"),
+    *("timesteps_total", "timesteps_since_restore", "episodes_total", "should_checkpoint"),
+}
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -99,6 +106,12 @@ def number(value: Any) -> float | None:
     except OverflowError:  # an int beyond all floats
         result = math.inf if real > 0 else -math.inf
     return None if math.isnan(result) else result
+
+
+def whole(value: Any) -> int | None:
+    """Return a value as an int, such as an iteration; None where it is no number, or infinite."""
+    found = number(value)
+    return None if found is None or math.isinf(found) else int(found)
 
 
 def names(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

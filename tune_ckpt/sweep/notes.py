@@ -14,9 +14,6 @@ class Notes:
         """The lines."""
         return tuple(self._lines)
 
-    def __len__(self) -> int:
-        return len(self._lines)
-
     def add(self, line: str) -> None:
         """Note something."""
         self._lines[line] = None

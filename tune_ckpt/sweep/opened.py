@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.candidates import OpenSweep
 
 if TYPE_CHECKING:
@@ -21,10 +22,13 @@ class Sweep:
     """
 
     def __init__(self, opened: OpenSweep) -> None:
+        if not isinstance(opened, OpenSweep):
+            expected = ("only what tune_ckpt.Sweep.open(...) passes: call that instead",)
+            raise InvalidArgumentError("opened", opened, expected)
         self._opened = opened
 
     @classmethod
-    def open(cls, experiment: Any, filesystem: Any = None) -> Self:
+    def open(cls, experiment: Any, *, filesystem: Any = None) -> Self:
         """Return the sweep that ``experiment`` means.
 
         Args:

@@ -19,8 +19,8 @@ def _split(path: str) -> tuple[str, str]:
 def parent_of(path: str) -> tuple[str, str]:
     """Return the path or URI of the folder above, and the name in it."""
     head, options = _split(path)
-    parent, _, name = head.rpartition("/")
-    return parent + options, unquote(name) if "://" in path else name
+    parent, slash, name = head.rpartition("/")
+    return (parent or slash) + options, unquote(name) if "://" in path else name
 
 
 def below(base: str, *names: str) -> str:

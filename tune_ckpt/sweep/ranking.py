@@ -76,9 +76,9 @@ class Ranking:
         self,
         sweep: OpenSweep,
         metrics: Sequence[Metric],
-        scope: Scope | None = None,
-        per_trial: int | None = None,
-        accepts: Callable[[Place], bool] = lambda place: True,
+        scope: Scope | None,
+        per_trial: int | None,
+        accepts: Callable[[Place], bool],
     ) -> None:
         self.sweep = sweep
         self.metrics = tuple(metrics)
@@ -97,10 +97,10 @@ class Ranking:
         heapq.heapify(self._queue)
 
     def _bounds(self) -> Iterator[Key]:
-        marks = [self.sweep.marks(self.folders, metric) for metric in self.metrics]
-        for by_metric in zip(*marks, strict=True):
-            tie = by_metric[0][1:] if len(marks) == 1 and not self.scope else ()
-            yield tuple(mark[0] for mark in by_metric), tie
+        bounds = [self.sweep.bounds(self.folders, metric) for metric in self.metrics]
+        for by_metric in zip(*bounds, strict=True):
+            tie = by_metric[0][1:] if len(bounds) == 1 and not self.scope else ()
+            yield tuple(bound[0] for bound in by_metric), tie
 
     # --------------------------------------------------------------------------------- the queue
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_ckpt.errors import NoCheckpointError, TuneCkptError, UnknownMetricError
+from tune_ckpt.errors import NoCheckpointError, TuneCkptError, UnknownMetricError, listed
 from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.candidates import OpenSweep
-from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
+from tune_ckpt.sweep.metrics import Metric, names, nearest_first, whole
 from tune_ckpt.sweep.result_log import RESULTS
 from tune_ckpt.sweep.trial_folder import TrialFolder
 
@@ -49,26 +49,34 @@ class Reasons:
             known = {candidate.iteration for candidate in candidates}
             for result in folder.log.results():
                 better = metric.value(result, folder.name)
-                iteration = number(result.get("training_iteration"))
+                iteration = whole(result.get("training_iteration"))
                 if better is None or iteration in known or not metric.better(better, value):
                     continue
-                when = "?" if iteration is None else int(iteration)
-                where = f"trial {folder.trial_id}, iteration {when}"
+                where = f"trial {folder.trial_id}, iteration {iteration}"
                 why = "no checkpoint of it is left: it was deleted, or never saved"
                 yield f"{where} has {metric.name} {better!r}, but {why}"
 
-    def failure(self, folders: Sequence[TrialFolder]) -> TuneCkptError:
+    def failure(
+        self, folders: Sequence[TrialFolder], why_refused: Sequence[str] = ()
+    ) -> TuneCkptError:
         """Return the error that tells why nothing was usable.
 
         Args:
             folders: The trials that there are.
+            why_refused: Why the caller wanted none, where that is known: one line each.
         """
         for metric in self.metrics if not self.unusable and not self.refused else ():
             results = list(self._all_metrics())
-            if results and all(metric.find(result) is None for result in results):
+            found = [metric.find(result) for result in results]
+            if found and all(value is None or isinstance(value, Mapping) for value in found):
                 available = {name for result in results for name in names(result)}
-                return UnknownMetricError(metric.name, nearest_first(metric.name, available))
-        return NoCheckpointError(self.sweep.base, self.lines() or self._nothing(folders))
+                inside = f"{metric.name}/"  # it may be a dict of metrics
+                nearest = nearest_first(metric.name, available)
+                by_place = sorted(nearest, key=lambda name: not name.startswith(inside))
+                return UnknownMetricError(metric.name, tuple(by_place))
+        refused = (f"where= refused all {self.refused} checkpoint(s)", *why_refused)
+        lines = (*(refused if self.refused else ()), *self.lines())
+        return NoCheckpointError(self.sweep.base, lines or self._nothing(folders))
 
     def _all_metrics(self) -> Iterator[Any]:
         for folder, candidates in self.opened:
@@ -77,13 +85,11 @@ class Reasons:
                 yield from folder.log.results()
 
     def _nothing(self, folders: Sequence[TrialFolder]) -> tuple[str, ...]:
-        if self.refused:
-            return (f"where= refused all {self.refused} checkpoint(s)",)
         trials = [f"trial {folder.trial_id} has no checkpoint" for folder in folders]
         names = self.sweep.store.names()
         if not trials and not names:
             return ("nothing is there",)
-        inside = ", ".join(sorted(name for name, is_dir in names.items() if is_dir)[:5]) or "none"
+        inside = listed(sorted(name for name, is_dir in names.items() if is_dir), 5)
         return tuple(trials) or (
             f"it holds no trial's folder; is it the sweep's own? The folders in it: {inside}",
         )

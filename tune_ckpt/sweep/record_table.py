@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from tune_ckpt.errors import MissingDependencyError
+from tune_ckpt.sweep.configs import cut
 from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.tree.units import human
 
@@ -48,11 +50,9 @@ class CheckpointTable(Sequence[CheckpointRecord]):
 
     def __getitem__(self, index: int | slice) -> CheckpointRecord | CheckpointTable:
         found = self._records[index]
-        return (
-            CheckpointTable(found, self.title, self.passed_over)
-            if isinstance(found, tuple)
-            else found
-        )
+        if isinstance(found, CheckpointRecord):
+            return found
+        return CheckpointTable(found, self.title, self.passed_over)
 
     def explain(self) -> str:
         """Return why the first is the first, and why others were passed over.
@@ -69,10 +69,12 @@ class CheckpointTable(Sequence[CheckpointRecord]):
         """Return a ``DataFrame`` of one row a checkpoint; the config's entries are ``config/...``.
 
         Raises:
-            ImportError: pandas is not installed.
+            MissingDependencyError: pandas is not installed.
         """
-        import pandas as pd
-
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingDependencyError("pandas", "A DataFrame") from error
         return pd.DataFrame([_row(record) for record in self._records])
 
     def __rich__(self) -> Table:
@@ -85,9 +87,15 @@ class CheckpointTable(Sequence[CheckpointRecord]):
             table.add_row(*row.values())
         return table
 
-    def __str__(self) -> str:
-        from rich.console import Console
+    def __repr__(self) -> str:
+        # The table itself asks the storage for sizes: a debugger shall not.
+        return f"<CheckpointTable of {len(self)}: {self.title}>"
 
+    def __str__(self) -> str:
+        try:
+            from rich.console import Console
+        except ImportError:  # not needed where checkpoints are only read
+            return "\n".join([self.title, *_aligned(self._shown())])
         stream = io.StringIO()
         Console(file=stream, width=10**4).print(self)
         return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
@@ -101,6 +109,13 @@ class CheckpointTable(Sequence[CheckpointRecord]):
 
     def _shown(self) -> list[dict[str, str]]:
         return [_shown(record) for record in self._records]
+
+
+def _aligned(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return rows as lines of text, below their columns' names."""
+    lines = [[*row] for row in rows[:1]] + [[*row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
 
 
 def _html_row(kind: str, texts: Iterable[str]) -> str:
@@ -130,7 +145,7 @@ def _shown(record: CheckpointRecord) -> dict[str, str]:
         "iteration": "" if record.iteration is None else str(record.iteration),
         **values,
         **({record.scope: f"{record.score:.6g}"} if record.scope else {}),
-        "config": config if len(config) <= 60 else f"{config[:59]}…",
+        "config": cut(config, 60),
         "size": human(record.nbytes),
         "format": record.format or "other",
         "verified": "yes" if record.verified else "no",

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.errors import TuneCkptError
+from tune_ckpt.errors import InvalidArgumentError, MissingDependencyError, TuneCkptError
 from tune_ckpt.sweep.configs import config_text
 from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.storage.store import LocalStore, Store, open_store
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -66,9 +66,15 @@ class CheckpointRecord:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The checkpoint as a ``ray.tune.Checkpoint``."""
-        from ray.tune import Checkpoint
+        """The checkpoint as a ``ray.tune.Checkpoint``.
 
+        Raises:
+            MissingDependencyError: Ray is not installed.
+        """
+        try:
+            from ray.tune import Checkpoint
+        except ImportError as error:
+            raise MissingDependencyError("ray[tune]", "A ray.tune.Checkpoint") from error
         return Checkpoint(self.path, self.filesystem)
 
     def _repr_html_(self) -> str:
@@ -128,6 +134,7 @@ class CheckpointRecord:
         Raises:
             ClassNotFoundError: The stored class is not imported.
             UntrustedPickleError: A pickle names more than harmless things.
+            TuneCkptError: All others are those of `tune_ckpt.restore_object`.
         """
         from tune_ckpt.objects.functions import restore_object
 
@@ -162,12 +169,21 @@ class CheckpointRecord:
                 you trust.
 
         Raises:
+            InvalidArgumentError: The path is none, or is the checkpoint's own.
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
         """
         from tune_ckpt.convert import convert_to_msgpack_checkpoint
 
+        if _is_same_folder(open_store(path), open_store(self.path, self.filesystem)):
+            raise InvalidArgumentError("path", path, ("a path other than the checkpoint's own",))
         return convert_to_msgpack_checkpoint(self, path, allow_pickle=allow_pickle)
+
+
+def _is_same_folder(one: Store, other: Store) -> bool:
+    if isinstance(one, LocalStore) and isinstance(other, LocalStore):
+        return one.real_root == other.real_root
+    return one.location == other.location and bool(one.filesystem == other.filesystem)
 
 
 def record_of(ranking: Ranking, place: Place) -> CheckpointRecord:

@@ -2,7 +2,7 @@
 
 Parsing every result of a large sweep takes minutes, and most trials cannot hold its best checkpoint
 anyway. Whatever number stands behind the metric's name in a file, at any depth, is at least as good
-as the best of the metric's values there: that much a search of the bytes tells (`ResultLog.mark`).
+as the best of the metric's values there: that much a search of the bytes tells (`ResultLog.bound`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Metrics = Mapping[str, Any]
 Pairs = dict[str, Metrics]  # a checkpoint's name (or recorded path) -> the metrics of its moment
 Found = TypeVar("Found")
 
-Mark = tuple[float, float, str]
+Bound = tuple[float, float, str]
 """No checkpoint is better than this: cost, then iteration, then trial id, the lower the better."""
-UNKNOWN: Mark = (-math.inf, -1.0, "")
-NOTHING: Mark = (math.inf, math.inf, "")
+UNKNOWN: Bound = (-math.inf, -1.0, "")
+NOTHING: Bound = (math.inf, math.inf, "")
 
 
 class ResultLog:
@@ -46,15 +46,15 @@ class ResultLog:
         self._notes = notes
         self._kept: dict[object, tuple[int, Any]] = {}
 
-    def mark(self, metric: Metric) -> Mark:
+    def bound(self, metric: Metric) -> Bound:
         """Return a bound of the metric in all results, found without parsing them."""
         leaf = metric.name.rpartition("/")[2]
         if json.dumps(leaf) != f'"{leaf}"':  # there are several ways to write it
             return UNKNOWN
 
-        def better(best: Mark | None, lines: bytes) -> Mark:
+        def better(best: Bound | None, lines: bytes) -> Bound:
             """Return the better of the best so far and that of new lines."""
-            return min(best or NOTHING, mark_of(lines, metric, self._trial_id))
+            return min(best or NOTHING, bound_of(lines, metric, self._trial_id))
 
         return self._follow(metric, None, better) or UNKNOWN
 
@@ -123,7 +123,7 @@ class ResultLog:
                     yield result
 
 
-def mark_of(lines: bytes, metric: Metric, trial_id: str) -> Mark:
+def bound_of(lines: bytes, metric: Metric, trial_id: str) -> Bound:
     """Return a bound of the metric in JSON objects, one a line; `UNKNOWN` where they are broken."""
     if not _is_whole(lines):
         return UNKNOWN

@@ -22,12 +22,22 @@ from typing import Any
 from tune_ckpt.errors import StorageError
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.notes import Notes
-from tune_ckpt.sweep.result_log import RESULTS, UNKNOWN, Mark, Metrics, Pairs, ResultLog, mark_of
+from tune_ckpt.sweep.result_log import (
+    NOTHING,
+    RESULTS,
+    UNKNOWN,
+    Bound,
+    Metrics,
+    Pairs,
+    ResultLog,
+    bound_of,
+)
 from tune_ckpt.sweep.train_snapshot import SNAPSHOT, reported
+from tune_ckpt.tree.layout import FileNames
 from tune_ckpt.tree.storage.store import Store
 
-PARAMETERS, METADATA = "params.json", "metadata.json"
-CONVERTED = "msgpack"
+PARAMETERS = "params.json"
+CONVERTED = "msgpack"  # the folder of conversions
 
 _TRIAL_ID = re.compile(r"_([0-9a-f]{5,8}(?:_\d{5})?)_")
 
@@ -111,7 +121,7 @@ class TrialFolder:
             return (checkpoint,)
         return (CONVERTED, checkpoint) if checkpoint in self.converted else None
 
-    def mark(self, metric: Metric) -> Mark:
+    def bound(self, metric: Metric) -> Bound:
         """Return a bound of the metric of all its checkpoints, found without parsing results.
 
         Tune logs a result after its checkpoint was written: a killed trial's newest may be known
@@ -120,18 +130,18 @@ class TrialFolder:
         if RESULTS not in self.names:
             return UNKNOWN
         values = [metric.value(metrics, self.name) for metrics in self._in_memory.values()]
-        marks = [(metric.cost(value), -1.0, "") for value in values if value is not None]
+        bounds = [(metric.cost(value), -1.0, "") for value in values if value is not None]
         newest = max(self.checkpoints, default=None)
         if newest is not None:
-            marks.append(self._own_mark(newest, metric))
-        return min([self.log.mark(metric), *marks])
+            bounds.append(self._own_bound(newest, metric))
+        return min([self.log.bound(metric), *bounds])
 
-    def _own_mark(self, checkpoint: str, metric: Metric) -> Mark:
+    def _own_bound(self, checkpoint: str, metric: Metric) -> Bound:
         try:
-            data = self.store.child(checkpoint).read_bytes(METADATA)
+            data = self.store.child(checkpoint).read_bytes(FileNames.metadata)
         except StorageError:  # most often it has none
-            return (float("inf"), float("inf"), "")
-        cost, _, _ = mark_of(data.replace(b"\n", b" ").strip(), metric, "")
+            return NOTHING
+        cost, _, _ = bound_of(data.replace(b"\n", b" ").strip(), metric, "")
         return (cost, -1.0, "")
 
     def pairs(self) -> Pairs:
@@ -155,7 +165,8 @@ class TrialFolder:
 
     def _own_metrics(self, checkpoint: Store) -> Metrics | None:
         try:
-            document = self._json(checkpoint, METADATA) if checkpoint.exists(METADATA) else None
+            there = checkpoint.exists(FileNames.metadata)
+            document = self._json(checkpoint, FileNames.metadata) if there else None
         except StorageError as error:
             self._notes.unreadable(checkpoint.location, error.reason)
             return None
@@ -175,6 +186,11 @@ class TrialFolder:
         except (ValueError, RecursionError) as error:
             self._notes.unreadable(store.path(name), error)
         return None
+
+
+def is_trial_name(name: str) -> bool:
+    """Say whether a folder is called as Tune calls a trial's, with the trial's id in it."""
+    return _TRIAL_ID.search(name) is not None
 
 
 def _checkpoints(names: dict[str, bool]) -> frozenset[str]:
