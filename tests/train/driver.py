@@ -11,7 +11,7 @@ from tests.train.runs import fit
 
 
 def main(folder: str) -> None:
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(log_to_driver=False)
     callback = tc.TrainCheckpointCallback("all", verify=True)
     fit(folder, workers=2, callbacks=[callback], steps=2, waits=True, options={"format": "pickle"})
 

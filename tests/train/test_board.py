@@ -53,7 +53,7 @@ def test_those_who_wait_long_are_told_for_whom(seats, monkeypatch, caplog):
 
 def test_one_that_is_late_is_waited_for(seats):
     def late(seat):
-        board.ray.get(seats[0]._notes.collect.remote((1, "here"), [0, 1], 60.0))
+        board.ray.get(seats[0]._posted.collect.remote((1, "here"), [0, 1], 60.0))
         seat.meet(1)
 
     calls = [(seats[0].meet, 1), (seats[1].meet, 1), (late, seats[2])]

@@ -12,11 +12,7 @@ from tests.train import functions
 from tests.train.runs import checkpoints, fit
 from tune_ckpt.tune.private import takes_upload_function
 
-pytestmark = [
-    pytest.mark.slow,
-    # Ray Data, which Ray Train loads, warns of options of its own.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data"),
-]
+pytestmark = pytest.mark.slow
 
 DAMAGED, CONVERTED = 2, 3
 

@@ -23,11 +23,7 @@ from tests.conftest import REPO
 from tests.train import functions
 from tests.train.runs import checkpoints, fit
 
-pytestmark = [
-    pytest.mark.slow,
-    # Ray Data, which Ray Train loads, warns of options of its own.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data"),
-]
+pytestmark = pytest.mark.slow
 
 STEPS = 6
 ALONE = slice(2, 4)  # the steps that one worker did
@@ -46,7 +42,7 @@ class KillsTheController(ray.train.UserCallback):
 def run(tmp_path_factory, ray_session):
     """The run's result, and what the last driver's callback did."""
     folder = tmp_path_factory.mktemp("killed")
-    _kill_a_driver(folder)
+    _kill_a_driver(folder, ray_session.get_runtime_context().gcs_address)
     with pytest.raises(ray.exceptions.RayActorError):
         _go_on(folder, 1, _looks_after(), KillsTheController())
     _free_what_is_held()
@@ -55,17 +51,18 @@ def run(tmp_path_factory, ray_session):
     return SimpleNamespace(result=result, outcomes=callback.wait(result))
 
 
-def _kill_a_driver(folder):
+def _kill_a_driver(folder, address):
     command = [sys.executable, "-m", "tests.train.driver", str(folder)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    driver = subprocess.Popen(command, cwd=REPO, start_new_session=True, **quiet)
+    environment = {**os.environ, "RAY_ADDRESS": address}
+    driver = subprocess.Popen(command, cwd=REPO, env=environment, **quiet)
     deadline = time.monotonic() + DEADLINE_SECS
     run = folder / "run"
     while functions.registered(run) < 2 or not [*run.glob("msgpack/checkpoint_*")]:
         assert driver.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(driver.pid, signal.SIGKILL)
+    driver.kill()  # Ray sees to its controller and workers
     driver.wait()
 
 

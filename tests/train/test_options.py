@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import os
 import pickle
 import shutil
@@ -30,7 +31,8 @@ from tune_ckpt.tune.resuming.source import Owner, Source
 
 SCORES = [0.1, 0.9, float("nan"), 0.5]
 NAMES = [f"checkpoint_2026-11-21_12-00-0{step}.000000" for step in range(len(SCORES))]
-CONTEXT = SimpleNamespace(train_loop_config={"lr": 0.1})
+CONFIG = {"lr": 0.1, "layers": [8, 8]}
+CONTEXT = SimpleNamespace(train_loop_config=CONFIG)
 
 
 class Run:
@@ -111,7 +113,7 @@ def test_while_the_run_goes_on(run, convert):
 @pytest.mark.parametrize("convert", KEPT)
 def test_at_the_end_what_is_missing_is_found_in_storage(run, convert):
     made = callback(convert)
-    complete(str(run.folder), None, Wanted(made.convert, made.metric, False, False, Owner()))
+    complete(str(run.folder), None, Wanted(made.convert, made.ranked_by, False, False, Owner()))
     check_conversions(run, KEPT[convert])
 
 
@@ -132,7 +134,7 @@ def test_a_damaged_checkpoint_is_told(run):
 def test_the_best_is_pinned(run, convert):
     run.look_after(callback(convert, pin_best=True))
     pinned = tc.pinned_checkpoint(run.folder)
-    assert (pinned.value, pinned.metrics["step"], pinned.config) == (0.9, 1, {"lr": 0.1})
+    assert (pinned.value, pinned.metrics["step"], pinned.config) == (0.9, 1, CONFIG)
     assert pinned.iteration == 2  # the number of its report
     assert tc.load_state(pinned.path, allow_pickle=True)["step"] == 1
     assert tc.verify(pinned.path).ok
@@ -218,7 +220,7 @@ def _end_once(marker):
 
 
 def test_a_job_whose_process_ends_is_done_again(run, ray_session):
-    made = EndsItsProcess(verify=True)
+    made = EndsItsProcess(verify=True, drain_timeout_secs=math.inf)
     run.report(made, 0)
     assert made.wait()[0] == Outcome("", "hook", "done")
 
@@ -314,6 +316,7 @@ def test_the_hook_waits_for_nothing(run, monkeypatch):
     for step in range(4):
         run.report(made, step)  # does not return if it waits
     held.set()
+    made._later.flush(60)  # else its thread would go on without the stand-ins, and start a Ray
 
 
 @pytest.mark.parametrize("metrics", [[], [{}], [{"eval": None}], [{"eval/score": "text"}]])
@@ -334,7 +337,7 @@ def test_strange_reports_do_no_harm(run, monkeypatch, metrics):
 
 def test_both_callbacks_have_the_same_options():
     options = {"metric": "a", "mode": "min", "verify": True, "pin_best": True}
-    given = {*inspect.signature(CheckpointOptions.__init__).parameters} - {"self", "convert"}
+    given = inspect.signature(CheckpointOptions).parameters.keys() - {"convert"}
     assert {*options, "drain_timeout_secs"} == given
     for convert in ("never", "best", "last", "all", "at end"):
         for cls in (tc.CheckpointCallback, tc.TrainCheckpointCallback):
@@ -342,7 +345,14 @@ def test_both_callbacks_have_the_same_options():
 
 
 @pytest.mark.parametrize("cls", [tc.CheckpointCallback, tc.TrainCheckpointCallback])
-@pytest.mark.parametrize("options", [{"convert": "some"}, {"convert": "best"}, {"pin_best": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"convert": "some"}, {"convert": "best"}, {"pin_best": True}),
+        *({"verify": "yes"}, {"pin_best": "no", "metric": "a"}),
+        *({"drain_timeout_secs": secs} for secs in (None, -1, "60", math.nan, True)),
+    ],
+)
 def test_options_that_cannot_be_are_refused_at_once(cls, options):
     with pytest.raises(InvalidArgumentError):
         cls(**options)

@@ -11,7 +11,7 @@ from ray.rllib.algorithms.ppo import PPO
 import tune_ckpt as tc
 
 # RLlib and what it uses warn of themselves.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.slow
 
 
 class PortablePPO(tc.AlgorithmMixin, PPO):

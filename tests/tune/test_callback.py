@@ -6,19 +6,24 @@ import os
 import pickle
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 from ray import tune
 
 import tune_ckpt as tc
 from tests.tune.sweeps import sweep
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import InvalidArgumentError
-from tune_ckpt.tune import beside
+from tune_ckpt.tune import beside, private
 from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.private import experiment_folder, trial_folder
+from tune_ckpt.tune.resuming.snapshot import Snapshot
 from tune_ckpt.tune.resuming.source import MOST_SNAPSHOTS, Owner, Source
 from tune_ckpt.tune.work import Work
 
@@ -50,24 +55,6 @@ def test_all_converts_every_checkpoint_beside_its_original(tmp_path, ray_session
     assert [row["status"] for row in _report(results)] == ["done"] * 8
 
 
-def test_best_keeps_one_copy_in_the_whole_sweep(tmp_path, ray_session):
-    callback = tc.CheckpointCallback("best", metric="score", mode="max")
-    results = sweep(tmp_path, callback, trials=2)
-    copies = [copy for result in results for copy in _converted(result)]
-    assert [copy.name for copy in copies] == ["checkpoint_000001"]
-    best = tc.best_checkpoint(results, metric="score", mode="max")
-    assert best.converted == str(copies[0])
-
-
-def test_best_survives_that_tune_deletes_its_original(tmp_path, ray_session):
-    callback = tc.CheckpointCallback("best", metric="walk/at", mode="min")
-    results = sweep(tmp_path, callback, cls=Descending, keep=1)
-    (copy,) = _converted(results[0])
-    assert copy.name == "checkpoint_000001"
-    assert not (Path(results[0].path) / copy.name).exists()
-    assert tc.verify(copy).ok
-
-
 def test_where_jobs_lag_far_behind_what_tune_deletes_does_not_fill_the_disk(tmp_path):
     tc.save({"step": 1}, tmp_path / "checkpoint_000000")
     source = Source(str(tmp_path / "checkpoint_000000"))
@@ -79,19 +66,20 @@ def test_where_jobs_lag_far_behind_what_tune_deletes_does_not_fill_the_disk(tmp_
     assert source.kept_for("verify", Owner()).snapshot
 
 
-class Descending(Walker):
-    """Its lowest value comes second."""
-
-    def step(self):
-        result = super().step()
-        result["walk"]["at"] = [3.0, 1.0, 2.0, 2.5][self.iteration]
-        return result
+def test_storage_that_fails_is_told_of_with_the_checkpoint_and_what_was_to_be_done(tmp_path):
+    path = str(tmp_path / "checkpoint_000000")
+    (outcome,) = verify_one(Source(path, PyFileSystem(FSSpecHandler(Down()))))
+    assert (outcome.checkpoint, outcome.action, outcome.status) == (path, "verify", "failed")
+    assert "Input/output error" in outcome.detail
 
 
-def test_last_keeps_each_trials_last_checkpoint(tmp_path, ray_session):
-    results = sweep(tmp_path, tc.CheckpointCallback("last"), trials=2)
-    for result in results:
-        assert [p.name for p in _converted(result)] == ["checkpoint_000003"]
+class Down(LocalFileSystem):
+    """It refuses everything."""
+
+    def info(self, path, **options):
+        raise OSError(5, "Input/output error", path)
+
+    isdir = ls = open = info
 
 
 class Looking(tune.Callback):
@@ -119,6 +107,15 @@ def test_with_few_checkpoints_kept_no_copy_outlives_its_original(two):
     assert {outcome.status for outcome in callback.outcomes} <= {"done", "skipped"}
 
 
+def test_two_callbacks_keep_one_scheduler(two):
+    results, _ = two
+    (file,) = Path(results.experiment_path).glob("callback-states-*.pkl")
+    states = pickle.loads(file.read_bytes()).values()
+    packed = [state["scheduler"] for state in states if state and "scheduler" in state]
+    kept = [Snapshot.unpack(each, [], results.experiment_path, None).cls for each in packed]
+    assert kept == ["ray.tune.schedulers.trial_scheduler:FIFOScheduler"] * 2
+
+
 def test_two_callbacks_do_not_take_from_each_other_what_tune_deleted(two):
     results, (_, callback, _) = two
     assert [(o.action, o.status) for o in callback.outcomes] == [("verify", "done")] * 4
@@ -138,10 +135,11 @@ def test_the_end_of_one_callback_leaves_what_another_one_still_needs(tmp_path):
     assert [outcome.status for outcome in verify_one(other)] == ["done"]
 
 
-def test_msgpack_checkpoints_are_left_alone(tmp_path, ray_session):
-    results = sweep(tmp_path, tc.CheckpointCallback("all"), cls=MsgpackWalker)
-    assert not _converted(results[0])
-    assert {row["detail"] for row in _report(results)} == {"it is msgpack already"}
+def test_msgpack_checkpoints_are_left_alone(tmp_path):
+    MsgpackWalker({"seed": 1}).save_to_path(tmp_path / "checkpoint_000000", use_msgpack=True)
+    (outcome,) = beside.convert_all(str(tmp_path))
+    assert (outcome.status, outcome.detail) == ("skipped", "it is msgpack already")
+    assert not (tmp_path / "msgpack").exists()
 
 
 class Unportable(Walker):
@@ -151,20 +149,23 @@ class Unportable(Walker):
         return {**super().get_state(), "extra": {"helper": lambda: 0}}
 
 
-def test_a_failed_conversion_is_reported_and_harms_nothing(tmp_path, ray_session, caplog):
-    with caplog.at_level(logging.WARNING, "tune_ckpt"):
-        results = sweep(tmp_path, tc.CheckpointCallback("all"), cls=Unportable)
-    assert results[0].error is None
-    assert len(_originals(results[0])) == 4
-    assert not _converted(results[0])
-    failed = [row for row in _report(results) if row["status"] == "failed"]
-    assert all("extra/helper" in row["detail"] for row in failed)
-    assert "convert: " in caplog.text
-    assert {row["cause"] for row in failed} == {"UnsupportedStateError"}
+def test_what_msgpack_refuses_is_told_and_leaves_nothing(tmp_path):
+    Unportable({"seed": 1}).save_to_path(tmp_path / "checkpoint_000000")
+    (outcome,) = beside.convert_all(str(tmp_path))
+    assert (outcome.status, outcome.cause) == ("failed", "UnsupportedStateError")
+    assert "extra/helper" in outcome.detail
+    assert [path.name for path in tmp_path.rglob("checkpoint_*")] == ["checkpoint_000000"]
 
 
 HOOKS = {
-    *("setup", "on_trial_start", "on_checkpoint", "on_trial_complete", "on_step_end"),
+    *(
+        "_contradiction",
+        "_set_up",
+        "on_trial_start",
+        "on_checkpoint",
+        "on_trial_complete",
+        "on_step_end",
+    ),
     *("on_experiment_end", "get_state", "set_state", "_refusal"),
 }
 
@@ -202,8 +203,8 @@ def _fail(*args):
 
 @pytest.mark.parametrize(
     "callback",
-    [Failing(RuntimeError), Failing(Panic), FailingJobs("all", verify=True)],
-    ids=["hooks", "hooks, not by Exceptions", "jobs"],
+    [Failing(Panic), FailingJobs("all", verify=True)],
+    ids=["hooks", "jobs"],
 )
 def test_a_callback_that_fails_changes_no_result(tmp_path, ray_session, caplog, callback):
     results = sweep(tmp_path, callback)
@@ -214,6 +215,30 @@ def test_a_callback_that_fails_changes_no_result(tmp_path, ray_session, caplog, 
     assert "planned" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "agree"),
+    [
+        (("best", "score"), ("all", None), False),
+        (("best", "score"), ("best", "loss"), False),
+        (("best", "score"), ("never", "loss"), True),
+        (("all", None), ("at end", "loss"), True),
+    ],
+)
+def test_callbacks_that_would_delete_each_others_conversions_are_refused(
+    monkeypatch, one, other, agree
+):
+    callbacks = [tc.CheckpointCallback(convert, metric=metric) for convert, metric in (one, other)]
+    sweep = SimpleNamespace(
+        resumed=False,
+        _callbacks=SimpleNamespace(_callbacks=[tune.Callback(), *callbacks]),
+        _scheduler_alg=None,
+        _trials=[],
+    )
+    monkeypatch.setattr(private, "controller", lambda: sweep)
+    with nullcontext() if agree else pytest.raises(InvalidArgumentError, match="the same"):
+        callbacks[1].setup()
+
+
 def test_who_ends_the_program_is_not_held_up():
     for kind in (KeyboardInterrupt, SystemExit):
         with pytest.raises(kind):
@@ -222,11 +247,13 @@ def test_who_ends_the_program_is_not_held_up():
 
 def test_one_callback_may_serve_two_sweeps(tmp_path, ray_session):
     callback = tc.CheckpointCallback("best", metric="score")
-    first, second = (sweep(tmp_path / name, callback) for name in ("first", "second"))
+    first, second = (sweep(tmp_path / name, callback, trials=2) for name in ("first", "second"))
     for results in (first, second):
-        assert [copy.name for copy in _converted(results[0])] == ["checkpoint_000001"]
-        assert len({row["checkpoint"] for row in _report(results)}) == 2
-    assert all(second[0].path in outcome.checkpoint for outcome in callback.outcomes)
+        (copy,) = [copy for result in results for copy in _converted(result)]
+        assert copy.name == "checkpoint_000001"  # the best of all
+        assert tc.best_checkpoint(results, "score", "max").converted == str(copy)
+        assert all(results.experiment_path in row["checkpoint"] for row in _report(results))
+    assert all(second.experiment_path in outcome.checkpoint for outcome in callback.outcomes)
 
 
 def test_a_rewritten_checkpoint_is_converted_again(tmp_path):
@@ -256,6 +283,10 @@ def test_other_checkpoints_than_component_trees_are_skipped(tmp_path):
         ({"convert": "some"}, "never, best, last, all"),
         ({"convert": "best"}, "metric"),
         ({"convert": "best", "metric": "a", "mode": "most"}, "max, min"),
+        ({"max_concurrent": 0}, "1 or more"),
+        ({"max_concurrent": "2"}, "1 or more"),
+        ({"retention": {"keep_last": 1}}, "Retention"),
+        ({"metric": "a", "mode": "min", "retention": tc.Retention(metric="a")}, "mode='min'"),
     ],
 )
 def test_options_that_cannot_be_are_refused_at_once(options, told):
@@ -279,24 +310,46 @@ class Damaging(Walker):
         return saved
 
 
-def test_verify_finds_damaged_checkpoints_while_the_sweep_runs(tmp_path, ray_session, caplog):
-    results = sweep(tmp_path, tc.CheckpointCallback(verify=True), cls=Damaging)
+def test_damaged_checkpoints_are_found_while_the_sweep_runs_and_harm_nothing(
+    tmp_path, ray_session, caplog
+):
+    with caplog.at_level(logging.WARNING, "tune_ckpt"):
+        results = sweep(tmp_path, tc.CheckpointCallback("all", verify=True), cls=Damaging)
     assert results[0].error is None
+    assert len(_originals(results[0])) == 4
+    assert not _converted(results[0])
     rows = _report(results)
-    assert {(row["action"], row["status"]) for row in rows} == {("verify", "failed")}
-    assert len(rows) == 4
-    assert "state.pkl" in rows[0]["detail"]
+    assert {(row["action"], row["status"]) for row in rows} == {
+        ("verify", "failed"),
+        ("convert", "failed"),
+    }
+    assert len([row for row in rows if row["action"] == "verify"]) == 4
+    assert all("state.pkl" in row["detail"] for row in rows)
     assert "state.pkl" in caplog.text
 
 
 def test_the_environment_adds_a_callback_with_its_options(tmp_path, ray_session, monkeypatch):
     monkeypatch.setenv("RAY_TUNE_CALLBACKS", "tune_ckpt.EnvironmentCallback")
     monkeypatch.setenv("TUNE_CKPT_CALLBACK", '{"convert": "last"}')
-    results = sweep(tmp_path)
-    assert [p.name for p in _converted(results[0])] == ["checkpoint_000003"]
+    for result in sweep(tmp_path, trials=2):
+        assert [p.name for p in _converted(result)] == ["checkpoint_000003"]
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"converted": "all"}', '{"convert": "some"}'])
+def test_a_restored_sweep_gains_retention_by_the_environment(monkeypatch):
+    monkeypatch.setenv("TUNE_CKPT_CALLBACK", '{"retention": {"keep_last": 2}, "verify": true}')
+    callback = tc.EnvironmentCallback()
+    assert (callback.retention, callback.verify) == (tc.Retention(keep_last=2), True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[1]",
+        *('{"converted": "all"}', '{"convert": "some"}', '{"max_concurrent": "2"}'),
+        *('{"retention": 2}', '{"retention": {"keep": 2}}', '{"retention": {"keep_last": -2}}'),
+    ],
+)
 def test_wrong_options_in_the_environment_are_told(monkeypatch, text):
     monkeypatch.setenv("TUNE_CKPT_CALLBACK", text)
     with pytest.raises(InvalidArgumentError):
@@ -310,6 +363,19 @@ def test_the_callback_can_be_pickled_and_takes_its_state_over():
     other = pickle.loads(pickle.dumps(tc.CheckpointCallback("best", metric="score")))
     other.set_state(callback.get_state())
     assert (other._best, other.outcomes) == (callback._best, callback.outcomes)
+
+
+def test_one_that_has_served_a_sweep_before_takes_over_only_what_belongs_to_its_own():
+    callback = tc.CheckpointCallback("best", metric="score")
+    callback.outcomes.append(Outcome("of the first sweep", "convert", "done"))
+    callback.on_experiment_end([])
+    restored = pickle.loads(pickle.dumps(callback))  # by the second one's Tuner
+    assert restored.outcomes == []
+    restored.set_state({"best": 0.5, "outcomes": [{**vars(Outcome("a", "verify", "done"))}]})
+    restored.memory.packed = b"what resume has found"
+    restored.setup()
+    assert (restored._best, len(restored.outcomes)) == (0.5, 1)
+    assert restored.memory.packed
 
 
 def test_a_state_that_cannot_be_taken_over_harms_nothing(caplog):

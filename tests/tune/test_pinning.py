@@ -1,13 +1,14 @@
 """The best checkpoint so far, pinned where other processes follow it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import tune_ckpt as tc
 from tests.tune.sweeps import sweep
-from tests.tune.trainables import MsgpackWalker, Walker
+from tests.tune.trainables import Walker
 from tune_ckpt.errors import CorruptDataError, NoCheckpointError
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tune.outcomes import Summary
@@ -53,17 +54,20 @@ def test_the_copy_stands_for_the_best_checkpoint_that_tune_has_deleted(pinned):
     assert (best.value, best.iteration, best.verified) == (0.9, 2, True)
 
 
-def test_what_a_killed_driver_left_undone_is_pinned_afterwards(tmp_path, ray_session):
-    results = sweep(tmp_path, tc.CheckpointCallback(), cls=MsgpackWalker)
-    metric, experiment = Metric("score", "max"), results.experiment_path
-    (outcome,) = pin_best(experiment, metric, as_msgpack=False)
-    assert outcome.status == "done"
-    assert tc.pinned_checkpoint(experiment).value == 0.9
-    (again,) = pin_best(experiment, metric, as_msgpack=False)
-    assert again.status == "up to date"
-    (worst,) = pin_best(experiment, Metric("score", "min"), as_msgpack=False)
-    assert worst.status == "done"  # another goal
-    assert tc.pinned_checkpoint(experiment).value == 0.1
+@pytest.fixture
+def experiment(pinned, tmp_path):
+    """A copy of the sweep's folder."""
+    return shutil.copytree(pinned[1].experiment_path, tmp_path / "run")
+
+
+def test_what_a_killed_driver_left_undone_is_pinned_afterwards(experiment):
+    shutil.rmtree(experiment / "best")
+    for mode in ("max", "min"):  # the second one is another goal
+        best = tc.best_checkpoint(experiment, "score", mode).value
+        (outcome,) = pin_best(str(experiment), Metric("score", mode), as_msgpack=False)
+        assert (outcome.status, tc.pinned_checkpoint(experiment).value) == ("done", best)
+        (again,) = pin_best(str(experiment), Metric("score", mode), as_msgpack=False)
+        assert again.status == "up to date"
 
 
 def test_where_nothing_is_pinned_the_error_says_how_to(tmp_path):
@@ -71,15 +75,12 @@ def test_where_nothing_is_pinned_the_error_says_how_to(tmp_path):
         tc.pinned_checkpoint(tmp_path)
 
 
-def test_a_damaged_best_json_is_named_and_replaced(tmp_path, ray_session):
-    callback = tc.CheckpointCallback(metric="score", pin_best=True)
-    results = sweep(tmp_path, callback, cls=MsgpackWalker)
-    path = Path(results.experiment_path) / "best" / "best.json"
-    path.write_text('{"metric": 1')
+def test_a_damaged_best_json_is_named_and_replaced(experiment):
+    (experiment / "best" / "best.json").write_text('{"metric": 1')
     with pytest.raises(CorruptDataError, match=r"best\.json"):
-        tc.pinned_checkpoint(results.experiment_path)
-    pin_best(results.experiment_path, Metric("score", "max"), as_msgpack=False)
-    assert tc.pinned_checkpoint(results.experiment_path).value == 0.9
+        tc.pinned_checkpoint(experiment)
+    pin_best(str(experiment), Metric("score", "max"), as_msgpack=False)
+    assert tc.pinned_checkpoint(experiment).value == tc.best_checkpoint(experiment, "score").value
 
 
 def test_the_summary_adds_up(pinned):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ray import tune
 
@@ -15,6 +17,8 @@ from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
 
 KILLED = Path(__file__).parents[1] / "data/tune/killed-ray2.48.0-class"  # in its second trial
+
+STOP = tune.RunConfig(stop={"training_iteration": 5})  # as it says itself, where it is whole
 
 
 class T(tune.Trainable):
@@ -35,7 +39,7 @@ def _resumed(tmp_path, change=lambda trial: None):
         change(facts)
         entry[0] = json.dumps(facts)
     file.write_text(json.dumps(state))
-    return tc.resume(folder, T, portable=True)
+    return tc.resume(folder, T, portable=True, run_config=STOP)
 
 
 def test_a_class_of_an_older_ray_goes_on_where_only_the_experiment_state_tells(tmp_path):
@@ -71,6 +75,23 @@ def test_damaged_entries_tell_nothing(tmp_path, trial_data):
     assert (plain.facts, plain.pairs) == ({}, {})
 
 
+@pytest.mark.parametrize(
+    ("stop", "told"),
+    [
+        ({"loss": np.float32(0.5), "epochs": np.int64(9)}, {"loss": 0.5, "epochs": 9}),
+        ({"loss": T}, None),
+    ],
+)
+def test_settings_with_numpys_numbers_are_told_and_those_with_objects_are_not(tmp_path, stop, told):
+    configs = {
+        "_run_config": tune.RunConfig(stop=stop),
+        "_tune_config": tune.TuneConfig(num_samples=np.int64(3)),
+    }
+    (tmp_path / "tuner.pkl").write_bytes(pickle.dumps(configs))
+    plain = Plain.read(open_store(tmp_path), None)
+    assert (plain.run_config().stop, plain.tune_config().num_samples) == (told, 3)
+
+
 @pytest.mark.parametrize("iteration", ["1", None, [], {}])
 def test_a_checkpoint_without_a_number_as_its_iteration_is_not_known(tmp_path, iteration):
     line = {"training_iteration": iteration, "checkpoint_dir_name": "checkpoint_000000"}
@@ -92,7 +113,7 @@ def test_results_that_may_not_be_read_are_not_taken_for_none(tmp_path, monkeypat
 
     monkeypatch.setattr("os.open", refused)
     with pytest.raises(StorageError, match="Permission denied"):
-        past.results  # noqa: B018
+        past.results  # noqa: B018  # it is the access that raises
     (tmp_path / "result.json").unlink()
     assert past.results == []
 
@@ -102,7 +123,7 @@ def _rebuilt(tmp_path, damage):
     folder = tmp_path / "run"
     shutil.copytree(KILLED, folder)
     damage(folder)
-    report = tc.resume(folder, T, portable=True).report
+    report = tc.resume(folder, T, portable=True, run_config=STOP).report
     _, state = _state(folder)
     configs = [json.loads(facts)["config"] for facts, _ in state["trial_data"]]
     return report, sorted(config.get("a", -1) for config in configs)

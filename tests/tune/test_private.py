@@ -12,6 +12,7 @@ from ray.train._internal import session, storage
 from ray.train._internal.checkpoint_manager import _CheckpointManager
 from ray.train.v2._internal.execution import context as train_context
 from ray.tune import Trainable, Tuner, schedulers
+from ray.tune.callback import CallbackList
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.impl.tuner_internal import TunerInternal
@@ -60,7 +61,8 @@ class _Actor:
 @pytest.mark.parametrize(
     ("owner", "names"),
     [
-        (TuneController, "_scheduler_alg _search_alg _trials _pending_trials_list"),
+        (TuneController, "_scheduler_alg _search_alg _trials _pending_trials_list _callbacks"),
+        (CallbackList, "_callbacks"),
         (_CheckpointManager, "_checkpoint_results _latest_checkpoint_result"),
         (Trainable, "_iteration _time_total _timesteps_total _episodes_total _last_result"),
         (TunerInternal, "_tune_config"),

@@ -5,28 +5,32 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from ray.train._internal import session
 
 from tune_ckpt.tune import private
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.pruning_jobs import Found, Measured, prune
+from tune_ckpt.tune.pruning_live import LivePruner
 from tune_ckpt.tune.resuming.remembering import Remembering
 from tune_ckpt.tune.retention import Retention
 
 
 def test_nan_never_displaces_a_number():
     policy = Retention(keep_last=0, keep_best=1, metric="eval/m")
-    pruner = Pruner(policy)
+    pruner = LivePruner(policy)
     for number, value in enumerate([math.nan, 0.5, math.nan, None, "9"], 1):
         pruner.add("t", f"p{number}", {"eval": {"m": value}, "training_iteration": number})
     gone = {one.path for one, _ in pruner.take_doomed(set(), set())}
     assert gone == {"p1", "p3", "p4", "p5"}
 
 
-@pytest.mark.parametrize("pinned", [[1], lambda result: result["best_so_far"]])
+@pytest.mark.parametrize(
+    "pinned", [[1], range(2), np.array([1]), lambda result: result["best_so_far"]]
+)
 def test_pinned_ones_stay(pinned):
-    pruner = Pruner(Retention(keep_last=1, pinned=pinned, max_bytes=0))
+    pruner = LivePruner(Retention(keep_last=1, pinned=pinned, max_bytes=0))
     for number in (1, 2, 3):
         result = {"training_iteration": number, "best_so_far": number == 1}
         pruner.add("t", f"p{number}", result)
@@ -34,15 +38,15 @@ def test_pinned_ones_stay(pinned):
 
 
 def test_what_was_kept_after_all_is_looked_at_again():
-    pruner = Pruner(Retention())
+    pruner = LivePruner(Retention())
     for name in ("p1", "p2"):
         pruner.add("t", name, {})
     ((gone, newest),) = pruner.take_doomed({"t"}, set())
     assert (gone.path, newest) == ("p1", "p2")
-    other = Pruner(Retention())
+    other = LivePruner(Retention())
     other.set_state(pruner.get_state())  # a driver that was killed meanwhile
     assert [one.path for one, _ in other.take_doomed(set(), set())] == ["p1"]
-    pruner.ended(Outcome("p1", "delete", "skipped"))
+    pruner.note(Outcome("p1", "delete", "skipped"))
     assert [one.path for one, _ in pruner.take_doomed({"t"}, set())] == ["p1"]
 
 
@@ -52,7 +56,6 @@ def _trial(name, status="RUNNING", latest=None, keep=None):
     result = SimpleNamespace(checkpoint=checkpoint, metrics={}) if latest else None
     manager = SimpleNamespace(
         checkpoint_config=SimpleNamespace(num_to_keep=keep),
-        latest_checkpoint_result=result,
         _latest_checkpoint_result=result,
         _checkpoint_results=[],
     )
@@ -68,9 +71,9 @@ def _jobs(pruner, *trials):
 
 
 def test_what_a_killed_driver_had_not_noted_is_looked_for_and_may_go():
-    pruner = Pruner(Retention(keep_last=1, keep_best=1, metric="m"))
+    pruner = LivePruner(Retention(keep_last=1, keep_best=1, metric="m"))
     pruner.add("t", "/run/t/checkpoint_000000", {"m": 5, "training_iteration": 1})
-    resumed = Pruner(pruner.policy)
+    resumed = LivePruner(pruner.policy)
     resumed.set_state(pruner.get_state())
     trial = _trial("t", latest="/run/t/checkpoint_000002")
     assert _jobs(resumed, trial) == [("survey", "t")]
@@ -87,7 +90,7 @@ def test_what_a_killed_driver_had_not_noted_is_looked_for_and_may_go():
 
 
 def test_so_are_all_where_no_state_was_kept_but_a_new_sweep_is_not_looked_through():
-    pruner = Pruner(Retention())
+    pruner = LivePruner(Retention())
     latest = "/run/a/checkpoint_000000"
     assert _jobs(pruner, _trial("a", latest=latest), _trial("b")) == [("survey", "a")]
     assert _jobs(pruner, _trial("a", latest=latest), _trial("b")) == []
@@ -96,9 +99,9 @@ def test_so_are_all_where_no_state_was_kept_but_a_new_sweep_is_not_looked_throug
 
 
 def test_sizes_are_asked_for_once_also_of_what_was_not_measured_before_a_kill():
-    pruner = Pruner(Retention(max_bytes=15))
+    pruner = LivePruner(Retention(max_bytes=15))
     pruner.add("t", "/run/t/checkpoint_000000", {})
-    resumed = Pruner(pruner.policy)
+    resumed = LivePruner(pruner.policy)
     resumed.set_state(pruner.get_state())
     trial = _trial("t", latest="/run/t/checkpoint_000000")
     assert _jobs(resumed, trial) == [("survey", "t"), ("measure", "/run/t/checkpoint_000000")]
@@ -106,7 +109,7 @@ def test_sizes_are_asked_for_once_also_of_what_was_not_measured_before_a_kill():
 
 
 def test_a_size_that_could_not_be_measured_is_asked_for_again():
-    pruner = Pruner(Retention(max_bytes=15))
+    pruner = LivePruner(Retention(max_bytes=15))
     pruner.add("t", "/run/t/checkpoint_000000", {})
     trial = _trial("t", latest="/run/t/checkpoint_000000")
     assert _jobs(pruner, trial) == [("measure", "/run/t/checkpoint_000000")]
@@ -115,7 +118,7 @@ def test_a_size_that_could_not_be_measured_is_asked_for_again():
 
 
 def test_what_tune_itself_has_deleted_takes_no_room():
-    pruner = Pruner(Retention(metric="m", max_bytes=15))
+    pruner = LivePruner(Retention(metric="m", max_bytes=15))
     for number in (1, 2, 3):
         pruner.add("t", f"/run/t/p{number}", {"m": 9 - number})
         pruner.note(Measured(f"/run/t/p{number}", 10))
@@ -124,7 +127,7 @@ def test_what_tune_itself_has_deleted_takes_no_room():
 
 
 def test_a_budget_that_what_must_stay_exceeds_is_reported():
-    pruner = Pruner(Retention(max_bytes="15 B", pinned=[1]))
+    pruner = LivePruner(Retention(max_bytes="15 B", pinned=[1]))
     for number in (1, 2, 3):
         pruner.add("t", f"/run/t/p{number}", {"training_iteration": number})
         pruner.note(Measured(f"/run/t/p{number}", 10))
@@ -133,11 +136,14 @@ def test_a_budget_that_what_must_stay_exceeds_is_reported():
     (outcome,) = pruner.excess([trial])
     assert "the budget of 15 B is exceeded: 20 B must stay" in outcome.detail
     assert "needed to go on: 1, pinned: 1" in outcome.detail
-    assert Pruner(Retention(max_bytes="15 B")).excess([trial]) == []
+    assert LivePruner(Retention(max_bytes="15 B")).excess([trial]) == []
 
 
 def test_what_pbt_may_exploit_is_found(monkeypatch):
-    class Future:
+    class Future(session._FutureTrainingResult):
+        def __init__(self):
+            """It is the promise of nothing."""
+
         def resolve(self, block):
             assert not block
             return SimpleNamespace(checkpoint=SimpleNamespace(path="b"))

@@ -148,7 +148,7 @@ def test_trials_that_were_made_again_go_on_where_they_were(sweep, whole):
     assert story(sweep) == whole
 
 
-def test_the_newest_whole_experiment_state_is_used(sweep, whole):
+def test_the_newest_whole_experiment_state_is_used(sweep):
     (state,) = sweep.glob("experiment_state-*.json")
     torn = sweep / "experiment_state-2999-01-01_00-00-00.json"
     torn.write_bytes(state.read_bytes()[:1000])
@@ -159,8 +159,7 @@ def test_the_newest_whole_experiment_state_is_used(sweep, whole):
         "basic-variant-state-2999",
         "experiment_state-2999-01",
     ]
-    tuner.fit()
-    assert story(sweep) == whole
+    assert [c.status for c in tuner.report.trials] == ["finished", "continues"]
 
 
 def test_what_was_saved_after_tunes_last_note_is_not_lost(tmp_path, ray_session, whole):
@@ -179,8 +178,10 @@ def test_finished_trials_are_extended(tmp_path, ray_session):
     assert [c.iteration for c in tuner.report.trials] == [2, 2]
     tuner.fit()
     assert all(rows == [1, 2, 3, 4] for rows in reported(tmp_path / "run").values())
-    again = resumed(tmp_path / "run", extend={"training_iteration": 3})
+    again = resumed(tmp_path / "run", extend={"training_iteration": 4})
     assert [c.status for c in again.report.trials] == ["finished", "finished"]
+    with pytest.raises(InvalidArgumentError, match="of 4 or more"):
+        resumed(tmp_path / "run", extend={"training_iteration": 3})
 
 
 def test_errored_trials_are_retried_only_when_asked(tmp_path, ray_session):
@@ -224,9 +225,9 @@ def test_resources_and_concurrency_can_be_changed(sweep):
 def test_what_is_no_sweep_is_told(tmp_path, sweep):
     with pytest.raises(NotACheckpointError, match="there is nothing"):
         tc.resume(tmp_path / "nowhere", Climber)
-    with pytest.raises(NotACheckpointError, match="sweep's own folder"):
-        tc.resume(_trial(sweep, 0), Climber)
-    with pytest.raises(InvalidArgumentError, match="identifier"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"'Climber'.*\(class Climber\(Failing\): pass\)"
+    ):
         tc.resume(sweep, Failing)
     (sweep / "tuner.pkl").write_bytes((sweep / "tuner.pkl").read_bytes()[:-20])
     with pytest.raises(PickleReadError, match="portable=True"):

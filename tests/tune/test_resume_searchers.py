@@ -94,9 +94,11 @@ def test_a_searcher_goes_on_as_if_it_had_not_been_interrupted(tmp_path, ray_sess
 
 def _past(number, rate, status="TERMINATED"):
     """Return as much of a past trial as is looked at."""
-    is_finished = lambda: status in ("TERMINATED", "ERROR")  # noqa: E731
     trial = SimpleNamespace(
-        trial_id=f"t{number}", config={"rate": rate}, status=status, is_finished=is_finished
+        trial_id=f"t{number}",
+        config={"rate": rate},
+        status=status,
+        is_finished=lambda: status in ("TERMINATED", "ERROR"),
     )
     return Past(trial, [{"height": rate, "training_iteration": 1}] if status != "ERROR" else [])
 

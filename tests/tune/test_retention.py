@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ray import tune
 
-from tune_ckpt.errors import InvalidArgumentError
+import tune_ckpt as tc
+from tune_ckpt.errors import InvalidArgumentError, UnknownMetricError
 from tune_ckpt.sweep.metrics import Metric
-from tune_ckpt.tune.num_to_keep import deletes_the_best
+from tune_ckpt.tune.num_to_keep import reason_for_loss
 from tune_ckpt.tune.retention import Held, Retention, doomed
 
 VALUES = st.sampled_from([None, -math.inf, 0.0, 1.0, 2.0, math.inf])
@@ -95,9 +98,13 @@ def test_the_budget_is_the_whole_sweeps_and_the_best_are_kept():
         {"keep_last": -1},
         {"keep_best": "2", "metric": "m"},
         {"keep_every": 0},
+        {"keep_every": "2"},
+        {"keep_last": True},
+        *({"pinned": pinned} for pinned in (7, "best", "", b"7", ["1"], [1.5], [True], None)),
         {"metric": "m", "mode": "most"},
         {"max_bytes": "50 GBit"},
         {"max_bytes": "much"},
+        {"max_bytes": "_ GB"},
     ],
 )
 def test_options_that_cannot_be_are_refused_at_once(options):
@@ -107,7 +114,7 @@ def test_options_that_cannot_be_are_refused_at_once(options):
 
 @pytest.mark.parametrize(
     ("size", "nbytes"),
-    [("50 GB", 50e9), ("1.5GiB", 1.5 * 2**30), ("7", 7), (1_000, 1000), ("2 kb", 2000)],
+    [("50 GB", 50e9), ("1.5GiB", 1.5 * 2**30), ("7", 7), ("1_000", 1000), ("2 kb", 2000)],
 )
 def test_sizes(size, nbytes):
     assert Retention(max_bytes=size).budget_nbytes == nbytes
@@ -124,5 +131,58 @@ def test_sizes(size, nbytes):
     ],
 )
 def test_a_setting_of_tunes_that_deletes_the_best_is_told(options, told):
-    reason = deletes_the_best(tune.CheckpointConfig(**options), Metric("m"))
+    reason = reason_for_loss(tune.CheckpointConfig(**options), Metric("m"))
     assert (reason is None) if told is None else (told in reason)
+
+
+def _started(config):
+    """Return as much of a started trial as is looked at."""
+    manager = SimpleNamespace(checkpoint_config=config)
+    return SimpleNamespace(run_metadata=SimpleNamespace(checkpoint_manager=manager))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"retention": Retention(keep_best=1, metric="eval/m")},
+        {"retention": Retention(), "metric": "eval/m", "pin_best": True},
+    ],
+)
+def test_tunes_own_setting_is_warned_of_once(caplog, options):
+    callback = tc.CheckpointCallback(**options)
+    for number in range(2):
+        callback.on_trial_start(number, [], _started(tune.CheckpointConfig(num_to_keep=5)))
+    assert [record.message.count("num_to_keep of Tune") for record in caplog.records] == [1]
+
+
+RESULT = {"eval": {"score": 1.0}}
+
+
+def test_an_unknown_metric_is_refused_at_the_first_result_unless_it_may_be_late():
+    policy = Retention(keep_best=1, metric="eval/scor")
+    with pytest.raises(UnknownMetricError, match="nearest first: eval/score"):
+        tc.CheckpointCallback(retention=policy).on_trial_result(1, [], None, RESULT)
+    late = tc.CheckpointCallback(retention=replace(policy, late_metric=True))
+    late.on_trial_result(1, [], None, RESULT)
+    assert late.outcomes == []
+
+
+@pytest.mark.parametrize("options", [{"convert": "best"}, {"pin_best": True}])
+def test_an_unknown_metric_of_the_callbacks_own_is_warned_of_once(caplog, options):
+    callback = tc.CheckpointCallback(metric="eval/scor", **options)
+    for iteration in (1, 2):
+        callback.on_trial_result(iteration, [], None, RESULT)
+    (record,) = caplog.records
+    assert "nearest first: eval/score" in record.message
+
+
+def test_a_metric_that_nothing_needs_and_later_results_are_not_asked_for(caplog):
+    unused = tc.CheckpointCallback("all", metric="eval/scor")
+    unused.on_trial_result(1, [], None, RESULT)
+    begun, resumed = (tc.CheckpointCallback("best", metric="eval/score") for _ in range(2))
+    begun.on_trial_result(1, [], None, RESULT)
+    resumed.set_state(begun.get_state())
+    for callback in (begun, pickle.loads(pickle.dumps(begun)), resumed):
+        callback.on_trial_result(2, [], None, {"loss": 1.0})
+        assert callback.outcomes == []
+    assert not caplog.records

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from packaging.version import Version
 from ray import tune
 
 import tune_ckpt as tc
+from tests.tune.trainables import side_by_side
 
 pytestmark = pytest.mark.slow
 
@@ -66,24 +66,6 @@ def test_ray_deletes_the_best_under_a_nested_score_and_we_keep_it(tmp_path, ray_
     assert sorted(deleted) == ["000000", "000002", "000004"]
 
 
-def test_tunes_own_setting_is_warned_of(tmp_path, ray_session, caplog):
-    callback = tc.CheckpointCallback(retention=tc.Retention(keep_best=1, metric="eval/score"))
-    _sweep(tmp_path, [callback], num_to_keep=5)
-    assert "num_to_keep" in caplog.text
-
-
-def test_an_unknown_metric_is_refused_at_the_first_result(tmp_path, ray_session):
-    callback = tc.CheckpointCallback(retention=tc.Retention(keep_best=1, metric="eval/scor"))
-    with pytest.raises(Exception, match="nearest first: eval/score"):
-        _sweep(tmp_path, [callback])
-
-
-def test_a_late_metric_may_be_allowed(tmp_path, ray_session):
-    policy = tc.Retention(keep_last=1, keep_best=1, metric="late", late_metric=True)
-    results = _sweep(tmp_path, [tc.CheckpointCallback(retention=policy)])
-    assert _kept(results) == [5]
-
-
 def test_the_budget_holds_in_a_sweep(tmp_path, ray_session):
     policy = tc.Retention(keep_last=9, metric="eval/score", max_bytes=2)  # each takes one byte
     results = _sweep(tmp_path, [tc.CheckpointCallback(retention=policy)])
@@ -97,10 +79,7 @@ class Climber(tune.Trainable):
         self.at = 0.0
 
     def step(self):
-        meet = Path(self.config["log"]).parent  # two trials go on side by side
-        meet.joinpath(f"{self.trial_id}-{self.iteration}").touch()
-        while len(list(meet.glob(f"*-{self.iteration}"))) < 2:
-            time.sleep(0.01)
+        side_by_side(Path(self.config["log"]).parent, self.trial_id, self.iteration)
         self.at += self.config["rate"]
         return {"at": self.at}
 

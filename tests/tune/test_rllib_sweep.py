@@ -13,7 +13,7 @@ import tune_ckpt as tc
 from tune_ckpt import rllib
 
 # RLlib and what it uses warn of themselves.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

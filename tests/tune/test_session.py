@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from ray import tune
 
 import tune_ckpt as tc
 from tests.agents import Weights
+from tests.tune.trainables import side_by_side
 from tune_ckpt.errors import NoSessionError
 from tune_ckpt.tune.sigterm import notice
 
@@ -206,9 +206,7 @@ def _exploited(config):
     """Report a score that tells the better trial; both go on side by side."""
     found = tc.restore({})
     for step in range(found.get("step", 0), 8):
-        Path(config["meet"], f"{tune.get_context().get_trial_id()}-{step}").touch()
-        while len(list(Path(config["meet"]).glob(f"*-{step}"))) < 2:
-            time.sleep(0.01)
+        side_by_side(config["meet"], tune.get_context().get_trial_id(), step)
         score = found.get("score", 0.0) + config["rate"]
         found = {"score": score, "step": step + 1}
         tc.report({"score": score}, found)

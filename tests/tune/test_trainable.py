@@ -12,21 +12,8 @@ from ray.train._internal import storage
 
 import tune_ckpt as tc
 from tests.tune.trainables import MsgpackWalker, Walker
+from tune_ckpt.errors import UnsupportedComponentError
 from tune_ckpt.tune import private
-
-FORMATS = pytest.mark.parametrize("cls", [Walker, MsgpackWalker], ids=["pickle", "msgpack"])
-
-
-def _run(cls, tmp_path, **options):
-    run_config = tune.RunConfig(
-        name="run",
-        storage_path=str(tmp_path),
-        verbose=0,
-        stop={"training_iteration": 4},
-        checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
-        **options,
-    )
-    return tune.Tuner(cls, param_space={"seed": 5}, run_config=run_config).fit()
 
 
 def _uninterrupted(steps):
@@ -34,7 +21,7 @@ def _uninterrupted(steps):
     return [walker.train()["walk"]["at"] for _ in range(steps)]
 
 
-@FORMATS
+@pytest.mark.parametrize("cls", [Walker, MsgpackWalker], ids=["pickle", "msgpack"])
 def test_outside_tune_a_checkpoint_continues_at_the_next_iteration(tmp_path, ray_session, cls):
     walker = cls({"seed": 5})
     for _ in range(3):
@@ -48,9 +35,15 @@ def test_outside_tune_a_checkpoint_continues_at_the_next_iteration(tmp_path, ray
     assert [*walker.path, result["walk"]["at"]] == _uninterrupted(4)
 
 
-@FORMATS
-def test_in_a_sweep_each_checkpoint_is_a_verified_tree_with_its_metrics(tmp_path, ray_session, cls):
-    results = _run(cls, tmp_path)
+def test_in_a_sweep_each_checkpoint_is_a_verified_tree_with_its_metrics(tmp_path, ray_session):
+    run_config = tune.RunConfig(
+        name="run",
+        storage_path=str(tmp_path),
+        verbose=0,
+        stop={"training_iteration": 4},
+        checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
+    )
+    results = tune.Tuner(MsgpackWalker, param_space={"seed": 5}, run_config=run_config).fit()
     paths = sorted(Path(results[0].path).glob("checkpoint_*"))
     assert len(paths) == 4
     for iteration, path in enumerate(paths, start=1):
@@ -58,41 +51,9 @@ def test_in_a_sweep_each_checkpoint_is_a_verified_tree_with_its_metrics(tmp_path
         metadata = json.loads((path / "metadata.json").read_text())
         assert metadata["trial"]["iteration"] == iteration
         assert metadata["metrics"]["walk"]["at"] == _uninterrupted(iteration)[-1]
-        assert metadata["tune_ckpt"]["format"] == cls.checkpoint_format
-        again = cls.from_checkpoint(path)
+        assert metadata["tune_ckpt"]["format"] == "msgpack"
+        again = MsgpackWalker.from_checkpoint(path)
         assert again.train()["training_iteration"] == iteration + 1
-
-
-class Crasher(Walker):
-    """Dies once, after its third iteration."""
-
-    def step(self):
-        result = super().step()
-        marker = Path(self.config["marker"])
-        if len(self.path) == 4 and not marker.exists():
-            marker.touch()
-            raise RuntimeError("planned")
-        return result
-
-
-def test_after_a_crash_a_trial_goes_on_bit_by_bit(tmp_path, ray_session):
-    results = tune.Tuner(
-        Crasher,
-        param_space={"seed": 5, "marker": str(tmp_path / "crashed")},
-        run_config=tune.RunConfig(
-            name="run",
-            storage_path=str(tmp_path),
-            verbose=0,
-            stop={"training_iteration": 6},
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
-            failure_config=tune.FailureConfig(max_failures=1),
-        ),
-    ).fit()
-    assert (tmp_path / "crashed").exists()
-    lines = (Path(results[0].path) / "result.json").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    assert [row["walk"]["at"] for row in rows] == _uninterrupted(6)
-    assert [row["training_iteration"] for row in rows] == [1, 2, 3, 4, 5, 6]
 
 
 class Preempted(Walker):
@@ -133,6 +94,38 @@ def test_the_wrong_order_of_bases_is_told(ray_session):
 
         class Wrong(tune.Trainable, tc.CheckpointableMixin):
             pass
+
+
+@pytest.mark.parametrize("base", [tc.CheckpointableTrainable, tc.AlgorithmMixin])
+def test_a_format_that_there_is_not_is_told_where_the_class_is_defined(base):
+    with pytest.raises(TypeError, match="checkpoint_format must be 'pickle' or 'msgpack', not"):
+        type("Misspelled", (base,), {"checkpoint_format": "msgpck"})
+
+
+def test_who_replaces_our_methods_is_warned_once(caplog):
+    class Own(Walker):
+        def save_checkpoint(self, checkpoint_dir):
+            pass
+
+    class Derived(Own):
+        pass
+
+    (record,) = caplog.records
+    assert "Own has its own save_checkpoint. " in record.getMessage()
+    assert "get_state()" in record.getMessage()
+
+
+class Forgetful(Walker):
+    """Its get_state lacks the return."""
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        pass
+
+
+def test_a_state_that_is_not_returned_is_told(tmp_path, ray_session):
+    with pytest.raises(UnsupportedComponentError, match=r"Forgetful.*get_state\(\) returned None"):
+        Forgetful({}).save_to_path(tmp_path / "c")
+    assert not [*tmp_path.iterdir()]
 
 
 def _in_trial(parent, filesystem=None):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 
 import tune_ckpt as tc
@@ -34,3 +37,10 @@ class Walker(tc.CheckpointableTrainable):
 
 class MsgpackWalker(Walker):
     checkpoint_format = "msgpack"
+
+
+def side_by_side(folder, trial_id, step):
+    """Wait for the other one of two trials: neither is more than one step ahead."""
+    Path(folder, f"{trial_id}-{step}").touch()
+    while len([*Path(folder).glob(f"*-{step}")]) < 2:
+        time.sleep(0.01)

@@ -27,7 +27,7 @@ _LOOK_SECS = 0.1
 logger = logging.getLogger(__name__)
 
 
-class Notes:
+class Posted:
     """What was posted, until it is too old for anybody to ask for; run as an actor."""
 
     def __init__(self) -> None:
@@ -98,13 +98,13 @@ class Board:
         self._alone: dict[Topic, Any] | None = {} if size == 1 else None
 
     @cached_property
-    def _notes(self) -> Any:
+    def _posted(self) -> Any:
         name = f"tune_ckpt-{worker_group()}"
         if self.rank != 0:
             return self._found(name)
         # Here, not where another worker's end may take it along; it lives as long as this handle.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor: Any = ray.remote(num_cpus=0)(Notes)
+        actor: Any = ray.remote(num_cpus=0)(Posted)
         return actor.options(name=name, scheduling_strategy=here).remote()
 
     def _found(self, name: str) -> Any:
@@ -121,7 +121,7 @@ class Board:
         if self._alone is not None:
             self._alone = {topic: value}
         else:
-            ray.get(self._notes.post.remote(topic, self.rank, value))
+            ray.get(self._posted.post.remote(topic, self.rank, value))
 
     def collect(self, topic: Topic, ranks: Iterable[int]) -> dict[int, Any]:
         """Return what workers have posted, by rank; wait for those that have not.
@@ -134,7 +134,7 @@ class Board:
         asked, secs = sorted(ranks), min(_WARN_SECS, self.timeout_secs)
         patience = Patience(self.timeout_secs)
         while True:
-            found: dict[int, Any] = ray.get(self._notes.collect.remote(topic, asked, secs))
+            found: dict[int, Any] = ray.get(self._posted.collect.remote(topic, asked, secs))
             missing = [rank for rank in asked if rank not in found]
             if not missing:
                 return found

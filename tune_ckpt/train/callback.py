@@ -13,28 +13,29 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from threading import TIMEOUT_MAX
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 from ray.train import UserCallback
 
-from tune_ckpt.sweep.best_file import Pinned
+from tune_ckpt.sweep.best_file import plain
 from tune_ckpt.train.converter import Job, Run, start_converter
 from tune_ckpt.train.jobs import Wanted, convert_reported, pin_reported
 from tune_ckpt.train.later import Later
 from tune_ckpt.tree.progress import steps_bar
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.jobs import verify_one
-from tune_ckpt.tune.options import CheckpointOptions, Convert
+from tune_ckpt.tune.options import CheckpointOptions
 from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed
 from tune_ckpt.tune.pinning import Pinning
+from tune_ckpt.tune.plain_metrics import plain_metrics
 from tune_ckpt.tune.private import local_or
 from tune_ckpt.tune.resuming.source import Source
-from tune_ckpt.tune.trainable import plain_metrics
 
 logger = logging.getLogger(__name__)
-_HANDOVER_SECS = 60.0  # takes milliseconds
+_ANSWER_SECS = 60.0  # what the actor and the thread are asked takes milliseconds
 _LOOK_SECS = 1.0
 _SIGN_SECS = 60.0  # the actor bears ten minutes without one
 
@@ -53,7 +54,8 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
     Args:
         convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
             the ``"best"`` of the run by ``metric`` and ``mode``; the ``"last"``; ``"all"``; or
-            ``"at end"``, all that are left when the run ends.
+            ``"at end"``, all that are left when the run ends. What others there are is deleted: of
+            several callbacks of a run, those that convert must agree.
         metric: The metric's name, ``a/b`` for nested ones; that of the worker with rank 0.
         mode: ``"max"`` or ``"min"``.
         verify: Check every byte of every checkpoint, once it is in storage.
@@ -66,24 +68,9 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
         InvalidArgumentError: An option has no such value, or the metric is missing.
     """
 
-    def __init__(
-        self,
-        convert: Convert = "never",
-        *,
-        metric: str | None = None,
-        mode: str = "max",
-        verify: bool = False,
-        pin_best: bool = False,
-        drain_timeout_secs: float = 600.0,
-    ) -> None:
-        super().__init__(
-            convert,
-            metric=metric,
-            mode=mode,
-            verify=verify,
-            pin_best=pin_best,
-            drain_timeout_secs=drain_timeout_secs,
-        )
+    def __post_init__(self) -> None:
+        """Name the actor."""
+        super().__post_init__()
         self._name = f"tune_ckpt-{uuid.uuid4().hex}"  # of the actor, for controller and driver
         self._later = Later()
 
@@ -120,7 +107,7 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
         """
         if not self._is_needed:
             return self.outcomes
-        self._later.flush(_HANDOVER_SECS)
+        self._later.flush(_ANSWER_SECS)
         try:
             actor = self._found(result)
             if actor is not None:
@@ -148,7 +135,7 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
             ray.get_actor(self._name).stay.remote()
 
     def _converter(self) -> Any:
-        wanted = Wanted(self.convert, self.metric, self.verify, self.pin_best, self.owner)
+        wanted = Wanted(self.convert, self.ranked_by, self.verify, self.pin_best, self.owner)
         return start_converter(self._name, wanted)
 
     def _found(self, result: Any) -> Any:
@@ -168,7 +155,7 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
         if self.convert in ("all", "last") or (self.convert == "best" and improves):
             keep_others = self.convert == "all"
             kept = source.kept_for("convert", self.owner)
-            yield convert_reported, (kept, plain_metrics(dict(metrics)), keep_others)
+            yield convert_reported, (kept, plain_metrics(metrics), keep_others)
         if self.pin_best and value is not None:
             pinning = self._pinning(source, value, metrics, config)
             yield pin_reported, (source.kept_for("pin", self.owner), pinning)
@@ -176,29 +163,28 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
     def _pinning(
         self, source: Source, value: float, metrics: Mapping[str, Any], config: Any
     ) -> Pinning:
-        assert self.metric is not None
-        facts = Pinned(
-            metric=self.metric.name,
-            mode=self.metric.mode,
+        assert self.ranked_by is not None
+        return Pinning.of(
+            *(source.trial, source.path, self.ranked_by),
+            as_msgpack=self.convert != "never",
             value=value,
             trial_id=Source(source.trial).name,
             iteration=metrics.get("training_iteration"),
-            checkpoint=source.name,
-            folder="",
-            config=plain_metrics(dict(config or {})),
-            metrics=plain_metrics(dict(metrics)),
+            config=plain(config or {}),
+            metrics=plain(metrics),
         )
-        return Pinning(source.trial, facts, as_msgpack=self.convert != "never")
 
     def _drain(self, actor: Any, secs: float, run: Run | None) -> None:
+        secs = min(secs, TIMEOUT_MAX)  # it may be infinite
         deadline = time.monotonic() + secs
-        ray.get(actor.finish.remote(run), timeout=secs)
-        left = count = ray.get(actor.left.remote(-1, 0.0), timeout=secs)
+        _, count = ray.get([actor.finish.remote(run), actor.left.remote(-1, 0.0)], timeout=secs)
+        left = count
         with steps_bar("Looking after checkpoints", count, shown=count > 0) as advance:
             while left and time.monotonic() < deadline:
-                before, left = left, ray.get(actor.left.remote(left, _LOOK_SECS))
+                asked = actor.left.remote(left, _LOOK_SECS)
+                before, left = left, ray.get(asked, timeout=_LOOK_SECS + _ANSWER_SECS)
                 advance(before - left)
-        found, run = ray.get(actor.outcomes.remote())
+        found, run = ray.get(actor.outcomes.remote(), timeout=_ANSWER_SECS)
         self.outcomes = [*(old for old in self.outcomes if old not in found), *found]
         self.outcomes += [failed("", "hook", "the time was up") for _ in range(left)]
         if not left:

@@ -23,8 +23,8 @@ from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.options import Convert
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one
+from tune_ckpt.tune.plain_metrics import plain_metrics
 from tune_ckpt.tune.resuming.source import Owner, Source
-from tune_ckpt.tune.trainable import plain_metrics
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def annotate(store: Store, metrics: Mapping[str, Any]) -> None:
     except NotACheckpointError:
         return
     if not opened.metadata.extra.get("metrics"):
-        opened.metadata.extra["metrics"] = plain_metrics(dict(metrics))
+        opened.metadata.extra["metrics"] = plain_metrics(metrics)
         store.write_bytes(opened.metadata_file, opened.metadata.to_json())
 
 

@@ -8,36 +8,37 @@ it, a few at a time, in order for each trial. A conversion goes beside the origi
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune import Callback
 
-from tune_ckpt.errors import UnknownMetricError
+from tune_ckpt.errors import InvalidArgumentError, UnknownMetricError
+from tune_ckpt.tune import private
+from tune_ckpt.tune.arguments import check_count
 from tune_ckpt.tune.beside import convert_last, convert_one
 from tune_ckpt.tune.completion import PIN, last_of, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.jobs import verify_one
+from tune_ckpt.tune.metric_checks import check_modes, refusal, warn_of_lacking
 from tune_ckpt.tune.num_to_keep import warns_of_loss
-from tune_ckpt.tune.options import CheckpointOptions, Convert
+from tune_ckpt.tune.options import CheckpointOptions, contradiction
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_one
-from tune_ckpt.tune.private import checkpoint_config_of, local_or
-from tune_ckpt.tune.pruning import Pruner
+from tune_ckpt.tune.pruning_live import LivePruner
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.source import Owner, Source
 from tune_ckpt.tune.retention import Retention
 from tune_ckpt.tune.work import Work
-
-logger = logging.getLogger(__name__)
 
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
 STRANGERS = "strangers"  # and the ids of the trials of which the searcher must hear nothing
 _REPORT_SECS = 60.0  # a storage that has not taken the report by then hangs
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class CheckpointCallback(CheckpointOptions, Callback):
     """Converts, verifies, pins and deletes checkpoints, off the driver's event loop.
 
@@ -50,55 +51,46 @@ class CheckpointCallback(CheckpointOptions, Callback):
     Args:
         convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
             the ``"best"`` of the sweep by ``metric`` and ``mode``; each trial's ``"last"``;
-            ``"all"``; or ``"at end"``, all that are left when the sweep ends.
-        metric: The metric's name, ``a/b`` for nested ones.
+            ``"all"``; or ``"at end"``, all that are left when the sweep ends. What others there
+            are is deleted: of several callbacks in a sweep, those that convert must agree.
+        metric: The metric's name, ``a/b`` for nested ones. Where something is done with the best
+            and a sweep's first result lacks it, a warning says so: its name may be misspelled.
         mode: ``"max"`` or ``"min"``.
         verify: Check every byte of every checkpoint, once it is in storage.
         pin_best: Keep a copy of the best checkpoint so far, by ``metric`` and ``mode``, in
             ``<experiment>/best/``, for other processes to follow: `tune_ckpt.pinned_checkpoint`.
             It is msgpack where checkpoints are converted.
+        drain_timeout_secs: How long the end of the sweep may wait for the work.
         retention: Which checkpoints the sweep keeps; by default all that Tune keeps.
         max_concurrent: How many jobs may run at once.
-        drain_timeout_secs: How long the end of the sweep may wait for the work.
 
     Attributes:
         outcomes: What became of each checkpoint, in order; ``tune_ckpt_report.json`` has them too.
 
     Raises:
-        InvalidArgumentError: An option has no such value, or the metric is missing.
+        InvalidArgumentError: An option has no such value, the metric is missing, or the retention
+            has the other mode for it.
     """
 
-    def __init__(
-        self,
-        convert: Convert = "never",
-        *,
-        metric: str | None = None,
-        mode: str = "max",
-        verify: bool = False,
-        pin_best: bool = False,
-        retention: Retention | None = None,
-        max_concurrent: int = 2,
-        drain_timeout_secs: float = 600.0,
-    ) -> None:
-        super().__init__(
-            convert,
-            metric=metric,
-            mode=mode,
-            verify=verify,
-            pin_best=pin_best,
-            drain_timeout_secs=drain_timeout_secs,
-        )
-        self.max_concurrent = max_concurrent
-        self._retention = retention
+    retention: Retention | None = None
+    max_concurrent: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        super().__post_init__()
+        if not isinstance(self.retention, Retention | None):
+            raise InvalidArgumentError("retention", self.retention, (Retention.__name__, None))
+        check_count("max_concurrent", self.max_concurrent, 1)  # else nothing would ever be done
+        check_modes(self.ranked_by, self.retention)
         self._begin()
 
     def _begin(self) -> None:
         """Know nothing of any sweep."""
-        self.outcomes: list[Outcome] = []
+        self.outcomes = []
         self.memory = SchedulerMemory()
-        self._best: float | None = None
-        self._pruner = Pruner(self._retention) if self._retention else None
-        self._warned = self._has_ended = False
+        self._best = None
+        self._pruner = LivePruner(self.retention) if self.retention else None
+        self._warned = self._has_ended = self._has_results = False
         self._work = self._new_work()
 
     def _new_work(self) -> Work:
@@ -110,12 +102,32 @@ class CheckpointCallback(CheckpointOptions, Callback):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+        if self._has_ended:  # of the sweep before the one that it is pickled for
+            self._begin()
         self._work = self._new_work()
 
     # ------------------------------------------------------------------------- Tune's hooks
 
-    @harmless
     def setup(self, *args: Any, **info: Any) -> None:
+        """Refuse callbacks of a new sweep that would delete each other's conversions, and begin.
+
+        Raises:
+            InvalidArgumentError: They would: ``convert`` says that others are to be kept.
+        """
+        error = self._contradiction()
+        if error is not None:
+            raise error
+        self._set_up()
+
+    @harmless
+    def _contradiction(self) -> InvalidArgumentError | None:
+        controller = private.controller()
+        if controller is None or private.has_resumed(controller):  # then it is too late
+            return None
+        return contradiction(private.callbacks(controller))
+
+    @harmless
+    def _set_up(self) -> None:
         """Begin anew after another sweep, and bring the scheduler back where one is resumed."""
         if self._has_ended:
             self._begin()
@@ -125,14 +137,14 @@ class CheckpointCallback(CheckpointOptions, Callback):
     @harmless
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Warn where Tune's own setting would delete the best checkpoint."""
-        metric = self._pruner.policy.ranked_by if self._pruner else self.metric
+        metric = (self.retention and self.retention.ranked_by) or self.ranked_by
         if metric is not None and not self._warned:
             self._warned = warns_of_loss(trial, metric)
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
     ) -> None:
-        """Refuse a metric that the sweep's first result lacks, before anything is lost.
+        """Refuse a retention's metric that the sweep's first result lacks.
 
         Raises:
             UnknownMetricError: It does; the metrics that there are, are listed.
@@ -146,10 +158,10 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any
     ) -> None:
         """Note what is to be done with a new checkpoint."""
-        source = Source(checkpoint.path, local_or(checkpoint.filesystem))
+        source = Source(checkpoint.path, private.local_or(checkpoint.filesystem))
         value = self._improvement(trial.last_result)
         for key, job, *args in self._jobs(trial, source, value):
-            if checkpoint_config_of(trial).num_to_keep is None and self._pruner is None:
+            if private.checkpoint_config_of(trial).num_to_keep is None and self._pruner is None:
                 self._work.add(key, job, source, *args)
             else:
                 self._work.add_kept(key, job, source, self.owner, *args)
@@ -190,11 +202,12 @@ class CheckpointCallback(CheckpointOptions, Callback):
         outcomes = [vars(outcome) for outcome in self.outcomes]
         kept = {"best": self._best, "outcomes": outcomes, "held": held}
         strangers = sorted(self.memory.search.strangers)
-        return {**kept, SCHEDULER: self._scheduler(), STRANGERS: strangers}
+        return {**kept, SCHEDULER: self.memory.snapshot(), STRANGERS: strangers}
 
     @harmless
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what Tune kept; what it lacks is found in storage when the sweep ends."""
+        self._has_results = True  # of the sweep that is gone on with
         self.memory.packed = self.memory.packed or state.get(SCHEDULER)
         self.memory.search.strangers.update(state.get(STRANGERS, ()))
         self._best = state["best"]
@@ -202,29 +215,22 @@ class CheckpointCallback(CheckpointOptions, Callback):
         if self._pruner is not None:
             self._pruner.set_state(state.get("held", []))
 
-    # --------------------------------------------------------------------------- the work
-
     def _jobs(self, trial: Any, source: Source, value: float | None) -> Iterator[tuple[Any, ...]]:
         """Yield key, job and further arguments of what is to be done with a new checkpoint."""
         if self.verify:
             yield trial.trial_id, verify_one
         if self.convert == "all" or (self.convert == "best" and value is not None):
             yield trial.trial_id, convert_one
-        if self.pin_best and value is not None and self.metric is not None:
-            as_msgpack = self.convert != "never"
-            pinning = Pinning.of_trial(trial, source.path, self.metric, value, as_msgpack)
-            yield PIN, pin_one, pinning
+        if self.pin_best and value is not None and self.ranked_by is not None:
+            facts = trial, source.path, self.ranked_by, value
+            yield PIN, pin_one, Pinning.of_trial(*facts, as_msgpack=self.convert != "never")
 
     @harmless
     def _refusal(self, result: Any) -> UnknownMetricError | None:
-        return self._pruner.refusal(result) if self._pruner else None
-
-    def _scheduler(self) -> bytes | None:
-        try:
-            return self.memory.snapshot()
-        except Exception:  # such as a scheduler that holds what cannot be pickled
-            logger.exception("tune_ckpt: the scheduler's state is not kept; the sweep goes on")
-            return None
+        is_first, self._has_results = not self._has_results, True
+        if is_first and self._seeks_best:
+            warn_of_lacking(self.ranked_by, result)
+        return refusal(self.retention, result) if is_first else None
 
     @property
     def _is_needed(self) -> bool:

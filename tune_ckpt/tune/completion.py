@@ -29,7 +29,7 @@ def missing_jobs(trials: Sequence[Any], options: CheckpointOptions) -> Iterator[
         Key, job and arguments of each. The jobs look into storage, and do what is not done.
     """
     experiment, filesystem = experiment_folder(trials[0])
-    convert, metric = options.convert, options.metric
+    convert, metric = options.convert, options.ranked_by
     if convert == "best":
         yield PIN, convert_best, experiment, metric, filesystem
     if options.pin_best:
@@ -79,7 +79,7 @@ def _in_thread(call: Callable[[], None]) -> Future[None]:
         try:
             call()
             result.set_result(None)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
+        except BaseException as error:  # noqa: BLE001  # it is raised where the result is taken
             result.set_exception(error)
 
     Thread(target=work, name="tune_ckpt", daemon=True).start()

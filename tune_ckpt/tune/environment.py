@@ -7,6 +7,7 @@ import os
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune.callback import CheckpointCallback
+from tune_ckpt.tune.retention import Retention
 
 ENVIRONMENT = "TUNE_CKPT_CALLBACK"
 
@@ -15,7 +16,8 @@ class EnvironmentCallback(CheckpointCallback):
     """A `CheckpointCallback` for a sweep whose code does not name one, such as a restored one.
 
     ``RAY_TUNE_CALLBACKS=tune_ckpt.EnvironmentCallback`` adds it to every sweep of the process; its
-    options are a JSON object: ``TUNE_CKPT_CALLBACK='{"convert": "best", "metric": "eval/acc"}'``.
+    options are a JSON object: ``TUNE_CKPT_CALLBACK='{"convert": "best", "metric": "eval/acc"}'``,
+    in which ``"retention"`` is one of `Retention`'s.
 
     Raises:
         InvalidArgumentError: They are none, or an option has no such value.
@@ -24,7 +26,9 @@ class EnvironmentCallback(CheckpointCallback):
     def __init__(self) -> None:
         text = os.environ.get(ENVIRONMENT, "{}")
         try:
-            super().__init__(**json.loads(text))
-        except (ValueError, TypeError) as error:
+            options = json.loads(text)
+            retention = options.pop("retention", None)
+            super().__init__(retention=retention and Retention(**retention), **options)
+        except (ValueError, TypeError, AttributeError) as error:
             expected = ("a JSON object of CheckpointCallback's options",)
             raise InvalidArgumentError(ENVIRONMENT, text, expected) from error

@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
+from threading import TIMEOUT_MAX, Event, Lock, Thread
 from typing import Any
 
 from tune_ckpt.tune.worker import Worker
@@ -74,7 +74,7 @@ class JobQueue:
     def drain(self, deadline: float) -> Iterator[Any]:
         """Yield the results of all jobs as they end, until ``time.monotonic()`` is there."""
         while len(self) and (left := deadline - time.monotonic()) > 0:
-            yield from self.results(left)
+            yield from self.results(min(left, TIMEOUT_MAX))  # it may be infinite
 
     def close(self) -> list[str]:
         """End the worker, forget every job that has not ended, and return their keys."""
@@ -102,7 +102,7 @@ class JobQueue:
                 return
             try:
                 args = prepare()
-            except Exception as error:  # noqa: BLE001 - the thread must live on
+            except Exception as error:  # noqa: BLE001  # the thread must live on
                 self._results.put((key, self._on_failure(key, error)))
                 continue
             with self._waiting_lock:
@@ -129,7 +129,7 @@ class JobQueue:
     def _run(self, key: str, job: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         try:
             return self._worker.do(job, args)
-        except Exception as error:  # noqa: BLE001 - Ray's, the job's, or of what cannot be sent
+        except Exception as error:  # noqa: BLE001  # Ray's, the job's, or of what cannot be sent
             return self._on_failure(key, error)
 
 

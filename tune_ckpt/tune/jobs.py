@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.tree.inspection.verify import verify
@@ -18,23 +19,28 @@ def outcome_of(action: Action, source: Source, job: Callable[[Source], Done]) ->
     start = time.monotonic()
     try:
         status, detail, nbytes, new_nbytes = job(source)
-        cause = ""
+        outcome = Outcome(source.path, action, status, detail, nbytes=nbytes, new_nbytes=new_nbytes)
     except (TuneCkptError, OSError) as error:
-        explained = _explained(source, action, error)
-        status, detail, cause = explained.status, explained.detail, explained.cause
-        nbytes = new_nbytes = 0
-    seconds = time.monotonic() - start
-    return Outcome(source.path, action, status, detail, cause, seconds, nbytes, new_nbytes)
+        outcome = _explained(source, action, error)
+    return replace(outcome, seconds=time.monotonic() - start)
 
 
 def _explained(source: Source, action: Action, error: Exception) -> Outcome:
-    if source.is_gone:
-        reason = "Tune deleted it before that (num_to_keep)"
+    if _is_gone(source):
+        reason = "Ray deleted it before that (num_to_keep)"
         return Outcome(source.path, action, "skipped", reason)
     if isinstance(error, NotACheckpointError):
         reason = f"it is no component tree ({error.found})"
         return Outcome(source.path, action, "skipped", reason)
     return failed(source.path, action, error)
+
+
+def _is_gone(source: Source) -> bool:
+    """Say whether it was deleted, and nothing was kept of it; not where the storage fails."""
+    try:
+        return not source.store.list()
+    except TuneCkptError:
+        return False
 
 
 def verify_one(source: Source) -> list[Outcome]:

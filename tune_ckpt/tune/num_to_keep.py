@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 def warns_of_loss(trial: Any, metric: Metric) -> bool:
     """Warn where a trial's setting would delete its best checkpoint, and say whether it would."""
-    reason = deletes_the_best(checkpoint_config_of(trial), metric)
+    reason = reason_for_loss(checkpoint_config_of(trial), metric)
     if reason is not None:
         logger.warning(
             "tune_ckpt: num_to_keep of Tune's CheckpointConfig would delete the checkpoint with "
@@ -23,7 +23,7 @@ def warns_of_loss(trial: Any, metric: Metric) -> bool:
     return reason is not None
 
 
-def deletes_the_best(config: Any, metric: Metric) -> str | None:
+def reason_for_loss(config: Any, metric: Metric) -> str | None:
     """Return why Tune's own setting would delete the best checkpoint, or None.
 
     Args:

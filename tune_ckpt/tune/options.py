@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, get_args
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.tune.arguments import check_secs, check_truth
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.resuming.source import Owner
 
 Convert = Literal["never", "best", "last", "all", "at end"]
 
 
+@dataclass(eq=False, repr=False)
 class CheckpointOptions:
     """The options that `CheckpointCallback` and `TrainCheckpointCallback` share; see there.
 
@@ -24,28 +27,43 @@ class CheckpointOptions:
         owner: Tells its snapshots of checkpoints from others.
     """
 
-    def __init__(
-        self,
-        convert: Convert = "never",
-        *,
-        metric: str | None = None,
-        mode: str = "max",
-        verify: bool = False,
-        pin_best: bool = False,
-        drain_timeout_secs: float = 600.0,
-    ) -> None:
-        if convert not in get_args(Convert):
-            raise InvalidArgumentError("convert", convert, get_args(Convert))
-        if metric is None and (convert == "best" or pin_best):
-            raise InvalidArgumentError("metric", metric, ("the metric that says what is best",))
-        self.convert: Convert = convert
-        self.metric = Metric(metric, mode) if metric else None
-        self.verify = verify
-        self.pin_best = pin_best
-        self.drain_timeout_secs = drain_timeout_secs
-        self.outcomes: list[Outcome] = []
-        self.owner = Owner()
-        self._best: float | None = None
+    convert: Convert = "never"
+    _: KW_ONLY
+    metric: str | None = None
+    mode: str = "max"
+    verify: bool = False
+    pin_best: bool = False
+    drain_timeout_secs: float = 600.0
+    outcomes: list[Outcome] = field(init=False, default_factory=list)
+    owner: Owner = field(init=False, default_factory=Owner)
+    _best: float | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.convert not in get_args(Convert):
+            raise InvalidArgumentError("convert", self.convert, get_args(Convert))
+        check_truth("verify", self.verify)
+        check_truth("pin_best", self.pin_best)
+        check_secs("drain_timeout_secs", self.drain_timeout_secs)
+        if self.ranked_by is None and self._seeks_best:
+            raise InvalidArgumentError("metric", None, ("the metric that says what is best",))
+
+    @property
+    def ranked_by(self) -> Metric | None:
+        """What is best."""
+        return Metric(self.metric, self.mode) if self.metric else None
+
+    @property
+    def conversions(self) -> tuple[str, Metric | None] | None:
+        """Of which checkpoints conversions stay in the end; None where none is made."""
+        if self.convert == "never":
+            return None
+        kept = "all" if self.convert == "at end" else self.convert
+        return kept, self.ranked_by if kept == "best" else None
+
+    @property
+    def _seeks_best(self) -> bool:
+        return self.convert == "best" or self.pin_best
 
     @property
     def _is_needed(self) -> bool:
@@ -53,8 +71,18 @@ class CheckpointOptions:
 
     def _improvement(self, metrics: Mapping[str, Any]) -> float | None:
         """Return the metrics' value of what is best, if it is the best so far."""
-        value = self.metric.value(metrics) if self.metric else None
-        if value is None or self.metric is None or not self.metric.better(value, self._best):
+        goal = self.ranked_by
+        value = goal.value(metrics) if goal else None
+        if value is None or goal is None or not goal.better(value, self._best):
             return None
         self._best = value
         return value
+
+
+def contradiction(callbacks: Iterable[Any]) -> InvalidArgumentError | None:
+    """Return what is wrong with a run's callbacks that would delete each other's conversions."""
+    ours = [each for each in callbacks if isinstance(each, CheckpointOptions)]
+    if len({each.conversions for each in ours} - {None}) <= 1:
+        return None
+    expected = ("the same in all callbacks that convert: their conversions share a folder",)
+    return InvalidArgumentError("convert", " and ".join(each.convert for each in ours), expected)

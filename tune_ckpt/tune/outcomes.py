@@ -43,7 +43,7 @@ class Outcome:
     new_nbytes: int = 0
 
     def __str__(self) -> str:
-        word = _DONE[self.action] if self.status == "done" else self.status
+        word = _DONE.get(self.action, "done") if self.status == "done" else self.status
         detail = f": {self.detail}" if self.detail else ""
         return f"{self.checkpoint or self.action}: {word}{detail}"
 

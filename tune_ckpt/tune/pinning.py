@@ -42,24 +42,37 @@ class Pinning:
     as_msgpack: bool
 
     @classmethod
+    def of(
+        cls, experiment: str, path: str, goal: Metric, *, as_msgpack: bool, **known: Any
+    ) -> Pinning:
+        """Return what a checkpoint is pinned for.
+
+        Args:
+            experiment: The sweep's folder.
+            path: The checkpoint.
+            goal: What is best.
+            as_msgpack: Whether the copy shall be msgpack.
+            known: What else `Pinned` says of it.
+        """
+        within = path.removeprefix(experiment.rstrip("/")).lstrip("/")
+        facts = Pinned(goal.name, goal.mode, checkpoint=within, folder="", **known)
+        return cls(experiment, facts, as_msgpack)
+
+    @classmethod
     def of_trial(
-        cls, trial: Any, path: str, metric: Metric, value: float, as_msgpack: bool
+        cls, trial: Any, path: str, goal: Metric, value: float, *, as_msgpack: bool
     ) -> Pinning:
         """Return what the checkpoint is pinned for that a trial has just reported."""
-        experiment, _ = experiment_folder(trial)
         result = trial.last_result
-        facts = Pinned(
-            metric=metric.name,
-            mode=metric.mode,
+        return cls.of(
+            *(experiment_folder(trial)[0], path, goal),
+            as_msgpack=as_msgpack,
             value=value,
             trial_id=trial.trial_id,
             iteration=result.get("training_iteration"),
-            checkpoint=within(experiment, path),
-            folder="",
             config=dict(trial.config),
             metrics={key: item for key, item in result.items() if key != "config"},
         )
-        return cls(experiment, facts, as_msgpack)
 
 
 def pin_one(source: Source, pinning: Pinning) -> list[Outcome]:
@@ -83,23 +96,16 @@ def pin_best(
         best = best_checkpoint(experiment, metric.name, metric.mode, filesystem=filesystem)
     except TuneCkptError as error:
         return [Outcome(experiment, "pin", "skipped", str(error))]
-    facts = Pinned(
-        metric=metric.name,
-        mode=metric.mode,
+    pinning = Pinning.of(
+        *(experiment, best.path, metric),
+        as_msgpack=as_msgpack,
         value=best.value,
         trial_id=best.trial_id,
         iteration=best.iteration,
-        checkpoint=within(experiment, best.path),
-        folder="",
         config=best.config,
         metrics=best.metrics,
     )
-    return pin_one(Source(best.path, filesystem), Pinning(experiment, facts, as_msgpack))
-
-
-def within(experiment: str, checkpoint: str) -> str:
-    """Return a checkpoint's path within the sweep's folder."""
-    return checkpoint.removeprefix(experiment.rstrip("/")).lstrip("/")
+    return pin_one(Source(best.path, filesystem), pinning)
 
 
 def _pin(source: Source, pinning: Pinning) -> Done:

@@ -1,26 +1,24 @@
-"""Retention carried out: what a running sweep holds, and what of it may go.
+"""Retention carried out: what a sweep holds, and what of it may go; no storage is touched.
 
-`Pruner` lives in the callback and touches no storage: it says which jobs of
-`tune_ckpt.tune.pruning_jobs` are due.
+A running sweep has a `tune_ckpt.tune.pruning_live.LivePruner`; of one at rest,
+`tune_ckpt.tune.pruning_at_rest` tells.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from tune_ckpt.errors import UnknownMetricError
-from tune_ckpt.sweep.metrics import names, nearest_first, number
+from tune_ckpt.sweep.metrics import number
 from tune_ckpt.tree.units import human
-from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.pruning_jobs import Found, Measured, measure, prune, survey
+from tune_ckpt.tune.pruning_jobs import Measured
 from tune_ckpt.tune.retention import Fate, Held, Retention, age, doomed, fates
 
 
 class Pruner:
-    """What a running sweep holds, and what of it may go.
+    """What a sweep holds, and what of it may go.
 
     Args:
         policy: What is kept.
@@ -35,34 +33,12 @@ class Pruner:
         self._held: dict[str, Held] = {}
         self._going: dict[str, Held] = {}
         self._count = 0.0
-        self._asked: set[str] = set()
-        self._seen: set[str] = set()
-        self._is_resumed = self._has_results = False
-
-    def refusal(self, result: Mapping[str, Any]) -> UnknownMetricError | None:
-        """Return what is wrong with the metric, where a sweep's first result lacks it."""
-        is_first, self._has_results = not self._has_results and not self._is_resumed, True
-        metric = self.policy.ranked_by
-        if metric is None or not is_first or self.policy.late_metric:
-            return None
-        if metric.find(result) is not None:
-            return None
-        return UnknownMetricError(metric.name, nearest_first(metric.name, names(result)))
 
     def add(self, trial: str, path: str, metrics: Mapping[str, Any]) -> None:
         """Note a new checkpoint, or one that was written again."""
         self._count += 1
         self._going.pop(path, None)
-        self._asked.discard(path)
         self._hold(trial, path, metrics, self._count)
-
-    def found(self, one: Found) -> None:
-        """Note a checkpoint that was there already, where it is not known."""
-        if one.path not in self._held and one.path not in self._going:
-            before = [
-                h.order for h in self._held.values() if h.trial == one.trial and h.path < one.path
-            ]
-            self._hold(one.trial, one.path, one.metrics, max(before, default=0.0))
 
     def _hold(self, trial: str, path: str, metrics: Mapping[str, Any], order: float) -> None:
         metric = self.policy.ranked_by
@@ -101,93 +77,6 @@ class Pruner:
         for one in gone:
             self._going[one.path] = self._held.pop(one.path)
         return [(one, newest[one.trial].path if one.trial in live else None) for one in gone]
-
-    def take_jobs(self, trials: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-        """Yield what is to be done for a running sweep: each job with its key and arguments."""
-        from tune_ckpt.tune.private import trial_folder  # at rest, Ray is not needed
-
-        by_id = {str(trial.trial_id): trial for trial in trials}
-        self._forget_deleted(by_id)
-        for trial_id in self._strangers(by_id):
-            yield trial_id, survey, trial_id, *trial_folder(by_id[trial_id])
-        known = [one for one in self._held.values() if one.trial in by_id]
-        for one in known if self.policy.max_bytes is not None else ():
-            if one.nbytes is None and one.path not in self._asked:
-                self._asked.add(one.path)
-                yield one.trial, measure, one.path, trial_folder(by_id[one.trial])[1]
-        for one, newest in self.take_doomed(*_needs(by_id)):
-            yield one.trial, prune, one, newest, trial_folder(by_id[one.trial])[1]
-
-    def _forget_deleted(self, by_id: Mapping[str, Any]) -> None:
-        """Forget what Tune has deleted: it must take no room in the budget, and no one's role."""
-        from tune_ckpt.tune.private import checkpoint_config_of, recorded
-
-        counted = {
-            n: t for n, t in by_id.items() if checkpoint_config_of(t).num_to_keep is not None
-        }
-        there = {path for trial in counted.values() for path in recorded(trial)}
-        gone = [h.path for h in self._held.values() if h.trial in counted and h.path not in there]
-        for path in gone:
-            del self._held[path]
-
-    def _strangers(self, by_id: Mapping[str, Any]) -> list[str]:
-        """Return the trials that may have checkpoints of which nobody has told: a killed driver."""
-        from tune_ckpt.tune.private import latest_of
-
-        new = [trial_id for trial_id in by_id if trial_id not in self._seen]
-        self._seen.update(new)
-        if self._is_resumed:
-            return new
-        return [name for name in new if (latest_of(by_id[name]) or "") not in {"", *self._held}]
-
-    def excess(self, trials: Iterable[Any]) -> list[Outcome | Measured | Found]:
-        """Return that the budget is exceeded by what no budget outweighs, if it is."""
-        by_id = {str(trial.trial_id): trial for trial in trials}
-        told = excess(self.policy, self.fates(*_needs(by_id)))
-        return [Outcome("", "delete", "skipped", told)] if told else []
-
-    def note(self, result: Outcome | Measured | Found) -> None:
-        """Note what came of a job."""
-        if isinstance(result, Outcome):
-            self.ended(result)
-        elif isinstance(result, Measured):
-            self.measured(result)
-        else:
-            self.found(result)
-
-    def ended(self, outcome: Outcome) -> None:
-        """Take back what was not deleted, for another time."""
-        if outcome.action == "measure":
-            self._asked.discard(outcome.checkpoint)  # it failed: ask again
-        if outcome.action != "delete" or outcome.status == "failed":
-            return
-        one = self._going.pop(outcome.checkpoint, None)
-        if one is not None and outcome.status == "skipped":
-            self._held[one.path] = one
-
-    def get_state(self) -> list[dict[str, Any]]:
-        """Return what Tune shall keep."""
-        return [asdict(one) for one in (*self._held.values(), *self._going.values())]
-
-    def set_state(self, state: list[dict[str, Any]]) -> None:
-        """Take over what Tune kept."""
-        self._held = {one["path"]: Held(**one) for one in state}
-        self._count = max((one.order for one in self._held.values()), default=0.0)
-        self.has_news = self._is_resumed = True
-
-
-def live_trials(trials: Iterable[Any]) -> set[str]:
-    """Return the ids of trials that may go on, those included that failed: they can be resumed."""
-    return {str(trial.trial_id) for trial in trials if trial.status != "TERMINATED"}
-
-
-def _needs(by_id: Mapping[str, Any]) -> tuple[set[str], set[str]]:
-    """Return the trials of a running sweep that are live, and the checkpoints that are in use."""
-    from tune_ckpt.tune.private import exploitable, latest_of
-
-    live = live_trials(by_id.values())
-    in_use = {path for path in map(latest_of, (by_id[name] for name in live)) if path}
-    return live, in_use | (exploitable() if live else set())
 
 
 def excess(policy: Retention, fates: Iterable[Fate]) -> str | None:

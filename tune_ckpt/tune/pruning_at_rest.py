@@ -86,7 +86,7 @@ def plan_pruning(experiment: Any, policy: Retention, *, filesystem: Any = None) 
     sweep = OpenSweep.open(experiment, filesystem)
     root = _root(sweep.store)
     folders = sweep.look()
-    found = [_Found.of(sweep, folder) for folder in folders]
+    found = [_Trial.of(sweep, folder) for folder in folders]
     if not any(one.checkpoints for one in found):
         raise NoCheckpointError(sweep.base, sweep.notes.lines)
     _check_metric(policy.ranked_by, found)
@@ -106,7 +106,7 @@ def plan_pruning(experiment: Any, policy: Retention, *, filesystem: Any = None) 
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Trial:
     """A trial: its checkpoints with their metrics and sizes, the oldest first."""
 
     name: str
@@ -114,7 +114,7 @@ class _Found:
     is_finished: bool
 
     @classmethod
-    def of(cls, sweep: OpenSweep, folder: TrialFolder) -> _Found:
+    def of(cls, sweep: OpenSweep, folder: TrialFolder) -> _Trial:
         """Return what a trial's folder holds."""
         pairs = folder.pairs()
         there = sorted(folder.checkpoints | folder.converted, key=lambda name: (len(name), name))
@@ -133,15 +133,11 @@ def _nbytes(folder: Store, path: str) -> int:
 
 
 def _is_finished(folder: TrialFolder) -> bool:
-    done = (
-        [result.get("done") for result in folder.log.results()]
-        if RESULTS in folder.names
-        else [False]
-    )
-    return bool(done[-1:] == [True])
+    results = folder.log.results() if RESULTS in folder.names else ()
+    return bool([result.get("done") for result in results][-1:] == [True])
 
 
-def _in_order(found: list[_Found]) -> list[tuple[str, str, Metrics, int]]:
+def _in_order(found: list[_Trial]) -> list[tuple[str, str, Metrics, int]]:
     """Return all checkpoints, the oldest first: within a trial by name, across trials by time."""
     timed = []
     for one in found:
@@ -152,7 +148,7 @@ def _in_order(found: list[_Found]) -> list[tuple[str, str, Metrics, int]]:
     return [checkpoint for _, checkpoint in sorted(timed, key=lambda pair: pair[0])]
 
 
-def _check_metric(metric: Metric | None, found: list[_Found]) -> None:
+def _check_metric(metric: Metric | None, found: list[_Trial]) -> None:
     known = [metrics for one in found for _, metrics, _ in one.checkpoints]
     if metric is None or any(metric.value(metrics) is not None for metrics in known):
         return

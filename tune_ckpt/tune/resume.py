@@ -13,11 +13,14 @@ from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, PickleRe
 from tune_ckpt.formats.pickle import list_globals
 from tune_ckpt.tune import private
 from tune_ckpt.tune.callback import CheckpointCallback
-from tune_ckpt.tune.resuming.continuing import Wishes
+from tune_ckpt.tune.resuming.continuing import Revival
+from tune_ckpt.tune.resuming.extending import check_extend, check_form, check_stop
 from tune_ckpt.tune.resuming.place import Place
+from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.portable import new_tuner_for
 from tune_ckpt.tune.resuming.rebuild import code_of_another_python
-from tune_ckpt.tune.resuming.resumption import PORTABLE, ResumeReport, Resumption
+from tune_ckpt.tune.resuming.report import ResumeReport
+from tune_ckpt.tune.resuming.resumption import PORTABLE, Resumption
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
 from tune_ckpt.tune.resuming.soundness import broken_pickle
 from tune_ckpt.tune.resuming.state_files import TUNER, StateFiles
@@ -61,8 +64,9 @@ def resume(
     """Return a Tuner that goes on with a sweep, from every trial's newest valid checkpoint.
 
     Nothing may be running the sweep any more. What is damaged is set aside: renamed into a folder
-    ``set_aside`` beside it, never deleted. What was found is printed, and is in the Tuner's
-    ``report``. The sweep's own pickles are loaded, as Tune does: only for sweeps that you trust.
+    ``set_aside`` beside it, never deleted. What becomes of the trials is written down at once,
+    before ``fit()``; it is printed, too, and is in the Tuner's ``report``. The sweep's own pickles
+    are loaded, as Tune does: only for sweeps that you trust.
 
     Schedulers go on with their own state. Where the sweep ran with a `CheckpointCallback`, all of
     that is as it was, with Python's and NumPy's random generators; elsewhere it is made again from
@@ -102,9 +106,11 @@ def resume(
 
     Args:
         path: The sweep's folder: a path or URI, also where it was moved or copied to.
-        trainable: What the sweep ran; of the same name as then.
+        trainable: What the sweep ran; of the same name as then. A name that was given to
+            ``tune.register_trainable`` will do.
         extend: Metrics and values up to which trials go on that ended by their stop criterion, as
-            ``{"training_iteration": 50}``; unfinished trials stop there too.
+            ``{"training_iteration": 50}``; unfinished trials stop there too. It stays for later
+            resumes.
         retry_errored: Go on with failed trials, from their newest valid checkpoint.
         resources: What each trial needs, as for ``tune.with_resources``.
         max_concurrent: How many trials the searcher may have under way.
@@ -123,13 +129,22 @@ def resume(
 
     Raises:
         NotACheckpointError: There is no sweep at ``path``.
+        InvalidArgumentError: ``extend`` would end trials earlier than now or names what no result
+            has, ``trainable`` is not of the name that the sweep ran, or with ``portable`` nothing
+            tells where trials stop.
         PickleReadError: One of the sweep's own pickles cannot be read here.
         StorageError: The storage refuses.
     """
+    if extend is not None:
+        check_form(extend)
     place = Place.of(path, filesystem)
+    _check_trainable(trainable)
     if resources is not None:
         trainable = tune.with_resources(trainable, resources)
     files = StateFiles.look(place.store)
+    if extend or portable:
+        _check_limits(place, files, extend, run_config)
+    files.set_damaged_aside()
     plain = None
     if portable:
         plain = new_tuner_for(files, trainable, param_space, tune_config, run_config, place)
@@ -141,7 +156,7 @@ def resume(
     memory = _callback(tuner).memory
     memory.search = SearchMemory(max_concurrent, _extended_stop(tuner, extend))
     resumption = Resumption(place, files, tuner, param_space, plain)
-    resumption.carry_out(Wishes(extend, retry_errored), memory)
+    resumption.carry_out(Revival(extend, retry_errored), memory)
     memory.resources = {} if resources is not None else memory.resources
     resumed: ResumedTuner = private.as_subclass(ResumedTuner, tuner)
     resumed.report = resumption.report
@@ -149,10 +164,28 @@ def resume(
     return resumed
 
 
+def _check_trainable(trainable: Any) -> None:
+    if isinstance(trainable, str) and not private.is_registered(trainable):
+        expected = ("a class or function", "a name given to tune.register_trainable in this Ray")
+        raise InvalidArgumentError("trainable", trainable, expected)
+
+
+def _check_limits(
+    place: Place, files: StateFiles, extend: Mapping[str, float] | None, run_config: Any
+) -> None:
+    """See to it that trials stop somewhere, and not before they would now."""
+    told = Plain.without_pairs(place.store, files.document)
+    pasts = place.pasts(told.trials)
+    if extend:
+        check_extend(extend, told.stop or {}, pasts.values())
+    elif pasts:
+        check_stop(told.stop, run_config)
+
+
 def _check_tuner(place: Place) -> None:
     """See to it that the Tuner's pickle is there, whole, and of this Python."""
     if not place.store.exists(TUNER):
-        raise NotACheckpointError(place.path, f"it has no {TUNER}; {PORTABLE}")
+        raise NotACheckpointError(place.path, f"it has no {TUNER}; {PORTABLE}", "a whole sweep")
     where = place.store.path(TUNER)
     reason = broken_pickle(place.store, TUNER)
     if reason is None:
@@ -170,10 +203,20 @@ def _restored(place: Place, trainable: Any, param_space: Any, filesystem: Any) -
     except ValueError as error:
         if "identifier" not in str(error):
             raise
-        raise InvalidArgumentError("trainable", trainable, (str(error),)) from error
+        raise InvalidArgumentError(
+            "trainable", trainable, (_of_the_name(error, trainable),)
+        ) from error
     except Exception as error:  # whatever the pickle's own code raises
         where = place.store.path(TUNER)
         raise PickleReadError(where, f"{type(error).__name__}: {error}; {PORTABLE}") from error
+
+
+def _of_the_name(refusal: ValueError, given: Any) -> str:
+    """Return what the trainable may be, after Ray has refused another's name."""
+    name = str(refusal).rpartition("expected ")[2].rstrip(".").strip("'")
+    such_as = f" (class {name}({given.__name__}): pass)" if isinstance(given, type) else ""
+    code = f"a class or function of that name{such_as}"
+    return f"what the sweep ran, {name!r}: {code}; with portable=True of any name"
 
 
 def _callback(tuner: Any) -> CheckpointCallback:
@@ -193,6 +236,6 @@ def _callback(tuner: Any) -> CheckpointCallback:
 def _extended_stop(tuner: Any, extend: Mapping[str, float] | None) -> dict[str, float]:
     """Let trials that are still to be made stop where the extended ones do; return where."""
     run_config = private.run_config(tuner)
-    if extend and isinstance(run_config.stop, dict):
-        run_config.stop = {**run_config.stop, **extend}
+    if extend and (run_config.stop is None or isinstance(run_config.stop, dict)):
+        run_config.stop = {**(run_config.stop or {}), **extend}
     return dict(extend or {})

@@ -13,18 +13,16 @@ from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.tune.arguments import check_count, is_whole
 
-Pinned = Callable[[Mapping[str, Any]], bool] | Collection[int]
+Pins = Callable[[Mapping[str, Any]], bool] | Collection[int]
 
-_UNITS = (
-    {"": 1}
-    | {
-        f"{letter}{binary}B".upper(): (1024 if binary else 1000) ** power
-        for power, letter in enumerate("KMGT", 1)
-        for binary in ("", "i")
-    }
-    | {"B": 1}
-)
+_UNITS: dict[str, int] = {"": 1, "B": 1} | {
+    f"{letter}{binary}B".upper(): (1024 if binary else 1000) ** power
+    for power, letter in enumerate("KMGT", 1)
+    for binary in ("", "i")
+}
+_SIZE = re.compile(r"\s*(\d+(?:_\d+)*(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
 @dataclass(frozen=True)
@@ -59,17 +57,17 @@ class Retention:
     metric: str | None = None
     mode: str = "max"
     keep_every: int | None = None
-    pinned: Pinned = ()
+    pinned: Pins = ()
     max_bytes: int | str | None = None
     late_metric: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        for name in ("keep_last", "keep_best"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
-                raise InvalidArgumentError(name, getattr(self, name), ("0 or a positive number",))
-        if self.keep_every is not None and self.keep_every < 1:
-            raise InvalidArgumentError("keep_every", self.keep_every, ("a positive number", None))
+        check_count("keep_last", self.keep_last, 0)
+        check_count("keep_best", self.keep_best, 0)
+        if self.keep_every is not None:
+            check_count("keep_every", self.keep_every, 1)
+        _check_pins(self.pinned)
         if self.keep_best and self.metric is None:
             raise InvalidArgumentError("metric", None, ("the metric that says what is best",))
         if self.metric is not None:
@@ -222,11 +220,20 @@ def _best_first(policy: Retention, held: Iterable[Held]) -> list[Held]:
     return sorted(sorted(held, key=age, reverse=True), key=key)
 
 
+def _check_pins(pins: Any) -> None:
+    if callable(pins) or isinstance(pins, range):  # which may be very long
+        return
+    is_text = isinstance(pins, str | bytes)
+    if is_text or not isinstance(pins, Collection) or not all(map(is_whole, pins)):
+        expected = ("iterations such as [7, 20]", "a function of a result")
+        raise InvalidArgumentError("pinned", pins, expected)
+
+
 def _nbytes(size: int | str | None) -> float:
     if size is None:
         return float("inf")
-    found = re.fullmatch(r"\s*([\d_]+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(size))
+    found = _SIZE.fullmatch(str(size))
     if found is None or found[2].upper() not in _UNITS:
         expected = ("a number of bytes", "text such as '50 GB' or '512 MiB'", None)
         raise InvalidArgumentError("max_bytes", size, expected)
-    return float(float(found[1]) * _UNITS[found[2].upper()])
+    return float(found[1]) * _UNITS[found[2].upper()]

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 from ray import tune
 from ray.tune.result import SHOULD_CHECKPOINT
 
 from tune_ckpt.checkpointable import Checkpointable
-from tune_ckpt.errors import NotACheckpointError
+from tune_ckpt.errors import UnsupportedComponentError
+from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.object_states import StateDict
-from tune_ckpt.objects.restoring import restore_into
+from tune_ckpt.objects.parts import read_parts
+from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.saving import component_of
 from tune_ckpt.objects.wishes import Wishes
-from tune_ckpt.tree.layout import Format
-from tune_ckpt.tree.reading import open_tree
+from tune_ckpt.tree.layout import SUFFIXES, Format
+from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import save_tree
 from tune_ckpt.tune import private
+from tune_ckpt.tune.plain_metrics import plain_metrics
 from tune_ckpt.tune.sigterm import end, notice
 
+_log = logging.getLogger(__name__)
 RESTORED_FROM = "restored_from"  # the metadata field with a checkpoint's content digest
 RESTORED_FROM_TRIAL = "restored_from_trial"  # ... and what that says of its trial
 COUNTERS = "__trainable__"  # the key of the state under which the Trainable's own counters stand
@@ -36,6 +40,21 @@ class _InTrial:
     _has_saved = False
     _place: tuple[str, Any] | None = None  # where the checkpoint goes that is being saved
     _lineage: Mapping[str, Any] = MappingProxyType({})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        format: Any = cls.checkpoint_format
+        if format not in [*SUFFIXES] and not hasattr(format, "__get__"):  # a property tells later
+            known = " or ".join(map(repr, SUFFIXES))
+            raise TypeError(f"{cls.__name__}: checkpoint_format must be {known}, not {format!r}")
+        replaced = _replaced(cls)
+        if replaced:
+            _log.warning(
+                "%s has its own %s. Where these do not call super(), its checkpoints are not "
+                "tune_ckpt's: they are not verified, nor can they be msgpack. Define get_state() "
+                "and set_state() instead.",
+                *(cls.__name__, " and ".join(replaced)),
+            )
 
     def get_metadata(self) -> dict[str, Any]:
         """Return what is known of the trial, of the metrics that it reported last, and of lineage.
@@ -93,9 +112,20 @@ class _InTrial:
 
         Where that fails Tune gives the trial up, so its former state is not kept for that.
         """
-        store = open_store(checkpoint)
-        restore_into(self, store, Wishes.of(allow_pickle=True), is_new=True)
-        self._lineage = _lineage_of(checkpoint)
+        wishes = Wishes.of(allow_pickle=True)
+        parts = read_parts(open_store(checkpoint), self, wishes)
+        give_parts(self, parts, wishes, is_new=True)
+        self._lineage = _lineage_of(parts.metadata)
+
+
+def _replaced(cls: type[_InTrial]) -> list[str]:
+    """Return which of our methods a class replaces, and none of its bases has replaced before."""
+    bases = [base for base in cls.__bases__ if issubclass(base, _InTrial)]
+    return [
+        name
+        for name in ("save_checkpoint", "load_checkpoint")
+        if all(getattr(base, name) is not getattr(cls, name) for base in bases)
+    ]
 
 
 class CheckpointableMixin(_InTrial, Checkpointable):
@@ -129,7 +159,12 @@ class CheckpointableMixin(_InTrial, Checkpointable):
         return (self.config,), {}
 
     def _whole_state(self) -> StateDict:
-        return {**self.get_state(), COUNTERS: private.counters(self)}
+        state: Any = self.get_state()
+        if not isinstance(state, Mapping):
+            given = "None" if state is None else f"a {type(state).__name__}"
+            reason = f"their get_state() returned {given}; it must return a dict"
+            raise UnsupportedComponentError(name_of_class(type(self)), reason)
+        return {**state, COUNTERS: private.counters(self)}
 
     def _set_own_state(self, state: StateDict) -> None:
         own = dict(state)
@@ -154,19 +189,7 @@ class AlgorithmMixin(_InTrial):
     """
 
 
-def _lineage_of(checkpoint: str) -> dict[str, Any]:
-    try:
-        metadata = open_tree(open_store(checkpoint)).metadata
-    except NotACheckpointError:  # RLlib's own, which has no digest
+def _lineage_of(metadata: Metadata | None) -> dict[str, Any]:
+    if metadata is None:  # RLlib's own, which has no digest
         return {}
     return {RESTORED_FROM: metadata.digest, RESTORED_FROM_TRIAL: metadata.extra.get("trial")}
-
-
-def plain_metrics(value: Any) -> Any:
-    """Return of a result what JSON can hold: numbers, text, truth values, and dicts of these."""
-    if isinstance(value, dict):
-        plain = {str(key): plain_metrics(item) for key, item in value.items()}
-        return {key: item for key, item in plain.items() if item is not None}
-    if isinstance(value, np.generic):
-        value = value.item()
-    return value if isinstance(value, bool | int | float | str) else None

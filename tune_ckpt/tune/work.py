@@ -9,8 +9,8 @@ from typing import Any
 from tune_ckpt.tree.progress import steps_bar
 from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.outcomes import Outcome, failed
-from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.pruning_jobs import Found, Measured
+from tune_ckpt.tune.pruning_live import LivePruner
 from tune_ckpt.tune.resuming.source import Owner, Source
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Work:
         pruner: Says which checkpoints may go; None where all are kept.
     """
 
-    def __init__(self, limit: int, outcomes: list[Outcome], pruner: Pruner | None) -> None:
+    def __init__(self, limit: int, outcomes: list[Outcome], pruner: LivePruner | None) -> None:
         self._queue = JobQueue(limit, _lost)
         self._outcomes = outcomes
         self._pruner = pruner

@@ -97,8 +97,7 @@ class _Process:
         """Do a job; whatever it raises leaves the process alive."""
         try:
             return job(*args)
-        except BaseException as error:
-            if isinstance(error, Exception):
-                raise
-            # Such as SystemExit, with which Ray would end the actor for good.
+        except Exception:
+            raise
+        except BaseException as error:  # such as SystemExit, with which Ray would end the actor
             raise RuntimeError(repr(error)) from error

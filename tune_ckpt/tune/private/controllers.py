@@ -6,6 +6,7 @@ Checked with Ray 2.48, 2.54 and 2.60.
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any
 
 
@@ -16,12 +17,12 @@ def controller() -> Any:
     """
     from ray.tune.execution.tune_controller import TuneController
 
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, TuneController):
             return owner
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 
@@ -33,6 +34,11 @@ def has_resumed(controller: Any) -> bool:
 def state_path(controller: Any) -> str:
     """Return the folder of a controller's sweep."""
     return str(controller.experiment_path)
+
+
+def callbacks(controller: Any) -> list[Any]:
+    """Return the callbacks of a controller's sweep."""
+    return list(controller._callbacks._callbacks)
 
 
 def scheduler(controller: Any) -> Any:

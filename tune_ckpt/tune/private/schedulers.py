@@ -24,9 +24,8 @@ def exploitable() -> set[str]:
     known = getattr(found, "_trial_state", {})
     for state in known.values():
         kept: Any = getattr(state, "last_checkpoint", None)
-        if hasattr(kept, "resolve"):  # a save under way, or just ended
-            result = kept.resolve(block=False)
-            kept = result.checkpoint if result is not None else None
+        if is_future(kept):
+            kept = resolved(kept)
         if kept is not None:
             paths.add(kept.path)
     return paths

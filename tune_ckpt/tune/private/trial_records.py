@@ -11,15 +11,9 @@ from datetime import datetime
 from typing import Any
 
 
-def latest_of(trial: Any) -> str | None:
-    """Return the path of what a trial would be restored from, another trial's too."""
-    result = trial.run_metadata.checkpoint_manager.latest_checkpoint_result
-    return result.checkpoint.path if result is not None and result.checkpoint else None
-
-
 def checkpoint_config_of(trial: Any) -> Any:
     """Return a trial's ``CheckpointConfig``."""
-    return trial.run_metadata.checkpoint_manager.checkpoint_config
+    return _manager(trial).checkpoint_config
 
 
 def load_trials(document: dict[str, Any]) -> list[Any]:
@@ -82,6 +76,18 @@ def _manager(trial: Any) -> Any:
 def latest(trial: Any) -> Any:
     """Return the checkpoint (and metrics) that a trial would go on from; None for the start."""
     return _manager(trial)._latest_checkpoint_result
+
+
+def latest_path(trial: Any) -> str | None:
+    """Return the path of that checkpoint, which may be another trial's; None for the start."""
+    result = latest(trial)
+    return result.checkpoint.path if result and result.checkpoint else None
+
+
+def reached(trial: Any) -> int:
+    """Return the iteration of that checkpoint; 0 for the start."""
+    result = latest(trial)
+    return int(result.metrics.get("training_iteration", 0)) if result else 0
 
 
 def recorded(trial: Any) -> dict[str, dict[str, Any]]:

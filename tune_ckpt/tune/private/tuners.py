@@ -50,6 +50,18 @@ def trainable_name(trainable: Any) -> str:
     return str(Experiment.get_trainable_name(trainable))
 
 
+def is_registered(name: str) -> bool:
+    """Say whether a name stands for a trainable, in the Ray that this process uses."""
+    from ray.tune.error import TuneError
+    from ray.tune.registry import validate_trainable
+
+    try:
+        validate_trainable(name)
+    except TuneError:
+        return False
+    return True
+
+
 def as_subclass(cls: type[Any], tuner: Any) -> Any:
     """Return a Tuner as one of a subclass."""
     return cls(_tuner_internal=tuner._local_tuner)

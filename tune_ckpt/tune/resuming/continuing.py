@@ -51,7 +51,7 @@ _VERBS = {
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Revival:
     """What the caller wants of the trials that have ended.
 
     Attributes:
@@ -64,7 +64,7 @@ class Wishes:
 
 
 def continue_trial(
-    trial: Any, past: PastTrial, sound: Soundness, wishes: Wishes, *, newest: bool
+    trial: Any, past: PastTrial, sound: Soundness, revival: Revival, *, newest: bool
 ) -> Continuation:
     """Make a trial go on from its newest valid checkpoint, if it is to go on at all.
 
@@ -72,7 +72,7 @@ def continue_trial(
         trial: Ray's Trial, which is changed.
         past: Its folder.
         sound: Verifies checkpoints.
-        wishes: What shall become of trials that have ended.
+        revival: What shall become of trials that have ended.
         newest: Whether checkpoints count that are newer than what Tune noted last; not where the
             scheduler's state is of that moment.
     """
@@ -82,7 +82,7 @@ def continue_trial(
     private.forget(trial, sound.moved)
     if newest and trial.status not in _ENDED:
         _note_its_end(trial, past, found)
-    if not _goes_on(trial, wishes):
+    if not _goes_on(trial, revival):
         private.set_latest(trial, found, trial.storage.storage_filesystem)
         return Continuation(trial.trial_id, _ENDED[trial.status], detail="; ".join(notes))
     trial.set_status(PENDING)
@@ -99,14 +99,14 @@ def continue_trial(
 _ENDED = {FINISHED: "finished", ERRORED: "errored"}
 
 
-def _goes_on(trial: Any, wishes: Wishes) -> bool:
+def _goes_on(trial: Any, revival: Revival) -> bool:
     met_its_criterion = _meets(trial.stopping_criterion, trial.last_result)
-    trial.stopping_criterion = {**trial.stopping_criterion, **(wishes.extend or {})}
-    if trial.status == ERRORED and wishes.retry_errored:
+    trial.stopping_criterion = {**trial.stopping_criterion, **(revival.extend or {})}
+    if trial.status == ERRORED and revival.retry_errored:
         trial.run_metadata.error_filename = trial.run_metadata.pickled_error_filename = None
         trial.run_metadata.num_failures = 0
         return True
-    if trial.status == FINISHED and wishes.extend:
+    if trial.status == FINISHED and revival.extend:
         return met_its_criterion and not _meets(trial.stopping_criterion, trial.last_result)
     return str(trial.status) not in _ENDED
 

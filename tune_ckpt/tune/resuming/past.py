@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from tune_ckpt.errors import StorageError
+from tune_ckpt.sweep.notes import Notes
+from tune_ckpt.sweep.result_log import RESULTS
+from tune_ckpt.sweep.trial_folder import PARAMETERS, TrialFolder
+from tune_ckpt.tree.layout import FileNames
 from tune_ckpt.tree.storage.store import Store
+from tune_ckpt.tune.resuming.aside import ASIDE
 
-_PARAMETERS, _RESULTS, _METADATA = "params.json", "result.json", "metadata.json"
 _CHECKPOINT = "checkpoint_"
 
 Metrics = dict[str, Any]
@@ -29,11 +33,16 @@ class PastTrial:
     name: str
     store: Store
 
+    @property
+    def trial_id(self) -> str:
+        """The trial's id as its folder's name tells it; where it does not, that name."""
+        return TrialFolder(self.name, self.store, Notes()).trial_id
+
     @cached_property
     def config(self) -> dict[str, Any] | None:
         """The config as ``params.json`` or the last result has it; None where neither does."""
         last = self.results[-1] if self.results else {}
-        found = (_json(self.store, _PARAMETERS), last.get("config"))
+        found = (_json(self.store, PARAMETERS), last.get("config"))
         return next((config for config in found if isinstance(config, dict)), None)
 
     @cached_property
@@ -44,9 +53,9 @@ class PastTrial:
             StorageError: They are there, but cannot be read: nobody knows how far the trial was.
         """
         try:
-            lines = self.store.read_bytes(_RESULTS).splitlines()
+            lines = self.store.read_bytes(RESULTS).splitlines()
         except StorageError:
-            entry = self.store.stat(_RESULTS)
+            entry = self.store.stat(RESULTS)
             if entry is not None and not entry.is_dir:
                 raise
             return []
@@ -81,7 +90,7 @@ class PastTrial:
         return None
 
     def _own_metrics(self, checkpoint: str) -> Metrics | None:
-        own = _json(self.store.child(checkpoint), _METADATA)
+        own = _json(self.store.child(checkpoint), FileNames.metadata)
         trial = own.get("trial") if isinstance(own, dict) else None
         if not isinstance(trial, dict):
             return None
@@ -92,14 +101,14 @@ class PastTrial:
     def python(self) -> str | None:
         """Return the version of the Python that wrote its newest checkpoint, where that tells."""
         for name in self.checkpoints()[:1]:
-            own = _json(self.store.child(name), _METADATA)
+            own = _json(self.store.child(name), FileNames.metadata)
             facts = own.get("tune_ckpt") if isinstance(own, dict) else None
             return facts.get("python_version") if isinstance(facts, dict) else None
         return None
 
     def highest_index(self) -> int:
         """Return the highest number that a checkpoint of this trial has or had; -1 for none."""
-        aside = _folders(self.store.child("set_aside"))
+        aside = _folders(self.store.child(ASIDE))
         named = [r.get("checkpoint_dir_name") for r in self.results]
         names = [*self.checkpoints(), *aside, *(n for n in named if isinstance(n, str))]
         numbers = [name.removeprefix(_CHECKPOINT).partition(".")[0] for name in names]
@@ -110,9 +119,13 @@ def past_trials(experiment: Store) -> Iterator[PastTrial]:
     """Yield the trials' folders of a sweep, by name."""
     for name in _folders(experiment):
         store = experiment.child(name)
-        names = {entry.name for entry in store.list()}
-        if names & {_PARAMETERS, _RESULTS} or any(n.startswith(_CHECKPOINT) for n in names):
+        if is_trial({entry.name for entry in store.list()}):
             yield PastTrial(name, store)
+
+
+def is_trial(names: Iterable[str]) -> bool:
+    """Say whether a folder in which there are such names is a trial's."""
+    return any(n in (PARAMETERS, RESULTS) or n.startswith(_CHECKPOINT) for n in names)
 
 
 def _folders(store: Store) -> list[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tune_ckpt.errors import NotACheckpointError
+from tune_ckpt.errors import NotACheckpointError, StorageError
+from tune_ckpt.sweep.trial_folder import is_trial_name
 from tune_ckpt.tree.storage.store import Store, open_store
 from tune_ckpt.tune import private
-from tune_ckpt.tune.resuming.past import PastTrial, past_trials
+from tune_ckpt.tune.resuming.past import PastTrial, is_trial, past_trials
 
 _SWEEPS = re.compile(r"tuner\.pkl$|experiment_state-")  # a sweep that was killed at once has these
 
@@ -47,8 +49,7 @@ class Place:
         store = open_store(fs_path, private.local_or(arrow))
         names = store.names()
         if not any(map(_SWEEPS.match, names)) and not list(past_trials(store)):
-            found = "no trial's folder is in it" if names else "there is nothing"
-            raise NotACheckpointError(store.location, f"{found}; give the sweep's own folder")
+            raise NotACheckpointError(store.location, _found(store, names), "a sweep's folder")
         store.write_bytes(private.storage_marker(), b"")
         return cls(text, store, arrow, fs_path)
 
@@ -56,6 +57,11 @@ class Place:
     def local_or_filesystem(self) -> Any:
         """The pyarrow filesystem it lies on; None for the local disk."""
         return private.local_or(self.filesystem)
+
+    def trial_like(self) -> set[str]:
+        """Return the names of the folders that are called as Ray calls trials' ones."""
+        names = self.store.names()
+        return {name for name, is_dir in names.items() if is_dir and is_trial_name(name)}
 
     def pasts(self, named: Iterable[str] = ()) -> dict[str, PastTrial]:
         """Return the trials' folders by name.
@@ -65,3 +71,22 @@ class Place:
         """
         begun = {past.name: past for past in past_trials(self.store)}
         return {name: PastTrial(name, self.store.child(name)) for name in named} | begun
+
+
+def _found(store: Store, names: Mapping[str, bool]) -> str:
+    """Say what is there instead of a sweep, and where one is."""
+    if not names:
+        return "there is nothing"
+    if is_trial(names):
+        above = store.location.rstrip("/").rpartition("/")[0]
+        return f"it is a single trial's; give the sweep's own folder, {above}"
+    inside = (store.child(name) for name in sorted(names) if names[name])
+    sweep = next(filter(_is_sweep, inside), None)
+    such_as = f", such as {sweep.location}" if sweep else ""
+    return f"no trial's folder is in it; give the sweep's own folder{such_as}"
+
+
+def _is_sweep(folder: Store) -> bool:
+    with suppress(StorageError):  # others' folders may not be read
+        return any(map(_SWEEPS.match, folder.names()))
+    return False

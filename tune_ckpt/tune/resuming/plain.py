@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from ray import tune
 
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.formats import pickle
 from tune_ckpt.sweep.experiment_state import ExperimentState
+from tune_ckpt.sweep.metrics import number
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.result_log import Pairs
 from tune_ckpt.tree.storage.store import Store
@@ -34,7 +36,7 @@ _CHECKPOINT_CONFIG = {
     "checkpoint_score_order": str,
 }
 _FAILURE_CONFIG = {"max_failures": int, "fail_fast": bool | str}
-_RUN_CONFIG = {"verbose": int, "stop": dict}
+_RUN_CONFIG = {"verbose": int}
 _FACTS = {
     "trial_id": str,
     "experiment_tag": str,
@@ -62,22 +64,48 @@ class Plain:
     @classmethod
     def read(cls, store: Store, document: Mapping[str, Any] | None) -> Plain:
         """Read the Tuner's and the trials' files inertly; what cannot be read is left out."""
+        plain = cls.without_pairs(store, document)
+        state = ExperimentState(store, Notes())
+        plain.pairs = {name: state.pairs(name) for name in plain.facts}
+        return plain
+
+    @classmethod
+    def without_pairs(cls, store: Store, document: Mapping[str, Any] | None) -> Plain:
+        """Read the same, but for the checkpoints' metrics, which take the time."""
         plain = cls()
         if store.exists(TUNER):
             with suppress(TuneCkptError):
                 found = pickle.loads_inert(store.read_bytes(TUNER), file=store.path(TUNER))
                 plain.settings = _settings(found)
-        state = ExperimentState(store, Notes())
         for facts in _trials(document or {}):
-            name = facts["relative_logdir"]
-            plain.facts[name] = _taken(facts, _FACTS)
-            plain.pairs[name] = state.pairs(name)
+            plain.facts[facts["relative_logdir"]] = _taken(facts, _FACTS)
         return plain
 
     @property
     def trials(self) -> list[str]:
         """The folders' names of the trials whose configs are known, begun or not."""
         return [name for name, facts in self.facts.items() if "config" in facts]
+
+    @property
+    def stop(self) -> dict[str, Any] | None:
+        """Where trials stop, as they say or else as the Tuner does.
+
+        ``{}`` where it is known that they have no criterion; None where no file tells.
+        """
+        noted = _highest(facts.get("stopping_criterion", {}) for facts in self.facts.values())
+        settings = self.settings.get("_run_config", {})
+        if noted or settings.get("stop", ...) is None:
+            return noted
+        told = _taken(settings, {"stop": dict}).get("stop")
+        return None if told is None else _highest([told])
+
+    @property
+    def saves_never(self) -> bool:
+        """Whether the Tuner says that trials save when they end, if at all."""
+        found = self.settings.get("_run_config", {}).get("checkpoint_config")
+        told = _taken(_state(found), _CHECKPOINT_CONFIG)
+        saves = told.get("checkpoint_frequency") or told.get("checkpoint_at_end")
+        return bool(_state(found)) and not saves
 
     def tune_config(self) -> tune.TuneConfig:
         """Return what is known of the ``TuneConfig``; the scheduler and the searcher are not."""
@@ -91,6 +119,7 @@ class Plain:
         return tune.RunConfig(
             checkpoint_config=tune.CheckpointConfig(**checkpoints),
             failure_config=tune.FailureConfig(**failures),
+            stop=self.stop or None,
             **_taken(found, _RUN_CONFIG),
         )
 
@@ -106,13 +135,32 @@ def _state(value: Any) -> dict[str, Any]:
 
 
 def _taken(values: Mapping[str, Any] | None, types: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: (values or {}).get(name) for name in types}
+    found = {name: _without_numpy((values or {}).get(name)) for name in types}
     return {name: found[name] for name, of in types.items() if _is_plain(found[name], of)}
+
+
+def _highest(criteria: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return of several criteria the highest number for each name."""
+    found: dict[str, Any] = {}
+    for name, value in (pair for criterion in criteria for pair in criterion.items()):
+        if number(value) is not None and (name not in found or value > found[name]):
+            found[name] = value
+    return found
+
+
+def _without_numpy(value: Any) -> Any:
+    """Return a value with Python's numbers in the place of NumPy's, such as in a criterion."""
+    if isinstance(value, dict):
+        return {name: _without_numpy(item) for name, item in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_plain(value: Any, of: Any) -> bool:
     """Say whether a value is of a type, and no pickle is in it, as Tune's JSON may have."""
-    return isinstance(value, of) and "CLOUDPICKLE_FALLBACK" not in json.dumps(value)
+    try:
+        return isinstance(value, of) and "CLOUDPICKLE_FALLBACK" not in json.dumps(value)
+    except TypeError:  # an object that only its pickle holds
+        return False
 
 
 def _trials(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -63,7 +63,7 @@ def new_tuner_for(
     plain = Plain.read(files.store, files.document)
     if not place.pasts(plain.trials):
         reason = "no trial is recorded in it that could be read without pickles; begin it anew"
-        raise NotACheckpointError(place.path, reason)
+        raise NotACheckpointError(place.path, reason, "a sweep that can go on")
     run_config = copy.copy(run_config or plain.run_config())
     run_config.storage_path, _, run_config.name = place.fs_path.rpartition("/")
     run_config.storage_filesystem = place.local_or_filesystem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +13,6 @@ from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.portable import as_in
-
-_TRIAL_ID = re.compile(r"_([0-9a-f]{5,8}(?:_\d{5})?)_")
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class TrialMaker:
         trial = private.new_trial(
             self.trainable,
             config=config,
-            trial_id=facts.get("trial_id") or last.get("trial_id") or _id_in(past.name),
+            trial_id=facts.get("trial_id") or last.get("trial_id") or past.trial_id,
             storage=storage,
             evaluated_params=facts.get("evaluated_params") or {},
             experiment_tag=facts.get("experiment_tag") or last.get("experiment_tag", ""),
@@ -84,11 +81,6 @@ class TrialMaker:
             if metrics is not None:
                 path = f"{trial.storage.trial_fs_path}/{name}"
                 private.set_latest(trial, (path, metrics), self.filesystem)
-
-
-def _id_in(name: str) -> str:
-    found = _TRIAL_ID.search(name)
-    return found[1] if found else name
 
 
 def _status(past: PastTrial, noted: str | None) -> str:

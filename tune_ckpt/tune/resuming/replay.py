@@ -28,9 +28,7 @@ from ray.tune.schedulers import (
 
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import Metrics
-from tune_ckpt.tune.resuming.snapshot import Snapshot
-
-_ENDED = ("TERMINATED", "ERROR")
+from tune_ckpt.tune.resuming.snapshot import ENDED, Snapshot, class_name
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def replayed(
         for past in pasts
         if past.results
     }
-    return Snapshot(Snapshot.of(scheduler, []).cls, vars(again), seen, statuses)
+    return Snapshot(class_name(scheduler), vars(again), seen, statuses)
 
 
 def is_timeless(scheduler: Any) -> bool:
@@ -86,7 +84,7 @@ class _Controller:
     """Stands in for Tune's: notes which trials a scheduler pauses or stops."""
 
     def __init__(self, scheduler: Any, trials: list[Any]) -> None:
-        self.search_alg = SimpleNamespace(
+        self.search_alg: Any = SimpleNamespace(
             searcher=SimpleNamespace(on_pause=_nothing, on_unpause=_nothing)
         )
         self._scheduler = scheduler
@@ -98,11 +96,11 @@ class _Controller:
 
     def get_live_trials(self) -> set[Any]:
         """Return those that have not ended."""
-        return {trial for trial in self._trials if trial.status not in _ENDED}
+        return {trial for trial in self._trials if trial.status not in ENDED}
 
     def stop_trial(self, trial: Any) -> None:
         """Note that a trial has ended, and tell the scheduler."""
-        if trial.status not in _ENDED:
+        if trial.status not in ENDED:
             self._scheduler.on_trial_remove(self, trial)
             trial.status = "TERMINATED"
 
@@ -125,14 +123,14 @@ def _tell(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
         for trial in ends:
             scheduler.on_trial_add(controller, trial)
         for trial, result in _in_time(pasts):
-            if trial.status not in _ENDED:
+            if trial.status not in ENDED:
                 if trial.status == "PAUSED":
                     scheduler.choose_trial_to_run(controller)  # BOHB's halves when all wait
                 trial.status = "RUNNING"
                 decision = scheduler.on_trial_result(controller, trial, result)
                 _obey(controller, scheduler, trial, result, decision)
         for trial, end in ends.items():
-            if end in _ENDED and trial.status not in _ENDED:
+            if end in ENDED and trial.status not in ENDED:
                 scheduler.on_trial_remove(controller, trial)
                 trial.status = end
         return {trial.trial_id: trial.status for trial in ends}
@@ -165,7 +163,7 @@ def _in_time(pasts: list[Past]) -> Iterator[tuple[Any, Metrics]]:
 def _population(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
     """Note the population's last scores and times; whom it exploited is in the trials already."""
     controller = _Controller(scheduler, [past.trial for past in pasts])
-    controller.search_alg = None  # type: ignore[assignment]
+    controller.search_alg = None
     for past in pasts:
         scheduler.on_trial_add(controller, past.trial)
         state = private.population(scheduler)[past.trial]

@@ -10,15 +10,16 @@ from ray import cloudpickle
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.utils import flatten_dict
 
-from tune_ckpt.errors import Fault, PickleReadError
+from tune_ckpt.errors import PickleReadError
 from tune_ckpt.tune import private
 from tune_ckpt.tune.callback import SCHEDULER
-from tune_ckpt.tune.resuming.continuing import Continuation, Wishes, continue_trial
+from tune_ckpt.tune.resuming.continuing import Revival, continue_trial
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.rebuild import TrialMaker, plain_stop
 from tune_ckpt.tune.resuming.replay import Past, is_timeless, replayed
+from tune_ckpt.tune.resuming.report import ResumeReport
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
 from tune_ckpt.tune.resuming.searching import write_search_state
@@ -27,29 +28,6 @@ from tune_ckpt.tune.resuming.soundness import Soundness
 from tune_ckpt.tune.resuming.state_files import CALLBACKS, STATE, StateFiles
 
 PORTABLE = "resume(..., portable=True) goes on without the sweep's pickles"
-
-
-@dataclass
-class ResumeReport:
-    """What `resume` found and did.
-
-    Attributes:
-        path: The sweep's folder.
-        trials: What becomes of each trial.
-        set_aside: What was damaged: each with its new path (in a folder ``set_aside`` beside where
-            it was) and what is wrong with it.
-        notes: What else is good to know: how the scheduler and the searcher go on.
-    """
-
-    path: str
-    trials: list[Continuation] = field(default_factory=list)
-    set_aside: list[Fault] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"Resuming {self.path}:", *(f"  {trial}" for trial in self.trials)]
-        lines += [f"  set aside: {fault}" for fault in self.set_aside]
-        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
 
 @dataclass
@@ -75,18 +53,18 @@ class Resumption:
     def __post_init__(self) -> None:
         self.report = ResumeReport(self.place.path)
 
-    def carry_out(self, wishes: Wishes, memory: SchedulerMemory) -> None:
+    def carry_out(self, revival: Revival, memory: SchedulerMemory) -> None:
         """Let all trials go on where they can, and write that down for Ray.
 
         Args:
-            wishes: What shall become of trials that have ended.
+            revival: What shall become of trials that have ended.
             memory: Gets what Ray has no place for.
         """
         pasts = self.place.pasts(self.plain.trials if self.plain else ())
         trials = self._trials(pasts)
         ended = {trial.trial_id for trial in trials if trial.is_finished()}
-        kept = self._continue(trials, pasts, wishes)
-        told = pasts_of(trials, pasts)
+        kept = self._continue(trials, pasts, revival)
+        told = _pasts_of(trials, pasts)
         memory.packed = kept or self._replayed(told)
         memory.resources = private.changed_resources(self._scheduler, trials)
         self._note_scheduler(kept, memory.packed)
@@ -146,21 +124,29 @@ class Resumption:
             self.param_space or {},
             self.plain or Plain(),
         )
+        if isinstance(trainable, type) and self.plain and not self._saves(self.plain):
+            self.report.notes.append(_NO_SAVES)
         lost = [name for name, past in pasts.items() if maker.config(past) is None]
         for name in lost:
             self.report.notes.append(f"{name} stays as it is: its config is recorded nowhere")
         if self.param_space is None:
             told = "trials that no file names are lost, unless param_space is given"
             self.report.notes.append(told)
+        self.report.notes += _untold(self.place.trial_like() - pasts.keys())
         made = [maker.make(past) for past in pasts.values()]
         return sorted(made, key=lambda trial: trial.trial_id)
+
+    def _saves(self, plain: Plain) -> bool:
+        """Say whether it is settled when trials of a class save: functions do it themselves."""
+        config = private.run_config(self.tuner).checkpoint_config
+        return bool(config.checkpoint_frequency or config.checkpoint_at_end or plain.saves_never)
 
     @property
     def _scheduler(self) -> Any:
         return private.tune_config(self.tuner).scheduler
 
     def _continue(
-        self, trials: list[Any], pasts: dict[str, PastTrial], wishes: Wishes
+        self, trials: list[Any], pasts: dict[str, PastTrial], revival: Revival
     ) -> bytes | None:
         """Let every trial go on where it can, and return the scheduler's state if it was kept."""
         scheduler = self._scheduler
@@ -172,7 +158,7 @@ class Resumption:
         for trial in trials:
             name = str(trial.relative_logdir)
             past = pasts.setdefault(name, PastTrial(name, self.place.store.child(name)))
-            found = continue_trial(trial, past, sound, wishes, newest=newest)
+            found = continue_trial(trial, past, sound, revival, newest=newest)
             self.report.trials.append(found)
         self.report.trials.sort(key=lambda trial: trial.trial_id)
         self.report.set_aside += sound.faults
@@ -206,7 +192,7 @@ def _kept(files: StateFiles, scheduler: Any, trials: list[Any], place: Place) ->
     return packed if same and snapshot.cls == class_name(scheduler) else None
 
 
-def pasts_of(trials: list[Any], pasts: Mapping[str, PastTrial]) -> list[Past]:
+def _pasts_of(trials: list[Any], pasts: Mapping[str, PastTrial]) -> list[Past]:
     """Return what schedulers and searchers know of the trials, in the order of their making."""
     # As in Tune, what a scheduler notes in a result (BOHB's: its budget), the searcher finds there.
     told = [
@@ -224,11 +210,27 @@ def _number(trial: Any) -> tuple[int, str]:
 
 def _told(trial: Any, past: PastTrial) -> list[dict[str, Any]]:
     """Return the results that a scheduler knew of when the trial was where it now goes on."""
-    latest = private.latest(trial)
     if trial.is_finished() or private.exploits(trial):
         return past.results
-    upto = latest.metrics.get("training_iteration", 0) if latest else 0
+    upto = private.reached(trial)
     return [past.by_iteration[number] for number in sorted(past.by_iteration) if number <= upto]
+
+
+def _untold(names: set[str]) -> list[str]:
+    """Say which trials' folders are left without a file that tells anything."""
+    if not names:
+        return []
+    listed = ", ".join(sorted(names)[:_LISTED])
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    told = f"no file tells of {len(names)} trial(s), whose folders stay as they are"
+    return [f"{told}: {listed}{more}"]
+
+
+_LISTED = 10
+_NO_SAVES = (
+    "nothing tells how often trials save, so they save when they end, if at all: give "
+    "run_config=tune.RunConfig(checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1))"
+)
 
 
 def _of_the_scheduler(scheduler: Any, kept: bytes | None, packed: bytes | None) -> str:

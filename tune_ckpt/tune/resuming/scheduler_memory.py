@@ -6,6 +6,7 @@ its own state, which Tune writes at the same moment as the trials', so that both
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,10 @@ from ray.tune.schedulers import TrialScheduler
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.remembering import Remembering
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
-from tune_ckpt.tune.resuming.snapshot import Snapshot
+from tune_ckpt.tune.resuming.snapshot import ENDED, Snapshot
 
-_ENDED = ("TERMINATED", "ERROR")
+logger = logging.getLogger(__name__)
+
 _PAUSING = (TrialScheduler.PAUSE, TrialScheduler.NOOP)
 
 
@@ -42,24 +44,35 @@ class SchedulerMemory:
         return {**vars(self), "_controller": None}  # of this process only
 
     def attach(self) -> None:
-        """Take hold of the scheduler of the sweep that is being set up, and put a snapshot back."""
+        """Take hold of the scheduler of the sweep that is being set up, and put a snapshot back.
+
+        Where another callback of the sweep has done so, all is done.
+        """
         controller = self._controller = private.controller()
-        if controller is None:
+        if controller is None or isinstance(private.scheduler(controller), Remembering):
             return
         remembering = Remembering(private.scheduler(controller))
         private.replace_scheduler(controller, remembering)
         for trial in private.trials(controller):
-            if trial.trial_id in self.resources and trial.status not in _ENDED:
+            if trial.trial_id in self.resources and trial.status not in ENDED:
                 private.set_resources(controller, trial, self.resources[trial.trial_id])
         if self.packed is not None and private.trials(controller):
             put_back(self.packed, controller, remembering)
         self.search.put_back(controller)
 
     def snapshot(self) -> bytes | None:
-        """Return the scheduler's present state, packed; None outside of a sweep."""
+        """Return the scheduler's present state, packed; None outside of a sweep.
+
+        So it is where the scheduler holds what cannot be pickled; that is logged.
+        """
         trials = private.trials(self._controller) if self._controller is not None else []
-        if not trials:
+        try:
+            return self._packed(trials) if trials else None
+        except Exception:
+            logger.exception("tune_ckpt: the scheduler's state is not kept; the sweep goes on")
             return None
+
+    def _packed(self, trials: list[Any]) -> bytes:
         remembering = private.scheduler(self._controller)
         found = Snapshot.of(remembering.scheduler, trials)
         found.seen = {**remembering.seen, **remembering.repeats}
@@ -87,15 +100,13 @@ def _put_trial_back(
     trial: Any, snapshot: Snapshot, controller: Any, remembering: Remembering
 ) -> None:
     status = snapshot.statuses.get(trial.trial_id)
-    if trial.status in _ENDED:
+    if trial.status in ENDED:
         return
-    if status is None or status in _ENDED:  # it goes on after its end: a new one to the scheduler
+    if status is None or status in ENDED:  # it goes on after its end: a new one to the scheduler
         remembering.on_trial_add(private.wrapped(controller), trial)
         return
     iteration, decision = snapshot.seen.get(trial.trial_id, (0, ""))
-    latest = private.latest(trial)
-    at = latest.metrics.get("training_iteration", 0) if latest else 0
-    if at < iteration and not private.exploits(trial):
+    if private.reached(trial) < iteration and not private.exploits(trial):
         remembering.repeats[trial.trial_id] = (iteration, decision)
     elif status == "PAUSED" or (status == "PENDING" and decision in _PAUSING):
         private.pause(controller, trial)  # pending: about to be started again

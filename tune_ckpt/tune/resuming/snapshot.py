@@ -19,6 +19,8 @@ from ray.tune.schedulers import TrialScheduler
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune import private
 
+ENDED = ("TERMINATED", "ERROR")  # the statuses of trials that go on no more
+
 
 @dataclass
 class Snapshot:
@@ -73,7 +75,7 @@ def class_name(scheduler: Any) -> str:
     return f"{type(scheduler).__module__}:{type(scheduler).__qualname__}"
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it ships no types
     def __init__(self, file: Any, experiment: str) -> None:
         super().__init__(file)
         self._experiment = experiment

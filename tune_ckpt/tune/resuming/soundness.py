@@ -68,10 +68,10 @@ def _foreign_faults(store: Store, within: str = "") -> Iterator[Fault]:
             if not entry.is_link:  # it may lead anywhere, and back
                 yield from _foreign_faults(store.child(entry.name), f"{within}{entry.name}/")
             continue
-        suffix = entry.name.rpartition(".")[2].lower()
-        check = _CHECKS.get(suffix)
         reason = leads_nowhere(store, entry.name) if entry.is_link else None
-        reason = reason or (check(store, entry.name) if check else None)
+        check = _CHECKS.get(entry.name.rpartition(".")[2].lower())
+        if check is not None and reason is None:
+            reason = check(store.read_bytes(entry.name), entry.name)
         if reason is not None:
             yield Fault(within + entry.name, reason)
 
@@ -83,9 +83,12 @@ def leads_nowhere(store: Store, name: str) -> str | None:
 
 def broken_pickle(store: Store, name: str) -> str | None:
     """Say what is wrong with a file that should be a pickle; None where it is whole."""
-    data = store.read_bytes(name)
+    return _pickle(store.read_bytes(name), name)
+
+
+def _pickle(data: bytes, name: str) -> str | None:
     if data[:2] == b"PK":  # torch's are zip files, whatever their name
-        return _zip(store, name)
+        return _zip(data, name)
     try:
         pickle.loads_inert(data, file=name)
     except CorruptDataError as error:
@@ -95,16 +98,15 @@ def broken_pickle(store: Store, name: str) -> str | None:
     return None
 
 
-def _text(store: Store, name: str) -> str | None:
+def _text(data: bytes, name: str) -> str | None:
     try:
-        json.loads(store.read_bytes(name))
+        json.loads(data)
     except (ValueError, RecursionError) as error:
         return str(error)
     return None
 
 
-def _zip(store: Store, name: str) -> str | None:
-    data = store.read_bytes(name)
+def _zip(data: bytes, name: str) -> str | None:
     if data[:2] != b"PK":
         return None if data else "it is empty"
     try:
@@ -115,9 +117,10 @@ def _zip(store: Store, name: str) -> str | None:
     return None if bad is None else f"{bad} in it does not match its checksum"
 
 
-_CHECKS: dict[str, Callable[[Store, str], str | None]] = {
-    "pkl": broken_pickle,
-    "pickle": broken_pickle,
+# What is wrong with a file of such a name, by its content.
+_CHECKS: dict[str, Callable[[bytes, str], str | None]] = {
+    "pkl": _pickle,
+    "pickle": _pickle,
     "json": _text,
     "pt": _zip,
     "pth": _zip,

@@ -65,11 +65,6 @@ class Source:
         """The folder to read from."""
         return open_store(self.readable, self.filesystem)
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether Tune deleted it, and nothing was kept of it."""
-        return not self.store.list()
-
     def kept_for(self, job: str, owner: Owner) -> Source:
         """Return it with a snapshot, so that Tune's deleting it does not matter to that job.
 

@@ -42,17 +42,19 @@ class StateFiles:
         store: The folder.
         document: The newest whole experiment state; None where there is none.
         names: The files of that session, by kind.
+        damaged: What Ray must not find, and why; `set_damaged_aside` moves it.
         faults: What was set aside, and why.
     """
 
     store: Store
     document: dict[str, Any] | None = None
     names: dict[str, str] = field(default_factory=dict)
+    damaged: list[tuple[str, str]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
     @classmethod
     def look(cls, store: Store) -> StateFiles:
-        """Find the newest whole files, and set aside what Ray must not find."""
+        """Find the newest whole files, and what Ray must not find; nothing is touched."""
         files = cls(store)
         sessions = _sessions(store)
         order = sorted(sessions, reverse=True)
@@ -72,12 +74,12 @@ class StateFiles:
         return self._load(names[STATE]) if STATE in names else "its experiment state is gone"
 
     def _drop(self, names: dict[str, str], reason: str, *, searcher: bool) -> None:
-        """Set a session's files aside; its searcher's state may be all that is left of that."""
+        """Note a session's files as damaged; its searcher's state may be all that is left."""
         for kind, name in names.items():
             if kind == STATE:
-                self._set_aside(name, reason)
+                self.damaged.append((name, reason))
             elif kind not in SEARCH or not searcher:
-                self._set_aside(name, f"its session's {STATE} is damaged or gone")
+                self.damaged.append((name, f"its session's {STATE} is damaged or gone"))
 
     def _check(self, names: dict[str, str]) -> None:
         for kind, name in list(names.items()):
@@ -85,7 +87,7 @@ class StateFiles:
                 continue
             reason = leads_nowhere(self.store, name) or broken_pickle(self.store, name)
             if reason is not None:
-                self._set_aside(name, reason)
+                self.damaged.append((name, reason))
                 del names[kind]
 
     def _load(self, name: str) -> str | None:
@@ -101,6 +103,12 @@ class StateFiles:
         self.document = document
         return None
 
+    def set_damaged_aside(self) -> None:
+        """Set aside what Ray must not find."""
+        for name, reason in self.damaged:
+            self._set_aside(name, reason)
+        self.damaged = []
+
     def _set_aside(self, name: str, reason: str) -> None:
         self.faults.append(Fault(set_aside(self.store, name), reason))
 
@@ -111,10 +119,9 @@ class StateFiles:
     def write(self, trial_data: list[list[str]]) -> str:
         """Write an experiment state that is newer than all others, and return its session."""
         session = datetime.now().strftime(_SESSION)
-        for older in sorted(_sessions(self.store)):
-            if older > session and STATE in _sessions(self.store)[older]:
-                reason = "it is from the future: its clock was ahead"
-                self._set_aside(_sessions(self.store)[older][STATE], reason)
+        for later, names in sorted(_sessions(self.store).items()):
+            if later > session and STATE in names:
+                self._set_aside(names[STATE], "it is from the future: its clock was ahead")
         document = self.document or {"runner_data": {}, "stats": {}}
         runner = {"_session_str": session, "_start_time": 0.0, **document["runner_data"]}
         whole = {**document, "trial_data": trial_data, "runner_data": runner}
