@@ -14,7 +14,7 @@ import pytest
 
 from tests.beside_rllib.nodes import node, restored, saved
 from tests.conftest import REPO
-from tests.test_other_pythons import bare_environment, find_interpreter
+from tests.interpreters import bare_environment, find_interpreter
 from tune_ckpt.errors import CorruptDataError, UntrustedPickleError
 from tune_ckpt.tree import pickled_code
 

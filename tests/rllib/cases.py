@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +13,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import CORPUS
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib import load_weights
+from tune_ckpt.rllib.converting import pickling
+from tune_ckpt.rllib.converting.pickling import Instance
 
 DATA = Path(__file__).parents[1] / "data" / "rllib"
 
@@ -89,6 +95,61 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_committed_case = pytest.mark.parametrize("case", COMMITTED, ids=lambda case: case.name)
 
 
+def facts(weights):
+    """Return what an expected.json says of weights."""
+    return {
+        name: {
+            "dtype": str(array.dtype),
+            "shape": list(array.shape),
+            "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
+        }
+        for name, array in weights.items()
+    }
+
+
 def one(start):
     """Return the committed case whose name begins like this."""
     return next(case for case in COMMITTED if case.name.startswith(start))
+
+
+def of_ray_1_with_a_filter(folder):
+    """Write the checkpoint of version 0.1 with a filter as Ray 1 has it; return its path."""
+    from gymnasium import spaces
+
+    filters = "ray.rllib.utils.filter"
+    statistics = Instance(
+        Reference(f"{filters}:RunningStat"), {"_n": 3, "_M": np.arange(4.0), "_S": np.full(4, 8.0)}
+    )
+    told = {"shape": (4,), "demean": True, "destd": True, "clip": None}
+    stored = Instance(
+        Reference(f"{filters}:MeanStdFilter"), {**told, "rs": statistics, "buffer": statistics}
+    )
+    policy = Reference("ray.rllib.algorithms.ppo.ppo_torch_policy:PPOTorchPolicy")
+    spec = (policy, spaces.Box(-1, 1, (4,)), spaces.Discrete(2), {})
+    worker = {
+        "filters": {"default_policy": stored},
+        "state": {"default_policy": {"weights": load_weights(one("synthetic").path)}},
+        "policy_specs": {"default_policy": spec},
+    }
+    folder.mkdir(parents=True)
+    file = folder / "checkpoint-10"
+    file.write_bytes(pickling.dumps({"worker": pickling.dumps(worker)}))
+    return folder
+
+
+def with_connectors(folder, *connectors):
+    """Write a checkpoint of the new API stack with other connectors; return its path."""
+    shutil.copytree(one("ray2.60.0-py3.11-new-ppo-single-meanstd").path, folder)
+    pipeline = Reference("ray.rllib.connectors.env_to_module:EnvToModulePipeline")
+    told = [(Reference(name), (), kwargs) for name, kwargs in connectors]
+    ctor = {"class": pipeline, "ctor_args_and_kwargs": ((), {"connectors": told})}
+    file = folder / "env_runner" / "env_to_module_connector" / "class_and_ctor_args.pkl"
+    file.write_bytes(pickling.dumps(ctor))
+    return folder
+
+
+CONNECTORS = "ray.rllib.connectors"
+STACKING = f"{CONNECTORS}.env_to_module.frame_stacking:FrameStackingEnvToModule"
+OWN_CONNECTOR = (
+    f"{CONNECTORS}.common.add_states_from_episodes_to_batch:AddStatesFromEpisodesToBatch"
+)

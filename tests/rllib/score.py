@@ -84,7 +84,7 @@ def _open_algorithm(path, case):
     algorithm = _restored(path, case)
     if algorithm.config.enable_rl_module_and_learner:
         modules = algorithm.learner_group._learner.module
-        return {name: modules[name].unwrapped() for name in modules.keys()}  # noqa: SIM118
+        return {name: module.unwrapped() for name, module in modules.items()}
     ids = load_weights(case.path)
     several = isinstance(next(iter(ids.values())), dict)
     return {name: algorithm.get_policy(name) for name in (ids if several else ["default_policy"])}

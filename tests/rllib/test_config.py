@@ -71,6 +71,12 @@ def test_objects_with_fields_become_dicts_and_others_stay_records(tmp_path):
     assert found["c"] == Reference("builtins:len")
 
 
+def test_objects_with_fields_stay_records_where_no_dict_can_be(tmp_path):
+    found = _loaded(tmp_path, {"keys": {Fields(x=1): 1}, "items": {Fields(x=2)}})
+    assert isinstance(next(iter(found["keys"])), Opaque)
+    assert isinstance(next(iter(found["items"])), Opaque)
+
+
 class Odd:
     def __init__(self, text):
         self.text = text

@@ -84,6 +84,15 @@ def test_what_was_not_carried_is_told_and_marked(tmp_path):
     assert state["config"]["policy_mapping_fn"] == state["worker"]["policy_mapping_fn"] == mark
 
 
+def test_an_environment_that_is_lost_can_be_given_in_the_configuration(tmp_path):
+    path = one("ray2.30.0").path
+    converted = convert_to_msgpack_checkpoint(path, tmp_path / "a")
+    told = {fault.path: fault.reason for fault in converted.not_carried}
+    assert told["config/env"].endswith('MultiEnv was not carried; pass config={"env": ...}')
+    converted = convert_to_msgpack_checkpoint(path, tmp_path / "b", config={"env": OwnEnv})
+    assert "config/env" not in {fault.path for fault in converted.not_carried}
+
+
 def test_filters_that_are_lost_are_told(tmp_path):
     case = next((case for case in CASES if case.name == "ray2.10.0-py3.10-old-ppo-single"), None)
     if case is None:
@@ -158,8 +167,7 @@ def test_what_the_caller_says_counts(tmp_path):
 
 def test_an_algorithm_that_ray_removed_is_converted_as_it_is(tmp_path):
     state = {"algorithm_class": "ray.rllib.algorithms.a2c.a2c.A2C", "worker": {}, "config": {}}
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "algorithm_state.pkl").write_bytes(cloudpickle.dumps(state))
+    _write(tmp_path / "a" / "algorithm_state.pkl", state)
     facts = {"type": "Algorithm", "checkpoint_version": "1.1", "ray_version": "2.4.0"}
     (tmp_path / "a" / "rllib_checkpoint.json").write_text(json.dumps(facts))
     converted = convert_to_msgpack_checkpoint(tmp_path / "a", tmp_path / "b")
@@ -175,9 +183,16 @@ def test_any_filesystem_will_do(tmp_path):
     assert json.loads((tmp_path / "b" / "rllib_checkpoint.json").read_text())["format"] == "msgpack"
 
 
+def _write(file, state, dumps=cloudpickle.dumps):
+    """Write a state file; an Algorithm's with a policy below, as none is without."""
+    file.parent.mkdir(parents=True)
+    file.write_bytes(dumps(state))
+    if file.stem == "algorithm_state":
+        _write(file.parent / "policies" / "default_policy" / "policy_state.pkl", {"weights": {}})
+
+
 def _converted(tmp_path, state, name="policy_state"):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / f"{name}.pkl").write_bytes(cloudpickle.dumps(state))
+    _write(tmp_path / "a" / f"{name}.pkl", state)
     converted = convert_to_msgpack_checkpoint(tmp_path / "a", tmp_path / "b")
     return _read(tmp_path / "b" / f"{name}.msgpck"), converted.not_carried
 
@@ -203,9 +218,8 @@ def test_a_replay_buffer_of_the_users_stays(tmp_path):
 def test_classes_that_rllib_would_take_for_text_are_left_out_and_told(tmp_path):
     prelearner = Reference("ray.rllib.offline.offline_prelearner:OfflinePreLearner")
     config = {"prelearner_class": prelearner, "mine": Reference("my.module:Mine"), "env": "E"}
-    (tmp_path / "a").mkdir()
-    file = tmp_path / "a" / "algorithm_state.pkl"
-    file.write_bytes(pickling.dumps({"worker": {}, "config": config}))
+    state = {"worker": {}, "config": config}
+    _write(tmp_path / "a" / "algorithm_state.pkl", state, pickling.dumps)
     converted = convert_to_msgpack_checkpoint(tmp_path / "a", tmp_path / "b")
     assert load_config(converted) == {"env": "E"}
     told = [str(fault) for fault in converted.not_carried]
@@ -283,6 +297,12 @@ def test_all_that_msgpack_cannot_hold_is_listed_with_its_file(tmp_path):
     ]
 
 
+def test_a_state_that_is_none_of_rllibs_is_named(tmp_path):
+    state = {"worker": {}, "config": {"env": "E"}, "counters": [1]}
+    with pytest.raises(CorruptDataError, match=r"algorithm_state\.pkl: it holds what no RLlib"):
+        _converted(tmp_path, state, "algorithm_state")
+
+
 def test_a_state_that_holds_itself_is_refused(tmp_path):
     state = {"weights": {}}
     state["itself"] = state
@@ -298,7 +318,6 @@ def _arrays(state):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["ray2.40.0-py3.10-new-ppo-single_module", "ray2.43.0"])
 def test_rllib_restores_a_module(tmp_path, name):
     import torch
@@ -315,7 +334,6 @@ def test_rllib_restores_a_module(tmp_path, name):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # RLlib's own, by the dozen
 def test_rllib_restores_an_algorithm_and_goes_on(tmp_path, ray_session):
     from ray.rllib.algorithms.algorithm import Algorithm
 
@@ -329,7 +347,6 @@ def test_rllib_restores_an_algorithm_and_goes_on(tmp_path, ray_session):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_rllib_restores_a_policy_with_its_optimizer(tmp_path, ray_session):
     from ray.rllib.policy.policy import Policy
 
@@ -351,7 +368,7 @@ def _logits(policy, observations):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore:numpy.core:DeprecationWarning")  # RLlib unpickles old names
 def test_rllib_restores_a_policy_of_ray_2_3_that_it_cannot_unpickle(tmp_path, ray_session):
     from ray.rllib.policy.policy import Policy
 

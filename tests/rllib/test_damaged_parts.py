@@ -39,7 +39,6 @@ OLD, NEW = (restore_policy, migrate_to_rl_module, _exported), (restore_module, _
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # RLlib's own, by the dozen
 @pytest.mark.parametrize("case", KNOWN, ids=lambda case: case.name)
 def test_a_damaged_checkpoint_is_restored_or_an_error_of_ours(tmp_path, case):
     functions = OLD if "-old-" in case.name else NEW

@@ -20,7 +20,10 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.rllib import export_model, load_weights
 from tune_ckpt.rllib.inference.inference import read_inference
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # torch's and RLlib's own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),  # there is no other way
+]
 
 HIDDENS = {"fcnet_hiddens": [7, 6]}
 MEANSTD = one("ray2.60.0-py3.11-new-ppo-single-meanstd")

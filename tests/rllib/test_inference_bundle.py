@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.rllib.cases import CASES, COMMITTED, one
+from tests.rllib.cases import (
+    CASES,
+    COMMITTED,
+    OWN_CONNECTOR,
+    STACKING,
+    of_ray_1_with_a_filter,
+    one,
+    with_connectors,
+)
 from tune_ckpt import archive, load_state, save_state
 from tune_ckpt.errors import (
     ComponentNotFoundError,
@@ -52,6 +60,25 @@ def test_a_bundle_tells_what_it_is(tmp_path):
     assert bundle.source["ray_version"] == "2.60.0"
     assert bundle.absent == ()
     assert bundle.network.filter is not None
+    told = f"'default_policy', a policy by DefaultPPOTorchRLModule, in {MEANSTD.path}"
+    assert repr(bundle) == f"<InferenceBundle of {told}>"
+
+
+def test_the_filter_of_ray_1_is_in_the_bundle(tmp_path):
+    checkpoint = of_ray_1_with_a_filter(tmp_path / "c")
+    export_bundle(checkpoint, tmp_path / "b", config={"model": {"fcnet_activation": "tanh"}})
+    bundle = load_bundle(tmp_path / "b")
+    assert (bundle.source["policy_id"], bundle.absent) == ("default_policy", ())
+    np.testing.assert_equal(bundle.network.filter.mean.numpy(), [0, 1, 2, 3])
+    np.testing.assert_allclose(bundle.network.filter.std.numpy(), 2, rtol=1e-6)
+
+
+def test_connectors_that_somebody_chose_are_told(tmp_path):
+    chosen, own = (STACKING, {"num_frames": 2}), (OWN_CONNECTOR, {})
+    path = with_connectors(tmp_path / "c", chosen, own, ("mine:Connector", {}))
+    export_bundle(path, tmp_path / "b")
+    told = (f"the connector {STACKING}", "the connector mine:Connector")
+    assert load_bundle(tmp_path / "b").absent == told
 
 
 def test_what_a_bundle_does_not_do_is_told(tmp_path):
@@ -191,12 +218,12 @@ def test_observations_of_another_shape_are_refused(tmp_path):
 def test_an_unknown_policy_is_an_error(tmp_path):
     with pytest.raises(ComponentNotFoundError, match="'p7'"):
         export_bundle(one("ray2.60.0-py3.13").path, tmp_path / "b", "p7")
-    with pytest.raises(InvalidArgumentError, match="p0"):
+    several = "policy_id=None is not possible: there are several, pass one of them; .* p0, p1"
+    with pytest.raises(InvalidArgumentError, match=several):
         export_bundle(one("ray2.60.0-py3.13").path, tmp_path / "b")
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # RLlib's own, by the dozen
 def test_an_lstm_remembers_until_it_is_reset(tmp_path):
     from tests.rllib.own_policies import CHOICE, VECTOR, exported, old_policy
 

@@ -146,6 +146,19 @@ def test_a_missing_state_is_an_error(tmp_path):
         get_checkpoint_info(tmp_path / "c", details=False)
 
 
+@pytest.mark.parametrize("part", ["", "metadata.json"])
+def test_a_checkpoint_of_ours_is_none_of_rllibs(tmp_path, part):
+    tune_ckpt.save_state({"a": 1}, tmp_path / "c")
+    with pytest.raises(NotACheckpointError, match="tune_ckpt wrote it"):
+        get_checkpoint_info(tmp_path / "c" / part)
+
+
+def test_metadata_of_something_else_are_refused(tmp_path):
+    (tmp_path / "metadata.json").write_text("{}")
+    with pytest.raises(NotACheckpointError, match="none of RLlib's state files"):
+        get_checkpoint_info(tmp_path / "metadata.json")
+
+
 def test_a_file_that_is_no_state_is_refused(tmp_path):
     (tmp_path / "x.pkl").write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(NotACheckpointError, match="no state of RLlib's"):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from tests.rllib.cases import COMMITTED, one
 from tests.rllib.own_policies import (
@@ -16,7 +17,7 @@ from tests.rllib.own_policies import (
 from tune_ckpt.errors import InvalidArgumentError, RestoreError
 from tune_ckpt.rllib import get_checkpoint_info, load_weights, migrate_to_rl_module
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # RLlib's own, by the dozen
+pytestmark = pytest.mark.slow
 
 OLD = [case for case in COMMITTED if "-old-ppo" in case.name]
 
@@ -51,6 +52,7 @@ MODELS = {
         {**HIDDENS, "free_log_std": True, "vf_share_layers": False},
     ),
     "dense, with layers after": (VECTOR, CHOICE, {**HIDDENS, "post_fcnet_hiddens": [5]}),
+    "dense, large observations": (Box(5.0, 9.0, (5,), np.float32), CHOICE, HIDDENS),
     "convolutional, shared": (IMAGE, CHOICE, {"conv_filters": FILTERS}),
     "convolutional, separate": (
         *(IMAGE, CHOICE),
@@ -128,7 +130,9 @@ def test_outputs_that_differ_are_told(tmp_path):
 
 def test_the_oldest_version_is_told_its_model():
     model = {"fcnet_hiddens": [8, 8], "vf_share_layers": False}
-    assert migrate_to_rl_module(one("synthetic-v0.1").path, config={"model": model}).equal
+    migrated = migrate_to_rl_module(one("synthetic-v0.1").path, config={"model": model})
+    assert migrated.equal
+    assert repr(migrated) == f"Migrated(differences={migrated.differences}, path=None)"
 
 
 @pytest.mark.parametrize(
@@ -153,6 +157,14 @@ def test_a_real_dqn_keeps_the_values_that_its_own_ray_gave():
         found = migrated.module.compute_q_values({"obs": torch.from_numpy(case.observations)})
     (expected,) = (case.outputs[key] for key in case.outputs if key.endswith("/q_values"))
     np.testing.assert_allclose(found["qf_preds"].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_policy_of_ones_own_needs_a_specification(tmp_path):
+    policy = old_policy("PPO", VECTOR, CHOICE, HIDDENS)
+    policy.__class__ = type("Mine", (type(policy),), {"__module__": __name__})
+    path = exported(policy, tmp_path / "p")
+    with pytest.raises(InvalidArgumentError, match=r"module_spec.*no algorithm has a Mine"):
+        migrate_to_rl_module(path)
 
 
 def test_an_unknown_model_needs_a_map(tmp_path):

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # RLlib's own, by the dozen
+pytestmark = pytest.mark.slow
 
 
 def test_attributes_are_set_where_we_know_them():

@@ -9,7 +9,7 @@ from fsspec.implementations.local import LocalFileSystem
 from tests.rllib.cases import one
 from tune_ckpt.rllib import load_weights, restore_algorithm, restore_module, restore_policy
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # RLlib's own, by the dozen
+pytestmark = pytest.mark.slow
 
 NEW_MULTI, OLD_MULTI = one("ray2.60.0-py3.13"), one("ray2.10.0-py3.10-old-ppo-multi")
 

@@ -17,7 +17,7 @@ from tests.rllib.own_policies import (
     old_policy,
 )
 from tune_ckpt.errors import NotInCheckpointError
-from tune_ckpt.rllib.inference.inference import read_inference
+from tune_ckpt.rllib.inference.inference import read_inference, sample
 
 FROM_V0_1 = {"model": {"fcnet_activation": "tanh"}}
 
@@ -50,6 +50,13 @@ def test_what_version_0_1_does_not_tell_is_asked_for(case):
         read_inference(case.path, None)
 
 
+@pytest.mark.parametrize(("low", "high"), [(5, np.inf), (-np.inf, -5), (5, 9), (-1e9, 1e9)])
+def test_any_bounds_have_a_sample(low, high):
+    found = sample({"low": low, "high": high, "shape": (3,), "dtype": "float32"}, 2)
+    assert (found.shape, found.dtype) == ((2, 3), np.float32)
+    assert np.abs(found).max() <= 9
+
+
 # ------------------------------------------ models that the cases do not have, in RLlib
 
 HIDDENS = {"fcnet_hiddens": [7, 6]}
@@ -65,6 +72,7 @@ OLD = {
     "PPO, continuous": (VECTOR, TORQUE, {**HIDDENS, "fcnet_activation": "relu"}),
     "PPO, free log std": (VECTOR, TORQUE, {**HIDDENS, "free_log_std": True}),
     "PPO, several choices": (VECTOR, CHOICES, HIDDENS),
+    "PPO, whole numbers": (VECTOR, spaces.Box(-1, 2, (2, 3), np.int32), HIDDENS),
     "PPO, images": (IMAGE, CHOICE, {"conv_filters": FILTERS}),
     "PPO, recurrent": (VECTOR, TORQUE, {**HIDDENS, "use_lstm": True, "lstm_cell_size": 4}),
     "DQN": (VECTOR, CHOICE, HIDDENS),
@@ -106,7 +114,6 @@ def _old_outputs(policy, kind, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # RLlib's own, by the dozen
 @pytest.mark.parametrize("name", OLD)
 def test_a_policy_of_the_old_stack_acts_as_in_rllib(tmp_path, name):
     from ray.rllib.utils.spaces.space_utils import unsquash_action
@@ -178,7 +185,6 @@ def _new_outputs(module, kind, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NEW)
 def test_a_module_of_the_new_stack_acts_as_in_rllib(tmp_path, name):
     from ray.rllib.utils.spaces.space_utils import unsquash_action
@@ -200,7 +206,6 @@ def test_a_module_of_the_new_stack_acts_as_in_rllib(tmp_path, name):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_the_filter_does_what_rllibs_does():
     from ray.rllib.connectors.env_to_module.mean_std_filter import _MeanStdFilter
 
@@ -222,7 +227,6 @@ def _filter_state(path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_a_network_that_is_not_rllibs_own_is_refused(tmp_path):
     from tests.rllib import own_module
 
@@ -240,7 +244,6 @@ REFUSED = {
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_network_that_no_recipe_tells_is_refused_by_what_it_has(tmp_path, what):
     from ray.rllib.models.catalog import ModelCatalog
@@ -254,7 +257,6 @@ def test_a_network_that_no_recipe_tells_is_refused_by_what_it_has(tmp_path, what
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_composite_observations_are_seen_as_rllibs_preprocessor_makes_them(tmp_path):
     from ray.rllib.models.catalog import ModelCatalog
 
@@ -269,7 +271,6 @@ def test_composite_observations_are_seen_as_rllibs_preprocessor_makes_them(tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_composite_observations_of_the_new_stack_are_refused(tmp_path):
     from tests.rllib import own_module
 
@@ -282,7 +283,6 @@ def test_composite_observations_of_the_new_stack_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_a_family_of_ones_own_is_registered(tmp_path, monkeypatch):
     from tests.rllib import own_module
     from tune_ckpt.rllib import Recipe, register_family

@@ -1,25 +1,32 @@
 """Whole Algorithms: filters, optimizers and workers are where they were."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from tests.rllib.cases import one
+from tests.rllib.cases import OWN_CONNECTOR, STACKING, one, with_connectors
 from tune_ckpt.errors import (
     ComponentNotFoundError,
+    ConstructorError,
     InvalidArgumentError,
     NotInCheckpointError,
     RestoreError,
 )
+from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib import load_weights, restore_algorithm
+from tune_ckpt.rllib.reading.finding import find
+from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # RLlib's own, by the dozen
+pytestmark = pytest.mark.slow
 
 NEW_MULTI, OLD_MULTI = one("ray2.60.0-py3.13"), one("ray2.10.0-py3.10-old-ppo-multi")
 
 
 def test_filters_and_optimizers_go_on_where_they_were(ray_session):
     case = one("ray2.60.0-py3.11-new-ppo-single-meanstd")
-    algorithm = restore_algorithm(case.path)
+    algorithm = restore_algorithm(case.path, "default_policy")
     loaded = algorithm.restore_report.loaded
     assert loaded == ("default_policy", "optimizer/default_policy_default_optimizer")
     state = algorithm.env_runner.get_state(components="env_to_module_connector")
@@ -27,6 +34,17 @@ def test_filters_and_optimizers_go_on_where_they_were(ray_session):
     assert stats[0]["num_pushes"] == 69
     assert algorithm.train()["training_iteration"] == 2
     algorithm.stop()
+
+
+def test_connectors_that_somebody_chose_are_made_again(tmp_path):
+    from ray.rllib.connectors.common.frame_stacking import FrameStacking
+
+    chosen, own = (STACKING, {"num_frames": 2}), (OWN_CONNECTOR, {})
+    path = with_connectors(tmp_path / "c", own, chosen, ("mine:Connector", {}))
+    account = Account(str(path))
+    (made,) = env_to_module_connectors(find(path), Trust(), account)()
+    assert (type(made), made.num_frames) == (FrameStacking, 2)
+    assert [fault.path for fault in account.left_out] == ["env_to_module_connector/mine:Connector"]
 
 
 def test_every_worker_has_the_weights(ray_session):
@@ -67,6 +85,24 @@ def test_what_the_algorithm_needs_and_nobody_tells_is_asked_for():
     with pytest.raises(InvalidArgumentError, match=r"policy_mapping_fn.*pol1, pol2"):
         restore_algorithm(OLD_MULTI.path, env="CartPole-v1")
     with pytest.raises(ComponentNotFoundError, match="'p7'"):
-        restore_algorithm(NEW_MULTI.path, ["p7"])
+        restore_algorithm(NEW_MULTI.path, "p7")
     with pytest.raises(InvalidArgumentError, match="at least one policy"):
         restore_algorithm(NEW_MULTI.path, [])
+    with pytest.raises(InvalidArgumentError, match=r"config=3 .* an AlgorithmConfig"):
+        restore_algorithm(NEW_MULTI.path, config=3)
+    with pytest.raises(InvalidArgumentError, match=r"strict='no' .* True, warn, ignore"):
+        restore_algorithm(NEW_MULTI.path, strict="no")
+
+
+def test_an_algorithm_without_its_policies_is_not_built(tmp_path):
+    shutil.copytree(NEW_MULTI.path, tmp_path / "c")
+    for part in ("learner_group", "env_runner"):
+        shutil.rmtree(tmp_path / "c" / part)
+    with pytest.raises(NotInCheckpointError, match="has neither policies nor modules"):
+        restore_algorithm(tmp_path / "c", env="CartPole-v1")
+
+
+def test_an_environment_that_ray_does_not_have_is_an_error_of_ours(ray_session):
+    path = one("ray2.3.1-py3.8-old-ppo-single").path
+    with pytest.raises(ConstructorError, match="Nowhere-v0"):
+        restore_algorithm(path, env="Nowhere-v0")

@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.rllib.cases import one
+from tests.rllib.cases import of_ray_1_with_a_filter, one
 from tune_ckpt.errors import InvalidArgumentError, NotInCheckpointError, RestoreError
 from tune_ckpt.rllib import load_weights, restore_algorithm, restore_policy
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # RLlib's own, by the dozen
+pytestmark = pytest.mark.slow
 
 
 OLDEST = one("synthetic-v0.1")
@@ -22,6 +22,7 @@ def test_the_oldest_versions_model_is_told_by_its_weights():
     np.testing.assert_equal(policy.get_weights(), load_weights(OLDEST.path))
     (assumed,) = policy.restore_report.left_out
     assert "params.pkl" in str(assumed)
+    assert str(policy.restore_report).endswith(f". Left out:\n  - {assumed}")
     assert restore_policy(OLDEST.path, config={"model": OLDEST_MODEL}).restore_report.ok
     with pytest.raises(RestoreError, match=r"_value_branch_separate.*unexpected"):
         restore_policy(OLDEST.path, config={"model": {**OLDEST_MODEL, "vf_share_layers": True}})
@@ -47,8 +48,18 @@ def test_settings_of_ones_own_take_the_place_of_stored_ones(ray_session):
     assert algorithm.config.model["fcnet_activation"] == "relu"
     np.testing.assert_equal(algorithm.get_policy().get_weights(), load_weights(OLDEST.path))
     algorithm.stop()
-    with pytest.raises(InvalidArgumentError, match=r"config='nonsense'.*PPOConfig"):
-        restore_algorithm(OLDEST.path, env="CartPole-v1", config={"nonsense": 1})
+    with pytest.raises(InvalidArgumentError, match=r"config='lrr'.*PPOConfig, such as lr"):
+        restore_algorithm(OLDEST.path, env="CartPole-v1", config={"lrr": 1})
+
+
+def test_the_filter_of_ray_1_goes_on(tmp_path, ray_session):
+    path = of_ray_1_with_a_filter(tmp_path / "c")
+    config = {"observation_filter": "MeanStdFilter"}
+    algorithm = restore_algorithm(path, env="CartPole-v1", config=config)
+    assert "filters/default_policy" in algorithm.restore_report.loaded
+    found = algorithm.env_runner.filters["default_policy"].running_stats
+    assert (found.n, found.mean.tolist(), found.var.tolist()) == (3, [0, 1, 2, 3], [4] * 4)
+    algorithm.stop()
 
 
 def test_an_algorithm_of_the_oldest_version_needs_its_environment_only(ray_session):

@@ -23,7 +23,7 @@ from tune_ckpt.rllib import (
     restore_policy,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # RLlib's own, by the dozen
+pytestmark = pytest.mark.slow
 
 OLD = [case for case in COMMITTED if "-old-" in case.name]
 NEW = [case for case in COMMITTED if "-new" in case.name or "-hybrid-" in case.name]

@@ -13,9 +13,6 @@ from tune_ckpt.errors import NotInCheckpointError
 from tune_ckpt.rllib.restoring.rebuilt_config import unpickled_config
 from tune_ckpt.tree.storage.store import open_store
 
-# RLlib's own imports warn of what they use of others.
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 def _part(folder, file, content):
     (folder / file).write_bytes(pickle.dumps(content))

@@ -6,7 +6,7 @@ from tests.rllib.cases import one
 from tune_ckpt.rllib import load_weights, restore_algorithm, restore_module, restore_policy
 from tune_ckpt.rllib.restoring.same_weights import differing_workers
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # RLlib's own, by the dozen
+pytestmark = pytest.mark.slow
 
 TWO = ("n07", "n42")
 # By the API stack: the case, where it keeps policies, whose copies, and what restores one.

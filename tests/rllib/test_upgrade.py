@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections import deque
 
 import cloudpickle
 import gymnasium as gym
@@ -30,6 +31,7 @@ from tune_ckpt.rllib import (
     load_weights,
     upgrade_checkpoint,
 )
+from tune_ckpt.rllib.converting import moves
 from tune_ckpt.rllib.converting.algorithms import (
     ALGORITHM_OF_POLICY,
     ALGORITHMS,
@@ -89,6 +91,25 @@ def test_what_the_caller_says_counts(tmp_path):
     assert not [note for note in upgraded.notes if note.path.endswith("env")]
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        one("ray2.10.0").path,
+        one("ray2.3.1-py3.8-old-ppo-single_policy").path,
+        one("ray2.40.0-py3.10-new").path,
+    ],
+    ids=["old", "policy", "new"],
+)
+def test_a_setting_that_the_checkpoint_has_not_is_noted(tmp_path, part):
+    todays = {"num_env_runners": 2, "num_epochs": 1, "policy_mapping_fn": None}
+    upgraded = upgrade_checkpoint(part, tmp_path / "c", config={"lrr": 1, "lr": 0.5, **todays})
+    told = [str(note) for note in upgraded.notes if "is no setting" in note.reason]
+    assert len(told) == 1
+    assert told[0].startswith(
+        "config/lrr: it is no setting of the stored configuration, such as lr"
+    )
+
+
 def test_a_function_of_the_callers_is_in_the_file(tmp_path):
     def mapping(agent_id, *args, **kwargs):
         return "pol2"
@@ -129,6 +150,33 @@ def test_removed_settings_that_said_something_are_told(tmp_path):
     upgraded = upgrade_checkpoint(path, tmp_path / "b")
     told = [str(note) for note in upgraded.notes if note.path.startswith("config")]
     assert told == ["config/horizon: 200: Ray 2.60 has no such setting"]
+
+
+def test_a_policy_without_its_class_keeps_its_spaces(tmp_path):
+    cls = type("Own", (), {"__module__": "__main__"})  # whose code is in the file
+    config = {"gamma": 0.5, "num_workers": 1}
+    specs = {"p": (cls, gym.spaces.Discrete(3), gym.spaces.Discrete(2), config)}
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.ppo.ppo.PPO", policies=specs)
+    upgraded = upgrade_checkpoint(path, tmp_path / "b")
+    state = pickle.loads((tmp_path / "b" / "algorithm_state.pkl").read_bytes())
+    (spec,) = state["config"]["policies"].values()
+    told = {"gamma": 0.5, "num_env_runners": 1}
+    assert spec == (None, gym.spaces.Discrete(3), gym.spaces.Discrete(2), told)
+    assert "config/policies/p/policy_class" in [note.path for note in upgraded.notes]
+
+
+def test_a_window_keeps_its_length(tmp_path):
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.ppo.ppo.PPO", mine=deque([1, 2], maxlen=3))
+    upgrade_checkpoint(path, tmp_path / "b")
+    state = pickle.loads((tmp_path / "b" / "algorithm_state.pkl").read_bytes())
+    assert state["config"]["mine"].maxlen == 3
+
+
+def test_a_space_that_cannot_be_written_is_named(tmp_path):
+    space = gym.spaces.OneOf([gym.spaces.Discrete(2)])
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.ppo.ppo.PPO", observation_space=space)
+    with pytest.raises(UnsupportedStateError, match="spaces of the kind 'oneof'"):
+        upgrade_checkpoint(path, tmp_path / "b")
 
 
 def test_a_replay_buffers_contents_are_noted(tmp_path):
@@ -240,6 +288,21 @@ def test_a_policy_with_a_module_in_it_becomes_the_module(tmp_path):
     np.testing.assert_equal(load_weights(upgraded), load_weights(path))
 
 
+@pytest.mark.parametrize("name", ["ray2.7.1", "ray2.10.0", "ray2.40.0-py3.10-new"])
+def test_an_upgrade_is_the_same_where_ray_is_not_installed(tmp_path, monkeypatch, name):
+    path = one(name).path
+    here = upgrade_checkpoint(path, tmp_path / "a")
+    monkeypatch.setattr(moves.PathFinder, "find_spec", lambda name: None)
+    there = upgrade_checkpoint(path, tmp_path / "b")
+    assert [*map(str, there.notes)] == [*map(str, here.notes)]
+    assert _bytes(tmp_path / "b") == _bytes(tmp_path / "a")
+
+
+def _bytes(folder):
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder): file.read_bytes() for file in files}
+
+
 def test_the_new_folder_must_be_empty_and_the_configuration_one(tmp_path):
     path = one("ray2.10.0").path
     (tmp_path / "full").mkdir()
@@ -276,7 +339,6 @@ def _classes_of_algorithms():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 def test_the_tables_lead_to_what_ray_has():
     from ray.rllib.algorithms.registry import ALGORITHMS as THEIRS
     from ray.rllib.algorithms.registry import get_policy_class

@@ -1,13 +1,12 @@
 """Weights of every generation, byte for byte, without Ray."""
 
-import hashlib
 import pickle
 
 import numpy as np
 import pytest
 from pyarrow import fs
 
-from tests.rllib.cases import ALGORITHMS, every_case, one
+from tests.rllib.cases import ALGORITHMS, every_case, facts, one
 from tune_ckpt.errors import ComponentNotFoundError, NotACheckpointError, NotInCheckpointError
 from tune_ckpt.rllib import (
     convert_to_msgpack_checkpoint,
@@ -16,25 +15,14 @@ from tune_ckpt.rllib import (
 )
 
 
-def _facts(weights):
-    return {
-        name: {
-            "dtype": str(array.dtype),
-            "shape": list(array.shape),
-            "sha256": hashlib.sha256(array.tobytes()).hexdigest(),
-        }
-        for name, array in weights.items()
-    }
-
-
 @every_case
 def test_every_array_is_what_its_own_ray_says(case):
     expected, found = case.expected["weights"], load_weights(case.path)
     if len(expected) == 1:
         (expected,) = expected.values()
-        assert _facts(found) == expected
+        assert facts(found) == expected
     else:
-        assert {name: _facts(weights) for name, weights in found.items()} == expected
+        assert {name: facts(weights) for name, weights in found.items()} == expected
 
 
 @every_case
@@ -42,8 +30,8 @@ def test_one_policy_is_asked_for_by_its_id(case):
     ids = case.expected["policy_ids"] or case.expected.get("module_ids") or []
     for name in ids:
         expected = case.expected["weights"][name]
-        assert _facts(load_weights(case.path, name)) == expected
-        assert _facts(load_weights(case.path, policy_id=name)) == expected
+        assert facts(load_weights(case.path, name)) == expected
+        assert facts(load_weights(case.path, policy_id=name)) == expected
 
 
 def test_any_part_that_has_weights_gives_them():
@@ -52,7 +40,7 @@ def test_any_part_that_has_weights_gives_them():
     learner = case.path / "learner_group" / "learner"
     module = learner / "rl_module" / "default_policy"
     for part in (learner.parent, learner, module.parent, module, module / "module_state.pt"):
-        assert _facts(load_weights(part)) == expected
+        assert facts(load_weights(part)) == expected
 
 
 def test_policies_and_modules_of_older_versions_likewise():
@@ -62,14 +50,14 @@ def test_policies_and_modules_of_older_versions_likewise():
     policy = case.path / "policies" / "default_policy"
     folders = [policy, policy.parent, module, module.parent, module.parent.parent]
     for part in [*folders, policy / "policy_state.pkl", module / "module_state.pt"]:
-        assert _facts(load_weights(part)) == expected
+        assert facts(load_weights(part)) == expected
 
 
 def test_only_the_files_of_the_policy_that_is_asked_for_are_read(tmp_path):
     case = one("ray2.10.0-py3.10-old-ppo-multi")
     store = fs.SubTreeFileSystem(str(case.path.parent), fs.LocalFileSystem())
     expected = case.expected["weights"]["pol1"]
-    assert _facts(load_weights("checkpoint", "pol1", filesystem=store)) == expected
+    assert facts(load_weights("checkpoint", "pol1", filesystem=store)) == expected
 
 
 def test_an_unknown_policy_is_an_error_that_lists_them():
@@ -119,7 +107,7 @@ W = {"w": np.arange(6, dtype="f4").reshape(2, 3)}
 @pytest.mark.parametrize("is_file", [True, False])
 def test_the_first_generation_has_all_in_one_file(tmp_path, worker, is_file):
     path = _first_generation(tmp_path, worker)
-    assert _facts(load_weights(path if is_file else path.parent)) == _facts(W)
+    assert facts(load_weights(path if is_file else path.parent)) == facts(W)
 
 
 def test_an_algorithm_without_workers_has_its_weights_itself(tmp_path):
@@ -140,7 +128,7 @@ def test_a_renamed_file_is_known_by_what_it_holds(tmp_path):
     case = one("ray2.3.1-py3.8-old-ppo-single_policy")
     (expected,) = case.expected["weights"].values()
     (tmp_path / "mine.pkl").write_bytes(case.file.read_bytes())
-    assert _facts(load_weights(tmp_path / "mine.pkl")) == expected
+    assert facts(load_weights(tmp_path / "mine.pkl")) == expected
 
 
 def test_arrays_are_writable():

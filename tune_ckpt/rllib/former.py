@@ -18,10 +18,10 @@ from ray.rllib.core.models.torch.encoder import TorchMLPEncoder
 from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
 
 
-class _ConcatenatingEncoder(TorchMLPEncoder):  # type: ignore[no-untyped-call]
+class _ConcatenatingEncoder(TorchMLPEncoder):  # type: ignore[no-untyped-call]  # RLlib's is not typed
     """One network for observations and actions side by side."""
 
-    def _forward(self, inputs: dict[Any, Any], **kwargs: Any) -> dict[Any, Any]:  # type: ignore[override]
+    def _forward(self, inputs: dict[Any, Any], **kwargs: Any) -> dict[Any, Any]:  # type: ignore[override]  # as RLlib's own encoders do
         both = torch.concat((inputs[Columns.OBS], inputs[Columns.ACTIONS]), dim=-1)
         return super()._forward({Columns.OBS: both}, **kwargs)
 

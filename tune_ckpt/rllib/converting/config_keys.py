@@ -5,7 +5,8 @@ One row a key. A key may have been renamed more than once: the rows lead from ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tune_ckpt.rllib.reading.plain import fields
@@ -167,6 +168,26 @@ def newest(key: str) -> str:
     while key in RENAMED:
         key = RENAMED[key]
     return key
+
+
+def known_settings(config: Any) -> set[str]:
+    """Return what a configuration has, and what there is besides, as far as the tables here tell.
+
+    Args:
+        config: A configuration, or its fields, of any version; without any, nothing is known.
+    """
+    told = fields(config) or {}
+    flat = {**(fields(told.get("multiagent")) or {}), **told}
+    return {newest(str(key)) for key in (*flat, *RENAMED, *_ADDED)} if flat else set()
+
+
+_ADDED = ("env", "replay_buffer_config", "policies", "policy_mapping_fn", "policies_to_train")
+
+
+def like(key: str, known: Iterable[str]) -> str:
+    """Return which keys are like another, for a message; nothing where none is."""
+    found = difflib.get_close_matches(key, [name for name in known if not name.startswith("_")])
+    return f", such as {', '.join(found)}" if found else ""
 
 
 def told_settings(config: dict[Any, Any]) -> Iterator[tuple[Any, Any]]:

@@ -20,7 +20,8 @@ from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE
 from tune_ckpt.rllib.converting.replay_buffers import buffer_class
 from tune_ckpt.rllib.converting.restating import CONFIG, LOST, OBJECTS, Restating, Steps
-from tune_ckpt.rllib.reading.generations import RAY
+from tune_ckpt.rllib.reading.generations import POLICY_SPEC, RAY
+from tune_ckpt.rllib.reading.member_kinds import spec_fields
 from tune_ckpt.rllib.reading.plain import code_name, fields
 
 
@@ -37,7 +38,7 @@ def rebuild(config: Any, restating: Restating, *steps: Any) -> dict[str, Any]:
         if key in REMOVED:
             reason = f"{value!r}: Ray {RAY} has no such setting"
             restating.note((*steps, key), reason)
-        elif value is not LOST:
+        else:
             found = _VALUES.get(newest(key), _restated)(restating, value, (*steps, key))
             if found is not LOST and (found is not None or newest(key) not in made):
                 made[newest(key)] = found
@@ -51,11 +52,15 @@ def _restated(restating: Restating, value: Any, steps: Steps) -> Any:
     return restating.value(value, *steps)
 
 
-def _class_or_name(restating: Restating, value: Any, steps: Steps) -> Any:
+def _function(restating: Restating, value: Any, steps: Steps) -> Any:
     if value == NOT_SERIALIZABLE:
         return restating.note(steps, "its code was not carried")
+    return restating.value(value, *steps)
+
+
+def _class_or_name(restating: Restating, value: Any, steps: Steps) -> Any:
     found = reference(value)
-    return restating.value(value if found is None else found, *steps)
+    return _function(restating, value if found is None else found, steps)
 
 
 def _environment(restating: Restating, value: Any, steps: Steps) -> Any:
@@ -118,23 +123,14 @@ def _overrides(restating: Restating, value: Any, steps: Steps) -> Any:
 def _policies(restating: Restating, value: Any, steps: Steps) -> Any:
     if not isinstance(value, dict):
         return restating.value(value, *steps)
-    made = {key: restating.value(spec, *steps, key) for key, spec in value.items()}
-    return {key: _spec(restating, spec, (*steps, key)) for key, spec in made.items()}
+    return {key: _policy_spec(restating, spec, (*steps, key)) for key, spec in value.items()}
 
 
-def _spec(restating: Restating, spec: Any, steps: Steps) -> tuple[Any, ...]:
-    cls, observations, actions, config = (*(spec or ()), None, None, None, None)[:4]
-    config = None if config is None else rebuild(config, restating, *steps, "config")
-    return cls, observations, actions, config
-
-
-_MAPPING = "policy_mapping_fn"
-
-
-def _function(restating: Restating, value: Any, steps: Steps) -> Any:
-    if value == NOT_SERIALIZABLE:
-        return restating.note(steps, "its code was not carried")
-    return restating.value(value, *steps)
+def _policy_spec(restating: Restating, stored: Any, steps: Steps) -> tuple[Any, ...]:
+    told = spec_fields(stored)
+    made = {name: restating.value(told.get(name), *steps, name) for name in POLICY_SPEC[:-1]}
+    config = _overrides(restating, told.get("config"), (*steps, "config"))
+    return *(None if item is LOST else item for item in made.values()), config
 
 
 def _mapping(restating: Restating, value: Any, steps: Steps) -> Any:
@@ -160,7 +156,7 @@ _VALUES: dict[str, Callable[[Restating, Any, Steps], Any]] = {
     "evaluation_config": _overrides,
     "policies": _policies,
     "policies_to_train": _function,
-    _MAPPING: _mapping,
+    "policy_mapping_fn": _mapping,
 }
 
 
@@ -171,4 +167,4 @@ def _configuration(restating: Restating, value: Opaque, steps: Steps) -> Call:
 
 
 _CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
-OBJECTS[CONFIG] = _configuration
+OBJECTS.update({CONFIG: _configuration, "PolicySpec": _policy_spec})

@@ -24,7 +24,12 @@ from tune_ckpt.rllib.converting.given import Given, given
 from tune_ckpt.rllib.converting.moves import can_be_found, class_name, is_local
 from tune_ckpt.rllib.converting.old_stack_msgpack import STATES
 from tune_ckpt.rllib.converting.portable import Carrying, is_pickle_of_code
-from tune_ckpt.rllib.converting.upgrade import is_of_new_stack, upgraded_folder
+from tune_ckpt.rllib.converting.upgrade import (
+    check_convertible,
+    expecting_rllibs_own,
+    is_of_new_stack,
+    upgraded_folder,
+)
 from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.finding import Part, find, open_part
 from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY, RAY
@@ -64,12 +69,14 @@ def convert_to_msgpack_checkpoint(
 
     Raises:
         NotACheckpointError: RLlib wrote nothing like it.
+        NotInCheckpointError: It is an Algorithm's, and has neither policies nor modules.
         InvalidArgumentError: The configuration is none, or another algorithm's.
         UnsupportedStateError: It holds values that msgpack cannot hold.
         CorruptDataError, CorruptCheckpointError: It is damaged.
         StorageError: The new folder is not empty, or cannot be written.
     """
     part = find(checkpoint, filesystem)
+    check_convertible(part)
     target = open_empty(msgpack_checkpoint_dir, filesystem, "convert into")
     with TemporaryDirectory() as folder:
         today, notes = _of_today(part, folder, checkpoint, config, filesystem)
@@ -92,7 +99,7 @@ def _of_today(
     told = given(config)
     env = _named_env(part, told)
     try:
-        made, notes = upgraded_folder(part, checkpoint, told.with_env(env), filesystem)
+        made, notes = upgraded_folder(part, checkpoint, told.with_env(env), _ENV, filesystem)
     except UnsupportedStateError as error:  # an algorithm that there is no more
         if config is not None:
             raise
@@ -101,6 +108,9 @@ def _of_today(
         notes += (Fault("config/env", f"only its name was carried, {env}"),)
     write(open_store(folder), made)
     return find(folder), notes
+
+
+_ENV = 'pass config={"env": ...}'
 
 
 def _is_older(part: Part) -> bool:
@@ -173,7 +183,7 @@ def convert_to_msgpack_policy_checkpoint(
     """
     part = find(policy_checkpoint, filesystem)
     if part.type != POLICY:
-        raise NotACheckpointError(part.path, f"it is one of a {part.type}, and no Policy")
+        raise NotACheckpointError(part.path, f"its type is {part.type}, and no Policy")
     return convert_to_msgpack_checkpoint(
         policy_checkpoint, msgpack_checkpoint_dir, config=config, filesystem=filesystem
     )
@@ -196,7 +206,8 @@ class _Conversion:
             if not entry.is_dir and entry.name not in (part.state_file, *KNOWN_METADATA):
                 folder.files[entry.name] = part.folder.store.read_bytes(entry.name)
         if part.state_file is not None and part.home is part.folder.store:
-            self._add_state(folder, part, path)
+            with expecting_rllibs_own(part.state_path):
+                self._add_state(folder, part, path)
         for name, store in part.folder.children():
             folder.children[name] = self.folder(open_part(store), f"{path}{name}/")
         return folder

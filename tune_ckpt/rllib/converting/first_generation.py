@@ -64,7 +64,7 @@ def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
     state = {ITERATION: part.tune_metadata.get("iteration", 0), **(fields(part.state) or {})}
     if not part.is_first_generation:
         return Whole(state, policies, (), part.tune_metadata)
-    stored = run_config(part, checkpoint, filesystem)
+    stored = _run_config(part, checkpoint, filesystem)
     config = _assumed(policies) if stored is None else stored
     notes = (Fault("config", _ASSUMED),) if stored is None else ()
     name = _algorithm(policies, part)
@@ -100,13 +100,13 @@ def _told(policy: Policy, config: dict[Any, Any], algorithm: str) -> Policy:
     spec = dict(policy.spec)
     if not (spec.get(OBSERVATIONS) and spec.get(ACTIONS)):
         return policy
-    spec["policy_class"] = class_name(spec.get("policy_class")) or policy_of(algorithm, config)
+    spec["policy_class"] = class_name(policy.cls) or _policy_of(algorithm, config)
     spec["config"] = {**config, **(fields(spec.get("config")) or {})}
     state = {**policy.state, "policy_spec": {name: spec.get(name) for name in POLICY_SPEC}}
     return replace(policy, read=lambda: state)
 
 
-def policy_of(algorithm: str, config: dict[Any, Any]) -> str | None:
+def _policy_of(algorithm: str, config: dict[Any, Any]) -> str | None:
     """Return the name of an algorithm's class of policies."""
     framework = config.get("framework", config.get("framework_str", "torch"))
     ends = {"torch": ("Torch",), "tf": ("TF1", "TF")}.get(framework, ("TF2", "TF"))
@@ -117,7 +117,7 @@ def policy_of(algorithm: str, config: dict[Any, Any]) -> str | None:
 # ------------------------------------------------------------------------------- what was assumed
 
 
-def run_config(part: Part, checkpoint: Any, filesystem: Any) -> dict[Any, Any] | None:
+def _run_config(part: Part, checkpoint: Any, filesystem: Any) -> dict[Any, Any] | None:
     """Return the configuration that Tune wrote into the trial's folder, or None."""
     for store in (part.folder.store, _above(part, checkpoint, filesystem)):
         for name in _PARAMS:
@@ -145,7 +145,7 @@ def _params(store: Store, name: str) -> Any:
 
 
 def _algorithm(policies: dict[str, Policy], part: Part) -> str:
-    classes = [class_name(policy.spec.get("policy_class")) for policy in policies.values()]
+    classes = [class_name(policy.cls) for policy in policies.values()]
     by_class = (ALGORITHM_OF_POLICY[n].name for n in classes if n in ALGORITHM_OF_POLICY)
     known = {*ALGORITHMS, *REMOVED_ALGORITHMS}
     # Tune named a trial's folder by the algorithm: PPO_CartPole-v1_0f3a1_00000_0_...

@@ -17,7 +17,7 @@ from tune_ckpt.rllib.converting.algorithms import (
     Algorithm,
     algorithm_name,
 )
-from tune_ckpt.rllib.converting.config_keys import newest
+from tune_ckpt.rllib.converting.config_keys import known_settings, like, newest
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.reading.plain import fields
@@ -68,6 +68,20 @@ class Given:
         told = fields(stored) or {}
         return {key: item for key, item in told.items() if newest(str(key)) not in self.keys}
 
+    def unknown_to(self, stored: Any) -> list[Fault]:
+        """Return a note on each setting of the caller's that a stored configuration has not.
+
+        It may be one that is new, or a mistyped one.
+        """
+        known = known_settings(stored)
+        if self.is_whole or not known:
+            return []
+        unknown = sorted(map(str, self.keys.keys() - known))
+        return [Fault(f"config/{key}", _UNKNOWN.format(like(key, known))) for key in unknown]
+
+
+_UNKNOWN = "it is no setting of the stored configuration{}; it was written as it was given"
+
 
 def _why_not(name: str) -> str:
     if name in REMOVED_ALGORITHMS:
@@ -101,7 +115,7 @@ def given(config: Any = None, env: Any = None) -> Given:
 
 def embedded(value: Any) -> Any:
     """Return a value of the caller's as `pickling` writes it, code and all."""
-    if isinstance(value, dict) and type(value) is dict:
+    if type(value) is dict:
         return {key: embedded(item) for key, item in value.items()}
     if type(value) in (list, tuple, set):
         return type(value)(embedded(item) for item in value)

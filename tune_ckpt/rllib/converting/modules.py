@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from tune_ckpt.errors import NotInCheckpointError
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.rllib.converting.moves import reference
+from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY, Algorithm
+from tune_ckpt.rllib.converting.config_keys import is_deprecated
+from tune_ckpt.rllib.converting.moves import class_name, moved, reference
 from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.converting.restating import LOST, Restating
-from tune_ckpt.rllib.reading.generations import RAY
-from tune_ckpt.rllib.reading.member_kinds import Member, Module
-from tune_ckpt.rllib.reading.plain import fields
-from tune_ckpt.rllib.reading.spaces import spaces_of
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.generations import POLICY, RAY
+from tune_ckpt.rllib.reading.member_kinds import Module, Policy
+from tune_ckpt.rllib.reading.plain import fields, with_colon
+from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, spaces_of
+from tune_ckpt.rllib.reading.weights import is_of_module
 
 # SAC's and CQL's Q networks had another encoder.
-FORMER_SAC = Reference("tune_ckpt.rllib.former:FormerSACCatalog")
+_FORMER_SAC = Reference("tune_ckpt.rllib.former:FormerSACCatalog")
 _NEEDS_US = (
     f"Ray {RAY} builds another Q network; tune_ckpt builds this one, and must be installed where "
     "the checkpoint is loaded"
@@ -37,49 +44,86 @@ _OLD_MODEL_KEYS = {
 
 def model_config(stored: Any) -> dict[str, Any]:
     """Return the configuration of a model by the keys that it has since Ray 2.40."""
-    told = {key: item for key, item in (fields(stored) or {}).items() if item != -1}
+    told = {k: item for k, item in (fields(stored) or {}).items() if not is_deprecated(item)}
     told.pop("_inference_only", None)
     return {_OLD_MODEL_KEYS.get(key, key): item for key, item in told.items()}
 
 
-def module_arguments(member: Member, restating: Restating) -> dict[str, Any]:
-    """Return what an RLModule is made with: its class, too.
+@dataclass(frozen=True)
+class ModuleInPolicy(Module):
+    """The RLModule whose weights a policy of Ray 2.5 to 2.30 has; its part is the policy's."""
+
+    @cached_property
+    def _policy(self) -> Policy:
+        return Policy(self.part.state_path, lambda: self.part.state, part=self.part)
+
+    @property
+    def weights(self) -> Any:
+        """The policy's weights."""
+        return self._policy.weights
+
+    @property
+    def algorithm(self) -> Algorithm | None:
+        """The algorithm whose default module it is; None where Ray 2.60 has it no more."""
+        return ALGORITHM_OF_POLICY.get(class_name(self._policy.cls))
+
+    @cached_property
+    def spec(self) -> dict[Any, Any]:
+        """The algorithm's default module, with the policy's spaces and model.
+
+        Raises:
+            NotInCheckpointError: Ray 2.60 has no module for such policies.
+        """
+        told, algorithm = self._policy.spec, self.algorithm
+        if algorithm is None:
+            name = class_name(self._policy.cls) or "policy without a name"
+            reason = f"there is none for a {name} any more; see load_weights"
+            raise NotInCheckpointError(self.path, "RLModule", reason)
+        return {
+            **{space: told.get(space) for space in (OBSERVATIONS, ACTIONS)},
+            "module_class": algorithm.module,
+            "catalog_class": algorithm.catalog,
+            "model_config": model_config((fields(told.get("config")) or {}).get("model")),
+        }
+
+
+def has_module(part: Part) -> bool:
+    """Say whether a part of a checkpoint is a policy that has a module's weights."""
+    return part.type == POLICY and is_of_module(ModuleInPolicy(part).weights)
+
+
+def module_arguments(module: Module, restating: Restating) -> dict[str, Any]:
+    """Return what an RLModule is made with, but for its class.
 
     Args:
-        member: The module.
+        module: The module.
         restating: Takes the notes.
     """
-    spec, spaces = member.spec, spaces_of(member)
-    stored = spec.get("model_config") or spec.get("model_config_dict") or {}
+    spec, spaces = module.spec, spaces_of(module)
     catalog = reference(spec.get("catalog_class_path")) or spec.get("catalog_class")
-    if _has_former_encoder(member, spaces):
-        catalog = FORMER_SAC
+    if _has_former_encoder(module, spaces):
+        catalog = _FORMER_SAC
         restating.note(("catalog_class",), _NEEDS_US)
     found = {
         **{name: space_object(space) for name, space in spaces.items()},
         "inference_only": bool(spec.get("inference_only")),
         "learner_only": bool(spec.get("learner_only")),
-        "model_config": restating.value(model_config(stored), "model_config"),
+        "model_config": restating.value(model_config(module.model_config), "model_config"),
         "catalog_class": restating.value(catalog, "catalog_class"),
     }
     return {key: None if item is LOST else item for key, item in found.items()}
 
 
-def _has_former_encoder(member: Member, spaces: dict[str, Any]) -> bool:
-    is_continuous = (spaces.get("action_space") or {}).get("space") == "box"
-    weights = member.weights if isinstance(member.weights, dict) else {}
+def _has_former_encoder(module: Module, spaces: dict[str, Any]) -> bool:
+    is_continuous = (spaces[ACTIONS] or {}).get("space") == "box"
+    weights = module.weights if isinstance(module.weights, dict) else {}
     return is_continuous and any(str(name).startswith("qf_encoder.net.") for name in weights)
 
 
-def module_class(module: Member) -> Reference | None:
-    """Return an RLModule's class, moved."""
-    if not isinstance(module, Module):
-        return None
-    has_ctor = module.part.folder.ctor is not None
-    stored = module.part.folder.cls if has_ctor else module.spec.get("module_class")
-    if stored and ":" in str(stored):
-        return reference(Reference(str(stored)))
-    return reference(stored)
+def module_class(module: Module) -> Reference | None:
+    """Return an RLModule's class, moved; None where nothing names it."""
+    name = with_colon(module.cls)
+    return Reference(moved(name)) if ":" in name else None
 
 
 def module_spec(cls: Reference | None, arguments: dict[str, Any]) -> Call:

@@ -6,10 +6,9 @@ import re
 from importlib.machinery import PathFinder
 from typing import Any
 
-from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.algorithms import ALGORITHMS, default_catalog, default_module
-from tune_ckpt.rllib.reading.plain import code_name, last_name
+from tune_ckpt.rllib.reading.plain import last_name, stored_name
 
 _CALLBACKS = "ray.rllib.callbacks.callbacks:RLlibCallback"
 _RLLIB, _NEW = "ray.rllib", "ray.rllib.core.rl_module"
@@ -43,6 +42,13 @@ _CLASSES = {
         f"{_RLLIB}.offline.offline_prelearner:OfflinePreLearner"
     ),
     f"{_RLLIB}.connectors.common.frame_stacking:_FrameStacking": (
+        f"{_RLLIB}.connectors.common.frame_stacking:FrameStacking"
+    ),
+    # Where Ray 2.60 has partials, and the classes elsewhere.
+    f"{_RLLIB}.connectors.env_to_module.flatten_observations:FlattenObservations": (
+        f"{_RLLIB}.connectors.common.flatten_observations:FlattenObservations"
+    ),
+    f"{_RLLIB}.connectors.env_to_module.frame_stacking:FrameStackingEnvToModule": (
         f"{_RLLIB}.connectors.common.frame_stacking:FrameStacking"
     ),
     # Ray 2.31
@@ -88,9 +94,7 @@ def reference(value: object) -> Reference | None:
 
 def class_name(stored: Any) -> str:
     """Return the name of a class, without where it is; nothing for None."""
-    code = code_name(stored) if isinstance(stored, Opaque) else None
-    name = code or (stored.name if isinstance(stored, Opaque | Reference) else str(stored or ""))
-    return last_name(name).removesuffix("_traced")
+    return last_name(stored_name(stored)).removesuffix("_traced")
 
 
 def is_local(reference: Reference) -> bool:
@@ -99,6 +103,8 @@ def is_local(reference: Reference) -> bool:
 
 
 def can_be_found(reference: Reference) -> bool:
-    """Say whether there is a package of that name here; nothing is imported for it."""
+    """Say whether the package of a name is here, or is Ray; nothing is imported for it."""
     package = reference.name.partition(":")[0].partition(".")[0]
-    return package not in ("__main__", "__mp_main__") and PathFinder.find_spec(package) is not None
+    if package in ("ray", "__main__", "__mp_main__"):
+        return package == "ray"
+    return PathFinder.find_spec(package) is not None

@@ -11,23 +11,20 @@ from typing import Any
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting import pickling
-from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY, Algorithm
+from tune_ckpt.rllib.converting.algorithms import Algorithm
 from tune_ckpt.rllib.converting.component_folders import (
     CTOR_FILE,
     ctor_file,
     metadata_file,
     module_folder,
 )
-from tune_ckpt.rllib.converting.component_states import (
-    RESTATED,
-    as_it_is,
-)
+from tune_ckpt.rllib.converting.component_states import RESTATED, as_it_is
 from tune_ckpt.rllib.converting.config_values import rebuild
 from tune_ckpt.rllib.converting.folders import Folder, below
 from tune_ckpt.rllib.converting.given import Given, embedded
 from tune_ckpt.rllib.converting.learner_groups import algorithm_state, learner_group
 from tune_ckpt.rllib.converting.modules import (
-    model_config,
+    ModuleInPolicy,
     module_arguments,
     module_class,
     module_spec,
@@ -44,7 +41,7 @@ from tune_ckpt.rllib.reading.generations import (
     RAY,
     STATE_OF_TYPE,
 )
-from tune_ckpt.rllib.reading.member_kinds import Member, Module, arguments
+from tune_ckpt.rllib.reading.member_kinds import Module, arguments
 from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.plain import fields
 
@@ -70,7 +67,8 @@ class NewStack:
         """Return an Algorithm's folder."""
         algorithm = self._given.algorithm_for(_class_of(part))
         restating = Restating(part.state_path)
-        found = members(part.child("learner") or part)
+        stored = members(part.child("learner") or part)
+        found = {name: one for name, one in stored.items() if isinstance(one, Module)}
         config = self._config(part, restating)
         if not self._given.is_whole and not (part.folder.ctor and config.get("_rl_module_spec")):
             config |= _of_modules(config, found, algorithm)
@@ -83,6 +81,7 @@ class NewStack:
     def _config(self, part: Part, restating: Restating) -> dict[str, Any]:
         args, kwargs = arguments(part)
         stored = (fields(part.state) or {}).get("config") or next(iter(args), kwargs.get("config"))
+        self.notes += self._given.unknown_to(stored)
         config = rebuild(self._given.others(stored), restating, "config")
         config = {**_with_episodes(config, restating), **embedded(self._given.keys), **_STACK}
         lost = (fields(stored) or {}).get("env")
@@ -105,20 +104,14 @@ class NewStack:
 
     def policy(self, part: Part) -> Folder:
         """Return the folder of an RLModule whose weights a policy of Ray 2.5 to 2.30 has."""
-        (policy,) = members(part).values()
-        restating = Restating(policy.path)
-        algorithm = ALGORITHM_OF_POLICY.get(class_name(policy.spec.get("policy_class")))
-        if algorithm is None:
+        module, restating = ModuleInPolicy(part), Restating(part.state_path)
+        if module.algorithm is None:
             reason = f"there is no RLModule for it in Ray {RAY}; load_weights reads its weights"
             raise UnsupportedStateError((Fault("policy_spec/policy_class", reason),))
-        kwargs = {
-            **module_arguments(policy, restating),
-            "model_config": model_config((fields(policy.spec.get("config")) or {}).get("model")),
-            "catalog_class": algorithm.catalog,
-        }
+        kwargs = module_arguments(module, restating)
         self.notes += restating.notes
         self.notes.append(Fault("", f"Ray {RAY} has no such policies: this is the RLModule in it"))
-        return module_folder(algorithm.module, kwargs, policy.weights)
+        return module_folder(module.algorithm.module, kwargs, module.weights)
 
     def tree(self, part: Part, path: str = "") -> Folder:
         """Return the folder of an RLModule, or of anything else in a tree.
@@ -127,6 +120,7 @@ class NewStack:
             part: What it is.
             path: Where it stands in the checkpoint, for the notes: empty, or with a ``/`` behind.
         """
+        part.check_constructible()
         restating = Restating(part.state_path)
         folder = Folder()
         stem = _STEMS.get(part.type, "state")
@@ -177,7 +171,7 @@ def _with_episodes(config: dict[str, Any], restating: Restating) -> dict[str, An
 
 
 def _of_modules(
-    config: dict[str, Any], found: dict[str, Member], algorithm: Algorithm
+    config: dict[str, Any], found: dict[str, Module], algorithm: Algorithm
 ) -> dict[str, Any]:
     """Return how the modules are made, as their own folders tell it: no default is to change it."""
     silent = Restating("")

@@ -66,13 +66,14 @@ class OldStack:
         """Return an Algorithm's folder."""
         state, found, restating = whole.state, whole.policies, Restating(file)
         self.notes += () if self._given.is_whole else whole.notes
+        self.notes += () if whole.notes else self._given.unknown_to(state.get("config"))
         config = self._config(state.get("config"), restating)
         if config.get("env") is None:
             config["policies"] = _with_spaces(config.get("policies"), found)
         told = {
             "algorithm_class": self._given.algorithm_for(state.get("algorithm_class")).cls,
             "config": config,
-            "worker": self._worker(state, config, restating, list(found)),
+            "worker": _worker(state, config, restating, list(found)),
             "counters": _counters(state.get("counters")),
             ITERATION: state.get(ITERATION, 0),
         }
@@ -90,6 +91,7 @@ class OldStack:
         """Return a Policy's folder."""
         (found,) = members(part).values()
         assert isinstance(found, Policy)
+        self.notes += self._given.unknown_to(found.spec.get("config"))
         return self._policy(found, None)
 
     # ----------------------------------------------------------------------- an Algorithm's parts
@@ -98,23 +100,6 @@ class OldStack:
         config = rebuild(self._given.others(stored), restating, "config")
         # Flags first: they decide what RLlib makes of the others.
         return {**_STACK, **config, **embedded(self._given.keys), **_STACK}
-
-    def _worker(
-        self,
-        state: dict[Any, Any],
-        config: dict[str, Any],
-        restating: Restating,
-        policy_ids: list[str],
-    ) -> dict[str, Any]:
-        worker = fields(state.get("worker")) or {}
-        told = {
-            "policy_ids": policy_ids,
-            "filters": restating.value(fields(worker.get("filters")) or {}, "worker", "filters"),
-            "is_policy_to_train": None,
-        }
-        if "policy_mapping_fn" in config:
-            told["policy_mapping_fn"] = config["policy_mapping_fn"]
-        return told
 
     # ------------------------------------------------------------------------------- policies
 
@@ -136,7 +121,7 @@ class OldStack:
         stored = self._given.others(policy.spec.get("config"))
         config = rebuild(stored, restating, "policy_spec", "config")
         config = {**ADDED_TO_POLICIES, **config, **embedded(self._given.keys), **_STACK}
-        stored_cls = class_name(policy.spec.get("policy_class"))
+        stored_cls = class_name(policy.cls)
         cls = STAND_INS.get(stored_cls, stored_cls)
         if cls != stored_cls:
             steps = ("policy_spec", "policy_class")
@@ -146,6 +131,19 @@ class OldStack:
             **{name: space_to_dict(spaces[name]) for name in _SPACES},
             "config": _with_defaults(config, ALGORITHM_OF_POLICY.get(cls)),
         }
+
+
+def _worker(
+    state: dict[Any, Any], config: dict[str, Any], restating: Restating, policy_ids: list[str]
+) -> dict[str, Any]:
+    worker = fields(state.get("worker")) or {}
+    told = {
+        "policy_ids": policy_ids,
+        "filters": restating.value(fields(worker.get("filters")) or {}, "worker", "filters"),
+        "is_policy_to_train": None,
+    }
+    mapping = "policy_mapping_fn"
+    return {**told, mapping: config[mapping]} if mapping in config else told
 
 
 def _with_defaults(config: dict[str, Any], algorithm: Algorithm | None) -> Call:

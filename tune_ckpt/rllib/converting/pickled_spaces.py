@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.pickling import Call, Instance
 from tune_ckpt.rllib.reading.spaces import Space
@@ -19,15 +20,19 @@ def space_object(space: Space | None) -> Instance | Call | None:
         space: What `space_of` tells of it.
 
     Raises:
-        KeyError: It is of a kind that is not known.
+        UnsupportedStateError: It is of a kind that is not known.
     """
     if space is None:
         return None
     told = {key: item for key, item in space.items() if key != "space"}
     original = space_object(told.pop("original_space", None))
-    cls, state = _OBJECTS.get(space["space"], (None, dict))
-    if cls is None:
-        return Call(Reference(_CALLED[space["space"]]), (), _arguments(told))
+    kind = space["space"]
+    if kind in _CALLED:
+        return Call(Reference(_CALLED[kind]), (), _arguments(told))
+    if kind not in _OBJECTS:
+        reason = f"spaces of the kind {kind!r} cannot be written again"
+        raise UnsupportedStateError((Fault("", reason),))
+    cls, state = _OBJECTS[kind]
     extra = {} if original is None else {"original_space": original}
     return Instance(Reference(f"gymnasium.spaces.{cls}"), {**state(told), **_UNSEEDED, **extra})
 

@@ -26,13 +26,15 @@ from tune_ckpt.errors import CorruptDataError, Fault, UnsupportedStateError
 from tune_ckpt.formats.pickle import Opaque, list_globals
 from tune_ckpt.formats.walking import label
 from tune_ckpt.rllib.reading.generations import POLICY_SPEC
+from tune_ckpt.rllib.reading.member_kinds import spec_fields
 from tune_ckpt.rllib.reading.plain import code_name, fields, plain
 from tune_ckpt.rllib.reading.spaces import is_space, space_of
 
 NOT_SERIALIZABLE = "__not_serializable__"  # RLlib's own mark
 
 _FUNCTIONS = {"policy_mapping_fn", "policies_to_train", "is_policy_to_train"}
-_OLD_STATISTICS = {"num_pushes", "mean_array", "std_array"}
+_STATISTICS_OF_RAY_1 = {"_n": "num_pushes", "_M": "mean_array", "_S": "std_array"}
+_OLD_STATISTICS = {*_STATISTICS_OF_RAY_1.values()}
 _OPTIMIZER = {"state", "param_groups"}
 
 
@@ -97,12 +99,12 @@ class Carrying:
             if steps and steps[-1] in _FUNCTIONS:
                 return self.mark(steps, f"the function {value.module}:{value.name}")
             return f"{value.module}.{value.name}"
-        found = fields(value)
-        if value.name == "PolicySpec" and found is not None:
-            return [self.state(found.get(name), *steps, name) for name in POLICY_SPEC]
+        if value.name == "PolicySpec":
+            spec = spec_fields(value)
+            return [self.state(spec.get(name), *steps, name) for name in POLICY_SPEC]
         if is_space(value):
             return self.state(space_of(value, self._file), *steps)
-        made = plain(value, self._file)
+        found, made = fields(value), plain(value, self._file)
         if isinstance(made, Opaque):
             return self.mark(steps, f"an object of {value.module}:{value.name}")
         return self.state(found if isinstance(made, dict) and found is not None else made, *steps)
@@ -146,8 +148,18 @@ def is_pickle_of_code(data: bytes, file: str) -> bool:
         return False  # bytes that only look like one
 
 
+def filter_fields(stored: Any) -> dict[Any, Any]:
+    """Return the fields of a filter of observations, by the names of today, if it has any."""
+    return {_FIELDS_OF_RAY_1.get(key, key): item for key, item in (fields(stored) or {}).items()}
+
+
+_FIELDS_OF_RAY_1 = {"rs": "running_stats"}
+
+
 def newest_statistics(old: dict[Any, Any]) -> dict[Any, Any]:
     """Return an old filter's statistics by the names of today; any other dict as it is."""
+    if old.keys() >= _STATISTICS_OF_RAY_1.keys():
+        old = {_STATISTICS_OF_RAY_1.get(key, key): item for key, item in old.items()}
     if not old.keys() >= _OLD_STATISTICS:
         return old
     # The old name was wrong: it always was the sum of squared differences. What was pushed since

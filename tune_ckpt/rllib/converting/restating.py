@@ -18,8 +18,11 @@ from tune_ckpt.formats.walking import label
 from tune_ckpt.rllib.converting.moves import can_be_found, is_local, reference
 from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call, Instance
-from tune_ckpt.rllib.converting.portable import is_pickle_of_code, newest_statistics
-from tune_ckpt.rllib.reading.generations import POLICY_SPEC
+from tune_ckpt.rllib.converting.portable import (
+    filter_fields,
+    is_pickle_of_code,
+    newest_statistics,
+)
 from tune_ckpt.rllib.reading.plain import code_name, fields
 from tune_ckpt.rllib.reading.spaces import is_space, space_of
 
@@ -32,7 +35,6 @@ class Lost:
 
 LOST = Lost()
 CONFIG = "AlgorithmConfig"  # and every class of such a name
-_SCHEMA = "ray.rllib.core.rl_module"
 _FILTER = "ray.rllib.utils.filter"
 
 
@@ -75,12 +77,15 @@ class Restating:
 
     def _dict(self, value: dict[Any, Any], steps: Steps) -> dict[Any, Any]:
         told = newest_statistics(value)
-        made = {key: self.value(item, *steps, key) for key, item in told.items()}
-        return {key: item for key, item in made.items() if item is not LOST}
+        made = [(self.value(k, *steps, k), self.value(v, *steps, k)) for k, v in told.items()]
+        return {key: item for key, item in made if key is not LOST and item is not LOST}
 
     def _sequence(self, value: Any, steps: Steps) -> Any:
         made = [self.value(item, *steps, number) for number, item in enumerate(value)]
         return type(value)(item for item in made if item is not LOST)
+
+    def _deque(self, value: deque[Any], steps: Steps) -> deque[Any]:
+        return deque(self._sequence(list(value), steps), value.maxlen)
 
     def _reference(self, value: Reference, steps: Steps) -> Any:
         return self.named(reference(value) or value, steps)
@@ -111,7 +116,7 @@ _KINDS: dict[type, Callable[[Restating, Any, Steps], Any]] = {
     tuple: Restating._sequence,
     set: Restating._sequence,
     frozenset: Restating._sequence,
-    deque: Restating._sequence,
+    deque: Restating._deque,
     bytes: Restating._bytes,
     Reference: Restating._reference,
     Opaque: Restating._opaque,
@@ -125,41 +130,21 @@ _KINDS: dict[type, Callable[[Restating, Any, Steps], Any]] = {
 def _other(restating: Restating, value: Opaque, steps: Steps) -> Any:
     if value.pairs:  # a kind of dict
         return restating.value(dict(value.pairs), *steps)
-    is_enum = value.state is None and len(value.args or ()) == 1 and not value.kwargs
-    if is_enum and isinstance((value.args or (None,))[0], str | int):
-        return (value.args or (None,))[0]
+    match value:
+        case Opaque(args=(str() | int() as member,), state=None) if not value.kwargs:
+            return member  # of an enum
     return restating.note(steps, f"an object of {value.module}:{value.name} was not carried")
 
 
-def _policy_spec(restating: Restating, value: Opaque, steps: Steps) -> tuple[Any, ...]:
-    told = dict(zip(POLICY_SPEC, value.args or (), strict=False)) | (fields(value) or {})
-    made = [restating.value(told.get(name), *steps, name) for name in POLICY_SPEC]
-    return tuple(None if item is LOST else item for item in made)
+def _same_filter_class(restating: Restating, value: Opaque, steps: Steps) -> Instance:
+    state = restating.value(fields(value) or {}, *steps)
+    return Instance(Reference(f"{_FILTER}:{value.name}"), state)
 
 
-def _instance(module: str) -> Callable[[Restating, Opaque, Steps], Any]:
-    def make(restating: Restating, value: Opaque, steps: Steps) -> Instance:
-        """Return an instance of today's class with the old one's state."""
-        state = restating.value(fields(value) or {}, *steps)
-        return Instance(Reference(f"{module}:{value.name}"), state)
-
-    return make
-
-
-def _filter(restating: Restating, value: Opaque, steps: Steps) -> Instance:
-    state = dict(fields(value) or {})
-    state["running_stats"] = state.get("running_stats", state.get("rs"))
-    state.pop("rs", None)
+def _mean_std_filter(restating: Restating, value: Opaque, steps: Steps) -> Instance:
+    state = filter_fields(value)
     state.setdefault("no_preprocessor", state.get("shape") is None)
-    name = value.name.removeprefix("Concurrent")
-    return Instance(Reference(f"{_FILTER}:{name}"), restating.value(state, *steps))
-
-
-def _statistics(restating: Restating, value: Opaque, steps: Steps) -> Instance:
-    state = dict(fields(value) or {})
-    old = {"_n": "num_pushes", "_M": "mean_array", "_S": "std_array"}  # up to Ray 2.0
-    state = {old.get(key, key): item for key, item in state.items()}
-    return Instance(Reference(f"{_FILTER}:RunningStat"), restating.value(state, *steps))
+    return Instance(Reference(f"{_FILTER}:MeanStdFilter"), restating.value(state, *steps))
 
 
 def _called(name: str) -> Callable[[Restating, Opaque, Steps], Any]:
@@ -174,8 +159,11 @@ def _called(name: str) -> Callable[[Restating, Opaque, Steps], Any]:
     return make
 
 
-_OLD_FIELDS = {"model_config_dict": "model_config", "module_specs": "rl_module_specs"}
-_OLD_FIELDS |= {"marl_module_class": "multi_rl_module_class"}
+_OLD_FIELDS = {
+    "model_config_dict": "model_config",
+    "module_specs": "rl_module_specs",
+    "marl_module_class": "multi_rl_module_class",
+}
 _SPEC_CLASS = "ray.rllib.core.rl_module.rl_module:RLModuleSpec"
 _SPECS_CLASS = "ray.rllib.core.rl_module.multi_rl_module:MultiRLModuleSpec"
 
@@ -184,16 +172,16 @@ def _fields(restating: Restating, value: Opaque, steps: Steps) -> Any:
     return restating.value(fields(value) or {}, *steps)
 
 
-# By the names of their classes; `tune_ckpt.rllib.converting.config_values` adds configurations.
+# By the names of their classes; `tune_ckpt.rllib.converting.config_values` adds configurations and
+# the specifications of policies, which have some.
 OBJECTS: dict[str, Callable[[Restating, Opaque, Steps], Any]] = {
     "DefaultModelConfig": _fields,
     "RLModuleSpec": _called(_SPEC_CLASS),
     "SingleAgentRLModuleSpec": _called(_SPEC_CLASS),
     "MultiRLModuleSpec": _called(_SPECS_CLASS),
     "MultiAgentRLModuleSpec": _called(_SPECS_CLASS),
-    "PolicySpec": _policy_spec,
-    "MeanStdFilter": _filter,
-    "ConcurrentMeanStdFilter": _filter,
-    "NoFilter": _instance(_FILTER),
-    "RunningStat": _statistics,
+    "MeanStdFilter": _mean_std_filter,
+    "ConcurrentMeanStdFilter": _mean_std_filter,
+    "NoFilter": _same_filter_class,
+    "RunningStat": _same_filter_class,
 }

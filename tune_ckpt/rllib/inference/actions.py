@@ -55,19 +55,14 @@ class Actions:
 
     @property
     def start(self) -> int:
-        """The first choice."""
+        """The first choice: a box's lower bound, if actions are brought to its bounds."""
         is_box = self.space["space"] == "box" and bool(self.choices)
-        return int(np.min(self.space["low"])) if is_box else 0
-
-    @property
-    def is_single(self) -> bool:
-        """Whether an action is one number of a choice."""
-        return bool(self.space["space"] == "discrete")
+        return int(np.min(self.space["low"])) if is_box and self.transform == NORMALIZED else 0
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """An action's shape."""
-        return tuple(self.space.get("shape", ()))
+        """An action's shape; that of a single choice has no dimensions."""
+        return tuple(self.space.get("shape", np.shape(self.space.get("nvec", 0))))
 
     def constants(self) -> dict[str, Any]:
         """Return bounds and scale by name; nothing where actions are left as they are."""

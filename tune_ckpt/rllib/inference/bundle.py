@@ -88,7 +88,7 @@ def load_bundle(
     if not isinstance(told, dict) or str(told.get("format")) != _FORMAT:
         raise CorruptDataError(str(path), "it is a checkpoint, but no inference bundle")
     try:
-        inference = Inference.of_plain(told, str(path))
+        inference = Inference.of_plain(told)
         bundle = InferenceBundle(inference, told["observations"], device)
         faults = tuple(differences(bundle, told["selftest"], tolerance))
     except _MALFORMED as error:
@@ -122,6 +122,10 @@ class InferenceBundle:
         self.network = _on(device, inference.network())
         self._device = device
         self._states: tuple[Any, ...] = ()
+
+    def __repr__(self) -> str:
+        name, cls, path = (self.source.get(key) for key in ("policy_id", "class", "checkpoint"))
+        return f"<InferenceBundle of {name!r}, a policy by {cls}, in {path}>"
 
     @property
     def observation_space(self) -> Space:

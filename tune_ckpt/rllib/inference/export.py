@@ -42,7 +42,7 @@ class Exported:
 def export_model(
     checkpoint: Any,
     format: str,
-    dir: Any,
+    path: Any,
     policy_id: str | None = None,
     *,
     config: dict[str, Any] | None = None,
@@ -63,7 +63,7 @@ def export_model(
         format: ``"torchscript"``, ``"torch_export"``, ``"onnx"``, ``"keras"`` (a SavedModel), or
             ``"safetensors"`` (the weights by their names; how the network is put together is in the
             metadata).
-        dir: The folder for the model and its ``metadata.json``: a local path or a URI; it may
+        path: The folder for the model and its ``metadata.json``: a local path or a URI; it may
             exist.
         policy_id: Which policy or module; not needed where there is only one.
         config: Entries of the configuration, instead of those that are stored; version 0.1 stores
@@ -84,14 +84,14 @@ def export_model(
     if format not in tuple(FORMATS):
         raise InvalidArgumentError("format", format, tuple(FORMATS))
     inference = read_inference(checkpoint, policy_id, filesystem, config)
-    target = open_store(dir, filesystem)
+    target = open_store(path, filesystem)
     with TemporaryDirectory() as local:
         name = FORMATS[format](inference, Path(local)).name
         made = Folder.read(Path(local))
     metadata = {"format": format, "file": name, **_metadata(inference)}
     made.metadata[_METADATA] = json.dumps(metadata, indent=2, default=_as_json).encode()
     add(target, made)
-    return Exported(below(address_of(dir, filesystem), name), metadata)
+    return Exported(below(address_of(path, filesystem), name), metadata)
 
 
 def _metadata(inference: Inference) -> dict[str, Any]:

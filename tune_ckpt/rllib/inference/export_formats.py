@@ -100,7 +100,7 @@ def _keras(inference: Inference, folder: Path) -> Path:
         *(tf.TensorSpec((None, size), tf.float32, name) for name in states),
     ]
 
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]  # TensorFlow is not typed
     def serve(*inputs: Any) -> dict[str, Any]:
         """Return the outputs by their names."""
         return dict(zip(output_names(inference), network(*inputs), strict=True))

@@ -11,11 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_ckpt.errors import CorruptDataError
-from tune_ckpt.rllib.converting.portable import Carrying
+from tune_ckpt.rllib.converting.portable import Carrying, filter_fields
+from tune_ckpt.rllib.reading.connectors import (
+    env_to_module_pipeline,
+    is_own,
+    stored_connectors,
+)
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import ALGORITHM
 from tune_ckpt.rllib.reading.member_kinds import Member, Policy
-from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.plain import fields, last_name
 from tune_ckpt.rllib.reading.spaces import decoded_array
 from tune_ckpt.rllib.reading.state_files import read_nested
 
@@ -106,7 +111,8 @@ def _of_policy(part: Part, policy: Any, name: str) -> Iterator[Filter | str]:
 
 def _of_worker(part: Part, name: str) -> Iterator[Filter | str]:
     worker = read_nested((fields(part.state) or {}).get("worker"), part.state_path)
-    stored = fields(((fields((fields(worker) or {}).get("filters"))) or {}).get(name))
+    filters = fields((fields(worker) or {}).get("filters")) or {}
+    stored = filter_fields(filters.get(name))
     if stored:
         stats = fields(stored.get("running_stats"))
         told = Carrying(part.path).state({**stored, "running_stats": stats, "buffer": None})
@@ -127,18 +133,18 @@ _MALFORMED = (AttributeError, KeyError, TypeError, ValueError, zlib.error, EOFEr
 
 
 def _of_module(part: Part, name: str) -> Iterator[Filter | str]:
-    from tune_ckpt.rllib.restoring.rebuilt_connectors import is_own, stored_connectors
-
-    runner = part.child("env_runner")
-    pipeline = None if runner is None else runner.child("env_to_module_connector")
+    pipeline = env_to_module_pipeline(part)
     stored = {} if pipeline is None else pipeline.children("ConnectorV2")
     for cls, _, _ in stored_connectors(part):
-        short = cls.name.rpartition(".")[2]
-        if short != "MeanStdFilter":
-            if not is_own(f"{cls.module}:{cls.name}"):
-                yield f"the connector {cls.module}:{cls.name}"
+        short = last_name(cls)
+        if short != _NEW_FILTER:
+            if not is_own(cls):
+                yield f"the connector {cls}"
         elif short in stored:
             yield from _of_agents(fields(stored[short].state) or {}, name, part.path)
+
+
+_NEW_FILTER = "MeanStdFilter"
 
 
 def _of_agents(states: dict[Any, Any], name: str, path: str) -> Iterator[Filter | str]:

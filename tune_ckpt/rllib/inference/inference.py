@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_ckpt.errors import CorruptDataError, MissingDependencyError, NotInCheckpointError
-from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.inference.actions import Actions
 from tune_ckpt.rllib.inference.families import make_recipe
 from tune_ckpt.rllib.inference.filters import Filter, find_filter
@@ -19,7 +18,7 @@ from tune_ckpt.rllib.inference.recipes import BUILDABLE, Known, Recipe
 from tune_ckpt.rllib.inference.tensorflow_weights import as_torch
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy
+from tune_ckpt.rllib.reading.member_kinds import Member, Module
 from tune_ckpt.rllib.reading.members import module_of, only
 from tune_ckpt.rllib.reading.plain import fields, last_name, plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
@@ -99,29 +98,26 @@ class Inference:
         }
 
     @classmethod
-    def of_plain(cls, told: dict[str, Any], path: str) -> Inference:
+    def of_plain(cls, told: dict[str, Any]) -> Inference:
         """Return what `plain` returned.
 
         Raises:
-            CorruptDataError: It is something else.
+            AttributeError, KeyError, TypeError: It is something else.
         """
-        try:
-            recipe = Recipe(**told["recipe"])
-            layers: dict[str, Any] = {
-                name: tuple(Layer(**layer) for layer in getattr(recipe, name))
-                for name in ("trunk", "head", "value")
-            }
-            return cls(
-                replace(recipe, **layers),
-                told["weights"],
-                told["observation_space"],
-                Actions(**told["actions"]),
-                None if told["filter"] is None else Filter(**told["filter"]),
-                tuple(told["absent"]),
-                told["source"],
-            )
-        except (KeyError, TypeError) as error:
-            raise CorruptDataError(path, f"it is no inference bundle ({error!r})") from error
+        recipe = Recipe(**told["recipe"])
+        layers: dict[str, Any] = {
+            name: tuple(Layer(**layer) for layer in getattr(recipe, name))
+            for name in ("trunk", "head", "value")
+        }
+        return cls(
+            replace(recipe, **layers),
+            told["weights"],
+            told["observation_space"],
+            Actions(**told["actions"]),
+            None if told["filter"] is None else Filter(**told["filter"]),
+            tuple(told["absent"]),
+            told["source"],
+        )
 
 
 def read_inference(
@@ -146,8 +142,7 @@ def read_inference(
     part, assumed = open_told(checkpoint, filesystem)
     if assumed and not config:
         raise NotInCheckpointError(part.path, *_NO_MODEL)
-    found = only(part, policy_id, "policy_id")
-    name = policy_id or _name(found, part)
+    name, found = only(part, policy_id, "policy_id")
     member = module_of(part, name, found)
     told = _known(part, member, config or {})
     known = as_torch(told)
@@ -172,24 +167,20 @@ def read_inference(
     )
 
 
-def _name(member: Member, part: Part) -> str:
-    own = member.part if isinstance(member, Policy | Module) else None
-    return (own or part).name
-
-
 def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
     spaces = spaces_of(member)
     observations, actions = spaces[OBSERVATIONS], spaces[ACTIONS]
     if observations is None or actions is None or not observations.keys() >= _BOX:
         reason = "its observations are no arrays of one shape; restore the module instead"
         raise NotInCheckpointError(member.path, BUILDABLE, reason)
-    spec, weights, cls = member.spec, weights_of(member), _class_name(member)
+    weights, cls = weights_of(member), last_name(member.cls)
     if is_of_module(weights):  # Ray 2.7 to 2.30 had policies with the weights of a module
         cls = cls.replace("TorchPolicy", "TorchRLModule")
-    is_policy = isinstance(member, Policy)
-    stored = spec.get("config") if is_policy else stored_config(part)
+    stored = stored_config(part) if isinstance(member, Module) else member.spec.get("config")
     config = {**plain(fields(stored) or {}, member.path), **given}
-    model = config.get("model") if is_policy else _model(spec, member.path)
+    model = config.get("model")
+    if isinstance(member, Module):
+        model = plain(fields(member.model_config) or {}, member.path)
     if not isinstance(model, dict):
         raise NotInCheckpointError(member.path, *_NO_MODEL)
     return Known(member.path, cls, weights, model, observations, actions, config)
@@ -202,20 +193,6 @@ _NO_MODEL = (
 _BOX = {"low", "high", "shape", "dtype"}
 
 
-def _model(spec: dict[Any, Any], path: str) -> Any:
-    stored = spec.get("model_config", spec.get("model_config_dict"))
-    return plain(fields(stored) or {}, path)
-
-
-def _class_name(member: Member) -> str:
-    spec = member.spec
-    named = plain(spec.get("policy_class", spec.get("module_class")), member.path)
-    if named is None and isinstance(member, Module) and member.part.folder.ctor is not None:
-        named = member.part.folder.cls
-    name = named.name if isinstance(named, Reference) else str(named or "")
-    return last_name(name)
-
-
 def sample(space: Space, rows: int) -> npt.NDArray[Any]:
     """Return random observations of a space, always the same ones."""
     shape, generator = tuple(space["shape"]), np.random.default_rng(0)
@@ -224,6 +201,7 @@ def sample(space: Space, rows: int) -> npt.NDArray[Any]:
         for name in ("low", "high")
     )
     low, high = np.where(np.abs(low) > _LARGE, -1, low), np.where(np.abs(high) > _LARGE, 1, high)
+    low, high = np.minimum(low, high), np.maximum(low, high)  # where one bound is beyond 1
     return generator.uniform(low, high, (rows, *shape)).astype(space["dtype"])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class Layer:
 Layers = tuple[Layer, ...]
 
 
-def activation_name(value: Any) -> str:
+def _activation_name(value: Any) -> str:
     """Return the name of an activation that is given by name, as a class, or not at all."""
     name = last_name(value.name) if isinstance(value, Reference) else value
     return str(name or "linear").lower()
@@ -64,7 +64,7 @@ def dense_layers(weights: Weights, pattern: str, activation: Any, last: Any) -> 
         is_last = "dense" not in kinds[place + 1 :]
         is_before_norm = kinds[place + 1 : place + 2] == ["norm"]
         after = None if is_before_norm else last if is_last else activation
-        found.append(Layer(kind, name, activation_name(after)))
+        found.append(Layer(kind, name, _activation_name(after)))
     return tuple(found)
 
 
@@ -94,7 +94,7 @@ def convolutions(
     for name, (_, _, stride, *kind) in zip(names, told, strict=True):
         kernel, steps = weights[f"{name}.weight"].shape[2:], _both(stride)
         padding, size = _padding(size, kernel, steps, kind == ["valid"])
-        found.append(Layer("conv", name, activation_name(activation), steps, padding))
+        found.append(Layer("conv", name, _activation_name(activation), steps, padding))
     return tuple(found)
 
 
@@ -149,6 +149,6 @@ def default_filters(shape: Sequence[int], path: str) -> list[list[Any]]:
     return found
 
 
-def layers_below(prefix: str, weights: Weights) -> Iterator[str]:
-    """Yield the names of weights that begin like this."""
-    return (name for name in weights if name.startswith(prefix))
+def has_weights(weights: Weights, prefix: str) -> bool:
+    """Say whether the names of some weights begin like this."""
+    return any(name.startswith(prefix) for name in weights)

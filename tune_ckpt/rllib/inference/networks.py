@@ -193,7 +193,7 @@ class Network(nn.Module):
             split: Any = torch.split  # torch does not type it
             parts = split(inputs, list(self.actions.choices), 1)
             chosen = torch.stack([part.argmax(1) for part in parts], 1) + self.actions.start
-            return chosen.squeeze(1) if self.actions.is_single else chosen
+            return chosen.reshape(-1, *self.actions.shape)
         mean = inputs.chunk(2, 1)[0]
         mean = mean.tanh() if self.recipe.squashed else mean
         if self.low is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_ckpt.errors import NotInCheckpointError
+from tune_ckpt.errors import NotInCheckpointError, listed
 from tune_ckpt.rllib.inference.layers import Layers
 from tune_ckpt.rllib.reading.spaces import Space
 from tune_ckpt.rllib.reading.weights import Weights
@@ -109,7 +109,7 @@ class Known:
         used = tuple(recipe.weights)
         more = [n for n in self.weights if not n.startswith(used) and not others.match(n)]
         self.check("layers other than RLlib's own", bool(recipe.trunk or recipe.head))
-        self.check(f"weights that RLlib's own networks have not: {', '.join(more[:4])}", not more)
+        self.check(f"weights that RLlib's own networks have not: {listed(more, 4)}", not more)
         return recipe
 
 

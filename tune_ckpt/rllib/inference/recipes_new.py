@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tune_ckpt.rllib.inference.layers import Layers, convolutions, dense_layers, layers_below
+from tune_ckpt.rllib.inference.layers import Layers, convolutions, dense_layers, has_weights
 from tune_ckpt.rllib.inference.recipes import Known, Make, Recipe
 
 # What takes no part in acting.
@@ -14,8 +14,8 @@ _OTHERS = re.compile(r"encoder\.critic_encoder\.|vf|qf|_?target_|_old_|.*log_std
 def _layers(known: Known, prefix: str) -> tuple[Layers, str]:
     """Return an encoder's layers, and the beginning of its LSTM's names, if it has one."""
     weights, model = known.weights, known.model
-    known.check("a GRU", not any(layers_below(f"{prefix}.gru.", weights)))
-    lstm = f"{prefix}.lstm" if any(layers_below(f"{prefix}.lstm.", weights)) else ""
+    known.check("a GRU", not has_weights(weights, f"{prefix}.gru."))
+    lstm = f"{prefix}.lstm" if has_weights(weights, f"{prefix}.lstm.") else ""
     start = re.escape(f"{prefix}.tokenizer" if lstm else prefix)
     if any(re.match(rf"{start}\.net\.0\.cnn\.", name) for name in weights):
         trunk = convolutions(
@@ -39,7 +39,7 @@ def _head(known: Known, prefix: str) -> Layers:
 def _actor_of(family: str, encoders: tuple[str, ...], head: str) -> Make:
     def make(known: Known) -> Recipe:
         """Return the recipe of an actor."""
-        named = (prefix for prefix in encoders if any(layers_below(f"{prefix}.", known.weights)))
+        named = (prefix for prefix in encoders if has_weights(known.weights, f"{prefix}."))
         trunk, lstm = _layers(known, next(named, encoders[0]))
         log_std, clip = f"{head}.log_std", known.weights.get(f"{head}.log_std_clip_param_const")
         recipe = Recipe(

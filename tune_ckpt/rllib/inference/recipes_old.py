@@ -11,7 +11,7 @@ from tune_ckpt.rllib.inference.layers import (
     convolutions,
     default_filters,
     dense_layers,
-    layers_below,
+    has_weights,
 )
 from tune_ckpt.rllib.inference.recipes import Known, Make, Recipe
 from tune_ckpt.rllib.reading.weights import Weights
@@ -25,7 +25,7 @@ def _layers(known: Known, prefix: str, model: dict[str, Any], head: str) -> tupl
     custom = model.get("custom_model")
     known.check(f"the custom model {custom!r}", not custom)
     start, weights, shape = re.escape(prefix), known.weights, known.observation_space["shape"]
-    is_image = any(layers_below(f"{prefix}_convs.", weights))
+    is_image = has_weights(weights, f"{prefix}_convs.")
     known.check("layers after its convolutions", not (is_image and model.get("post_fcnet_hiddens")))
     if is_image:
         *first, last = model.get("conv_filters") or default_filters(shape, known.path)
@@ -51,7 +51,7 @@ _BEFORE, _AFTER = ("fcnet_activation", "tanh"), ("post_fcnet_activation", "relu"
 
 
 def _actor(known: Known) -> Recipe:
-    has_lstm = any(layers_below("lstm.", known.weights))
+    has_lstm = has_weights(known.weights, "lstm.")
     uses_more = known.model.get("lstm_use_prev_action") or known.model.get("lstm_use_prev_reward")
     known.check("an LSTM that sees earlier actions or rewards", not uses_more)
     known.check("attention", not known.model.get("use_attention"))

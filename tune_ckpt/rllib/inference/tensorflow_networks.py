@@ -73,7 +73,7 @@ _KERNELS: dict[str, Any] = {
 }
 
 
-class _Stack(tf.Module):  # type: ignore[misc]
+class _Stack(tf.Module):  # type: ignore[misc]  # TensorFlow is not typed
     def __init__(self, layers: Layers, weights: Weights) -> None:
         super().__init__()
         self.layers = [_Layer(layer, weights) for layer in layers]
@@ -84,7 +84,7 @@ class _Stack(tf.Module):  # type: ignore[misc]
         return tf.reshape(values, (tf.shape(values)[0], int(np.prod(values.shape[1:]))))
 
 
-class _Lstm(tf.Module):  # type: ignore[misc]
+class _Lstm(tf.Module):  # type: ignore[misc]  # TensorFlow is not typed
     """One step of torch's LSTM."""
 
     def __init__(self, prefix: str, weights: Weights) -> None:
@@ -101,7 +101,7 @@ class _Lstm(tf.Module):  # type: ignore[misc]
         return tf.sigmoid(out) * tf.tanh(cell), cell
 
 
-class Network(tf.Module):  # type: ignore[misc]
+class Network(tf.Module):  # type: ignore[misc]  # TensorFlow is not typed
     """From observations to actions, see `tune_ckpt.rllib.inference.networks.Network`."""
 
     def __init__(
@@ -175,7 +175,7 @@ class Network(tf.Module):  # type: ignore[misc]
         if self.actions.choices:
             parts = tf.split(inputs, list(self.actions.choices), 1)
             chosen = tf.stack([tf.argmax(part, 1) for part in parts], 1) + self.actions.start
-            return tf.squeeze(chosen, 1) if self.actions.is_single else chosen
+            return tf.reshape(chosen, (-1, *self.actions.shape))
         mean = tf.split(inputs, 2, 1)[0]
         mean = tf.tanh(mean) if self.recipe.squashed else mean
         if "scale" in self.constants:

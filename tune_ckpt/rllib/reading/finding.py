@@ -6,7 +6,6 @@ A path may be a checkpoint's root, any folder below it, or one of its files.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,14 +25,14 @@ from tune_ckpt.rllib.reading.generations import (
     type_of,
     version_of,
 )
+from tune_ckpt.rllib.reading.nothing_known import what_it_is
 from tune_ckpt.rllib.reading.state_files import read_file
 from tune_ckpt.rllib.reading.versions import CheckpointVersion
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder
-from tune_ckpt.tree.layout import RLLIB_FIELDS, RLLIB_METADATA, STATE, is_msgpack
+from tune_ckpt.tree.layout import CTOR, RLLIB_FIELDS, RLLIB_METADATA, RLLIB_ONE_FILE, is_msgpack
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_parent, open_store
 
-_FIRST_GENERATION = re.compile(r"checkpoint-(\d+)")  # the one file of Ray up to 2.0
 TUNE_METADATA = ".tune_metadata"
 _TYPED = (
     "tune_ckpt wrote it, exactly: see tune_ckpt.describe and load_state; for RLlib, write it again"
@@ -100,7 +99,12 @@ class Part:
 
     @cached_property
     def ctor(self) -> Any:
-        """Its class and constructor arguments, inertly; nothing where there are none."""
+        """Its class and constructor arguments, inertly; nothing where there are none.
+
+        Raises:
+            CorruptDataError: The file that its metadata name is not there, or damaged.
+        """
+        self.check_constructible()
         return {} if self.folder.ctor is None else read_file(self.folder.store, self.folder.ctor)
 
     @cached_property
@@ -126,14 +130,25 @@ class Part:
         Raises:
             CorruptCheckpointError: The file that its metadata name is not there.
         """
-        named = self.metadata.get(RLLIB_FIELDS[STATE])
+        named = self.folder.named_state
         if self.state_file is None and named is not None:
-            raise CorruptCheckpointError(self.path, (Fault(str(named), "the file is missing"),))
+            raise CorruptCheckpointError(self.path, (Fault(named, "the file is missing"),))
+
+    def check_constructible(self) -> None:
+        """Check that its class and constructor arguments are there.
+
+        Raises:
+            CorruptDataError: The file that its metadata name is not there.
+        """
+        named = self.metadata.get(RLLIB_FIELDS[CTOR])
+        if self.folder.ctor is None and named is not None:
+            reason = f"it is missing, though {self.metadata_file} names it"
+            raise CorruptDataError(self.folder.store.path(str(named)), reason)
 
     @property
     def is_first_generation(self) -> bool:
         """Whether all of it is in one file, as Ray wrote it up to 2.0."""
-        return self.state_file is not None and bool(_FIRST_GENERATION.fullmatch(self.state_file))
+        return self.state_file is not None and bool(RLLIB_ONE_FILE.fullmatch(self.state_file))
 
     @cached_property
     def type(self) -> str:
@@ -173,13 +188,19 @@ def find(checkpoint: Any, filesystem: Any = None) -> Part:
     """
     parent, name = open_parent(checkpoint, filesystem)
     entry = parent.stat(name) if name else None
-    if entry is not None and not entry.is_dir and not name.endswith(".zip"):
-        return _find_by_file(parent, name)
-    part = open_part(open_store(checkpoint, filesystem))
+    if entry is None or entry.is_dir or name.endswith(".zip"):
+        return _of_folder(open_store(checkpoint, filesystem))
+    folder = open_folder(parent)
+    is_beside_the_state = name in (*RLLIB_METADATA, folder.ctor)
+    return _of_folder(parent) if is_beside_the_state else _of_file(folder, name)
+
+
+def _of_folder(store: Store) -> Part:
+    part = open_part(store)
     if _is_typed(part):
         raise NotACheckpointError(part.path, _TYPED)
     if not part.type:
-        raise NotACheckpointError(part.path, _what_it_is(part.folder))
+        raise NotACheckpointError(part.path, what_it_is(part.folder))
     part.check_complete()
     return part
 
@@ -189,11 +210,8 @@ def _is_typed(part: Part) -> bool:
     return isinstance(ours, dict) and ours.get("dialect") == "typed"
 
 
-def _find_by_file(store: Store, name: str) -> Part:
-    folder = open_folder(store)
-    if name in (*RLLIB_METADATA, folder.ctor):
-        return open_part(store)
-    part = Part(folder, store, name)
+def _of_file(folder: ForeignComponent, name: str) -> Part:
+    part = Part(folder, folder.store, name)
     try:
         is_known = bool(part.type)
     except (CorruptDataError, PickleReadError) as error:
@@ -220,22 +238,11 @@ def _state_file(folder: ForeignComponent) -> str | None:
     numbers = {
         entry.name: int(found[1])
         for entry in folder.entries
-        if not entry.is_dir and (found := _FIRST_GENERATION.fullmatch(entry.name))
+        if not entry.is_dir and (found := RLLIB_ONE_FILE.fullmatch(entry.name))
     }
     if numbers:
         return max(numbers, key=lambda name: numbers[name])
-    if folder.metadata.get(RLLIB_FIELDS[STATE]) is not None:
+    if folder.named_state is not None:
         return next(iter(folder.states), None)
     known = [name for name in folder.states if stem(name) in STATES]
     return min(known, key=lambda name: STATES.index(stem(name)), default=None)
-
-
-def _what_it_is(folder: ForeignComponent) -> str:
-    if not folder.entries:
-        return "there is nothing"
-    folders = [entry.name for entry in folder.entries if entry.is_dir]
-    names = [name for name in folders if name.startswith("checkpoint_")]
-    if names:
-        return f"it is a folder of checkpoints; pass one of them: {', '.join(names[-5:])}"
-    inside = f"; the folders in it: {', '.join(folders[:5])}" if folders else ""
-    return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>){inside}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.rllib.reading.versions import CheckpointVersion
-from tune_ckpt.tree.layout import RLLIB_FIELDS, STATE
+from tune_ckpt.tree.layout import STATE
 
 if TYPE_CHECKING:
     from tune_ckpt.rllib.reading.finding import Part
@@ -67,7 +67,7 @@ def type_of(part: Part) -> str:
     """Return RLlib's word for what a part is; empty where it is nothing of RLlib's."""
     if part.is_first_generation:
         return ALGORITHM
-    named = part.state_file or str(part.metadata.get(RLLIB_FIELDS[STATE], ""))
+    named = part.state_file or part.folder.named_state or ""
     found = _TYPE_OF_STATE.get(stem(named))
     if found == MODULE:
         return MODULES if part.folders - {MODULE_STATE_DIR} else MODULE

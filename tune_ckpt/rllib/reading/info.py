@@ -7,15 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tune_ckpt.errors import NotInCheckpointError
-from tune_ckpt.formats.pickle import Opaque
-from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.counters import counters_of
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES, POLICIES, POLICY
 from tune_ckpt.rllib.reading.member_kinds import Member
 from tune_ckpt.rllib.reading.members import members
-from tune_ckpt.rllib.reading.plain import fields, plain, with_colon
+from tune_ckpt.rllib.reading.plain import fields, last_name, stored_name, with_colon
 from tune_ckpt.rllib.reading.spaces import spaces_of
 from tune_ckpt.rllib.reading.weights import weights_of
 
@@ -98,8 +96,8 @@ def _details(part: Part) -> dict[str, Any]:
         "ray_version": part.metadata.get("ray_version", part.tune_metadata.get("ray_version")),
         "python_version": _python_version(part),
         "class": cls,
-        "algorithm": cls.rpartition(":")[2] if cls and part.type == ALGORITHM else None,
-        "env": _name(config.get("env")),
+        "algorithm": last_name(cls) if part.type == ALGORITHM else None,
+        "env": stored_name(config.get("env")),
         "framework": config.get("framework_str", config.get("framework")),
         "counters": counters_of(part),
         "spaces": _of_each(part, spaces_of),
@@ -134,16 +132,9 @@ def _python_version(part: Part) -> str | None:
     return None if found is None else found[1].decode()
 
 
-def _class(part: Part) -> str | None:
+def _class(part: Part) -> str:
     if part.folder.ctor is not None:
         return part.folder.cls
     state = fields(part.state) or {}
     spec = fields(state.get("policy_spec")) or {}
-    name = _name(plain(state.get("algorithm_class") or spec.get("policy_class"), part.path))
-    return with_colon(name) if name else name
-
-
-def _name(value: Any) -> str | None:
-    if isinstance(value, Opaque):
-        return f"{value.module}:{value.name}"
-    return value.name if isinstance(value, Reference) else value
+    return with_colon(stored_name(state.get("algorithm_class") or spec.get("policy_class")))

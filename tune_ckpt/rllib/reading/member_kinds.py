@@ -12,7 +12,7 @@ import numpy as np
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import POLICY_SPEC
-from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.plain import fields, stored_name
 
 
 class Member(Protocol):
@@ -29,6 +29,10 @@ class Member(Protocol):
     @property
     def spec(self) -> dict[Any, Any]:
         """What it was made with: its class, spaces and configuration, as far as that is told."""
+
+    @property
+    def cls(self) -> str:
+        """Its class's name; empty where nothing names it."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,13 @@ class Policy:
 
     @property
     def spec(self) -> dict[Any, Any]:
-        """Its PolicySpec's fields; in Ray 1 it is a tuple."""
-        spec = self.state.get("policy_spec", self.told)
-        values = getattr(spec, "args", spec)
-        if isinstance(values, tuple) and len(values) == len(POLICY_SPEC):
-            return dict(zip(POLICY_SPEC, values, strict=True))
-        return fields(spec) or {}
+        """Its PolicySpec's fields."""
+        return spec_fields(self.state.get("policy_spec", self.told))
+
+    @property
+    def cls(self) -> str:
+        """Its class's name; only the last part of it, where RLlib can find the rest."""
+        return stored_name(self.spec.get("policy_class"))
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,27 @@ class Module:
             return {**told, **(fields(told.get("module_config")) or {})}
         args, kwargs = arguments(self.part)
         return next((found for arg in args if (found := fields(arg))), {}) | kwargs
+
+    @cached_property
+    def cls(self) -> str:
+        """Its class's name, from the metadata in 1.2."""
+        has_ctor = self.part.folder.ctor is not None
+        return stored_name(self.spec.get("module_class")) or (
+            self.part.folder.cls if has_ctor else ""
+        )
+
+    @property
+    def model_config(self) -> Any:
+        """Its model's configuration as it was read, by whatever name it has."""
+        return self.spec.get("model_config") or self.spec.get("model_config_dict") or {}
+
+
+def spec_fields(spec: Any) -> dict[Any, Any]:
+    """Return a PolicySpec's fields by their names; in Ray 1 it is a tuple, in msgpack a list."""
+    values = getattr(spec, "args", spec)
+    if isinstance(values, tuple | list) and len(values) == len(POLICY_SPEC):
+        return dict(zip(POLICY_SPEC, values, strict=True))
+    return fields(spec) or {}
 
 
 def arguments(part: Part) -> tuple[tuple[Any, ...], dict[Any, Any]]:

@@ -6,21 +6,30 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tune_ckpt.errors import ComponentNotFoundError, InvalidArgumentError, NotInCheckpointError
+from tune_ckpt.errors import (
+    ComponentNotFoundError,
+    CorruptDataError,
+    InvalidArgumentError,
+    NotInCheckpointError,
+)
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES, POLICIES, POLICY
 from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.state_files import read_nested
 
-DEFAULT = "default_policy"  # RLlib's name for the only one
+_DEFAULT = "default_policy"  # RLlib's name for the only one
 
 # The folders that lead to policies or modules, the nearest to acting first.
 _WAYS = ("policies", "learner_group", "learner", "rl_module", "module_state", "env_runner")
 
 
 def members(part: Part) -> dict[str, Member]:
-    """Return the policies or modules in a part of a checkpoint, by their ids."""
+    """Return the policies or modules in a part of a checkpoint, by their ids.
+
+    Raises:
+        CorruptDataError: Its metadata list a policy that is missing.
+    """
     if part.type == POLICY:
         return {part.name: Policy(part.state_path, lambda: part.state, part=part)}
     if part.type == MODULE:
@@ -28,12 +37,18 @@ def members(part: Part) -> dict[str, Member]:
     if part.type in (POLICIES, MODULES):
         below = part.children(POLICY, MODULE)
         return {name: member for child in below.values() for name, member in members(child).items()}
-    for way in _WAYS:
-        child = part.child(way)
-        found = members(child) if child is not None else {}
-        if found:
-            return found
-    return _in_one_file(part) if part.type == ALGORITHM else {}
+    children = (child for way in _WAYS if (child := part.child(way)) is not None)
+    found = next((found for child in children if (found := members(child))), {})
+    _check_listed(part, found)
+    return _in_one_file(part) if part.type == ALGORITHM and not found else found
+
+
+def _check_listed(part: Part, found: dict[str, Member]) -> None:
+    lost = [name for name in part.folder.policy_ids if name not in found]
+    if lost:
+        others = f"; so are {', '.join(lost[1:])}" if lost[1:] else ""
+        reason = f"it is missing, though {part.metadata_file} lists this policy{others}"
+        raise CorruptDataError(part.folder.store.path(f"policies/{lost[0]}"), reason)
 
 
 def member(part: Part, name: str) -> Member:
@@ -41,28 +56,42 @@ def member(part: Part, name: str) -> Member:
 
     Raises:
         ComponentNotFoundError: There is none of that id.
+        NotInCheckpointError: There are none at all.
     """
-    found = member_or_none(part, name)
+    found = _member(part, name) or members(part).get(name)
     if found is None:
-        raise ComponentNotFoundError(part.path, name, tuple(members(part)))
+        raise ComponentNotFoundError(part.path, name, tuple(all_members(part, "policies")))
     return found
 
 
-def member_or_none(part: Part, name: str) -> Member | None:
-    """Return one policy or module by its id, or None."""
-    return _member(part, name, _WAYS) or members(part).get(name)
-
-
-def _member(part: Part, name: str, ways: tuple[str, ...]) -> Member | None:
+def _member(part: Part, name: str) -> Member | None:
     if part.type in (POLICIES, MODULES):
         child = part.child(name)
         return None if child is None else members(child).get(name)
-    below = (child for way in ways if (child := part.child(way)) is not None)
-    return next((found for child in below if (found := _member(child, name, ways))), None)
+    below = (child for way in _WAYS if (child := part.child(way)) is not None)
+    return next((found for child in below if (found := _member(child, name))), None)
 
 
-def only(part: Part, name: str | None, argument: str) -> Member:
-    """Return the policy or module of an id, or the only one where no id is given.
+def all_members(part: Part, wanted: str) -> dict[str, Member]:
+    """Return the policies or modules in a part of a checkpoint, of which there must be some.
+
+    Args:
+        part: The checkpoint, or a part of it.
+        wanted: What is wanted of them, for the message.
+
+    Raises:
+        NotInCheckpointError: There are none at all.
+    """
+    found = members(part)
+    if not found:
+        advice = "use another" if part.type == ALGORITHM else "pass the whole"
+        reason = f"this {part.type} has neither policies nor modules; {advice} checkpoint"
+        raise NotInCheckpointError(part.path, wanted, reason)
+    return found
+
+
+def only(part: Part, name: str | None, argument: str) -> tuple[str, Member]:
+    """Return the policy or module of an id, or the only one where no id is given, after its id.
 
     Args:
         part: The checkpoint, or a part of it.
@@ -75,11 +104,15 @@ def only(part: Part, name: str | None, argument: str) -> Member:
         NotInCheckpointError: There are none at all.
     """
     if name is not None and part.type not in (POLICY, MODULE):
-        return member(part, name)  # a part that is one itself may be in a folder of any name
-    found = _some(part, "policies")
+        return name, member(part, name)
+    found = all_members(part, "policies")
     if len(found) > 1:
-        raise InvalidArgumentError(argument, None, tuple(found))
-    return next(iter(found.values()))
+        raise InvalidArgumentError(argument, None, tuple(found), _SEVERAL)
+    ((told, one),) = found.items()
+    return name or told, one  # a part that is one itself may be in a folder of any name
+
+
+_SEVERAL = "there are several, pass one of them"
 
 
 def of_each(
@@ -103,21 +136,10 @@ def of_each(
         NotInCheckpointError: There are none at all.
     """
     part = find(checkpoint, filesystem)
-    if policy_id is not None and (one := member_or_none(part, policy_id)):
-        return take(one)
-    found = _some(part, wanted)
     if policy_id is not None:
-        raise ComponentNotFoundError(part.path, policy_id, tuple(found))
-    taken = {name: take(member) for name, member in found.items()}
+        return take(member(part, policy_id))
+    taken = {name: take(one) for name, one in all_members(part, wanted).items()}
     return next(iter(taken.values())) if len(taken) == 1 else taken
-
-
-def _some(part: Part, wanted: str) -> dict[str, Member]:
-    found = members(part)
-    if not found:
-        reason = f"this {part.type} has neither policies nor modules; pass the whole checkpoint"
-        raise NotInCheckpointError(part.path, wanted, reason)
-    return found
 
 
 def modules(part: Part) -> Part:
@@ -135,9 +157,8 @@ def modules(part: Part) -> Part:
 
 def module_of(part: Part, name: str, found: Member) -> Member:
     """Return the module whose weights a policy has, as in 1.2; any other member as it is."""
-    if not isinstance(found, Policy) or _modules(part) is None:
-        return found
-    return _member(modules(part), name, _WAYS) or found
+    below = _modules(part) if isinstance(found, Policy) else None
+    return found if below is None else _member(below, name) or found
 
 
 def _modules(part: Part) -> Part | None:
@@ -153,7 +174,7 @@ def _in_one_file(part: Part) -> dict[str, Member]:
     worker = read_nested((fields(part.state) or {}).get("worker"), path)
     states = _first(worker, "policy_states", "state")
     if not states and "weights" in (fields(part.state) or {}):  # one without workers, like ES
-        return {DEFAULT: Policy(path, lambda: part.state)}
+        return {_DEFAULT: Policy(path, lambda: part.state)}
     specs = _first(worker, "policy_specs")
     return {
         str(name): Policy(path, partial(read_nested, state, path), specs.get(name))

@@ -48,11 +48,25 @@ def _plain(value: Any, above: tuple[int, ...]) -> Any:
 
 
 def _dict(value: dict[Any, Any], above: tuple[int, ...]) -> dict[Any, Any]:
-    return {_plain(key, above): _plain(item, above) for key, item in value.items()}
+    return {_key(key, above): _plain(item, above) for key, item in value.items()}
 
 
 def _sequence(kind: Callable[[Any], Any]) -> Callable[[Any, tuple[int, ...]], Any]:
     return lambda value, above: kind([_plain(item, above) for item in value])
+
+
+def _set(kind: Callable[[Any], Any]) -> Callable[[Any, tuple[int, ...]], Any]:
+    return lambda value, above: kind([_key(item, above) for item in value])
+
+
+def _key(value: Any, above: tuple[int, ...]) -> Any:
+    """Return a dict's key or a set's item; what would be a dict cannot be one, and stays."""
+    made = _plain(value, above)
+    try:
+        hash(made)
+    except TypeError:
+        return value
+    return made
 
 
 def _opaque(value: Opaque, above: tuple[int, ...]) -> Any:
@@ -71,8 +85,8 @@ _KINDS: dict[type, Callable[[Any, tuple[int, ...]], Any]] = {
     dict: _dict,
     list: _sequence(list),
     tuple: _sequence(tuple),
-    set: _sequence(set),
-    frozenset: _sequence(frozenset),
+    set: _set(set),
+    frozenset: _set(frozenset),
     Opaque: _opaque,
 }
 
@@ -86,10 +100,11 @@ def fields(value: Any) -> dict[Any, Any] | None:
     if value.pairs:  # a kind of dict
         return dict(value.pairs)
     state = value.state
-    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
-        state = {**(state[0] or {}), **state[1]}  # one with __slots__
-    if isinstance(state, dict):
-        return state
+    match state:
+        case (dict() | None as attributes, dict() as slots):
+            return {**(attributes or {}), **slots}
+        case dict():
+            return state
     is_empty = state is None and not (value.args or value.items)
     return value.kwargs if value.kwargs or is_empty else None
 
@@ -97,6 +112,13 @@ def fields(value: Any) -> dict[Any, Any] | None:
 def with_colon(name: str) -> str:
     """Return a class's name as ``module:Name``; RLlib's msgpack has it with dots only."""
     return name if ":" in name else ":".join(name.rsplit(".", 1))
+
+
+def stored_name(value: Any) -> str:
+    """Return the name of a class or function, stored in whatever way; empty for none."""
+    if isinstance(value, Opaque):
+        return code_name(value) or f"{value.module}:{value.name}"
+    return value.name if isinstance(value, Reference) else str(value or "")
 
 
 def last_name(name: str) -> str:

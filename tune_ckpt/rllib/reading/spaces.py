@@ -93,7 +93,10 @@ def space_of(space: Any, file: str) -> Space | None:
     return {name: plain(value, file) for name, value in found.items()}
 
 
-_MALFORMED = (AttributeError, KeyError, TypeError, ValueError, binascii.Error, zlib.error, EOFError)
+_MALFORMED = (
+    *(AttributeError, KeyError, OverflowError, TypeError, ValueError),
+    *(binascii.Error, zlib.error, EOFError),
+)
 
 # ---------------------------------------------------------------------------- RLlib's own dicts
 

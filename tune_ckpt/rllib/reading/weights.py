@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from tune_ckpt.errors import NotInCheckpointError
+from tune_ckpt.errors import NotInCheckpointError, listed
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.walking import label
 from tune_ckpt.rllib.reading.member_kinds import Member
@@ -56,7 +56,7 @@ def weights_of(member: Member) -> Weights:
     found = dict(_arrays(member.weights, ""))
     strange = [name for name, array in found.items() if isinstance(array, Opaque)]
     if strange:
-        reason = f"no array can be made of {', '.join(strange[:5])} (is ml_dtypes installed?)"
+        reason = f"no array can be made of {listed(strange, 5)} (is ml_dtypes installed?)"
         raise NotInCheckpointError(member.path, "plain weights", reason)
     return cast("Weights", found)
 

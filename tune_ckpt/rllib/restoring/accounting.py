@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tune_ckpt.errors import Fault, RestoreError, RestoreReport, RestoreWarning
-from tune_ckpt.objects.wishes import Strict
+from tune_ckpt.objects.wishes import Strict, check_strict
 
 # Buffers that follow from the configuration: Ray before 2.31 did not store them.
 _CONSTANTS = ("log_std_clip_param_const",)
@@ -40,6 +40,10 @@ class Account:
     mismatched: list[Fault] = field(default_factory=list)
     left_out: list[Fault] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Check how the restore is wished."""
+        check_strict(self.strict)
+
     def fit(self, name: str, mine: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
         """Compare weights by their names, and return those that can be given.
 
@@ -67,7 +71,7 @@ class Account:
         """
         report = self.report()
         if self.strict is True and not report.ok:
-            raise RestoreError(RestoreReport(**{**vars(report), "loaded": ()}), _ADVICE)
+            raise RestoreError(replace(report, loaded=()), _ADVICE)
 
     def close(self, value: Any) -> Any:
         """Return the restored object, with the report in its attribute ``restore_report``.

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tune_ckpt.errors import (
-    Fault,
-    InvalidArgumentError,
-    NotInCheckpointError,
-)
-from tune_ckpt.formats.references import Reference
+from tune_ckpt.errors import Fault, InvalidArgumentError, NotInCheckpointError
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
-from tune_ckpt.rllib.converting.algorithms import STAND_INS
+from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY, STAND_INS
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.reading.member_kinds import Policy
 from tune_ckpt.rllib.reading.plain import fields, plain
@@ -42,7 +37,7 @@ def build_policy(
     spaces = make_spaces(stored)
     told, lost = plain_config(plain(fields(stored.spec.get("config")) or {}, stored.path), trust)
     account.left_out += lost
-    older = _OLDER.get(class_name(stored.spec.get("policy_class")), {})
+    older = _OLDER.get(class_name(stored.cls), {})
     told = {**_defaults(cls), **older, **_known({**told, **(config or {})})}
     if str(told.get("framework", "torch")) != "torch":
         raise InvalidArgumentError("framework", told["framework"], ("torch",))
@@ -60,8 +55,7 @@ def _find_class(stored: Policy, trust: Trust, account: Account) -> Any:
     from ray.rllib.algorithms.registry import get_policy_class
     from ray.rllib.policy.policy import Policy as Base
 
-    named = plain(stored.spec.get("policy_class"), stored.path)
-    name = named.name if isinstance(named, Reference) else str(named or "")
+    name = stored.cls
     if not name:
         raise NotInCheckpointError(stored.path, "class of a policy", "nothing names it")
     if not name.startswith("ray.") and set(name) & set(".:"):
@@ -77,12 +71,10 @@ def _find_class(stored: Policy, trust: Trust, account: Account) -> Any:
 
 def _defaults(cls: type) -> dict[str, Any]:
     """Return the defaults of the old API stack, which version 0.1 does not store."""
-    from ray.rllib.algorithms.registry import ALGORITHMS, POLICIES
-
-    name = cls.__name__.removesuffix("TorchPolicy").upper()
-    if cls.__name__ not in POLICIES or name not in ALGORITHMS:
+    algorithm = ALGORITHM_OF_POLICY.get(cls.__name__)
+    if algorithm is None:
         return {}
-    config = find_algorithm(name).get_default_config()
+    config = find_algorithm(algorithm.name).get_default_config()
     config.api_stack(enable_rl_module_and_learner=False, enable_env_runner_and_connector_v2=False)
     defaults = config.to_dict()
     return {key: defaults[key] for key in defaults.keys() - {"callbacks", "env"}}
@@ -100,10 +92,6 @@ def _known(config: dict[str, Any]) -> dict[str, Any]:
 
 # Of no use to a policy alone.
 _OF_WORKERS = (
-    "env",
-    "callbacks",
-    "policies",
-    "policy_mapping_fn",
-    "policies_to_train",
+    *("env", "callbacks", "policies", "policy_mapping_fn", "policies_to_train"),
     "multiagent",
 )

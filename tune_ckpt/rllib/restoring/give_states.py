@@ -7,7 +7,7 @@ from typing import Any, cast
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import holds_opaque
 from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
-from tune_ckpt.rllib.converting.portable import Carrying
+from tune_ckpt.rllib.converting.portable import Carrying, filter_fields
 from tune_ckpt.rllib.reading.counters import ITERATION, counters_of
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.member_kinds import Member, Policy
@@ -73,15 +73,16 @@ def _filters(
     """Return the workers' own filters of observations, as before Ray had connectors."""
     worker = read_nested((fields(part.state) or {}).get("worker"), part.state_path)
     stored = fields((fields(worker) or {}).get("filters")) or {}
+    told = {name: filter_fields(stored[name]) for name in chosen if name in stored}
     made = {}
-    for name in stored.keys() & chosen.keys():
+    for name, state in told.items():
         mine = algorithm.env_runner.filters[name].copy()
-        if fields(stored[name]) and hasattr(mine, "running_stats"):
+        if state and hasattr(mine, "running_stats"):
             for kind in ("running_stats", "buffer"):
-                _fill(getattr(mine, kind), (fields(stored[name]) or {})[kind], part)
+                _fill(getattr(mine, kind), state[kind], part)
             made[name] = mine
             account.loaded.append(f"filters/{name}")
-        elif fields(stored[name]):
+        elif state:
             account.unexpected.append(f"filters/{name}")
     return made
 
@@ -147,12 +148,15 @@ def _rest(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
     state = fields(part.state) or {}
     rest: dict[str, Any] = {"env_runner": _env_runner(algorithm, part, account)}
     metrics = state.get("metrics_logger")
-    if part.metadata.get("ray_version") == __version__ and not holds_opaque(metrics):
-        rest["metrics_logger"] = metrics
+    if part.metadata.get("ray_version") != __version__ or holds_opaque(metrics):
+        account.left_out += [] if metrics is None else [Fault("metrics_logger", _OTHER_METRICS)]
     elif metrics is not None:
-        account.left_out.append(Fault("metrics_logger", "it is of another Ray"))
+        rest["metrics_logger"] = metrics
     counters = counters_of(part)
     return {**rest, ITERATION: counters[ITERATION]} if ITERATION in counters else rest
+
+
+_OTHER_METRICS = "it is of another Ray, or no plain data"
 
 
 def _env_runner(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
@@ -164,9 +168,8 @@ def _env_runner(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
     for name in _CONNECTORS:
         child = runner.child(name)
         found = {} if child is None else _nested(child)
-        account.unexpected += (
-            f"env_runner/{name}/{part}" for part in found if part not in known[name]
-        )
+        strange = sorted(found.keys() - known[name])
+        account.unexpected += (f"env_runner/{name}/{one}" for one in strange)
         if holds_opaque(found):
             account.left_out.append(Fault(f"env_runner/{name}", "its state is no plain data"))
             found = {}

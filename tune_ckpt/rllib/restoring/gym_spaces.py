@@ -16,7 +16,7 @@ def make_spaces(member: Member) -> tuple[Any, Any]:
     """Return the Gymnasium spaces of a policy's or module's observations and actions.
 
     Raises:
-        NotInCheckpointError: One is not told, or of a kind that Gymnasium does not have.
+        NotInCheckpointError: One is not told, or of a kind that RLlib's models do not take.
         CorruptDataError: They are damaged.
     """
     spaces = spaces_of(member)
@@ -34,12 +34,13 @@ def make_space(space: Space, file: str) -> Any:
         file: What to call its file in messages.
 
     Raises:
-        NotInCheckpointError: It is of a kind that Gymnasium does not have.
+        NotInCheckpointError: It is of a kind that RLlib's models do not take.
         CorruptDataError: It is damaged.
     """
-    make = _KINDS.get(space["space"])
+    kind = space["space"]
+    make = _KINDS.get(kind)
     if make is None:
-        raise NotInCheckpointError(file, "space of Gymnasium's", f"it is a {space['space']!r}")
+        raise NotInCheckpointError(file, "space that RLlib's models take", f"it is a {kind!r}")
     try:
         made = make(space, file)
     except (KeyError, TypeError, ValueError, AssertionError) as error:

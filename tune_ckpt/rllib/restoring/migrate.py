@@ -12,6 +12,7 @@ import numpy as np
 from tune_ckpt.errors import Fault, InvalidArgumentError, RestoreReport
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
+from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY
 from tune_ckpt.rllib.reading.members import only
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
@@ -35,10 +36,10 @@ class Migrated:
         path: Where it was saved; None where it was not.
     """
 
-    module: Any
-    key_map: KeyMap
+    module: Any = field(repr=False)
+    key_map: KeyMap = field(repr=False)
     differences: dict[str, float]
-    report: RestoreReport
+    report: RestoreReport = field(repr=False)
     path: str | None = None
     tolerance: float = field(default=1e-5, repr=False)
 
@@ -91,14 +92,17 @@ def migrate_to_rl_module(
 
     Raises:
         ComponentNotFoundError, NotInCheckpointError: There is no such policy.
-        InvalidArgumentError: Its model is none of RLlib's own, so ``key_map`` is needed.
+        InvalidArgumentError: There are several policies, or it is one of TensorFlow's; or it is
+            none of RLlib's own, so ``key_map`` or ``module_spec`` is needed.
+        ClassNotFoundError: Its class is neither RLlib's, imported, nor trusted.
         RestoreError: Its weights do not fit the module.
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
         MissingDependencyError: RLlib or torch is not installed.
     """
     check_installed()
     part, assumed = open_told(checkpoint, filesystem)
-    stored = find_policy(only(part, policy_id, "policy_id"))
+    _, found = only(part, policy_id, "policy_id")
+    stored = find_policy(found)
     trust = Trust.of(False, trusted)
     account = Account(stored.path, strict, left_out=[] if config else [*assumed])
     weights = weights_of(stored)
@@ -153,8 +157,11 @@ def _model_config(policy: Any) -> dict[str, Any]:
 
 
 def _config_of(policy: Any) -> Any:
-    name = type(policy).__name__.removesuffix("TorchPolicy").upper()
-    config = find_algorithm(name).get_default_config()
+    algorithm = ALGORITHM_OF_POLICY.get(type(policy).__name__)
+    if algorithm is None:
+        expected = (f"an RLModuleSpec; no algorithm has a {type(policy).__name__} by itself",)
+        raise InvalidArgumentError("module_spec", None, expected)
+    config = find_algorithm(algorithm.name).get_default_config()
     told = {key for key in _OF_NETWORKS if key in policy.config and hasattr(config, key)}
     config.training(**{key: policy.config[key] for key in told})
     return config.environment(

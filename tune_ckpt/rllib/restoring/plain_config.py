@@ -1,7 +1,8 @@
 """What of a stored configuration may be given to RLlib without trust: plain data, and no names.
 
-RLlib imports what some texts in a configuration name (``"callbacks": "package.module.Class"``), so
-such texts are code too, for whoever did not write them.
+RLlib imports what some texts in a configuration name (``"callbacks": "package.module.Class"``), and
+Gymnasium the module in an environment's (``"package:Walker-v2"``), so such texts are code too, for
+whoever did not write them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE
 from tune_ckpt.rllib.reading.plain import last_name, with_colon
 
 _IMPORT_NAME = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)+")
+# Of an environment, what is before a dot or a colon is imported. RLlib itself knows this package.
+_ENVIRONMENT, _KNOWN_ENVIRONMENTS = "env", "ale_py:ALE/"
 _RLLIB = "ray.rllib."
 _NOTHING = object()
 
@@ -36,8 +39,10 @@ def plain_config(config: Any, trust: Trust) -> tuple[dict[str, Any], list[Fault]
 
 
 def _plain(value: Any, trust: Trust, steps: tuple[Any, ...], lost: list[Fault]) -> Any:
-    name = _name(value)
+    name = _name(value, steps[-1])
     if name is not None and trust.covers(name):
+        if isinstance(value, str) and not _IMPORT_NAME.fullmatch(value):
+            return value  # an environment's name, which only Gymnasium understands
         return trust.resolved(Reference(with_colon(name)), "/".join(map(label, steps)))
     if name is not None and name.startswith(_RLLIB) and steps[-1] == "type":
         return last_name(name)  # a short name, which RLlib looks up among its own
@@ -46,7 +51,7 @@ def _plain(value: Any, trust: Trust, steps: tuple[Any, ...], lost: list[Fault]) 
         return _NOTHING
     if isinstance(value, dict):
         return dict(_parts(value.items(), trust, steps, lost))
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, list | tuple | set | frozenset):
         return type(value)(v for _, v in _parts(enumerate(value), trust, steps, lost))
     return value
 
@@ -60,9 +65,12 @@ def _parts(
             yield key, made
 
 
-def _name(value: Any) -> str | None:
+def _name(value: Any, key: Any) -> str | None:
     if isinstance(value, Reference):
         return value.name
-    if isinstance(value, str) and (value == NOT_SERIALIZABLE or _IMPORT_NAME.fullmatch(value)):
+    if not isinstance(value, str):
+        return None
+    if value == NOT_SERIALIZABLE or _IMPORT_NAME.fullmatch(value):
         return value
-    return None
+    is_environment = key == _ENVIRONMENT and not value.startswith(_KNOWN_ENVIRONMENTS)
+    return value if is_environment and re.search("[.:]", value) else None

@@ -16,7 +16,7 @@ from tune_ckpt.rllib.converting.config_keys import newest, told_settings
 from tune_ckpt.rllib.converting.moves import class_name, moved
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.plain import fields, plain
+from tune_ckpt.rllib.reading.plain import fields, plain, stored_name
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.plain_config import plain_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
@@ -106,9 +106,9 @@ def _algorithm(part: Part, trust: Trust) -> Any:
     from ray.rllib.algorithms.algorithm import Algorithm
     from ray.rllib.algorithms.registry import ALGORITHMS
 
-    named = plain((fields(part.state) or {}).get("algorithm_class"), part.path)
-    name = named.name if isinstance(named, Reference) else named
-    name = str(name or (part.folder.cls if part.folder.ctor is not None else ""))
+    has_ctor = part.folder.ctor is not None
+    stored = (fields(part.state) or {}).get("algorithm_class")
+    name = stored_name(stored) or (part.folder.cls if has_ctor else "")
     if not name:
         raise NotInCheckpointError(part.path, "class of an Algorithm", "pass config=")
     short = algorithm_name(class_name(name))

@@ -14,12 +14,12 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
-from tune_ckpt.rllib.converting.config_keys import newest
+from tune_ckpt.rllib.converting.config_keys import like, newest
 from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import ALGORITHM
 from tune_ckpt.rllib.reading.member_kinds import Member, Module
-from tune_ckpt.rllib.reading.members import members, module_of, only
+from tune_ckpt.rllib.reading.members import all_members, member, module_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
@@ -36,7 +36,7 @@ _ADVICE = "Pass the settings that are to be others as config={...}, or a whole A
 
 def restore_algorithm(
     checkpoint: Any,
-    policy_ids: Collection[str] | None = None,
+    policy_ids: str | Collection[str] | None = None,
     policy_mapping_fn: Callable[..., str] | None = None,
     policies_to_train: Train | None = None,
     *,
@@ -64,7 +64,7 @@ def restore_algorithm(
 
     Args:
         checkpoint: An Algorithm's checkpoint: a local path, a URI, or a Ray Checkpoint.
-        policy_ids: The policies or modules wanted; None for all.
+        policy_ids: The policies or modules wanted, or the id of one; None for all.
         policy_mapping_fn: From agents to these policies. Not needed for a single policy, nor where
             ``config`` or a trusted checkpoint has one.
         policies_to_train: Those to be trained, or a function that says so; by default all.
@@ -86,10 +86,11 @@ def restore_algorithm(
         The Algorithm; its attribute ``restore_report`` tells what was loaded and what was left out.
 
     Raises:
-        NotInCheckpointError: It is no Algorithm's, or does not tell its environment.
+        NotInCheckpointError: It is no Algorithm's, has no policies, or does not tell its
+            environment.
         ComponentNotFoundError: It has no such policy.
         InvalidArgumentError: There are several policies, and no function from agents to them; or
-            ``config`` has what is no setting.
+            ``config`` is none, or has what is no setting.
         ConstructorError: Ray does not build such an Algorithm.
         RestoreError: States do not fit, or a worker does not hold the weights.
         CorruptDataError, CorruptCheckpointError: It is damaged.
@@ -98,7 +99,7 @@ def restore_algorithm(
     check_installed()
     part, assumed = open_told(checkpoint, filesystem)
     if part.type != ALGORITHM:
-        reason = f"it is one of a {part.type}; see restore_policy and restore_module"
+        reason = f"its type is {part.type}; see restore_policy and restore_module"
         raise NotInCheckpointError(part.path, "Algorithm", reason)
     trust, account = Trust.of(allow_pickle, trusted), Account(part.path, strict)
     chosen = _chosen(part, policy_ids)
@@ -124,8 +125,12 @@ def _configuration(
     part: Part, given: Any, is_new_stack: bool, trust: Trust, account: Account
 ) -> Any:
     """Return a configuration to be changed: the caller's, or the checkpoint's with its settings."""
-    if given is not None and not isinstance(given, Mapping):
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    if isinstance(given, AlgorithmConfig):
         return given.copy(copy_frozen=False)
+    if not (given is None or isinstance(given, Mapping)):
+        raise InvalidArgumentError("config", given, ("a dict", "an AlgorithmConfig"))
     if trust.allow_pickle:
         return _changed(unpickled_config(part), given)
     return _changed(rebuilt_config(part, is_new_stack, trust, account), given)
@@ -135,7 +140,8 @@ def _changed(config: Any, settings: Mapping[str, Any] | None) -> Any:
     """Return a configuration with settings of the caller's, by old names or new ones."""
     for key, value in (settings or {}).items():
         if not hasattr(config, newest(key)):
-            raise InvalidArgumentError("config", key, (f"a setting of {type(config).__name__}",))
+            expected = f"a setting of {type(config).__name__}{like(str(key), vars(config))}"
+            raise InvalidArgumentError("config", key, (expected,))
         value = {**config.model, **value} if key == "model" else value
         setattr(config, newest(key), value)
     return config
@@ -164,7 +170,6 @@ class _Chosen:
 
     Attributes:
         members: They, by their ids.
-        is_new_stack: Whether they are RLModules.
     """
 
     members: dict[str, Member]
@@ -175,16 +180,17 @@ class _Chosen:
         return all(isinstance(member, Module) for member in self.members.values())
 
 
-def _chosen(part: Part, policy_ids: Collection[str] | None) -> _Chosen:
+def _chosen(part: Part, policy_ids: str | Collection[str] | None) -> _Chosen:
     if policy_ids is not None and not policy_ids:
         raise InvalidArgumentError("policy_ids", policy_ids, ("at least one policy",))
+    policy_ids = [policy_ids] if isinstance(policy_ids, str) else policy_ids
     found = (
-        members(part)
+        all_members(part, "policies")
         if policy_ids is None
-        else {name: only(part, name, "policy_ids") for name in sorted(policy_ids)}
+        else {name: member(part, name) for name in sorted(policy_ids)}
     )
     # A policy that has the weights of a module, in 1.2, has that module elsewhere.
-    return _Chosen({name: module_of(part, name, member) for name, member in found.items()})
+    return _Chosen({name: module_of(part, name, one) for name, one in found.items()})
 
 
 def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
@@ -192,9 +198,7 @@ def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
     from ray.rllib.policy.policy import PolicySpec
 
     make_spec: Any = PolicySpec  # RLlib does not type it
-    specs = {}
-    for name, stored in chosen.members.items():
-        specs[name] = make_spec(None, *make_spaces(stored))
+    specs = {name: make_spec(None, *make_spaces(one)) for name, one in chosen.members.items()}
     config.multi_agent(policies=specs)
     modules = {name: one for name, one in chosen.members.items() if isinstance(one, Module)}
     if modules and not has_module_spec(config):

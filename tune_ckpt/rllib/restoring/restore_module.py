@@ -7,24 +7,22 @@ from typing import Any
 
 from tune_ckpt.errors import ClassNotFoundError, Fault, NotInCheckpointError
 from tune_ckpt.formats import pickle
-from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Strict
+from tune_ckpt.rllib.converting.modules import ModuleInPolicy, has_module
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import MODULE
 from tune_ckpt.rllib.reading.member_kinds import Module
 from tune_ckpt.rllib.reading.members import modules, only
-from tune_ckpt.rllib.reading.plain import plain
+from tune_ckpt.rllib.reading.plain import plain, stored_name
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
-from tune_ckpt.rllib.restoring.modules_in_policies import ModuleInPolicy, has_module
 from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing, find_rllib_class
 
 _ADVICE = "Pass what it lacks to restore_module by keyword, such as model_config={...}."
-_NOTHING: dict[str, Any] = {}
 
 
 def restore_module(
@@ -66,18 +64,19 @@ def restore_module(
     Raises:
         ComponentNotFoundError, NotInCheckpointError: There is no such module.
         ClassNotFoundError: Its class is neither RLlib's, imported, nor trusted.
+        ConstructorError: RLlib does not build it.
         UntrustedTypesError: Its arguments name classes or functions that are not trusted.
         RestoreError: The weights do not fit.
         CorruptDataError, CorruptCheckpointError: It is damaged.
         MissingDependencyError: RLlib or torch is not installed.
     """
     check_installed()
-    stored = find_module(find(checkpoint, filesystem), module_id)
+    stored = _find_module(find(checkpoint, filesystem), module_id)
     trust = Trust.of(allow_pickle, trusted)
     account = Account(stored.part.path, strict)
     made = _unpickled(stored, trust, arguments) if allow_pickle else None
     if made is None:
-        made = build_module(stored, trust, arguments)
+        made = _built(stored, trust, arguments)
     found = weights_of(stored)
     if made.inference_only:
         account.left_out += _not_for_inference(found, made)
@@ -96,23 +95,17 @@ def _not_for_inference(found: Weights, made: Any) -> list[Fault]:
     return [Fault("", reason)] if names else []
 
 
-def find_module(part: Part, module_id: str | None) -> Module:
+def _find_module(part: Part, module_id: str | None) -> Module:
     """Return a module in a part of a checkpoint; nothing of the others is opened."""
     if has_module(part):
         return ModuleInPolicy(part)
-    found = only(modules(part), module_id, "module_id")
+    _, found = only(modules(part), module_id, "module_id")
     assert isinstance(found, Module)
     return found
 
 
-def build_module(stored: Module, trust: Trust, arguments: dict[str, Any] = _NOTHING) -> Any:
-    """Return a module as it was made, without its weights.
-
-    Args:
-        stored: The module in the checkpoint.
-        trust: What the caller trusts.
-        arguments: For the constructor, instead of those that are stored.
-    """
+def _built(stored: Module, trust: Trust, arguments: dict[str, Any]) -> Any:
+    """Return a module as it was made, without its weights."""
     from ray.rllib.core.rl_module.rl_module import RLModule
 
     cls = find_rllib_class(_class_name(stored), RLModule, trust, stored.part.path)
@@ -131,24 +124,21 @@ def module_spec(stored: Module, trust: Trust) -> Any:
 
 
 def _class_name(stored: Module) -> str:
-    if stored.part.folder.ctor is None and "module_class" not in stored.spec:
+    if not stored.cls:
         raise NotInCheckpointError(stored.part.path, "class of a module", "nothing names it")
-    named = stored.spec.get("module_class", stored.part.folder.cls)  # the former in 1.2
-    return named.name if isinstance(named, Reference) else str(named)
+    return stored.cls
 
 
 def _arguments(stored: Module, trust: Trust, given: set[str]) -> dict[str, Any]:
     path = stored.part.path
     told = dict(zip((OBSERVATIONS, ACTIONS), make_spaces(stored), strict=True))
     spec = {name: value for name, value in stored.spec.items() if name not in _REPLACED}
-    config = stored.spec.get("model_config", stored.spec.get("model_config_dict"))
-    spec = plain({**spec, "model_config": config}, path)
+    spec = plain({**spec, "model_config": stored.model_config}, path)
     catalog = spec.pop("catalog_class", None) or spec.pop("catalog_class_path", None)
     rest = trust.resolved({key: item for key, item in spec.items() if key not in given}, path)
     check_resolved(rest, path)
     if catalog is not None and "catalog_class" not in given:
-        name = catalog.name if isinstance(catalog, Reference) else str(catalog)
-        rest["catalog_class"] = _catalog(name, trust, path)
+        rest["catalog_class"] = _catalog(stored_name(catalog), trust, path)
     return {**told, **rest}
 
 
@@ -173,12 +163,13 @@ _REPLACED = {
 
 def _unpickled(stored: Module, trust: Trust, arguments: dict[str, Any]) -> Any:
     """Return what the checkpoint's own pickle constructs; None where it has none."""
-    if stored.part.folder.ctor is None or stored.part.type != MODULE:
-        return None
     store, name = stored.part.folder.store, stored.part.folder.ctor
+    if stored.part.type != MODULE or name is None or not name.endswith(".pkl"):
+        return None
     ctor: Any = pickle.loads(store.read_bytes(name), file=store.path(name))
-    args, kwargs = ctor["ctor_args_and_kwargs"]
-    return ctor["class"](*args, **{**kwargs, **arguments})
+    with constructing(stored.part.folder.cls, stored.part.path, _ADVICE):
+        args, kwargs = ctor["ctor_args_and_kwargs"]
+        return ctor["class"](*args, **{**kwargs, **arguments})
 
 
 def _tensors(weights: dict[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from tune_ckpt.errors import (
-    Fault,
-    NotInCheckpointError,
-    StateRefusedError,
-)
+from tune_ckpt.errors import Fault, NotInCheckpointError, StateRefusedError
 from tune_ckpt.formats import pickle
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
@@ -22,7 +18,9 @@ from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.build_policy import build_policy
 from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.private import count_optimizers
-from tune_ckpt.rllib.restoring.rllib_classes import check_installed
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing
+
+_ADVICE = "Without allow_pickle it is built anew from plain data."
 
 
 def restore_policy(
@@ -67,6 +65,7 @@ def restore_policy(
         ComponentNotFoundError, NotInCheckpointError: There is no such policy.
         InvalidArgumentError: There are several, or it is one of TensorFlow's.
         ClassNotFoundError: Its class is neither RLlib's, imported, nor trusted.
+        ConstructorError: RLlib does not build it.
         RestoreError: The weights do not fit.
         StateRefusedError: RLlib's own code does not take the rest of the state.
         CorruptDataError, CorruptCheckpointError: It is damaged.
@@ -74,14 +73,14 @@ def restore_policy(
     """
     check_installed()
     part, assumed = open_told(checkpoint, filesystem)
-    stored = find_policy(only(part, policy_id, "policy_id"))
+    name, found = only(part, policy_id, "policy_id")
+    stored = find_policy(found)
     trust = Trust.of(allow_pickle, trusted)
     account = Account(stored.path, strict, left_out=[] if config else [*assumed])
-    name = policy_id or (stored.part or part).name
     if allow_pickle and stored.part is not None and stored.part.format == "cloudpickle":
         return account.close(_unpickled(stored.part, name, account))
     policy = build_policy(stored, trust, account, config)
-    give_state(policy, stored, name, account)
+    _give_state(policy, stored, name, account)
     return account.close(policy)
 
 
@@ -97,15 +96,8 @@ def find_policy(stored: Any) -> Policy:
     return stored
 
 
-def give_state(policy: Any, stored: Policy, name: str, account: Account) -> None:
-    """Give a policy all that a checkpoint has of it, if its weights fit.
-
-    Args:
-        policy: The policy.
-        stored: What the checkpoint has.
-        name: What to call it in the report.
-        account: Takes what is given.
-    """
+def _give_state(policy: Any, stored: Policy, name: str, account: Account) -> None:
+    """Give a policy all that a checkpoint has of it, if its weights fit."""
     weights = account.fit(name, policy.model.state_dict(), weights_of(stored))
     account.check()
     take_state(policy, {**policy_state(policy, stored, account), "weights": weights}, name, stored)
@@ -159,6 +151,7 @@ def _unpickled(part: Part, name: str, account: Account) -> Any:
     from ray.rllib.policy.policy import Policy as Base
 
     state: Any = pickle.loads(part.home.read_bytes(str(part.state_file)), file=part.state_path)
-    policy: Any = Base.from_state(state)
+    with constructing(name, part.path, _ADVICE):
+        policy: Any = Base.from_state(state)
     account.loaded.append(name)
     return policy

@@ -15,6 +15,7 @@ from tune_ckpt.errors import (
     ConstructorError,
     MissingDependencyError,
     NotInCheckpointError,
+    TuneCkptError,
 )
 from tune_ckpt.objects.classes import current_name, family, name_of_class, same_class
 from tune_ckpt.objects.trust import Trust, imported
@@ -63,7 +64,7 @@ def check_installed() -> None:
             raise MissingDependencyError(package, "Restoring objects of RLlib's")
 
 
-_NEEDED = {"'ray[rllib]'": ("ray", "gymnasium", "tree"), "torch": ("torch",)}
+_NEEDED = {"ray[rllib]": ("ray", "gymnasium", "tree"), "torch": ("torch",)}
 
 
 def find_algorithm(name: str) -> Any:
@@ -88,7 +89,9 @@ def constructing(cls: str, path: str, advice: str) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+    except TuneCkptError:
+        raise
+    except Exception as error:  # RLlib has errors of its own, and those of environments
         raise ConstructorError(path, cls, repr(error), advice) from error
 
 

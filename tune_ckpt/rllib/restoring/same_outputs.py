@@ -28,7 +28,7 @@ def compare_outputs(policy: Any, module: Any, observations: Any = None) -> dict[
 
 def _random(space: Any) -> Any:
     generator = np.random.default_rng(0)
-    low, high = np.maximum(space.low, -1.0), np.minimum(space.high, 1.0)
+    low, high = (np.clip(bound, space.low, space.high) for bound in (-1.0, 1.0))
     return generator.uniform(low, high, (_ROWS, *space.shape))
 
 

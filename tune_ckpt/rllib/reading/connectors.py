@@ -1,0 +1,51 @@
+"""The connectors of the new API stack before a module, as a checkpoint names them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.member_kinds import arguments
+from tune_ckpt.rllib.reading.plain import plain
+
+Connector = tuple[str, Any, Any]  # its class's name, arguments and keyword arguments, as plain data
+
+# Those that RLlib adds by itself, and those beside them that somebody chose.
+_OWN = re.compile(r"ray\.rllib\.connectors\.common\.(?!flatten_observations|frame_stacking)")
+_SPACES = 2  # the first arguments, which a pipeline gives to its connectors by itself
+
+
+def env_to_module_pipeline(part: Part) -> Part | None:
+    """Return the part of an Algorithm that this pipeline is, or None."""
+    runner = part.child("env_runner")
+    return None if runner is None else runner.child("env_to_module_connector")
+
+
+def stored_connectors(part: Part) -> list[Connector]:
+    """Return what the connectors in an Algorithm's pipeline are made with."""
+    pipeline = env_to_module_pipeline(part)
+    if pipeline is None:
+        return []
+    told = arguments(pipeline)[1].get("connectors")
+    found = told if isinstance(told, list | tuple) else _of_folders(pipeline)
+    made = (plain(one, part.path) for one in found if isinstance(one, list | tuple))
+    whole = (one for one in made if len(one) == 3 and isinstance(one[0], Reference))
+    return [(cls.name, args, kwargs) for cls, args, kwargs in whole]
+
+
+def is_own(name: str) -> bool:
+    """Say whether a connector is one that RLlib adds by itself, by its class's name."""
+    return _OWN.match(name) is not None
+
+
+def _of_folders(pipeline: Part) -> list[Any]:
+    """Return what the connectors' own folders tell, as up to Ray 2.40; in the order of names."""
+    children = pipeline.children("ConnectorV2").values()
+    found = ((child.ctor, *arguments(child)) for child in children)
+    return [
+        (ctor.get("class"), args[_SPACES:], kwargs)
+        for ctor, args, kwargs in found
+        if isinstance(ctor, dict)
+    ]

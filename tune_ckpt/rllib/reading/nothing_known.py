@@ -1,0 +1,19 @@
+"""Folders that hold no checkpoint of RLlib's."""
+
+from __future__ import annotations
+
+from tune_ckpt.errors import listed
+from tune_ckpt.rllib.reading.generations import STATES
+from tune_ckpt.tree.inspection.foreign import ForeignComponent
+
+
+def what_it_is(folder: ForeignComponent) -> str:
+    """Return what such a folder is instead, for a message."""
+    if not folder.entries:
+        return "there is nothing"
+    folders = [entry.name for entry in folder.entries if entry.is_dir]
+    names = [name for name in folders if name.startswith("checkpoint_")]
+    if names:
+        return f"it is a folder of checkpoints; pass one of them: {listed(names[::-1], 5)}"
+    inside = f"; the folders in it: {listed(folders, 5)}" if folders else ""
+    return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>){inside}"
