@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from types import SimpleNamespace
 
@@ -40,6 +41,18 @@ def make_sweep(root, trials=TRIALS, *, deleted=("checkpoint_000000",), use_msgpa
         (folder / "result.json").write_text("".join(lines))
     (root / "experiment_state-2026-01-01_00-00-00.json").write_text("{}")
     return root
+
+
+class Attack:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def without_escapes(text):
+    """Return what is seen of what a terminal is sent."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
 @pytest.fixture

@@ -1,21 +1,23 @@
 """What scripts rely on: the keys of each command's ``--json``, and its exit codes."""
 
-import os
+import json
 import pickle
 
+import numpy as np
 import pytest
 
 import tune_ckpt as tc
 from tests.agents import trained
-from tests.cli.conftest import make_sweep
+from tests.cli.conftest import Attack, make_sweep
 from tests.test_checkpointable import Secretive
+from tune_ckpt.cli import output
 
 BEST = ["--metric", "eval/acc"]
 KEYS = {
     "ls": ["experiment", "metric", "mode", "checkpoints", "metrics", "passed_over"],
     "best": [
         *("path", "metric", "mode", "value", "trial_id", "iteration", "config", "metrics"),
-        *("converted", "runner_up", "passed_over", "exported"),
+        *("converted", "runner_up", "passed_over", "exported", "not_carried"),
     ],
     "show": ["description", "rllib"],
     "diff": [
@@ -41,6 +43,7 @@ TABLE = [
     (["ls", "{gone}"], 1, False),
     (["ls", "{none}"], 2, False),
     (["ls"], 2, False),
+    (["ls", "{sweep}", "--verify"], 2, False),
     (["best", "{sweep}", *BEST], 0, True),
     (["best", "{gone}", *BEST], 1, False),
     (["best", "{sweep}", "--metric", "eval/accuracy"], 2, False),
@@ -82,11 +85,6 @@ TABLE = [
 ]
 
 
-class _Attack:
-    def __reduce__(self):
-        return os.system, ("true",)
-
-
 @pytest.fixture
 def places(sweep, saved, tmp_path):
     gone = make_sweep(tmp_path / "gone", deleted=[f"checkpoint_{n:06}" for n in range(3)])
@@ -96,7 +94,7 @@ def places(sweep, saved, tmp_path):
     (tmp_path / "damaged" / "state.pkl").write_bytes(b"")
     Secretive().save_to_path(tmp_path / "secret")
     tc.save_state({"step": 1}, tmp_path / "plain")
-    (tmp_path / "attack").write_bytes(pickle.dumps(_Attack()))
+    (tmp_path / "attack").write_bytes(pickle.dumps(Attack()))
     made = {name: tmp_path / name for name in ("damaged", "other", "secret", "plain", "attack")}
     new, none = tmp_path / "new", tmp_path / "none"
     return {"sweep": sweep, "saved": saved, "gone": gone, "new": new, "none": none, **made}
@@ -113,3 +111,9 @@ def test_json_and_exit_code(tk, places, typed, code, answered):
         assert found["exit_code"] == code
         assert answer.err == f"tune-ckpt: {found['message']}\n"
     assert answer.code == code
+
+
+def test_json_of_what_json_cannot_express(capsys):
+    output.say_json({1: np.float32(0.5), "nan": float("nan"), "s": {"b", "a"}, "t": (1, print)})
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"1": 0.5, "nan": "nan", "s": ["a", "b"], "t": [1, str(print)]}

@@ -1,7 +1,7 @@
 """``tune-ckpt convert`` and ``tune-ckpt weights``."""
 
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +16,7 @@ import tune_ckpt as tc
 from tests.agents import Agent, same_agents, trained
 from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
+from tests.test_checkpointable import Secretive
 from tune_ckpt import weights_file
 from tune_ckpt.cli import batch
 
@@ -40,6 +41,20 @@ def test_rllibs_own_are_not_converted_in_place(tk, corpus):
     answer = tk("convert", corpus / "ray2.60.0-py3.11-new-ppo-single" / "checkpoint")
     assert answer.code == 2
     assert "give as DST the path of a new folder" in answer.err
+
+
+def test_rllibs_own_become_no_pickle(tk, corpus, tmp_path):
+    source = corpus / "ray2.60.0-py3.11-new-ppo-single" / "checkpoint"
+    answer = tk("convert", source, tmp_path / "d", "--to", "pickle")
+    assert answer.code == 2
+    assert "--to pickle is not possible: RLlib's own checkpoints are written as msg" in answer.err
+
+
+def test_a_sweep_of_rllibs_own_is_not_converted_in_place(tk, corpus):
+    answer = tk("convert", corpus / "ray2.60.0-py3.11-tune-ppo" / "checkpoint" / "ppo_exp", "-j", 1)
+    assert answer.code == 1
+    assert "This is not converted in place: give as DST the path of a new folder." in answer.err
+    assert "dst=None" not in answer.err
 
 
 def test_a_single_file_of_rllibs_is_converted(tk, corpus, tmp_path):
@@ -90,6 +105,16 @@ def test_convert_of_a_sweep_gathers_failures_and_goes_on(tk, sweep, tmp_path, jo
     for path in made:
         assert tc.describe(path).format == "msgpack"
         assert tc.verify(path).ok
+
+
+def test_convert_of_a_sweep_tells_the_option_that_pickles_need(tk, sweep, tmp_path):
+    (secret, *_) = sorted(sweep.rglob("checkpoint_*"))
+    shutil.rmtree(secret)
+    Secretive().save_to_path(secret)
+    answer = tk("convert", sweep, tmp_path / "new", "--jobs", 1)
+    assert answer.code == 1
+    assert "pass --allow-pickle;" in answer.err
+    assert "allow_pickle=True" not in answer.err
 
 
 def test_convert_of_a_sweep_in_place(tk, sweep):
@@ -207,14 +232,6 @@ def test_an_unknown_kind_of_file_is_wrong_use(tk, plain, tmp_path):
     answer = tk("weights", plain, "-o", tmp_path / "w.h5")
     assert answer.code == 2
     assert ".safetensors" in answer.err
-
-
-def test_json_of_what_json_cannot_express(capsys):
-    from tune_ckpt.cli import output
-
-    output.say_json({1: np.float32(0.5), "nan": float("nan"), "s": {"b", "a"}, "t": (1, print)})
-    told = json.loads(capsys.readouterr().out)
-    assert told == {"1": 0.5, "nan": "nan", "s": ["a", "b"], "t": [1, str(print)]}
 
 
 def test_nothing_is_read_where_the_weights_cannot_be_written(tk, saved, tmp_path, monkeypatch):

@@ -59,6 +59,16 @@ def test_a_sweep_where_a_checkpoint_is_wanted(tk, sweep, saved, command):
     _check(tk(command, sweep, *more), 2, "whole sweep's folder", f"tune-ckpt ls {sweep}")
 
 
+def test_what_is_told_to_type_can_be_pasted(tk, sweep):
+    sweep = sweep.rename(sweep.with_name("my sweep&more"))
+    _check(tk("show", sweep), 2, f"tune-ckpt ls '{sweep}'")
+
+
+def test_a_file_of_a_sweeps_is_no_sweep(tk, sweep):
+    (state,) = sweep.glob("experiment_state-*.json")
+    _check(tk("show", state), 2, f"{state} is not a checkpoint")
+
+
 @pytest.mark.parametrize("options", [[], ["--metric", "eval/acc"]])
 def test_no_checkpoints(tk, tmp_path, options):
     make_sweep(tmp_path / "s", deleted=[f"checkpoint_{n:06}" for n in range(3)])
@@ -172,11 +182,6 @@ def test_debug_raises_wherever_it_stands(tk, tmp_path, arguments):
 def test_a_defect_of_ours_is_told_as_one(tk, saved, monkeypatch):
     monkeypatch.setattr(tc, "describe", lambda *_, **__: {}["x"])
     _check(tk("show", saved), 1, "KeyError: 'x'. This is unexpected; --debug shows where")
-
-
-def test_wrong_use_exits_with_2(tk):
-    assert tk("verify").code == 2
-    assert tk("nonsense").code == 2
 
 
 def test_a_long_list_is_cut_short_but_for_the_advice():

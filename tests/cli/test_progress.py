@@ -5,6 +5,7 @@ import re
 import pytest
 
 import tune_ckpt as tc
+from tests.cli.conftest import without_escapes
 from tune_ckpt.cli import output
 from tune_ckpt.tree.storage import traffic
 from tune_ckpt.tree.storage.store import open_store
@@ -44,7 +45,7 @@ def test_a_bar_takes_a_single_line_of_any_terminal(tk, saved, terminal, monkeypa
     told = tk("verify", saved).err
     assert "Veri" in told
     assert "\x1b[1A" not in told.rpartition("\n")[0]  # it would go back up to a line above
-    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told))
+    lines = re.split(r"[\r\n]+", without_escapes(told))
     assert max(map(len, lines)) <= columns
 
 

@@ -16,7 +16,7 @@ from tests.conftest import REPO
 from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.pruning_at_rest import plan_pruning
 
-BEST = ["--keep-last", "0", "--keep-best", "1", "--metric", "eval/acc"]
+BEST = ["--keep-last", "0", "--keep-best", "1", "--metric", "eval/acc", "--mode", "max"]
 
 
 def _finish(sweep):
@@ -95,6 +95,13 @@ def test_a_sweep_that_seems_to_run_is_left_alone(tk, sweep):
     assert (answer.code, len(_there(sweep))) == (2, 4)
     assert "seems to run" in answer.err
     assert "--at-rest" in answer.err
+    assert answer.out == ""  # a plan would look like something that is done
+
+
+@pytest.mark.parametrize(("mode", "end"), [("max", "highest"), ("min", "lowest")])
+def test_the_plan_tells_which_end_is_the_best(tk, finished, mode, end):
+    answer = tk("prune", finished, *BEST, "--mode", mode, "--dry-run")
+    assert f"best is the {end} eval/acc" in answer.err
 
 
 def test_a_sweep_without_news_is_dead(tk, sweep):
@@ -124,7 +131,8 @@ def test_at_a_terminal_it_asks(tk, finished, monkeypatch, typed, code, left):
 
 
 def test_a_misspelled_metric_deletes_nothing(tk, finished):
-    options = ["--keep-last", "0", "--keep-best", "1", "--metric", "eval/ac", "--yes"]
+    best = ["--keep-best", "1", "--metric", "eval/ac", "--mode", "max"]
+    options = ["--keep-last", "0", *best, "--yes"]
     answer = tk("prune", finished, *options)
     assert (answer.code, len(_there(finished))) == (2, 4)
     assert "nearest first: eval/acc" in answer.err
@@ -134,7 +142,9 @@ def test_a_misspelled_metric_deletes_nothing(tk, finished):
     ("options", "told"),
     [
         ([], "say what stays"),
-        (["--keep-best", "1"], "metric"),
+        (["--keep-best", "1"], "give --metric"),
+        (["--keep-best", "1", "--metric", "eval/acc"], "give --mode"),
+        (["--max-bytes", "0", "--metric", "eval/acc"], "give --mode"),
         (["--max-bytes", "50 GBit"], "50 GBit"),
     ],
 )

@@ -6,6 +6,7 @@ from pyarrow import fs
 
 import tune_ckpt as tc
 from tests.cli.conftest import make_sweep
+from tune_ckpt.cli import output
 
 
 def upload(s3, bucket, folder):
@@ -19,7 +20,7 @@ def upload(s3, bucket, folder):
     return s3.uri(f"{bucket}/sweep")
 
 
-def test_a_sweep_on_s3_from_listing_to_export(tk, tmp_path, s3, bucket):
+def test_a_sweep_on_s3_from_listing_to_export(tk, tmp_path, s3, bucket, monkeypatch):
     uri = upload(s3, bucket, make_sweep(tmp_path / "sweep", use_msgpack=True))
     rows = tk("ls", uri, "--metric", "eval/acc", "--json").json["checkpoints"]
     assert [row["value"] for row in rows] == [0.9, 0.8, 0.7, 0.6]
@@ -28,11 +29,15 @@ def test_a_sweep_on_s3_from_listing_to_export(tk, tmp_path, s3, bucket):
     assert "tests.agents:Agent" in tk("show", best).out
     assert tk("diff", best, rows[2]["path"]).code == 1
     assert tk("scan", uri).code == 0
-    assert tk("weights", best, "-o", tmp_path / "w.npz").code == 0
+    with monkeypatch.context() as watched:  # so that sizes are looked up
+        watched.setattr(output, "is_terminal", lambda: True)
+        assert tk("weights", best, "--component", "model", "-o", tmp_path / "w.npz").code == 0
     picture = s3.uri(f"{bucket}/sweep.svg")
     assert tk("plot", uri, "--metric", "eval/acc", "-o", picture).code == 0
     copy = tk("convert", best, s3.uri(f"{bucket}/copy")).out.strip()
     assert tk("verify", copy).code == 0  # what is printed opens it
+    converted = tk("convert", uri, s3.uri(f"{bucket}/all"), "--jobs", 1).out.splitlines()
+    assert tk("verify", *converted).code == 0
     exported = tk("best", uri, "--metric", "eval/acc", "-o", s3.uri(f"{bucket}/e"), "--json").json
     assert tk("verify", exported["exported"]).code == 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import make_sweep
 from tests.cli.test_process import MAIN
 from tests.conftest import REPO
 from tests.tune.resuming import Climber, new_tuner, results_of
@@ -29,9 +30,9 @@ class Slow(Climber):
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory, ray_session):
-    """A sweep that ended after two iterations."""
+    """A sweep that ended after two iterations, and wants to be low."""
     storage = tmp_path_factory.mktemp("sweeps")
-    new_tuner(storage, stop=2, cpus=None, metric="height", mode="max").fit()
+    new_tuner(storage, stop=2, cpus=None, metric="height", mode="min").fit()
     return storage / "run"
 
 
@@ -40,7 +41,7 @@ def test_finished_trials_go_on_and_the_best_is_told(tk, sweep):
     answer = tk("resume", sweep, CLIMBER, "--extend", "training_iteration=4", "--json")
     assert answer.code == 0, answer.err
     assert set(answer.json["statuses"].values()) == {"TERMINATED"}
-    assert (answer.json["best"]["metric"], answer.json["best"]["value"]) == ("height", 8.0)
+    assert (answer.json["best"]["metric"], answer.json["best"]["value"]) == ("height", 1.0)
     assert {trial["iteration"] for trial in answer.json["resumed"]} == {2}
     assert "goes on after iteration 2" in answer.err
     assert all(4 in results_of(folder) for folder in sweep.glob("Climber_*"))
@@ -53,6 +54,7 @@ def test_only_the_answer_is_on_stdout(tk, sweep):
     assert len(answer.out.splitlines()) == 1
     assert os.path.isdir(answer.out.strip())
     assert "2 of 2 trials have finished, 0 failed" in answer.err
+    assert "best: height 1.0, " in answer.err  # the mode, too, is the sweep's
 
 
 @pytest.mark.slow
@@ -95,6 +97,7 @@ def test_after_an_interrupt_the_same_command_goes_on(tk, tmp_path, ray_session):
         ("tests/tune/resuming.py:Climber", "a file's: tests.tune.resuming:Climber"),
         ("tests.tune.resuming:Climbr", "nearest first: Climber,"),
         ("tests.tune.resuming:__doc__", "no class or function"),
+        ("tests.tune.resuming:__doc__.uper", "nearest first: upper,"),
     ],
 )
 def test_a_trainable_that_is_not_there(tk, tmp_path, trainable, told):
@@ -117,6 +120,38 @@ def test_a_folder_that_is_no_sweep(tk, tmp_path, ray_session):
     answer = tk("resume", tmp_path, CLIMBER)
     assert answer.code == 2
     assert "no trial's folder is in it" in answer.err
+
+
+def test_a_metric_that_no_result_has_is_refused_before_the_sweep_runs(tk, sweep_by_hand):
+    answer = tk("resume", sweep_by_hand, CLIMBER, "--metric", "eval/loss")
+    assert answer.code == 2
+    assert "No result reports the metric 'eval/loss'. Reported, nearest first: eval/" in answer.err
+
+
+@pytest.fixture
+def sweep_by_hand(tmp_path):
+    return make_sweep(tmp_path / "made")
+
+
+@pytest.mark.slow
+def test_without_a_best_there_is_no_answer_and_failed_trials_are_pointed_at(
+    tk, tmp_path, ray_session
+):
+    new_tuner(tmp_path, cls=Failing, space={"rate": 1.0}, cpus=None).fit()
+    command = ["resume", tmp_path / "run", "tests.cli.test_resume:Failing"]
+    answer = tk(*command)
+    assert (answer.code, answer.out) == (1, "")
+    assert "1 failed; --retry-errored goes on with them" in answer.err
+    assert "1 failed\n" in tk(*command, "--retry-errored").err
+
+
+class Failing(Climber):
+    """Fails at its second iteration."""
+
+    def step(self):
+        if self.iteration == 1:
+            raise RuntimeError("planned")
+        return super().step()
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,16 @@
 """``tune-ckpt scan``."""
 
-import os
 import pickle
 
 import pytest
 
+from tests.cli.conftest import Attack, without_escapes
 from tune_ckpt.cli import output
-
-
-class _Attack:
-    def __reduce__(self):
-        return os.system, ("true",)
 
 
 @pytest.fixture
 def attacked(tmp_path):
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"w": _Attack()}))
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"w": Attack()}))
     return tmp_path
 
 
@@ -29,7 +24,6 @@ def test_a_dangerous_pickle_exits_with_1(tk, attacked):
 def test_an_unknown_name_is_no_reason_to_fail(tk, saved):
     answer = tk("scan", saved, "--json")
     assert answer.code == 0
-    assert list(answer.json) == ["path", "ok", "files"]
     verdicts = {file["path"]: file["verdict"] for file in answer.json["files"]}
     assert verdicts["state.pkl"] == "harmless"
     assert verdicts["class_and_ctor_args.pkl"] == "unknown"
@@ -45,6 +39,6 @@ def test_who_watches_is_warned_before_the_answer(tk, attacked, terminal, monkeyp
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_table_for_each_verdict_fits_the_terminal(tk, saved, terminal, columns):
     terminal(columns)
-    lines = tk("scan", saved).out.splitlines()
+    lines = without_escapes(tk("scan", saved).out).splitlines()
     assert "unknown" in lines[0]
-    assert max(map(len, lines)) <= columns + len("\x1b[1m\x1b[0m") * 10
+    assert max(map(len, lines)) <= columns

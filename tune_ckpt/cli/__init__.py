@@ -1,9 +1,6 @@
 """Floor 5: the ``tune-ckpt`` command, one small module a subcommand.
 
 What a subcommand needs is imported when it runs: ``--help`` loads none of the package.
-
-Exit codes: 0 all is well, 1 the answer is no or it could not be done, 2 wrong use, 3 a checkpoint
-is damaged, 130 interrupted.
 """
 
 from __future__ import annotations

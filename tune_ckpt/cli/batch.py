@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from tune_ckpt.cli import cluster, interrupts
+from tune_ckpt.cli import cluster, failing, interrupts
 from tune_ckpt.convert import convert_checkpoint
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.sweep.candidates import OpenSweep
+from tune_ckpt.sweep.paths import below
 from tune_ckpt.tree.progress import steps_bar
+from tune_ckpt.tree.storage.store import address_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Conversion:
 
     def failed(self, error: Exception) -> Outcome:
         """Return the outcome that an error is."""
-        return Outcome(self.src, None, str(error))
+        return Outcome(self.src, None, failing.at_the_prompt(str(error)))
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,10 @@ def conversions(experiment: str, dst: str | None, options: dict[str, Any]) -> li
         options: As for `convert_checkpoint`.
     """
     sweep = OpenSweep.open(experiment)
+    base = dst and address_of(dst)  # a cluster's workers are in other folders
     places = [(trial.name, name) for trial in sweep.look() for name in sorted(trial.checkpoints)]
     return [
-        Conversion(sweep.path(*place), dst and "/".join((dst.rstrip("/"), *place)), options)
-        for place in places
+        Conversion(sweep.path(*place), base and below(base, *place), options) for place in places
     ]
 
 
@@ -127,7 +129,7 @@ def _in_processes(batch: Sequence[Conversion], jobs: int | None) -> Iterator[tup
         pool.shutdown(cancel_futures=True)
 
 
-def _on_ray(batch: Sequence[Conversion], address: str | None) -> Iterator[tuple[int, Outcome]]:
+def _on_ray(batch: Sequence[Conversion], address: str) -> Iterator[tuple[int, Outcome]]:
     import ray
 
     cluster.connect(address)

@@ -8,45 +8,46 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, Metric, Mode, Modes
-from tune_ckpt.cli.ranked import ranked
+from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, MaxOrMin, Metric
+from tune_ckpt.cli.ranked import ranked, sentence
 from tune_ckpt.cli.watching import watched
 
 
 def best(
     experiment: Experiment,
     metric: Metric,
-    mode: Modes = Mode.MAX,
+    mode: Annotated[
+        MaxOrMin | None, typer.Option(help="Whether more or less is better; by default more.")
+    ] = None,
     export: Annotated[
-        str | None, typer.Option("-o", "--output", help="Export it there, as msgpack.")
+        str | None,
+        typer.Option("-o", "--output", help="Export it to this path, verified, as msgpack."),
     ] = None,
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the path of a sweep's best checkpoint; what else is known of it goes to stderr."""
-    record = ranked(experiment, metric, mode.value, k=1, verify=True)[0]
+    record = ranked(experiment, metric, (mode or MaxOrMin.MAX).value, k=1, verify=True)[0]
     exported = _exported(record, export, allow_pickle) if export else None
+    not_carried = [*map(str, getattr(exported, "not_carried", ()))]
     if as_json:
-        output.say_json({**_facts(record), "exported": exported})
+        output.say_json({**_facts(record), "exported": exported, "not_carried": not_carried})
         return
     output.say(record.path)
-    output.remark(_sentence(record))
+    output.remark(sentence(record))
+    if mode is None:
+        output.remark(f"The largest {metric} is taken for the best; --mode min takes the smallest.")
     if record.runner_up:
-        output.remark(f"runner-up: {_sentence(record.runner_up)}, {record.runner_up.path}")
+        output.remark(f"runner-up: {sentence(record.runner_up)}, {record.runner_up.path}")
     output.remark_each("passed over", record.passed_over)
     if exported:
         output.remark(f"exported to {exported}")
-    output.remark_each("not carried", [*map(str, getattr(exported, "not_carried", ()))])
+    output.remark_each("not carried", not_carried)
 
 
 def _exported(record: tc.CheckpointRecord, to: str, allow_pickle: bool) -> str:
     with watched("Exporting", [record.path], passes=2):
         return record.export(to, allow_pickle=allow_pickle)
-
-
-def _sentence(record: tc.CheckpointRecord) -> str:
-    where = f"trial {record.trial_id}, iteration {record.iteration}"
-    return f"{record.metric} {record.value!r}, {where}"
 
 
 def _facts(record: tc.CheckpointRecord) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,24 +32,24 @@ class Dialect(str, Enum):
 
 def convert(
     src: Annotated[str, typer.Argument(help="A checkpoint, or a whole sweep: a path or a URI.")],
-    dst: Annotated[str | None, typer.Argument(help="The new one; by default in place.")] = None,
+    dst: Annotated[str | None, typer.Argument(help="The new one, or a folder for all.")] = None,
     to: Annotated[To, typer.Option(help="The new format.")] = To.MSGPACK,
     dialect: Annotated[
         Dialect | None, typer.Option(help="Of msgpack: ours, or RLlib's. By default as it was.")
     ] = None,
     allow_pickle: AllowPickle = False,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", help="Processes, for a sweep.", min=1)
+        int | None, typer.Option("--jobs", "-j", help="How many at a time, of a sweep.", min=1)
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster that shall do it, for a sweep.")
+        str | None, typer.Option(help="A Ray cluster that shall do it, of a sweep.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a checkpoint, or all those of a sweep, again: as msgpack or pickle.
 
-    RLlib's own checkpoints are converted as well, into a new folder. In place is only for what no
-    running sweep writes.
+    Without DST they are converted in place, which is only for what no running sweep writes, and
+    not for RLlib's own.
     """
     check_there(src)
     options: dict[str, object] = {
@@ -56,7 +57,7 @@ def convert(
         "dialect": dialect and dialect.value,
         "allow_pickle": allow_pickle,
     }
-    outcomes = _outcomes(src, dst, options, jobs, address)
+    outcomes = [_as_typed(outcome) for outcome in _outcomes(src, dst, options, jobs, address)]
     if as_json:
         output.say_json([vars(outcome) for outcome in outcomes])
     else:
@@ -80,6 +81,14 @@ def _outcomes(
             if not many:
                 raise
     return batch.run_all(many, jobs=jobs, address=address, progress=output.is_terminal())
+
+
+def _as_typed(outcome: Outcome) -> Outcome:
+    from tune_ckpt.cli.failing import at_the_prompt
+
+    return (
+        outcome if outcome.error is None else replace(outcome, error=at_the_prompt(outcome.error))
+    )
 
 
 # How often a checkpoint's bytes move: read, encoded where that takes as long, written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from importlib.util import find_spec
 from typing import Annotated
@@ -42,8 +43,9 @@ def demo(
         output.say_json(answer)
     else:
         output.say(path)
+        typed = {key: shlex.quote(value) for key, value in answer.items()}
         has_plots = find_spec("matplotlib") is not None
-        output.remark(_NEXT.format(**answer, plot="" if has_plots else _PLOTS))
+        output.remark(_NEXT.format(**typed, plot="" if has_plots else _PLOTS))
 
 
 def _answer(path: str) -> dict[str, str]:

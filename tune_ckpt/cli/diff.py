@@ -33,5 +33,5 @@ def diff(
         output.say_json(found.to_dict())
     else:
         for line in str(found).splitlines():
-            output.say(output.styled(line, _STYLES.get(line.split(maxsplit=1)[0], "")))
+            output.say(output.styled(line, _STYLES.get(line.strip().partition(" ")[0], "")))
     raise typer.Exit(0 if found.equal else 1)

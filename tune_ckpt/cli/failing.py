@@ -10,7 +10,7 @@ from tune_ckpt import errors
 from tune_ckpt.cli import interrupts, output
 from tune_ckpt.cli.options import WrongUse
 
-NO, WRONG_USE, DAMAGED = 1, 2, 3
+NO, WRONG_USE, DAMAGED = 1, 2, 3  # what they mean, `tune-ckpt --help` tells
 
 # Whatever typer says of what was typed: a class to which it gives no public name.
 _Mistyped: type[BaseException] = typer.BadParameter.__mro__[1]
@@ -33,6 +33,7 @@ _CODES: dict[type[BaseException], int] = {
 _WORDS = {
     "pass allow_pickle=True": "pass --allow-pickle",
     "resume(..., portable=True)": "--portable",
+    "to='pickle' is not possible:": "--to pickle is not possible:",
     "dst=None is not possible; it may be:": "This is not converted in place: give as DST",
 }
 
@@ -64,7 +65,7 @@ def exit_code(error: BaseException) -> int:
 def message(error: BaseException) -> str:
     """Return what is wrong and what to do, for somebody at the prompt."""
     if isinstance(error, errors.TuneCkptError):
-        return _shortened(_at_the_prompt(str(error))) + _advice(error)
+        return _shortened(at_the_prompt(str(error))) + _advice(error)
     if isinstance(error, OSError | WrongUse):
         return str(error)
     if isinstance(error, _Mistyped):
@@ -86,7 +87,8 @@ def _advice(error: errors.TuneCkptError) -> str:
     return ""
 
 
-def _at_the_prompt(text: str) -> str:
+def at_the_prompt(text: str) -> str:
+    """Return an error's text with what it advises as it is typed."""
     for python, typed in _WORDS.items():
         text = text.replace(python, typed)
     return text

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, check_folder
+from tune_ckpt.cli.options import (
+    AsJson,
+    Experiment,
+    MaxOrMin,
+    Mode,
+    WrongUse,
+    check_folder,
+    how_to_verify,
+)
 from tune_ckpt.cli.ranked import ranked
 from tune_ckpt.cli.watching import watched
 
@@ -20,21 +28,30 @@ _CONFIG = 60  # characters of one
 
 def ls(
     experiment: Experiment,
-    metric: Annotated[str | None, typer.Option(help="Rank by it; a/b for nested ones.")] = None,
-    mode: Modes = Mode.MAX,
-    k: Annotated[int | None, typer.Option("--k", "-k", help="Only so many.", min=1)] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Check every byte of each.")] = False,
+    metric: Annotated[str | None, typer.Option(help="Rank by it, a/b for nested ones.")] = None,
+    mode: Mode = MaxOrMin.MAX,
+    k: Annotated[
+        int | None, typer.Option("--k", "-k", help="How many; by default all.", min=1)
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every byte of what is ranked.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List a sweep's checkpoints: those of all trials, from the best down."""
+    if verify and metric is None:
+        how = how_to_verify(experiment)
+        raise WrongUse(f"--verify checks what is ranked: give --metric, too, or use {how}")
     if metric is None:
         answer = _unranked(experiment, k)
     else:
         answer = _ranked(experiment, metric, mode.value, k, verify)
     if as_json:
         output.say_json(answer)
-    else:
-        _say(answer)
+        return
+    _say(answer)
+    if metric is not None and not verify:
+        output.remark("Nothing was verified: a damaged one may be among them; --verify tells.")
 
 
 def _ranked(experiment: str, metric: str, mode: str, k: int | None, verify: bool) -> dict[str, Any]:
@@ -132,9 +149,9 @@ def _say(answer: dict[str, Any]) -> None:
         output.remark(f"Rank them with --metric: {', '.join(answer['metrics'][:_METRICS])}{more}")
 
 
-def _below(experiment: str) -> Any:
-    def short(path: str) -> str:
-        """Return a path without what all have in common."""
-        return path.rpartition(f"{experiment.rstrip('/').rpartition('/')[2]}/")[2] or path
+def _below(experiment: str) -> Callable[[str], str]:
+    """Return what shortens a path by the sweep's own."""
+    from tune_ckpt.tree.storage.store import address_of
 
-    return short
+    base = address_of(experiment).rstrip("/")
+    return lambda path: path.removeprefix(f"{base}/")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from typing import Annotated
 
 import typer
 
 
-class Mode(str, Enum):
+class MaxOrMin(str, Enum):
     """What is better: more or less."""
 
     MAX = "max"
@@ -16,9 +17,9 @@ class Mode(str, Enum):
 
 
 Experiment = Annotated[str, typer.Argument(help="The sweep's folder: a path or a URI.")]
-Checkpoint = Annotated[str, typer.Argument(help="The checkpoint: a path or a URI.")]
+Checkpoint = Annotated[str, typer.Argument(help="A checkpoint: a path or a URI.")]
 Metric = Annotated[str, typer.Option(help="The metric, a/b for nested ones.")]
-Modes = Annotated[Mode, typer.Option(help="Whether more or less is better.")]
+Mode = Annotated[MaxOrMin, typer.Option(help="Whether more or less is better.")]
 Component = Annotated[
     str | None, typer.Option(help="Only this subcomponent, / between levels.", metavar="PATH")
 ]
@@ -57,7 +58,9 @@ def check_folder(path: str) -> None:
 
 def is_sweep(path: str) -> bool:
     """Say whether a sweep's folder is there."""
-    names = _names(path)
+    from tune_ckpt.tree.storage.store import is_plain_file
+
+    names = [] if is_plain_file(path) else _names(path)
     return any(name == "tuner.pkl" or name.startswith("experiment_state-") for name in names)
 
 
@@ -70,8 +73,22 @@ def check_no_sweep(path: str) -> None:
     if is_sweep(path):
         raise WrongUse(
             f"{path} is a whole sweep's folder, not a checkpoint. Its checkpoints: "
-            f"tune-ckpt ls {path}"
+            f"tune-ckpt ls {shlex.quote(path)}"
         )
+
+
+def how_to_verify(sweep: str) -> str:
+    """Return how all checkpoints of a sweep are verified."""
+    if "://" in sweep:  # where the shell finds no names
+        return f"tune-ckpt verify, with paths that tune-ckpt ls {shlex.quote(sweep)} lists"
+    return f"tune-ckpt verify {shlex.quote(sweep.rstrip('/'))}/*/checkpoint_*"
+
+
+def part_of(checkpoint: str, component: str | None) -> str:
+    """Return the path of a checkpoint's component; of the whole where there is none."""
+    from tune_ckpt.sweep.paths import below
+
+    return below(checkpoint, component) if component else checkpoint
 
 
 def _names(path: str) -> list[str]:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Experiment, Metric, Mode, Modes, WrongUse, check_folder
+from tune_ckpt.cli.options import (
+    AsJson,
+    Experiment,
+    MaxOrMin,
+    Metric,
+    Mode,
+    WrongUse,
+    check_folder,
+)
 
 if TYPE_CHECKING:
     from tune_ckpt.plots.history import History
@@ -30,7 +38,7 @@ def plot(
         str,
         typer.Option("-o", "--output", help="The new file: *.html has it all, or *.png, *.svg."),
     ],
-    mode: Modes = Mode.MAX,
+    mode: Mode = MaxOrMin.MAX,
     what: Annotated[What, typer.Option(help="What is drawn into a picture file.")] = What.CURVES,
     dark: Annotated[bool, typer.Option("--dark", help="Draw on dark ground.")] = False,
     as_json: AsJson = False,
@@ -81,8 +89,9 @@ def _picture(history: History, what: What, suffix: str, dark: bool) -> bytes:
 def _drawn(history: History, what: What, dark: bool) -> Any:
     from tune_ckpt.errors import NoCheckpointError
     from tune_ckpt.plots.curves import draw_curves
-    from tune_ckpt.plots.sizes import plot_sizes
+    from tune_ckpt.plots.sizes import draw_sizes
     from tune_ckpt.plots.timeline import draw_timeline
+    from tune_ckpt.tree.inspection.describe import describe
 
     if what is What.CURVES:
         return draw_curves(history, dark=dark)
@@ -90,4 +99,4 @@ def _drawn(history: History, what: What, dark: bool) -> Any:
         return draw_timeline(history, dark=dark)
     if history.best is None:
         raise NoCheckpointError(history.name, ())
-    return plot_sizes(history.best, dark=dark)
+    return draw_sizes(describe(history.best), dark=dark)

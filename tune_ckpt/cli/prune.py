@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_folder
+from tune_ckpt.cli.options import AsJson, Experiment, MaxOrMin, WrongUse, check_folder
 from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
+    from tune_ckpt.sweep.metrics import Metric
     from tune_ckpt.tune.outcomes import Outcome
     from tune_ckpt.tune.pruning_at_rest import Plan
     from tune_ckpt.tune.retention import Fate
 
 
-_Last = Annotated[int | None, typer.Option(help="Of each trial, the newest. By default 1.", min=0)]
-_Best = Annotated[int, typer.Option(help="Of each trial, the best.", min=0)]
-_Goal = Annotated[str | None, typer.Option(help="What is best; a/b for nested ones.")]
+_Last = Annotated[
+    int | None, typer.Option(help="How many of each trial, the newest first; by default 1.", min=0)
+]
+_Best = Annotated[int, typer.Option(help="How many of each trial, the best first.", min=0)]
+_Metric = Annotated[str | None, typer.Option(help="What is best, a/b for nested ones.")]
+_Mode = Annotated[
+    MaxOrMin | None, typer.Option(help="Whether more or less of it is better: with --metric.")
+]
 _Every = Annotated[int | None, typer.Option(help="Those after every so many iterations.", min=1)]
 _Pins = Annotated[
     list[int] | None, typer.Option("--pin", help="An iteration that stays; repeatable.")
@@ -30,7 +36,7 @@ _Budget = Annotated[
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")]
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 _AtRest = Annotated[
-    bool, typer.Option("--at-rest", help="Nobody runs the sweep, though it looks like that.")
+    bool, typer.Option("--at-rest", help="Nobody runs the sweep, though it seems to run.")
 ]
 
 
@@ -38,8 +44,8 @@ def prune(
     experiment: Experiment,
     keep_last: _Last = None,
     keep_best: _Best = 0,
-    metric: _Goal = None,
-    mode: Modes = Mode.MAX,
+    metric: _Metric = None,
+    mode: _Mode = None,
     keep_every: _Every = None,
     pinned: _Pins = None,
     max_bytes: _Budget = None,
@@ -58,18 +64,26 @@ def prune(
 
     if keep_last is None and not (keep_best or keep_every or max_bytes):
         raise WrongUse("say what stays: --keep-last, --keep-best, --keep-every or --max-bytes")
+    _check_metric(metric, mode, is_needed=keep_best > 0)
     _check_can_ask(sure=dry_run or yes, as_json=as_json)
     check_folder(experiment)
-    last = 1 if keep_last is None else keep_last
-    pins = tuple(pinned or ())
-    policy = Retention(last, keep_best, metric, mode.value, keep_every, pins, max_bytes)
+    policy = Retention(
+        keep_last=1 if keep_last is None else keep_last,
+        keep_best=keep_best,
+        metric=metric,
+        mode=(mode or MaxOrMin.MAX).value,
+        keep_every=keep_every,
+        pinned=tuple(pinned or ()),
+        max_bytes=max_bytes,
+    )
     with watched("Reading results"):
         plan = plan_pruning(experiment, policy)
-    if not as_json:
-        _say(plan)
-    outcomes: list[Outcome] = []
     if not dry_run and plan.doomed:
         _check_at_rest(plan, experiment, at_rest)
+    if not as_json:
+        _say(plan, policy.ranked_by)
+    outcomes: list[Outcome] = []
+    if not dry_run and plan.doomed:
         _ask(plan, yes)
         outcomes = _carry_out(plan)
     if as_json:
@@ -77,6 +91,16 @@ def prune(
     else:
         _say_outcomes(outcomes)
     raise typer.Exit(1 if any(outcome.status != "done" for outcome in outcomes) else 0)
+
+
+def _check_metric(metric: str | None, mode: MaxOrMin | None, *, is_needed: bool) -> None:
+    if is_needed and metric is None:
+        raise WrongUse("--keep-best: give --metric as well, which says what is best")
+    if metric is not None and mode is None:
+        raise WrongUse(
+            f"--metric {metric}: give --mode as well: min where the lowest is the best, as of a "
+            "loss, or max; the others may be deleted"
+        )
 
 
 def _check_can_ask(*, sure: bool, as_json: bool) -> None:
@@ -115,7 +139,7 @@ def _carry_out(plan: Plan) -> list[Outcome]:
 # ------------------------------------------------------------------------------- what is printed
 
 
-def _say(plan: Plan) -> None:
+def _say(plan: Plan, best: Metric | None) -> None:
     from tune_ckpt.tree.units import human
 
     rows = [
@@ -133,6 +157,9 @@ def _say(plan: Plan) -> None:
     kept, freed = _nbytes(plan, stays=True), _nbytes(plan, stays=False)
     goes, stays = len(plan.doomed), len(plan.fates) - len(plan.doomed)
     output.remark(f"{goes} of {len(plan.fates)} go ({human(freed)}), {stays} stay ({human(kept)})")
+    if best is not None:
+        end = "highest" if best.mode == "max" else "lowest"
+        output.remark(f"best is the {end} {best.name} (--mode {best.mode})")
 
 
 def _because(fate: Fate) -> str:

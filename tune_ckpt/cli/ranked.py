@@ -1,4 +1,4 @@
-"""A sweep's ranking, for those who wait for it at a terminal."""
+"""A sweep's ranking, for those who wait for it at a terminal, and how a record is told."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def ranked(
         with watched("Verifying", [record.path for record in found]):
             found = tc.rank_checkpoints(sweep, metric, mode, k=k, verify=True)
     return found
+
+
+def sentence(record: tc.CheckpointRecord) -> str:
+    """Return what is known of a checkpoint beside its path, in a line."""
+    where = f"trial {record.trial_id}, iteration {record.iteration}"
+    return f"{record.metric} {record.value!r}, {where}"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tune_ckpt.cli import interrupts, output
-from tune_ckpt.cli.options import AsJson, Experiment, Mode, Modes, WrongUse, check_folder
+from tune_ckpt.cli.options import AsJson, Experiment, MaxOrMin, WrongUse, check_folder
+from tune_ckpt.cli.ranked import sentence
 from tune_ckpt.cli.typed_names import load
 
 if TYPE_CHECKING:
@@ -26,9 +27,19 @@ _Extend = Annotated[
     typer.Option(help="Where trials stop now, as training_iteration=50; repeatable."),
 ]
 _Retry = Annotated[bool, typer.Option("--retry-errored", help="Go on with failed trials too.")]
-_Concurrent = Annotated[int | None, typer.Option(help="How many trials at a time.", min=1)]
-_Goal = Annotated[
+_Concurrent = Annotated[
+    int | None,
+    typer.Option(
+        help="How many trials the searcher may have under way; those going on do not wait for it.",
+        min=1,
+    ),
+]
+_Metric = Annotated[
     str | None, typer.Option(help="What the best is told by; by default the sweep's own.")
+]
+_Mode = Annotated[
+    MaxOrMin | None,
+    typer.Option(help="Whether more or less is better; by default as the sweep says, else max."),
 ]
 _Address = Annotated[str | None, typer.Option(help="A Ray cluster that shall run it.")]
 
@@ -40,15 +51,15 @@ def resume(
     extend: _Extend = None,
     retry_errored: _Retry = False,
     max_concurrent: _Concurrent = None,
-    metric: _Goal = None,
-    mode: Modes = Mode.MAX,
+    metric: _Metric = None,
+    mode: _Mode = None,
     address: _Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a sweep from every trial's newest valid checkpoint, and print the best one's path.
 
     The sweep's own pickles are loaded, as Tune does, unless --portable is given: only for sweeps
-    that you trust. After Ctrl-C the same command goes on; what ran had no time to save.
+    that you trust. After Ctrl-C the same command goes on, from the checkpoints there are.
     """
     check_folder(experiment)
     options: dict[str, Any] = {
@@ -58,6 +69,8 @@ def resume(
         "portable": portable,
     }
     code = load(trainable)
+    if metric is not None:
+        _check_metric(experiment, metric, mode)
     from tune_ckpt.cli import cluster
     from tune_ckpt.tune import private
     from tune_ckpt.tune.resume import resume as tuner_of
@@ -65,16 +78,14 @@ def resume(
     with contextlib.redirect_stdout(sys.stderr):  # Ray prints its tables there
         cluster.connect(address, log_to_driver=True)
         tuner = tuner_of(experiment, code, **options)
-        goal = private.tune_config(tuner)
-        if metric is None and goal.metric:
-            metric, mode = goal.metric, Mode(goal.mode or "max")
+        metric = metric or private.tune_config(tuner).metric
         results, interrupted = private.fit(tuner)
     statuses = private.statuses(results)
     best = _best(results, metric, mode)
     if as_json:
         output.say_json(_answer(experiment, tuner.report, statuses, best, interrupted))
     else:
-        _say(experiment, statuses, best, interrupted)
+        _say(statuses, best, interrupted=interrupted, retried=retry_errored)
     failed = 1 if "ERROR" in statuses.values() else 0
     raise typer.Exit(interrupts.EXIT_CODE if interrupted else failed)
 
@@ -87,14 +98,23 @@ def _limit(typed: str) -> tuple[str, float]:
     raise WrongUse(f"--extend {typed}: give a metric and a number, as training_iteration=50")
 
 
-def _best(results: Any, metric: str | None, mode: Mode) -> CheckpointRecord | None:
+def _check_metric(experiment: str, metric: str, mode: MaxOrMin | None) -> None:
+    """Refuse a metric that no result has, before the sweep runs for hours."""
+    import tune_ckpt as tc
+    from tune_ckpt.errors import NoCheckpointError
+
+    with contextlib.suppress(NoCheckpointError):  # there will be some
+        tc.best_checkpoint(experiment, metric, mode and mode.value, verify=False)
+
+
+def _best(results: Any, metric: str | None, mode: MaxOrMin | None) -> CheckpointRecord | None:
     import tune_ckpt as tc
     from tune_ckpt.errors import NoCheckpointError, UnknownMetricError
 
     if metric is None:
         return None
     try:
-        return tc.best_checkpoint(results, metric, mode.value)
+        return tc.best_checkpoint(results, metric, mode and mode.value)
     except (NoCheckpointError, UnknownMetricError) as error:  # the sweep is resumed all the same
         output.remark(f"no best checkpoint: {error}")
         return None
@@ -104,18 +124,22 @@ def _best(results: Any, metric: str | None, mode: Mode) -> CheckpointRecord | No
 
 
 def _say(
-    experiment: str, statuses: dict[str, str], best: CheckpointRecord | None, interrupted: bool
+    statuses: dict[str, str],
+    best: CheckpointRecord | None,
+    *,
+    interrupted: bool,
+    retried: bool,
 ) -> None:
-    output.say(best.path if best else experiment)
     if best:
-        where = f"trial {best.trial_id}, iteration {best.iteration}"
-        output.remark(f"best: {best.metric} {best.value!r}, {where}")
+        output.say(best.path)
+        output.remark(f"best: {sentence(best)}")
     counts, count = Counter(statuses.values()), len(statuses)
     if interrupted:
         output.remark("The same command goes on with it.")
     else:
         ended = f"{counts['TERMINATED']} of {count} trials have finished"
-        output.remark(f"{ended}, {counts['ERROR']} failed")
+        again = "; --retry-errored goes on with them" if counts["ERROR"] and not retried else ""
+        output.remark(f"{ended}, {counts['ERROR']} failed{again}")
 
 
 def _answer(

@@ -25,7 +25,7 @@ def scan(
     Dangerous is what runs commands or code, or is code. Unknown are other classes and functions.
     """
     watched = output.is_terminal()
-    report = tc.scan(path, progress=watched, found=_warn if watched else lambda file: None)
+    report = tc.scan(path, progress=watched, found=_warn if watched else None)
     if as_json:
         output.say_json(report.to_dict())
     else:

@@ -9,7 +9,7 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Checkpoint, Component, check_no_sweep
+from tune_ckpt.cli.options import AsJson, Checkpoint, Component, check_no_sweep, part_of
 from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def show(
     check_no_sweep(checkpoint)
     with watched("Reading", [checkpoint]):  # pickles are read whole
         description = _description(checkpoint, component)
-        rllib = None if description and description.digest else _rllib(checkpoint, component)
-    if description is None and rllib is None:
-        tc.get_checkpoint_info(checkpoint)  # raises what is wrong
+        rllib = _rllib(part_of(checkpoint, component), description)
     if as_json:
         output.say_json({"description": description and description.to_dict(), "rllib": rllib})
         return
@@ -63,12 +61,16 @@ def _description(checkpoint: str, component: str | None) -> Description | None:
         return None
 
 
-def _rllib(checkpoint: str, component: str | None) -> dict[str, Any] | None:
+def _rllib(path: str, description: Description | None) -> dict[str, Any] | None:
     from tune_ckpt.errors import NotACheckpointError
 
+    if description and description.digest:
+        return None  # it is ours
     try:
-        return tc.get_checkpoint_info("/".join(filter(None, (checkpoint, component))))
+        return tc.get_checkpoint_info(path)
     except NotACheckpointError:
+        if description is None:
+            raise
         return None
 
 

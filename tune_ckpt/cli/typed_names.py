@@ -30,7 +30,7 @@ def load(name: str) -> Any:
     found = _imported(name, module_name)
     for part in path.split("."):
         if not hasattr(found, part):
-            words = (word for word in vars(found) if not word.startswith("_"))
+            words = (word for word in dir(found) if not word.startswith("_"))
             where = getattr(found, "__name__", found)
             raise WrongUse(f"{name}: there is no {part!r} in {where}{_nearest(part, words)}")
         found = getattr(found, part)

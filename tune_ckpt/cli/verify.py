@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, WrongUse, check_folder, check_no_sweep
+from tune_ckpt.cli.options import AsJson, WrongUse, check_folder, how_to_verify, is_sweep
 
 if TYPE_CHECKING:
     from tune_ckpt.tree.inspection.verification import Report
@@ -21,6 +22,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every byte of checkpoints; exit with 3 if one is damaged."""
+    for path in paths:
+        _check_no_sweep(path)
     reports, codes = [], []
     for path in paths:
         report, code = _report(path)
@@ -33,6 +36,13 @@ def verify(
     raise typer.Exit(max(codes))
 
 
+def _check_no_sweep(path: str) -> None:
+    with suppress(tc.TuneCkptError):  # its report tells
+        if is_sweep(path):
+            how = how_to_verify(path)
+            raise WrongUse(f"{path} is a whole sweep's folder. To verify its checkpoints: {how}")
+
+
 def _report(path: str) -> tuple[Report, int]:
     from tune_ckpt.cli import failing
     from tune_ckpt.errors import Fault
@@ -40,10 +50,9 @@ def _report(path: str) -> tuple[Report, int]:
 
     try:
         check_folder(path)
-        check_no_sweep(path)
         report = tc.verify(path, progress=output.is_terminal())
     except (tc.TuneCkptError, WrongUse) as error:  # the other paths get their reports as well
-        return Report(path, [Fault("", str(error))]), failing.exit_code(error)
+        return Report(path, [Fault("", failing.message(error))]), failing.exit_code(error)
     return report, 0 if report.ok else failing.DAMAGED
 
 
@@ -51,4 +60,4 @@ def _say(report: Report) -> None:
     first, *rest = str(report).splitlines()
     output.say(output.styled(first, "green" if report.ok else "bold red"))
     for line in rest:
-        output.say(output.styled(line, _STYLES.get(line.split()[0], "")))
+        output.say(output.styled(line, _STYLES.get(line.strip().partition(" ")[0], "")))

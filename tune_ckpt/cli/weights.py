@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AsJson, Checkpoint, Component, check_no_sweep
+from tune_ckpt.cli.options import AsJson, Checkpoint, Component, check_no_sweep, part_of
 from tune_ckpt.cli.watching import watched
 
 
@@ -28,8 +28,7 @@ def weights(
 
     check_no_sweep(checkpoint)
     check_name(to)
-    part = "/".join(filter(None, (checkpoint, component)))
-    with watched("Writing arrays", [part], passes=3):
+    with watched("Writing arrays", [part_of(checkpoint, component)], passes=3):
         arrays = read_arrays(checkpoint, component)
         path = write_arrays(arrays, to)
     nbytes = sum(array.nbytes for array in arrays.values())
