@@ -35,7 +35,7 @@ class Descent(tc.CheckpointableTrainable):
         """Begin far from the minimum."""
         self.x = np.full(3, 10.0)
 
-    def reset_config(self, new_config):  # PBT changes the learning rate of a trial that goes on
+    def reset_config(self, new_config):
         """Take the learning rate that PBT has found for a trial that goes on."""
         self.config = new_config
         return True
@@ -80,16 +80,12 @@ def main(settings: Settings, storage: Path) -> None:
 
     best = tc.best_checkpoint(results, "loss", "min")
     print(f"best: trial {best.trial_id}, iteration {best.iteration}, loss {best.value:.3g}")
-    for record in sorted(tc.rank_checkpoints(results, "loss", "min"), key=order):
+    records = tc.rank_checkpoints(results, "loss", "min")
+    for record in sorted(records, key=lambda record: (record.trial_id, record.iteration)):
         origin = tc.describe(record).lineage.get("restored_from_trial")
         if origin and origin["id"] != record.trial_id:
             came_from = f"trial {origin['id']} at iteration {origin['iteration']}"
             print(f"trial {record.trial_id}, iteration {record.iteration}: from {came_from}")
-
-
-def order(record):
-    """Return a record's place in the table."""
-    return record.trial_id, record.iteration
 
 
 if __name__ == "__main__":

@@ -18,9 +18,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import gymnasium
+import torch
 from rich.console import Console
 from rich.table import Table
 from settings import command
+
+import tune_ckpt as tc
+from tune_ckpt import rllib
 
 NAME = "ppo_cartpole"
 
@@ -57,7 +61,7 @@ class Settings:
 
 def sweep(settings: Settings, storage: Path) -> None:
     """Run one trial for each learning rate."""
-    import ray
+    import ray  # not at the top: the process that plays the bundle has no Ray
     from ray import tune
     from ray.rllib.algorithms.ppo import PPOConfig
 
@@ -87,10 +91,6 @@ def sweep(settings: Settings, storage: Path) -> None:
 
 def restored_module(checkpoint: str):
     """Return a function from observations to actions: the RLModule's."""
-    import torch
-
-    from tune_ckpt import rllib
-
     module = rllib.restore_module(checkpoint)
 
     def act(observation):
@@ -115,8 +115,6 @@ def play(act, env_name: str, seed: int) -> float:
 
 def play_bundle(path: Path, settings: Settings) -> None:
     """Play an episode with a bundle, and print what it earned; Ray is not imported."""
-    from tune_ckpt import rllib
-
     print(play(rllib.load_bundle(path).act, settings.env, settings.seed))
     assert "ray" not in sys.modules
 
@@ -129,9 +127,6 @@ def played_without_ray(bundle: Path) -> float:
 
 def main(settings: Settings, storage: Path) -> None:
     """Run the whole story and print what happened."""
-    import tune_ckpt as tc
-    from tune_ckpt import rllib
-
     console = Console()
     console.print(f"Sweeping {len(settings.learning_rates)} learning rates ...")
     sweep(settings, storage)

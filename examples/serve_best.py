@@ -69,6 +69,7 @@ class Classifier:
             time.sleep(look_every_seconds)
 
     async def __call__(self, request: Request) -> JSONResponse:
+        """Answer with the digit in each image, and with whose answer it is."""
         if self.serving is None:
             return JSONResponse({"error": "there is no model yet"}, status_code=503)
         best, weights = self.serving
@@ -82,7 +83,10 @@ def new_tuner(settings: Settings, storage: Path) -> tune.Tuner:
     space = {
         "learning_rate": tune.grid_search(settings.learning_rates),
         "epochs": settings.epochs_per_iteration,
-        **{"momentum": 0.5, "hidden": 32, "batch_size": 64, "seed": 0},
+        "momentum": 0.5,
+        "hidden": 32,
+        "batch_size": 64,
+        "seed": 0,
     }
     return tune.Tuner(
         Digits,

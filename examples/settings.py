@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -18,7 +18,7 @@ import yaml
 CONFIGS = Path(__file__).parents[1] / "configs"
 T = TypeVar("T")
 
-_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_NAMES = {int: "a whole number", float: "a number", str: "text"}
 
 
 @dataclass
@@ -61,7 +61,7 @@ def read(schema: type[T], path: str | Path) -> T:
     """Return a file's settings.
 
     Args:
-        schema: A dataclass; its fields may be dataclasses, lists, and int, float, str or bool.
+        schema: A dataclass; its fields may be dataclasses, lists, and int, float or str.
         path: The YAML file.
 
     Raises:
@@ -98,11 +98,11 @@ def _faults_of_record(schema: Any, value: Any, place: str) -> Iterator[str]:
             near = difflib.get_close_matches(str(key), kinds, n=2, cutoff=0.6)
             hint = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(kinds)}"
             yield f"{_under(place, key)}: there is no such setting; {hint}"
-    for field in fields(schema):
-        if field.name in value:
-            yield from _faults(kinds[field.name], value[field.name], _under(place, field.name))
-        elif field.default is MISSING:
-            yield f"{_under(place, field.name)}: it is missing"
+    for key, kind in kinds.items():
+        if key in value:
+            yield from _faults(kind, value[key], _under(place, key))
+        else:
+            yield f"{_under(place, key)}: it is missing"
 
 
 def _faults_of_list(kind: Any, value: Any, place: str) -> Iterator[str]:
@@ -115,7 +115,7 @@ def _faults_of_list(kind: Any, value: Any, place: str) -> Iterator[str]:
 
 def _fits(kind: type, value: Any) -> bool:
     if isinstance(value, bool):  # which Python takes for a number
-        return kind is bool
+        return False
     return isinstance(value, (int, float) if kind is float else kind)
 
 
