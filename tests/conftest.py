@@ -17,6 +17,9 @@ settings.load_profile("ci")
 # What a process of the tests and its Ray take at most, and how many of them are enough.
 MOST_NBYTES, MOST_PROCESSES = 2.5 * 2**30, 4
 
+# There is a test process for each core: in each, what computes does so in one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPO = Path(__file__).parents[1]
 CORPUS = REPO.parent / "shared" / "corpus"
 

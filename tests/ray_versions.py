@@ -48,9 +48,9 @@ def run_tests(python: str, options: list[str]) -> int:
     """Run the tests, and return pytest's exit code."""
     variables = {
         "PYTHONPATH": str(REPO),
-        "RAY_TRAIN_V2_ENABLED": "1",
-    }  # before 2.51 not the default
-    ignored = ["-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning"]  # Ray's own
+        "RAY_TRAIN_V2_ENABLED": "1",  # before 2.51 not the default
+    }
+    ignored = ["-W", "ignore"]  # older Rays warn of what they use of others
     command = [python, "-m", "pytest", "-q", "-n0", *ignored, *(options or TESTS)]
     return subprocess.run(
         command, cwd=REPO, env={**os.environ, **variables}, check=False
@@ -59,15 +59,16 @@ def run_tests(python: str, options: list[str]) -> int:
 
 def main() -> None:
     """Run the tests with each version, and say which passed."""
-    own, _, options = (" ".join(sys.argv[1:]) + " ").partition("-- ")
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("versions", nargs="+", help="minor versions, such as 2.48")
     parser.add_argument("--venvs", type=Path, default=VENVS)
-    arguments = parser.parse_args(own.split())
+    arguments = parser.parse_args(given[:end])
     codes = {}
     for version in arguments.versions:
         print(f"Ray {version}", flush=True)
-        codes[version] = run_tests(environment(version, arguments.venvs), options.split())
+        codes[version] = run_tests(environment(version, arguments.venvs), given[end + 1 :])
     for version, code in codes.items():
         print(f"Ray {version}: {'passed' if code == 0 else f'FAILED ({code})'}")
     sys.exit(any(codes.values()))

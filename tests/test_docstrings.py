@@ -24,9 +24,6 @@ ELSEWHERE = {
     ),
 }
 
-# Ray's and RLlib's own imports warn of what they use of others.
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 def _doctests():
     """Every docstring with an example, of the modules whose text has one: others are not loaded."""

@@ -20,7 +20,7 @@ from tests.train.runs import FASTER
 
 EXAMPLES = REPO / "examples"
 
-# Ray's, RLlib's and Serve's own imports warn of what they use of others.
+# Ray Serve's own imports warn of what they use of pydantic.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -89,6 +89,32 @@ def test_an_old_checkpoint_is_rescued(printed):
     assert "Ray 2.3.1, version 1.0" in told
     assert "No module named" in told  # what today's Ray says
     assert re.search(r"action_dist_inputs +│ differ by 0 at most", told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("synthetic-v0.1-ray2.0-style-ppo-single", "differ by "),
+        ("ray2.3.1-py3.8-old-ppo-single_policy", "differ by "),
+        ("ray2.10.0-py3.10-old-ppo-multi", "differ by "),
+        ("ray2.7.1-py3.9-hybrid-ppo-single", "it is one already"),
+        ("ray2.40.0-py3.10-new-ppo-single", "it is one already"),
+        ("ray2.43.0-py3.11-new-ppo-single_module", "it is one already"),
+    ],
+)
+def test_one_of_any_generation_is_rescued_from_a_relative_path(printed, monkeypatch, name, told):
+    monkeypatch.chdir(REPO / "tests" / "data" / "rllib" / name)
+    shown = printed("rescue_old_checkpoint.py", "checkpoint")
+    assert told in shown
+    assert "URI has empty scheme" not in shown
+    assert re.search(r"an episode, by the bundle +│ [0-9]+ ", shown)
+
+
+@pytest.mark.slow
+def test_where_nothing_is_nothing_is_rescued(printed, tmp_path):
+    with pytest.raises(SystemExit, match="is not a checkpoint: there is nothing"):
+        printed("rescue_old_checkpoint.py", str(tmp_path / "nothing"))
 
 
 @pytest.mark.slow

@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.conftest import REPO
 
 pytestmark = pytest.mark.slow
 
@@ -14,8 +15,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     command = [sys.executable, "-m", "tests.nodes", str(tmp_path_factory.mktemp("nodes"))]
-    repo = Path(__file__).parents[1]
-    run = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     return json.loads(next(line for line in run.stdout.splitlines() if line.startswith("{")))
 

@@ -1,61 +1,43 @@
-"""What one Python saves, another loads, with nothing but msgpack, numpy and xxhash installed."""
+"""Every Python opens what another one saved, with nothing but msgpack, numpy and xxhash."""
 
-import os
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import tune_ckpt as tc
+from tests.conftest import CORPUS
+from tests.interpreters import bare_environment, find_interpreter, run_script
 from tests.portable_values import values
-
-REPO = Path(__file__).parents[1]
-
-
-def find_interpreter(version):
-    """Return an interpreter that pyenv has, or one on PATH; None where there is none."""
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = sorted(root.glob(f"{version}.*/bin/python"))
-    return str(found[-1]) if found else shutil.which(f"python{version}")
+from tests.rllib.cases import CASES, COMMITTED, DATA
 
 
-def bare_environment(interpreter, folder):
-    """Make an environment without a pip of its own: this Python's is four times as quick."""
-    subprocess.run([interpreter, "-m", "venv", "--without-pip", str(folder)], check=True)
-    (site,) = folder.glob("lib/python*/site-packages")
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-compile"]
-    version = site.parent.name.removeprefix("python")
-    install += ["--disable-pip-version-check", "--only-binary=:all:"]
-    there = ["--target", str(site), "--python-version", version]
-    subprocess.run([*install, *there, "msgpack", "numpy", "xxhash"], check=True)
-    return str(folder / "bin" / "python")
+@pytest.fixture(scope="module", params=["3.10", "3.11", "3.12", "3.13"])
+def python(request, tmp_path_factory):
+    """A Python in an environment with these three packages alone."""
+    interpreter = find_interpreter(request.param)
+    if interpreter is None:
+        pytest.skip(f"there is no Python {request.param} here")
+    return bare_environment(interpreter, tmp_path_factory.mktemp("python") / "venv")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
-def test_a_state_is_equal_in_another_python_without_ray(tmp_path, version):
-    interpreter = find_interpreter(version)
-    if interpreter is None:
-        pytest.skip(f"there is no Python {version} here")
-    python = bare_environment(interpreter, tmp_path / "venv")
+def test_a_state_is_equal_in_another_python_without_ray(tmp_path, python):
     tc.save_state(values(), tmp_path / "c")
-    script = [python, "-W", "error", str(REPO / "tests" / "portable_values.py")]
-    environment = {**os.environ, "PYTHONPATH": str(REPO)}
-    run = subprocess.run(
-        [*script, str(tmp_path / "c"), str(tmp_path / "there")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = run_script(python, "portable_values.py", tmp_path / "c", tmp_path / "there")
     assert (run.stdout, run.stderr) == ("equal\n", "")
     assert tc.describe(tmp_path / "there").digest == tc.describe(tmp_path / "c").digest
 
 
+@pytest.mark.slow
+def test_every_python_reads_every_case_of_rllibs(python):
+    roots = [DATA, CORPUS] if CORPUS.is_dir() else [DATA]
+    of_corpus = [case for case in CASES if (CORPUS / case.name).is_dir()]
+    run = run_script(python, "rllib/read_all.py", *roots)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) == len(COMMITTED) + len(of_corpus)
+
+
 def test_the_state_is_equal_in_this_python(tmp_path):
     tc.save_state(values(), tmp_path / "c")
-    script = [sys.executable, str(REPO / "tests" / "portable_values.py"), str(tmp_path / "c")]
-    run = subprocess.run(script, capture_output=True, text=True, check=False)
+    run = run_script(sys.executable, "portable_values.py", tmp_path / "c")
     assert run.stdout == "equal\n", run.stderr

@@ -15,9 +15,6 @@ from tune_ckpt.cli import main
 
 README = (REPO / "README.md").read_text()
 
-# Ray's and RLlib's own imports warn of what they use of others.
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 def _blocks(language):
     """The blocks of a language, each behind so many empty lines that an error tells its line."""

@@ -11,7 +11,7 @@ from settings import SettingsError, command, read
 @dataclass
 class Search:
     rates: list[float]
-    width: int = 8
+    width: int
 
 
 @dataclass
@@ -19,10 +19,9 @@ class Sweep:
     metric: str
     trials: int
     search: Search
-    quick: bool = False
 
 
-RIGHT = "metric: acc\ntrials: 2\nsearch: {rates: [1, 0.5]}\n"
+RIGHT = "metric: acc\ntrials: 2\nsearch: {rates: [1, 0.5], width: 8}\n"
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def faults_of(tmp_path):
 def test_a_right_file_becomes_the_dataclass(tmp_path):
     (tmp_path / "x.yaml").write_text(RIGHT)
     found = read(Sweep, tmp_path / "x.yaml")
-    assert found == Sweep("acc", 2, Search([1.0, 0.5]))
+    assert found == Sweep("acc", 2, Search([1.0, 0.5], 8))
     assert type(found.search.rates[0]) is float
 
 
@@ -52,7 +51,7 @@ WRONG = {
     ),
     "a key like no other": (
         RIGHT + "zzz: 3",
-        ["zzz: there is no such setting; there is metric, trials, search, quick"],
+        ["zzz: there is no such setting; there is metric, trials, search"],
     ),
     "an unknown key below": (
         RIGHT.replace("{", "{witdh: 3, "),
@@ -71,10 +70,7 @@ WRONG = {
         RIGHT.replace("2", "yes"),
         ["trials: it must be a whole number, and is True"],
     ),
-    "a number for a truth": (
-        RIGHT + "quick: 1",
-        ["quick: it must be true or false, and is 1"],
-    ),
+    "a truth for text": (RIGHT.replace("acc", "yes"), ["metric: it must be text, and is True"]),
     "another type in a list": (
         RIGHT.replace("0.5", "1e-3"),
         ["search.rates[1]: it must be a number, and is the text '1e-3' (YAML wants 1.0e-3)"],
@@ -95,6 +91,7 @@ WRONG = {
             "metric: it is missing",
             "trials: it must be a whole number, and is the text 'two'",
             "search.rates: it is missing",
+            "search.width: it is missing",
         ],
     ),
 }

@@ -28,15 +28,24 @@ STATE = {"weights": np.zeros(2), "step": 1}
         ("state", lambda: tc.save_state([1, 2], "c")),
         ("parts", lambda: tc.save("c", STATE)),
         ("parts", lambda: tc.restore(["step"], "c")),
+        ("parts", lambda: tc.restore(np.zeros(3))),
+        ("parts", lambda: tc.report({"loss": 1.0}, np.zeros(3))),
+        ("parts", lambda: tc.report({"loss": 1.0}, [], save=False)),
         ("strict", lambda: tc.restore(STATE, "c", strict="no")),
         ("path", lambda: tc.save_state(STATE, None)),
+        ("path", lambda: tc.save_state(STATE, "")),
         ("path", lambda: tc.load_state(None)),
+        ("tensors", lambda: tc.load_state("c", tensors="jax")),
         ("path", lambda: tc.describe(STATE)),
         ("path", lambda: tc.verify(3)),
         ("dst", lambda: tc.archive("c", "c.tar")),
         ("records", lambda: tc.average_checkpoints("c")),
+        ("cls", lambda: tc.restore_object("c", trained())),
+        ("kind", lambda: tc.register_adapter(trained(), vars, setattr)),
         ("experiment", lambda: tc.best_checkpoint(None, "loss")),
+        ("k", lambda: tc.rank_checkpoints("c", "loss", k=1.5)),
         ("metric", lambda: tc.best_checkpoint("c")),
+        ("opened", lambda: tc.Sweep("c")),
     ],
 )
 def test_the_argument_is_named(argument, call, tmp_path, monkeypatch):
@@ -49,8 +58,9 @@ def test_the_argument_is_named(argument, call, tmp_path, monkeypatch):
 
 def test_whoever_takes_a_value_for_a_component_learns_where_it_is(tmp_path):
     tc.save_state(STATE, tmp_path / "c")
-    with pytest.raises(ComponentNotFoundError, match="all is in its own state"):
+    with pytest.raises(ComponentNotFoundError, match="all is in its own state") as caught:
         tc.load_state(tmp_path / "c", "weights")
+    assert str(caught.value).endswith("load_state(..., at='weights').")
 
 
 def test_what_was_saved_by_names_is_no_object(tmp_path):

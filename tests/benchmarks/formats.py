@@ -119,7 +119,7 @@ def load_safetensors(path: Path) -> Any:
 CANDIDATES = {
     OURS: Candidate(load_ours, save_ours),
     "tune_ckpt, mapped": Candidate(lambda path: load_ours(path, mmap=True), file_of=OURS),
-    "tune_ckpt, 1 of 64": Candidate(lambda path: load_ours(path, at="17"), file_of=OURS),
+    "tune_ckpt, 1 array": Candidate(lambda path: load_ours(path, at="17"), file_of=OURS),
     "tune_ckpt, rllib dialect": Candidate(load_ours_for_rllib, save_ours_for_rllib),
     "pickle 5": Candidate(load_pickle, save_pickle),
     "msgpack_numpy": Candidate(load_msgpack_numpy, save_msgpack_numpy),

@@ -81,8 +81,7 @@ def grow(template: Path, target: Path, trials: int) -> Path:
         _copy(folders[old], target / folders[old].name.replace(old, new), old, new)
         grown.append([_renamed(text, old, new) for text in entries[old]])
     (target / source.name).write_text(json.dumps({**state, "trial_data": grown}))
-    renamed = (template / "tuner.pkl").read_bytes()
-    (target / "tuner.pkl").write_bytes(renamed)
+    shutil.copyfile(template / "tuner.pkl", target / "tuner.pkl")
     return target
 
 

@@ -14,13 +14,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import shutil
 import statistics
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tune_ckpt as tc
+from tests.benchmarks.async_save import timed
 from tune_ckpt.tune import private
 
 ARRAYS = 64
@@ -93,13 +91,6 @@ TRAINABLES = {
     "Ray's dict": RayDict,
     "RLlib's pickle": RLlibPickle,
 }
-
-
-def timed(work: Callable[[], object]) -> tuple[float, object]:
-    os.sync()  # so that no one pays for what another has written
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
 
 
 def measure(mib: float, rounds: int, folder: Path) -> dict[str, tuple[float, float]]:
