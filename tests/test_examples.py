@@ -62,7 +62,7 @@ def _ran(name, *options, address="local"):
 def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray(
     smaller, ray_session
 ):
-    sizes = {"trials": 3, "iterations": 6, "kill_after_checkpoints": 4}
+    sizes = {"trials": 2, "iterations": 4, "kill_after_checkpoints": 3}
     address = ray_session.get_runtime_context().gcs_address
     told = _ran("digits_sweep.py", *smaller("digits_sweep.yaml", **sizes), address=address)
     assert "Killed the driver (SIGKILL)" in told
@@ -159,7 +159,8 @@ def test_a_server_follows_the_best_model_of_a_running_sweep(printed, smaller):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told = printed("serve_best.py", *smaller("serve_best.yaml", port=port))
+    sizes = {"learning_rates": [0.003]}
+    told = printed("serve_best.py", *smaller("serve_best.yaml", port=port, **sizes))
     served = [float(right) for right in re.findall(r"([0-9.]+) of the answers are right", told)]
     assert len(served) > 1
     assert served == sorted(served)

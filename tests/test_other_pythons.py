@@ -11,7 +11,10 @@ from tests.portable_values import values
 from tests.rllib.cases import CASES, COMMITTED, DATA
 
 
-@pytest.fixture(scope="module", params=["3.10", "3.11", "3.12", "3.13"])
+OTHERS = [f"3.{minor}" for minor in range(10, 14) if minor != sys.version_info.minor]
+
+
+@pytest.fixture(scope="module", params=OTHERS)
 def python(request, tmp_path_factory):
     """A Python in an environment with these three packages alone."""
     interpreter = find_interpreter(request.param)

@@ -24,7 +24,8 @@ class Waves(Walker):
 
 
 def main(folder: str) -> None:
-    ray.init(log_to_driver=False)
+    own = {"include_dashboard": False} if os.environ["RAY_ADDRESS"] == "local" else {}
+    ray.init(log_to_driver=False, **own)
     path = os.path.join(folder, "run")
     if tune.Tuner.can_restore(path):
         tuner = tune.Tuner.restore(path, Waves)

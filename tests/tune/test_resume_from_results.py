@@ -195,7 +195,7 @@ def test_portable_optuna_is_told_the_past_and_makes_what_is_left(tmp_path, ray_s
         tune.with_resources(Climber, {"cpu": 2}),
         portable=True,
         param_space=space,
-        tune_config=tune.TuneConfig(search_alg=searcher, **options),
+        tune_config=tune.TuneConfig(search_alg=searcher, reuse_actors=True, **options),
     )
     assert "OptunaSearch was told of 2 of 2 past trials" in str(tuner.report)
     results = tuner.fit()

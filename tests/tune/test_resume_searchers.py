@@ -206,7 +206,7 @@ def test_a_searcher_that_cannot_be_told_still_makes_what_is_left(tmp_path, ray_s
         tune.with_resources(Climber, {"cpu": 2}),
         portable=True,
         param_space=SPACE,
-        tune_config=tune.TuneConfig(search_alg=_Own(), num_samples=4, **GOAL),
+        tune_config=tune.TuneConfig(search_alg=_Own(), num_samples=4, reuse_actors=True, **GOAL),
     )
     assert "_Own was told of 0 of 2 past trials: there is no way" in str(tuner.report)
     results = tuner.fit()

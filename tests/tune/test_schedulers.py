@@ -102,11 +102,12 @@ def test_hyperband_pauses_trials_and_they_go_on_bit_by_bit(tmp_path, ray_session
     )
     results = _run(
         tmp_path,
-        MsgpackWalker,
+        Kept,
         {"seed": tune.grid_search([1, 2, 3, 4, 5, 6])},
         scheduler,
         iterations=4,
         checkpoints={},
+        reuse_actors=True,
     )
     _assert_uninterrupted(results)
     rows = [row for result in results for row in _rows(result)]
@@ -160,7 +161,7 @@ def test_a_population_goes_on_from_another_trials_checkpoint_and_says_so(
         **lr,
     )
     space = {"lr": 1.0, "seed": tune.grid_search([1, 2]), "folder": str(tmp_path)}
-    results = _run(tmp_path, Paired, space, scheduler, iterations=8, reuse_actors=reuse_actors)
+    results = _run(tmp_path, Paired, space, scheduler, iterations=5, reuse_actors=reuse_actors)
     assert not results.errors
     digests = {_digest(path) for result in results for path in _checkpoints(result)}
     donors = 0
@@ -174,7 +175,7 @@ def test_a_population_goes_on_from_another_trials_checkpoint_and_says_so(
     # ... and what was taken over is the donor's walk to the last bit, iterations included.
     for result in results:
         final = tc.load_state(_checkpoints(result)[-1])
-        assert len(final["path"]) == 8
+        assert len(final["path"]) == 5
         assert any(np.array_equal(final["path"][:2], _uninterrupted(seed, 2)) for seed in (1, 2))
 
 
