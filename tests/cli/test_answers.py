@@ -14,10 +14,10 @@ from tune_ckpt.cli import output
 
 BEST = ["--metric", "eval/acc"]
 KEYS = {
-    "ls": ["experiment", "metric", "mode", "checkpoints", "metrics", "passed_over"],
+    "ls": ["experiment", "metric", "mode", "scope", "checkpoints", "metrics", "passed_over"],
     "best": [
-        *("path", "metric", "mode", "value", "trial_id", "iteration", "config", "metrics"),
-        *("converted", "runner_up", "passed_over", "exported", "not_carried"),
+        *("path", "metric", "mode", "value", "scope", "score", "trial_id", "iteration"),
+        *("config", "metrics", "converted", "runner_up", "passed_over", "exported", "not_carried"),
     ],
     "show": ["description", "rllib"],
     "diff": [

@@ -1,12 +1,16 @@
 """``tune-ckpt ls`` and ``tune-ckpt best``."""
 
+import json
+
 import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent
-from tests.cli.conftest import without_escapes
+from tests.cli.conftest import make_sweep, without_escapes
+from tune_ckpt.cli.options import Scopes
+from tune_ckpt.sweep.scopes import SCOPES
 
-KEYS = ["rank", "value", "trial_id", "iteration", "config", "path", "converted"]
+KEYS = ["rank", "value", "score", "trial_id", "iteration", "config", "path", "converted"]
 
 
 def test_ls_ranks_what_is_left_from_the_best_down(tk, sweep):
@@ -75,6 +79,72 @@ def test_ls_at_a_terminal_leaves_out_the_sweeps_own_path(tk, sweep, terminal):
     told = without_escapes(tk("ls", sweep).out)
     assert f" {trial}/checkpoint_000001 " in told
     assert str(sweep) not in told
+
+
+@pytest.mark.parametrize("command", ["best", "ls"])
+@pytest.mark.parametrize(
+    ("typed", "lr"), [("lr=0.2", 0.2), ("lr=2e-1", 0.2), ("same=1", 0.1), ("model/width=64", 0.2)]
+)
+def test_where_chooses_by_the_config(tk, sweep, command, typed, lr):
+    wide = next(sweep.glob("train_aaaaa_00001_*"))
+    (wide / "params.json").write_text('{"lr": 0.2, "same": 1, "model": {"width": 64}}')
+    answer = tk(command, sweep, "--metric", "eval/acc", "--where", typed, "--json").json
+    assert answer.get("checkpoints", [answer])[0]["config"]["lr"] == lr
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [("64", 64), ("true", True), ("True", True), ("null", None), ("'64'", "64"), ("relu", "relu")],
+)
+def test_where_takes_values_as_json_and_python_write_them(tk, sweep, typed, value):
+    for trial in sweep.glob("train_*"):
+        (trial / "params.json").write_text(json.dumps({"x": value}))
+    answer = tk("best", sweep, "--metric", "eval/acc", "--where", f"x={typed}", "--json")
+    assert answer.json["config"] == {"x": value}
+
+
+def test_every_where_must_be_so(tk, sweep):
+    both = ["--where", "lr=0.2", "--where", "same=2"]
+    answer = tk("best", sweep, "--metric", "eval/acc", *both)
+    assert answer.code == 1
+    assert "--where refused all" in answer.err
+    assert "no same is 2; there are: 1" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["lr"], "--where lr: give a name in the config and its value, as lr=0.1"),
+        (["lr=1", "lr=2"], "--where lr=2: lr was given before"),
+        (["rate=1"], "--where 'rate' is not possible; it may be: same, lr"),
+    ],
+)
+def test_a_where_that_fits_nothing_is_wrong_use(tk, sweep, typed, told):
+    answer = tk("best", sweep, "--metric", "eval/acc", *(f"--where={one}" for one in typed))
+    assert answer.code == 2
+    assert told in answer.err
+
+
+def test_scope_compares_trials_as_tune_does(tk, tmp_path):
+    peak, steady = {"aaaaa_00000": (0.1, [0.0, 0.1, 0.9])}, {"aaaaa_00001": (0.2, [0.6, 0.7, 0.8])}
+    sweep = make_sweep(tmp_path / "s", peak | steady)
+    typed = [sweep, "--metric", "eval/acc", "--scope", "avg"]
+    best, listed = (tk(command, *typed, "--json").json for command in ("best", "ls"))
+    assert (best["value"], best["scope"], best["score"]) == (0.8, "avg", pytest.approx(0.7))
+    assert [row["value"] for row in listed["checkpoints"]] == [0.8, 0.7, 0.9, 0.1]
+    assert tk("ls", *typed).out.splitlines()[0].split("\t")[:3] == ["#", "eval/acc", "avg"]
+    assert "avg of the trial 0.7" in tk("best", *typed).err
+
+
+def test_the_scopes_are_those_of_python():
+    assert [scope.value for scope in Scopes] == [scope.name for scope in SCOPES]
+
+
+@pytest.mark.parametrize("option", ["--scope=avg", "--where=lr=0.1", "--verify"])
+def test_what_a_ranking_needs_is_refused_without_a_metric(tk, sweep, option):
+    answer = tk("ls", sweep, option)
+    assert answer.code == 2
+    assert "give --metric, too" in answer.err
 
 
 def test_best_prints_the_path_alone_to_stdout(tk, sweep):

@@ -8,7 +8,7 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, MaxOrMin, Metric
+from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, MaxOrMin, Metric, Scope, Where
 from tune_ckpt.cli.ranked import ranked, sentence
 from tune_ckpt.cli.watching import watched
 
@@ -19,6 +19,8 @@ def best(
     mode: Annotated[
         MaxOrMin | None, typer.Option(help="Whether more or less is better; by default more.")
     ] = None,
+    scope: Scope = None,
+    where: Where = None,
     export: Annotated[
         str | None,
         typer.Option("-o", "--output", help="Export it to this path, verified, as msgpack."),
@@ -27,7 +29,8 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Print the path of a sweep's best checkpoint; what else is known of it goes to stderr."""
-    record = ranked(experiment, metric, (mode or MaxOrMin.MAX).value, k=1, verify=True)[0]
+    end = (mode or MaxOrMin.MAX).value
+    record = ranked(experiment, metric, end, k=1, scope=scope, where=where, verify=True)[0]
     exported = _exported(record, export, allow_pickle) if export else None
     not_carried = [*map(str, getattr(exported, "not_carried", ()))]
     if as_json:
@@ -57,6 +60,8 @@ def _facts(record: tc.CheckpointRecord) -> dict[str, object]:
         "metric": record.metric,
         "mode": record.mode,
         "value": record.value,
+        "scope": record.scope,
+        "score": record.score,
         "trial_id": record.trial_id,
         "iteration": record.iteration,
         "config": record.config,

@@ -33,6 +33,8 @@ _CODES: dict[type[BaseException], int] = {
 _WORDS = {
     "pass allow_pickle=True": "pass --allow-pickle",
     "resume(..., portable=True)": "--portable",
+    "where= refused all": "--where refused all",
+    "where='": "--where '",
     "to='pickle' is not possible:": "--to pickle is not possible:",
     "dst=None is not possible; it may be:": "This is not converted in place: give as DST",
 }

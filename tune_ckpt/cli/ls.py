@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,18 @@ from tune_ckpt.cli.options import (
     Experiment,
     MaxOrMin,
     Mode,
+    Scope,
+    Where,
     WrongUse,
     check_folder,
     how_to_verify,
 )
 from tune_ckpt.cli.ranked import ranked
 from tune_ckpt.cli.watching import watched
+
+if TYPE_CHECKING:
+    from tune_ckpt.sweep.record_table import CheckpointTable
+    from tune_ckpt.sweep.records import CheckpointRecord
 
 _WIDE = 120  # columns from which on the configs are shown as well
 _NARROW = 60  # and from which on the trials' ids, which the paths tell too
@@ -30,6 +36,8 @@ def ls(
     experiment: Experiment,
     metric: Annotated[str | None, typer.Option(help="Rank by it, a/b for nested ones.")] = None,
     mode: Mode = MaxOrMin.MAX,
+    scope: Scope = None,
+    where: Where = None,
     k: Annotated[
         int | None, typer.Option("--k", "-k", help="How many; by default all.", min=1)
     ] = None,
@@ -39,13 +47,13 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List a sweep's checkpoints: those of all trials, from the best down."""
-    if verify and metric is None:
-        how = how_to_verify(experiment)
-        raise WrongUse(f"--verify checks what is ranked: give --metric, too, or use {how}")
     if metric is None:
+        _check_unranked(experiment, {"--scope": scope, "--where": where}, verify)
         answer = _unranked(experiment, k)
     else:
-        answer = _ranked(experiment, metric, mode.value, k, verify)
+        end = mode.value
+        found = ranked(experiment, metric, end, k=k, scope=scope, where=where, verify=verify)
+        answer = _ranked(experiment, found)
     if as_json:
         output.say_json(answer)
         return
@@ -54,12 +62,21 @@ def ls(
         output.remark("Nothing was verified: a damaged one may be among them; --verify tells.")
 
 
-def _ranked(experiment: str, metric: str, mode: str, k: int | None, verify: bool) -> dict[str, Any]:
-    records = ranked(experiment, metric, mode, k=k, verify=verify)
+def _check_unranked(experiment: str, choosing: dict[str, Any], verify: bool) -> None:
+    """Refuse what only a ranking can do."""
+    for option in (option for option, typed in choosing.items() if typed):
+        raise WrongUse(f"{option} chooses among what is ranked: give --metric, too")
+    if verify:
+        how = how_to_verify(experiment)
+        raise WrongUse(f"--verify checks what is ranked: give --metric, too, or use {how}")
+
+
+def _ranked(experiment: str, records: CheckpointTable) -> dict[str, Any]:
     rows = [
         {
             "rank": rank,
             "value": record.value,
+            "score": record.score,
             "trial_id": record.trial_id,
             "iteration": record.iteration,
             "config": record.config,
@@ -68,8 +85,7 @@ def _ranked(experiment: str, metric: str, mode: str, k: int | None, verify: bool
         }
         for rank, record in enumerate(records, 1)
     ]
-    passed_over = records[-1].passed_over
-    return _answer(experiment, metric, mode, rows, passed_over=passed_over)
+    return _answer(experiment, rows, by=records[-1], passed_over=records[-1].passed_over)
 
 
 def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
@@ -87,7 +103,7 @@ def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
         raise Reasons(sweep, ()).failure(folders)
     metrics = sorted({name for candidate in candidates for name in names(candidate.metrics)})
     rows.sort(key=lambda row: (row["trial_id"], row["iteration"] or 0))
-    return _answer(experiment, None, None, rows[:k], metrics=metrics, passed_over=sweep.notes.lines)
+    return _answer(experiment, rows[:k], metrics=metrics, passed_over=sweep.notes.lines)
 
 
 def _row(sweep: Any, candidate: Any) -> Iterator[dict[str, Any]]:
@@ -95,6 +111,7 @@ def _row(sweep: Any, candidate: Any) -> Iterator[dict[str, Any]]:
         yield {
             "rank": None,
             "value": None,
+            "score": None,
             "trial_id": candidate.trial_id,
             "iteration": candidate.iteration,
             "config": sweep.config(candidate),
@@ -105,17 +122,17 @@ def _row(sweep: Any, candidate: Any) -> Iterator[dict[str, Any]]:
 
 def _answer(
     experiment: str,
-    metric: str | None,
-    mode: str | None,
     rows: list[dict[str, Any]],
     *,
+    by: CheckpointRecord | None = None,
     metrics: Any = (),
     passed_over: Any = (),
 ) -> dict[str, Any]:
     return {
         "experiment": experiment,
-        "metric": metric,
-        "mode": mode,
+        "metric": by and by.metric,
+        "mode": by and by.mode,
+        "scope": by and by.scope,
         "checkpoints": rows,
         "metrics": metrics,
         "passed_over": passed_over,
@@ -125,12 +142,13 @@ def _answer(
 def _say(answer: dict[str, Any]) -> None:
     from tune_ckpt.sweep.configs import config_text, shortened, telling_keys
 
-    metric, terminal = answer["metric"], output.console()
+    metric, scope, terminal = answer["metric"], answer["scope"], output.console()
     keys = telling_keys([row["config"] for row in answer["checkpoints"]])
     short = _below(answer["experiment"]) if terminal.is_terminal else str
     columns: list[tuple[Any, bool, Callable[[dict[str, Any]], Any]]] = [
         ("#", metric is not None, lambda row: row["rank"]),
         (metric, metric is not None, lambda row: row["value"]),
+        (scope, scope is not None, lambda row: row["score"]),
         ("trial", terminal.width >= _NARROW, lambda row: row["trial_id"]),
         ("iteration", True, lambda row: row["iteration"]),
         (

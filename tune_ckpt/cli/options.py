@@ -16,10 +16,30 @@ class MaxOrMin(str, Enum):
     MIN = "min"
 
 
+class Scopes(str, Enum):
+    """Which of a trial's values count when trials are compared: Tune's scopes."""
+
+    LAST = "last"
+    AVG = "avg"
+    LAST_5_AVG = "last-5-avg"
+    LAST_10_AVG = "last-10-avg"
+    ALL = "all"
+
+
 Experiment = Annotated[str, typer.Argument(help="The sweep's folder: a path or a URI.")]
 Checkpoint = Annotated[str, typer.Argument(help="A checkpoint: a path or a URI.")]
 Metric = Annotated[str, typer.Option(help="The metric, a/b for nested ones.")]
 Mode = Annotated[MaxOrMin, typer.Option(help="Whether more or less is better.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(help="A value that the config must have, as lr=0.1 or a/b=2; repeatable."),
+]
+Scope = Annotated[
+    Scopes | None,
+    typer.Option(
+        help="Compare trials by those of their values; by default each checkpoint by its own."
+    ),
+]
 Component = Annotated[
     str | None, typer.Option(help="Only this subcomponent, / between levels.", metavar="PATH")
 ]

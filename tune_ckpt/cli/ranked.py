@@ -2,26 +2,72 @@
 
 from __future__ import annotations
 
+import ast
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tune_ckpt as tc
-from tune_ckpt.cli.options import check_folder
+from tune_ckpt.cli.options import Scopes, WrongUse, check_folder
 from tune_ckpt.cli.watching import watched
 
 
 def ranked(
-    experiment: str, metric: str, mode: str, *, k: int | None, verify: bool
+    experiment: str,
+    metric: str,
+    mode: str,
+    *,
+    k: int | None,
+    scope: Scopes | None,
+    where: Sequence[str] | None,
+    verify: bool,
 ) -> tc.CheckpointTable:
-    """Return a sweep's checkpoints from the best down; see `tune_ckpt.rank_checkpoints`."""
+    """Return a sweep's checkpoints from the best down; see `tune_ckpt.rank_checkpoints`.
+
+    Raises:
+        WrongUse: There is no sweep, or ``where`` is not as ``name=value``.
+    """
     check_folder(experiment)
+    options: dict[str, Any] = {
+        "k": k,
+        "scope": scope and scope.value,
+        "where": _conditions(where or ()) or None,
+    }
     sweep = tc.Sweep.open(experiment)
     with watched("Reading results"):
-        found = tc.rank_checkpoints(sweep, metric, mode, k=k, verify=False)
+        found = tc.rank_checkpoints(sweep, metric, mode, **options, verify=False)
     if verify:
         with watched("Verifying", [record.path for record in found]):
-            found = tc.rank_checkpoints(sweep, metric, mode, k=k, verify=True)
+            found = tc.rank_checkpoints(sweep, metric, mode, **options, verify=True)
     return found
+
+
+def _conditions(typed: Sequence[str]) -> dict[str, Any]:
+    conditions: dict[str, Any] = {}
+    for one in typed:
+        name, equals, value = one.partition("=")
+        name = name.strip()
+        if not name or not equals:
+            raise WrongUse(f"--where {one}: give a name in the config and its value, as lr=0.1")
+        if name in conditions:
+            raise WrongUse(f"--where {one}: {name} was given before, and can have one value only")
+        conditions[name] = _value(value.strip())
+    return conditions
+
+
+def _value(text: str) -> Any:
+    """Return what is meant by a value as JSON or Python writes it; whatever is neither is text."""
+    readings: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
+    for read in readings:
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            continue
+    return text
 
 
 def sentence(record: tc.CheckpointRecord) -> str:
     """Return what is known of a checkpoint beside its path, in a line."""
     where = f"trial {record.trial_id}, iteration {record.iteration}"
-    return f"{record.metric} {record.value!r}, {where}"
+    score = f", {record.scope} of the trial {record.score!r}" if record.scope else ""
+    return f"{record.metric} {record.value!r}, {where}{score}"
