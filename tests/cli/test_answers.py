@@ -32,7 +32,7 @@ KEYS = {
         *("experiment", "dry_run", "seems_to_run", "checkpoints", "kept_nbytes"),
         *("freed_nbytes", "passed_over"),
     ],
-    "plot": ["path", "trials", "checkpoints", "deleted", "best"],
+    "plot": ["path", "trials", "checkpoints", "deleted", "best", "passed_over"],
 }
 ERROR = ["error", "message", "exit_code"]
 

@@ -27,8 +27,21 @@ def test_plot_as_json(tk, sweep, tmp_path):
     out = tmp_path / "x.png"
     answer = tk("plot", sweep, "--metric", "eval/acc", "-o", out, "--json").json
     best = tc.best_checkpoint(sweep, "eval/acc").path
-    facts = {"trials": 2, "checkpoints": 6, "deleted": 2, "best": best}
+    facts = {"trials": 2, "checkpoints": 6, "deleted": 2, "best": best, "passed_over": []}
     assert answer == {"path": str(out), **facts}
+
+
+def test_plot_tells_which_checkpoint_is_damaged(tk, sweep, tmp_path):
+    best = tc.best_checkpoint(sweep, "eval/acc")
+    with open(f"{best.path}/state.pkl", "wb"):
+        pass
+    typed = ["plot", sweep, "--metric", "eval/acc", "-o", tmp_path / "x.html"]
+    told = f"trial {best.trial_id}, iteration 3 (checkpoint_000002) has eval/acc 0.9, but"
+    assert f"passed over: {told}" in tk(*typed).err
+    assert f"Passed over: {told}" in (tmp_path / "x.html").read_text()
+    answer = tk(*typed, "--json").json
+    assert answer["best"] == best.runner_up.path
+    assert answer["passed_over"][0].startswith(told)
 
 
 def test_plot_into_an_unknown_kind_of_file_is_wrong_use(tk, sweep, tmp_path):

@@ -3,8 +3,10 @@
 import base64
 import io
 import re
+import shutil
 import sys
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -63,6 +65,40 @@ def test_the_best_that_is_left_is_starred(sweep, mode, place):
     (star,) = [line for line in _lines(figure) if line.get_marker() == "*"]
     assert (star.get_xdata()[0], star.get_ydata()[0]) == place
     assert f"{place[1]:.4g}" in _texts(figure)
+
+
+@pytest.mark.parametrize(
+    ("verify", "starred", "crossed", "meaning"),
+    [
+        (True, (3, 0.8), [0.9], "best checkpoint"),
+        (False, (3, 0.9), [], "best checkpoint, not verified"),
+    ],
+)
+def test_what_is_damaged_is_crossed_and_the_star_is_the_best_that_is_usable(
+    sweep, verify, starred, crossed, meaning
+):
+    _damage(tc.best_checkpoint(sweep, "eval/acc").path)
+    figure = tc.plot(sweep, "eval/acc", verify=verify)
+    marked = {line.get_marker(): line for line in _lines(figure)}
+    assert (marked["*"].get_xdata()[0], marked["*"].get_ydata()[0]) == starred
+    assert [*marked["x"].get_ydata()] == crossed
+    texts = _texts(figure)
+    assert meaning in texts
+    assert ("damaged checkpoint" in texts) is bool(crossed)
+    assert any(", 1 damaged" in text for text in texts) is bool(crossed)
+
+
+def _damage(checkpoint):
+    with open(f"{checkpoint}/state.pkl", "wb"):
+        pass
+
+
+def test_of_a_sweep_all_damaged_there_are_curves_and_crosses(sweep):
+    for checkpoint in sweep.glob("*/checkpoint_*"):
+        _damage(checkpoint)
+    marked = {line.get_marker(): line for line in _lines(tc.plot(sweep, "eval/acc"))}
+    assert len(marked["x"].get_xdata()) == 4
+    assert "*" not in marked
 
 
 def test_the_curves_are_the_results(sweep):
@@ -254,9 +290,10 @@ def test_a_page_needs_nothing_else_and_has_both_grounds(sweep):
 
 
 def test_a_page_tells_when_the_best_cannot_be_looked_into(sweep):
-    best = tc.best_checkpoint(sweep, "eval/acc").path
-    with open(f"{best}/state.pkl", "wb"):
-        pass
+    best = Path(tc.best_checkpoint(sweep, "eval/acc").path)
+    shutil.rmtree(best)
+    best.mkdir()
+    (best / "model.bin").write_bytes(b"a framework's own")
     html = page(read_history(sweep, "eval/acc"))
     assert "What is in it cannot be told" in html
 

@@ -63,6 +63,7 @@ def plot(
         output.say_json({"path": address_of(to), **_facts(history)})
     else:
         output.say(address_of(to))
+        output.remark_each("passed over", history.damaged)
 
 
 def _facts(history: History) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def _facts(history: History) -> dict[str, Any]:
         "checkpoints": len(history.marks),
         "deleted": sum(mark.path is None for mark in history.marks),
         "best": history.best and history.best.path,
+        "passed_over": history.damaged,
     }
 
 

@@ -22,12 +22,13 @@ def plot(
     mode: str | None = None,
     *,
     dark: bool = False,
+    verify: bool = True,
     filesystem: Any = None,
 ) -> Figure:
     """Draw a metric of all trials of a sweep, with its checkpoints.
 
-    Checkpoints are dots, hollow where they were deleted; the best that is left is a star. The five
-    best trials have colors.
+    Checkpoints are dots, hollow where they were deleted; the best that is usable is a star, and
+    those that would be better, but are damaged, have a cross. The five best trials have colors.
 
     >>> plot("sweep", "eval/acc").savefig("sweep.png")
 
@@ -36,6 +37,8 @@ def plot(
         metric: As for `tune_ckpt.best_checkpoint`.
         mode: As for `tune_ckpt.best_checkpoint`.
         dark: Draw it on dark ground.
+        verify: Check every byte of the best, so that the star is what
+            `tune_ckpt.best_checkpoint` returns; of the other checkpoints nothing is read.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the folder is to be looked up.
 
     Returns:
@@ -46,7 +49,8 @@ def plot(
         NoCheckpointError: There is no trial.
         MissingDependencyError: matplotlib is not installed.
     """
-    return draw_curves(read_history(experiment, metric, mode, filesystem=filesystem), dark=dark)
+    history = read_history(experiment, metric, mode, verify=verify, filesystem=filesystem)
+    return draw_curves(history, dark=dark)
 
 
 def draw_curves(history: History, *, dark: bool = False) -> Figure:
@@ -60,6 +64,7 @@ def draw_curves(history: History, *, dark: bool = False) -> Figure:
             _draw(axes, curve, colors.faint, colors, rest)
         for curve, color in reversed([*zip(history.curves[:told], colors.series, strict=False)]):
             _draw(axes, curve, color, colors, _TOLD)
+        _draw_damaged(axes, history, colors)
         _draw_best(axes, history, colors)
         title(axes, f"{history.metric.name} in {history.name}", _summary(history), colors)
         _draw_scales(axes, history, colors)
@@ -113,6 +118,15 @@ def _places(marks: list[Mark]) -> tuple[list[int], list[float]]:
     return [x for x, _ in places], [y for _, y in places]
 
 
+def _draw_damaged(axes: Axes, history: History, colors: Theme) -> None:
+    x, y = _places([mark for mark in history.marks if mark.damaged])
+    axes.plot(x, y, **_cross(colors), zorder=4)
+
+
+def _cross(colors: Theme) -> dict[str, Any]:
+    return {"marker": "x", "linestyle": "", "color": colors.ink, "markersize": 9}
+
+
 def _draw_best(axes: Axes, history: History, colors: Theme) -> None:
     place = _place_of_best(history)
     if place is None:
@@ -146,6 +160,7 @@ def _summary(history: History) -> str:
     deleted = sum(mark.path is None for mark in marks)
     parts = [counted(len(history.curves), "trial"), counted(len(marks), "checkpoint")]
     parts += [f"{deleted:,} of them deleted"] if deleted else []
+    parts += [f"{len(history.damaged):,} damaged"] if history.damaged else []
     if best is not None:
         trial = shortened(best.trial_id, 20)
         parts.append(f"best {best.value:.6g}: trial {trial}, iteration {best.iteration}")
@@ -170,6 +185,7 @@ def _meanings(history: History, colors: Theme) -> list[Any]:
     from matplotlib.lines import Line2D
 
     deleted = {mark.path is None for mark in history.marks}
+    unverified = "" if history.best and history.best.verified else ", not verified"
     dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgecolor": colors.faint}
     star: dict[str, Any] = {
         "marker": "*",
@@ -180,6 +196,7 @@ def _meanings(history: History, colors: Theme) -> list[Any]:
     meanings = [
         (False in deleted, "checkpoint", {**dot, "markerfacecolor": colors.faint}),
         (True in deleted, "deleted checkpoint", {**dot, "markerfacecolor": colors.ground}),
-        (_place_of_best(history) is not None, "best checkpoint", star),
+        (bool(history.damaged), "damaged checkpoint", _cross(colors)),
+        (_place_of_best(history) is not None, f"best checkpoint{unverified}", star),
     ]
     return [Line2D([], [], label=label, **style) for shown, label, style in meanings if shown]

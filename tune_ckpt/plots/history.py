@@ -7,12 +7,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from tune_ckpt.errors import NoCheckpointError, TuneCkptError
-from tune_ckpt.experiment import best_checkpoint
 from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.configs import config_text, telling_keys
 from tune_ckpt.sweep.metrics import Metric, number, whole
-from tune_ckpt.sweep.records import CheckpointRecord
+from tune_ckpt.sweep.ranking import Ranking
+from tune_ckpt.sweep.records import CheckpointRecord, record_of
 from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
@@ -28,6 +28,7 @@ class Mark:
         path: Where it is; None where it was deleted.
         saved: When it was reported.
         converted: When its conversion was written, where there is one.
+        damaged: Whether it was found damaged, or unreadable, on the way to the best.
     """
 
     iteration: int | None
@@ -35,6 +36,7 @@ class Mark:
     path: str | None
     saved: datetime | None
     converted: datetime | None
+    damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,15 @@ class History:
         name: Its folder's name.
         metric: What is shown.
         curves: Its trials, from the best down.
-        best: The best checkpoint that is left, if any.
+        best: The best checkpoint that is usable, if any.
+        damaged: Those that were better, but are damaged or unreadable: one line each.
     """
 
     name: str
     metric: Metric
     curves: list[Curve]
     best: CheckpointRecord | None
+    damaged: tuple[str, ...] = ()
 
     @property
     def marks(self) -> list[Mark]:
@@ -88,6 +92,7 @@ def read_history(
     metric: str | None = None,
     mode: str | None = None,
     *,
+    verify: bool = True,
     filesystem: Any = None,
 ) -> History:
     """Read a sweep's results and what checkpoints it has and had.
@@ -96,6 +101,7 @@ def read_history(
         experiment: The sweep, as for `best_checkpoint`.
         metric: As for `best_checkpoint`.
         mode: As for `best_checkpoint`.
+        verify: As for `best_checkpoint`.
         filesystem: A ``pyarrow.fs.FileSystem`` in which the folder is to be looked up.
 
     Raises:
@@ -104,21 +110,23 @@ def read_history(
     """
     sweep = OpenSweep.open(experiment, filesystem)
     wanted = sweep.metric(metric, mode)
-    folders = sweep.look()
-    try:
-        best = best_checkpoint(sweep, wanted.name, wanted.mode, verify=False)
-    except NoCheckpointError:
-        if not folders:
-            raise
-        best = None  # there are curves all the same
+    ranking = Ranking(sweep, [wanted], None, None, lambda place: True)
+    place, folders = ranking.next(verify=verify), ranking.folders
+    if place is None:
+        failure = ranking.why.failure(folders)
+        if not folders or not isinstance(failure, NoCheckpointError):
+            raise failure  # else there are curves all the same
+    best = None if place is None else record_of(ranking, place)
     configs = [folder.config for folder in folders]
     keys = telling_keys(configs) if len(configs) > 1 else []
-    curves = [_curve(sweep, folder, wanted, config_text(folder.config, keys)) for folder in folders]
+    curves = [_curve(ranking, folder, config_text(folder.config, keys)) for folder in folders]
+    curves.sort(key=lambda curve: _cost(curve, wanted))
     name = sweep.base.rstrip("/").rpartition("/")[2]
-    return History(name, wanted, sorted(curves, key=lambda curve: _cost(curve, wanted)), best)
+    return History(name, wanted, curves, best, tuple(ranking.why.damaged.values()))
 
 
-def _curve(sweep: OpenSweep, folder: TrialFolder, metric: Metric, config: str) -> Curve:
+def _curve(ranking: Ranking, folder: TrialFolder, config: str) -> Curve:
+    metric = ranking.metrics[0]
     points: dict[int, float] = {}  # after a crash an iteration is reported again
     for place, result in enumerate(folder.log.results(), 1):
         value = metric.value(result)
@@ -126,12 +134,13 @@ def _curve(sweep: OpenSweep, folder: TrialFolder, metric: Metric, config: str) -
         if value is not None and iteration is not None:
             points[iteration] = value
     order = sorted(points)
-    marks = [_mark(sweep, candidate, metric) for candidate in sweep.candidates(folder)]
+    marks = [_mark(ranking, candidate) for candidate in ranking.sweep.candidates(folder)]
     marks.sort(key=lambda mark: mark.iteration or 0)
     return Curve(folder.trial_id, config, order, [points[i] for i in order], marks)
 
 
-def _mark(sweep: OpenSweep, candidate: Candidate, metric: Metric) -> Mark:
+def _mark(ranking: Ranking, candidate: Candidate) -> Mark:
+    sweep, metric = ranking.sweep, ranking.metrics[0]
     homes = sweep.homes(candidate)
     if "/" in candidate.name:  # where it was: it may not be there any more
         homes = [path for path in homes if open_store(path, sweep.filesystem).list()]
@@ -144,6 +153,7 @@ def _mark(sweep: OpenSweep, candidate: Candidate, metric: Metric) -> Mark:
         home,
         saved or _created(home, sweep),
         _created(sweep.converted(candidate), sweep),
+        (candidate.folder.name, candidate.name) in ranking.why.damaged,
     )
 
 

@@ -39,7 +39,7 @@ footer {{ color: {light.faint}; }}
 }}
 </style>
 <h1>{title}</h1>
-{best}
+{told}
 {pictures}
 <footer>Made by tune-ckpt plot.</footer>
 </html>
@@ -49,14 +49,14 @@ footer {{ color: {light.faint}; }}
 def page(history: History) -> str:
     """Return the HTML page of a sweep: its curves, the sizes of its best checkpoint, its saves."""
     pictures = [_picture(lambda dark: draw_curves(history, dark=dark), history.metric.name)]
-    best = ""
+    told = [f"<p>Passed over: {escape(line)}</p>" for line in history.damaged]
     if history.best is not None:
-        best = f"<p>The best checkpoint: <code>{escape(history.best.path)}</code></p>"
+        told.append(f"<p>The best checkpoint: <code>{escape(history.best.path)}</code></p>")
         pictures.append(_sizes(history))
     pictures.append(_picture(lambda dark: draw_timeline(history, dark=dark), "saves"))
     return _PAGE.format(
         title=escape(f"{history.metric.name} in {history.name}"),
-        best=best,
+        told="\n".join(told),
         pictures="\n".join(pictures),
         light=LIGHT,
         dark=DARK,

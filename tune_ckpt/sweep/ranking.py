@@ -184,15 +184,17 @@ class Ranking:
         if not self._accepts(replace(place, path=homes[0] if homes else "")):
             self.why.refused += 1
             return None
-        problem = "was deleted"
+        problem = ""
         for path in homes:
             found, verified = self._checked(path, verify)
             if found is None:
                 lines = self.why.lines()
                 return replace(place, path=path, verified=verified, passed_over=lines)
             problem = found or problem
-        told = f"{candidate} has {self._told(place)}, but its checkpoint {problem}"
+        told = f"{candidate} has {self._told(place)}, but its checkpoint {problem or 'was deleted'}"
         self.why.unusable.append(told)
+        if problem:
+            self.why.damaged[candidate.folder.name, candidate.name] = told
         return None
 
     def _checked(self, path: str, verify: bool) -> tuple[str | None, bool]:

@@ -22,6 +22,7 @@ class Reasons:
         sweep: The sweep.
         metrics: What they are ranked by.
         unusable: Of those that were better, but are gone or damaged: one line each.
+        damaged: Those of them that are there, by trial folder and name, each with its line.
         unranked: Of those that have no value: one line each.
         refused: How many the caller did not want.
         opened: The trials that were looked into, with their checkpoints.
@@ -30,6 +31,7 @@ class Reasons:
     sweep: OpenSweep
     metrics: Sequence[Metric]
     unusable: list[str] = field(default_factory=list)
+    damaged: dict[tuple[str, str], str] = field(default_factory=dict)
     unranked: list[str] = field(default_factory=list)
     refused: int = 0
     opened: list[tuple[TrialFolder, list[Candidate]]] = field(default_factory=list)
