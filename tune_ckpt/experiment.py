@@ -15,6 +15,7 @@ from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.candidates import OpenSweep
+from tune_ckpt.sweep.configs import flat
 from tune_ckpt.sweep.metrics import Metric, nearest_first
 from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.sweep.record_table import CheckpointTable
@@ -165,10 +166,10 @@ def _metrics(
 
 def _check_names(where: Where | None, ranking: Ranking) -> None:
     """Refuse names that no trial's config has: nothing would ever fit them."""
-    configs = [folder.config for folder in ranking.folders]
+    configs = ranking.sweep.configs()
     for name in where if isinstance(where, Mapping) and any(configs) else ():
         if all(Metric(name).find(config) is None for config in configs):
-            known = {str(key) for config in configs for key in config}
+            known = {name for config in configs for name in flat(config)}
             raise InvalidArgumentError("where", name, nearest_first(name, known))
 
 

@@ -64,6 +64,18 @@ def test_ls_in_a_pipe_is_a_line_a_checkpoint_with_whole_paths(tk, sweep):
     assert rows[0][:5] == ["1", "0.9", "aaaaa_00000", "3", "lr=0.1"]
 
 
+@pytest.mark.parametrize("options", [[], ["--metric", "eval/acc"]])
+@pytest.mark.parametrize("k", [[], ["-k", 1], ["-k", 2]])
+def test_ls_shows_of_configs_what_differs_in_the_sweep(tk, sweep, options, k):
+    for trial, width in zip(sorted(sweep.glob("train_*")), (32, 64), strict=True):
+        model = {"width": width, "act": "relu"}
+        (trial / "params.json").write_text(json.dumps({"same": 1, "model": model}))
+    header, *rows = (line.split("\t") for line in tk("ls", sweep, *options, *k).out.splitlines())
+    expected = {"aaaaa_00000": "model/width=32", "aaaaa_00001": "model/width=64"}
+    found = [dict(zip(header, row, strict=True)) for row in rows]
+    assert all(row["config"] == expected[row["trial"]] for row in found)
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 def test_ls_fits_the_terminal(tk, sweep, terminal, columns):
     terminal(columns)

@@ -167,6 +167,12 @@ def test_where_no_config_has_the_value_those_there_are_are_told(tmp_path):
         tc.best_checkpoint(tmp_path, "acc", where={"lr": "0.3"})
 
 
+def test_where_no_config_has_such_a_name_those_there_are_are_told_nested_ones_too(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 9}], config={"model": {"width": 1}, "lr": 0.1})
+    with pytest.raises(InvalidArgumentError, match=r"where='width' .* be: model/width, lr\.$"):
+        tc.best_checkpoint(tmp_path, "acc", where={"width": 1})
+
+
 def test_where_is_a_function_or_a_dict(tmp_path):
     function_trial(tmp_path, A, [{"acc": 9}])
     with pytest.raises(InvalidArgumentError, match=r"where='lr=1' .* a function of the record"):

@@ -9,7 +9,7 @@ import typer
 import tune_ckpt as tc
 from tune_ckpt.cli import output
 from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, MaxOrMin, Metric, Scope, Where
-from tune_ckpt.cli.ranked import ranked, sentence
+from tune_ckpt.cli.ranked import opened, ranked, sentence
 from tune_ckpt.cli.watching import watched
 
 
@@ -30,7 +30,7 @@ def best(
 ) -> None:
     """Print the path of a sweep's best checkpoint; what else is known of it goes to stderr."""
     end = (mode or MaxOrMin.MAX).value
-    record = ranked(experiment, metric, end, k=1, scope=scope, where=where, verify=True)[0]
+    record = ranked(opened(experiment), metric, end, k=1, scope=scope, where=where, verify=True)[0]
     exported = _exported(record, export, allow_pickle) if export else None
     not_carried = [*map(str, getattr(exported, "not_carried", ()))]
     if as_json:

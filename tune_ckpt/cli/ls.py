@@ -16,13 +16,14 @@ from tune_ckpt.cli.options import (
     Scope,
     Where,
     WrongUse,
-    check_folder,
     how_to_verify,
 )
-from tune_ckpt.cli.ranked import ranked
+from tune_ckpt.cli.ranked import opened, ranked
 from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
+    from tune_ckpt.sweep.candidate import Candidate
+    from tune_ckpt.sweep.candidates import OpenSweep
     from tune_ckpt.sweep.record_table import CheckpointTable
     from tune_ckpt.sweep.records import CheckpointRecord
 
@@ -49,15 +50,17 @@ def ls(
     """List a sweep's checkpoints: those of all trials, from the best down."""
     if metric is None:
         _check_unranked(experiment, {"--scope": scope, "--where": where}, verify)
-        answer = _unranked(experiment, k)
+    sweep = opened(experiment)
+    if metric is None:
+        answer = _unranked(experiment, sweep, k)
     else:
         end = mode.value
-        found = ranked(experiment, metric, end, k=k, scope=scope, where=where, verify=verify)
+        found = ranked(sweep, metric, end, k=k, scope=scope, where=where, verify=verify)
         answer = _ranked(experiment, found)
     if as_json:
         output.say_json(answer)
         return
-    _say(answer)
+    _say(answer, sweep)
     if metric is not None and not verify:
         output.remark("Nothing was verified: a damaged one may be among them; --verify tells.")
 
@@ -88,13 +91,10 @@ def _ranked(experiment: str, records: CheckpointTable) -> dict[str, Any]:
     return _answer(experiment, rows, by=records[-1], passed_over=records[-1].passed_over)
 
 
-def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
-    from tune_ckpt.sweep.candidates import OpenSweep
+def _unranked(experiment: str, sweep: OpenSweep, k: int | None) -> dict[str, Any]:
     from tune_ckpt.sweep.metrics import names
     from tune_ckpt.sweep.reasons import Reasons
 
-    check_folder(experiment)
-    sweep = OpenSweep.open(experiment)
     with watched("Reading results"):
         folders = sweep.look()
         candidates = [one for folder in folders for one in sweep.candidates(folder)]
@@ -106,7 +106,7 @@ def _unranked(experiment: str, k: int | None) -> dict[str, Any]:
     return _answer(experiment, rows[:k], metrics=metrics, passed_over=sweep.notes.lines)
 
 
-def _row(sweep: Any, candidate: Any) -> Iterator[dict[str, Any]]:
+def _row(sweep: OpenSweep, candidate: Candidate) -> Iterator[dict[str, Any]]:
     for path in sweep.homes(candidate)[:1]:  # none where it was deleted
         yield {
             "rank": None,
@@ -139,11 +139,12 @@ def _answer(
     }
 
 
-def _say(answer: dict[str, Any]) -> None:
+def _say(answer: dict[str, Any], sweep: OpenSweep) -> None:
     from tune_ckpt.sweep.configs import config_text, shortened, telling_keys
 
     metric, scope, terminal = answer["metric"], answer["scope"], output.console()
-    keys = telling_keys([row["config"] for row in answer["checkpoints"]])
+    is_wide = terminal.width >= _WIDE
+    keys = telling_keys(sweep.configs()) if is_wide else []  # of all trials, whatever is listed
     short = _below(answer["experiment"]) if terminal.is_terminal else str
     columns: list[tuple[Any, bool, Callable[[dict[str, Any]], Any]]] = [
         ("#", metric is not None, lambda row: row["rank"]),
@@ -153,7 +154,7 @@ def _say(answer: dict[str, Any]) -> None:
         ("iteration", True, lambda row: row["iteration"]),
         (
             "config",
-            terminal.width >= _WIDE,
+            is_wide,
             lambda row: shortened(config_text(row["config"], keys), _CONFIG),
         ),
         ("checkpoint", True, lambda row: short(row["path"])),

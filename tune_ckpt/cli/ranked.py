@@ -5,15 +5,30 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tune_ckpt as tc
 from tune_ckpt.cli.options import Scopes, WrongUse, check_folder
 from tune_ckpt.cli.watching import watched
 
+if TYPE_CHECKING:
+    from tune_ckpt.sweep.candidates import OpenSweep
+
+
+def opened(experiment: str) -> OpenSweep:
+    """Return the sweep in a folder.
+
+    Raises:
+        WrongUse: There is none.
+    """
+    from tune_ckpt.sweep.candidates import OpenSweep
+
+    check_folder(experiment)
+    return OpenSweep.open(experiment)
+
 
 def ranked(
-    experiment: str,
+    sweep: OpenSweep,
     metric: str,
     mode: str,
     *,
@@ -25,15 +40,13 @@ def ranked(
     """Return a sweep's checkpoints from the best down; see `tune_ckpt.rank_checkpoints`.
 
     Raises:
-        WrongUse: There is no sweep, or ``where`` is not as ``name=value``.
+        WrongUse: ``where`` is not as ``name=value``.
     """
-    check_folder(experiment)
     options: dict[str, Any] = {
         "k": k,
         "scope": scope and scope.value,
         "where": _conditions(where or ()) or None,
     }
-    sweep = tc.Sweep.open(experiment)
     with watched("Reading results"):
         found = tc.rank_checkpoints(sweep, metric, mode, **options, verify=False)
     if verify:

@@ -117,7 +117,7 @@ def read_history(
         if not folders or not isinstance(failure, NoCheckpointError):
             raise failure  # else there are curves all the same
     best = None if place is None else record_of(ranking, place)
-    configs = [folder.config for folder in folders]
+    configs = sweep.configs()
     keys = telling_keys(configs) if len(configs) > 1 else []
     curves = [_curve(ranking, folder, config_text(folder.config, keys)) for folder in folders]
     curves.sort(key=lambda curve: _cost(curve, wanted))

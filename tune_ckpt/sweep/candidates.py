@@ -56,6 +56,7 @@ class OpenSweep:
     goal: Metric | None = None
     notes: Notes = field(default_factory=Notes, repr=False)
     _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
+    _found: list[TrialFolder] = field(default_factory=list, repr=False)
     _pinned: Pinned | None = field(default=None, repr=False)
 
     @classmethod
@@ -125,7 +126,8 @@ class OpenSweep:
         folders = [self._folder(name) for name in sorted(found | self.in_memory.keys())]
         self._pinned = self._read_pinned() if self.only or FOLDER in found else None
         self._each(TrialFolder.look, folders)
-        return [f for f in folders if f.is_trial or f.name in self.in_memory]
+        self._found = [f for f in folders if f.is_trial or f.name in self.in_memory]
+        return self._found
 
     def _read_pinned(self) -> Pinned | None:
         try:
@@ -137,6 +139,10 @@ class OpenSweep:
     def bounds(self, folders: Iterable[TrialFolder], metric: Metric) -> list[Bound]:
         """Return a bound of the metric for each trial."""
         return self._each(lambda folder: folder.bound(metric), folders)
+
+    def configs(self) -> list[dict[str, Any]]:
+        """Return the config of each trial that was found, by its folder's name."""
+        return self._each(lambda folder: folder.config, self._found)
 
     def _folder(self, name: str) -> TrialFolder:
         if name not in self._known:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from tune_ckpt.errors import MissingDependencyError
-from tune_ckpt.sweep.configs import cut
+from tune_ckpt.sweep.configs import cut, flat
 from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.tree.units import human
 
@@ -129,7 +129,7 @@ def _row(record: CheckpointRecord) -> dict[str, Any]:
         "iteration": record.iteration,
         **record.values,
         **({"score": record.score} if record.scope else {}),
-        **{f"config/{name}": value for name, value in _flat(record.config)},
+        **{f"config/{name}": value for name, value in flat(record.config).items()},
         "nbytes": record.nbytes,
         "format": record.format or "other",
         "verified": record.verified,
@@ -138,7 +138,7 @@ def _row(record: CheckpointRecord) -> dict[str, Any]:
 
 
 def _shown(record: CheckpointRecord) -> dict[str, str]:
-    config = ", ".join(f"{name}={_short(value)}" for name, value in _flat(record.config))
+    config = ", ".join(f"{name}={_short(value)}" for name, value in flat(record.config).items())
     values = {name: f"{value:.6g}" for name, value in record.values.items()}
     return {
         "trial": record.trial_id,
@@ -155,11 +155,3 @@ def _shown(record: CheckpointRecord) -> dict[str, str]:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for name, value in config.items():
-        inner = isinstance(value, Mapping) and value
-        rows += _flat(value, f"{prefix}{name}/") if inner else [(f"{prefix}{name}", value)]
-    return rows

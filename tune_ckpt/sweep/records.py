@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.errors import InvalidArgumentError, MissingDependencyError, TuneCkptError
-from tune_ckpt.sweep.configs import config_text
+from tune_ckpt.sweep.configs import config_text, flat
 from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.reading import open_tree
@@ -83,7 +83,7 @@ class CheckpointRecord:
             "checkpoint": self.path,
             "trial": self.trial_id,
             "iteration": self.iteration,
-            "config": config_text(self.config, [*self.config]),
+            "config": config_text(self.config, [*flat(self.config)]),
             "converted": self.converted,
             "runner-up": runner_up,
         }
