@@ -13,6 +13,7 @@ from pyarrow import fs
 
 import tune_ckpt as tc
 from tests.agents import trained
+from tests.cli.conftest import make_sweep
 from tests.tree.rllib_trees import write_tree
 from tests.tree.stores import CountingStore
 from tune_ckpt.errors import ComponentNotFoundError, CorruptDataError, NotACheckpointError
@@ -46,9 +47,7 @@ def test_the_whole_tree_is_told(saved):
     assert {part.format for part in found.walk()} == {found.format}
     model = found.components[0]
     assert model.files == {
-        file.name: file.stat().st_size
-        for file in sorted((saved / "model").iterdir())
-        if file.is_file() and file.suffix != ".json"
+        file.name: file.stat().st_size for file in (saved / "model").iterdir() if file.is_file()
     }
     (array,) = model.arrays
     assert (array.path, array.dtype, array.shape, array.nbytes) == ("w", "float64", (500,), 4000)
@@ -94,8 +93,15 @@ def test_totals_are_of_the_whole_tree(saved):
     found = tc.describe(saved)
     assert found.parameter_count == 0
     assert found.total_parameter_count == 502
-    files = [path for path in saved.rglob("*") if path.is_file() and path.suffix != ".json"]
-    assert found.total_nbytes == sum(path.stat().st_size for path in files)
+    assert found.total_nbytes == sum(path.stat().st_size for path in saved.rglob("*.*"))
+
+
+def test_the_size_is_the_one_that_a_sweeps_table_tells(tmp_path):
+    (record, *_) = tc.rank_checkpoints(make_sweep(tmp_path / "s"), "eval/acc")
+    assert record.nbytes == tc.describe(record).total_nbytes
+    write_tree(tmp_path / "rllib")
+    files = [path for path in (tmp_path / "rllib").rglob("*") if path.is_file()]
+    assert tc.describe(tmp_path / "rllib").total_nbytes == sum(f.stat().st_size for f in files)
 
 
 def test_both_formats_tell_the_same_arrays(tmp_path):

@@ -37,11 +37,13 @@ class OpenComponent:
         store: Its folder.
         metadata: What its metadata file says.
         metadata_file: That file's name.
+        metadata_nbytes: That file's size; 0 where there is none.
     """
 
     store: Store
     metadata: Metadata
     metadata_file: str
+    metadata_nbytes: int = 0
 
     @property
     def owned_names(self) -> set[str]:
@@ -182,8 +184,9 @@ def _open_root(store: Store) -> OpenComponent:
 
 
 def _open(store: Store, name: str) -> OpenComponent | None:
-    metadata = Metadata.from_json(store.read_bytes(name), store.path(name))
-    return None if metadata is None else OpenComponent(store, metadata, name)
+    data = store.read_bytes(name)
+    metadata = Metadata.from_json(data, store.path(name))
+    return None if metadata is None else OpenComponent(store, metadata, name, len(data))
 
 
 def owned_names(store: Store) -> Collection[str]:

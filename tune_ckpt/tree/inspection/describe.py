@@ -24,10 +24,10 @@ def describe(path: Any, component: str | None = None, *, filesystem: Any = None)
     """Tell what is in a checkpoint, without reading its arrays.
 
     >>> print(describe("checkpoint"))  # doctest: +ELLIPSIS
-    /.../checkpoint  builtins:dict  msgpack  115 B  6 parameters
+    /.../checkpoint  builtins:dict  msgpack  ...  6 parameters
       digest   4e060d7173b43cfe81c6daf935ba56f9
       saved    ...
-      files    state.msgpack (115 B)
+      files    metadata.json (...), state.msgpack (115 B)
       weights  ndarray  float64  (2, 3)  48 B
 
     Of a msgpack checkpoint only metadata and the documents' trees are read, by ranges on remote
@@ -60,7 +60,7 @@ def _describe(name: str, found: Inspected) -> Description:
         found.cls(),
         found.format,
         found.digest,
-        {file.name: file.nbytes for file in found.files},
+        found.sizes,
         tuple(_arrays(found)),
         metrics if isinstance(metrics, dict) else {},
         facts.get("trial"),

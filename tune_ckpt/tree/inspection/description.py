@@ -32,7 +32,7 @@ class Description:
             tells.
         format: ``msgpack`` or ``pickle``; empty where it has no state.
         digest: Its content digest; None where RLlib wrote it, which keeps none.
-        files: Its files' sizes by name, the metadata apart.
+        files: Its files' sizes by name.
         arrays: Its state's arrays and tensors, in order; one that stands in several places once.
         metrics: What a sweep reported with it.
         trial: The trial of the sweep that saved it.
@@ -67,7 +67,7 @@ class Description:
 
     @property
     def nbytes(self) -> int:
-        """The size of its files, the metadata and its subcomponents apart."""
+        """The size of its files, its subcomponents' apart."""
         return sum(self.files.values())
 
     @property
@@ -77,7 +77,7 @@ class Description:
 
     @property
     def total_nbytes(self) -> int:
-        """The `nbytes` of it and of all components below."""
+        """The size of all its files, its subcomponents' too."""
         return sum(part.nbytes for part in self.walk())
 
     def walk(self) -> Iterator[Description]:

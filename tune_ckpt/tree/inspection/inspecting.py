@@ -21,9 +21,9 @@ class Inspected:
     Attributes:
         store: Its folder.
         cls: Returns its class, ``module:QualName``, as far as it can be told.
-        format: ``msgpack`` or ``pickle``; empty where it has no files.
+        format: ``msgpack`` or ``pickle``; empty where it has no state.
         digest: Its content digest; None where RLlib wrote it.
-        files: Its files.
+        sizes: Those of all its files, the metadata first.
         states: Those that hold its state: one, but in RLlib's old layouts there may be several.
         ctor: The one that holds class and constructor arguments, or None.
         selftest: The one that holds what its self-test returned, or None.
@@ -35,7 +35,7 @@ class Inspected:
     cls: Callable[[], str]
     format: str
     digest: str | None
-    files: list[FileRecord]
+    sizes: dict[str, int]
     states: list[FileRecord]
     ctor: FileRecord | None
     selftest: FileRecord | None
@@ -79,7 +79,10 @@ def _ours(opened: OpenComponent) -> Inspected:
         lambda: metadata.cls,
         metadata.format,
         metadata.digest,
-        list(files.values()),
+        {
+            opened.metadata_file: opened.metadata_nbytes,
+            **{file.name: file.nbytes for file in files.values()},
+        },
         [files[STATE]],
         files.get(CTOR),
         files.get(SELFTEST),
@@ -97,7 +100,7 @@ def _foreign(opened: ForeignComponent) -> Inspected:
         lambda: opened.cls,
         "/".join(sorted(formats)),
         None,
-        list(files.values()),
+        {entry.name: entry.nbytes for entry in opened.entries if not entry.is_dir},
         states,
         None if opened.ctor is None else files[opened.ctor],
         None,
