@@ -72,6 +72,7 @@ class Checkpointable(Stateful):
                 nothing is written.
             UnsupportedComponentError: Nothing tells how to take a subcomponent's state.
             InvalidNameError: A subcomponent's name cannot be a folder's.
+            OccupiedFolderError: Files that are no checkpoint's would be replaced.
             StorageError: The storage refuses; an older checkpoint there is untouched. Or a save in
                 the background failed, and nobody has asked for its result; then this one was not
                 begun.

@@ -69,6 +69,7 @@ def convert_checkpoint(
         UntrustedPickleError: A pickle names more than harmless things.
         PickleReadError: A trusted one cannot be read here, or holds code of another Python.
         CorruptDataError: A file of the source is not what was written.
+        OccupiedFolderError: Files that are no checkpoint's would be replaced.
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
     ours = not is_plain_file(src, filesystem) and _is_ours(open_store(src, filesystem))
@@ -115,6 +116,7 @@ def convert_to_msgpack_checkpoint(
         UntrustedPickleError: A pickle names more than harmless things.
         PickleReadError: A trusted one cannot be read here, or holds code of another Python.
         CorruptDataError: A file of the source is not what was written.
+        OccupiedFolderError: Files that are no checkpoint's would be replaced.
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
     return convert_checkpoint(src, dst, filesystem=filesystem, allow_pickle=allow_pickle)

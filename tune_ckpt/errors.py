@@ -414,6 +414,25 @@ class StorageError(TuneCkptError):
 
 
 @dataclass(eq=False)
+class OccupiedFolderError(TuneCkptError):
+    """A folder holds files of somebody else's that a checkpoint written there would replace.
+
+    Attributes:
+        path: The folder.
+        files: The names of these files.
+    """
+
+    path: str
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is no checkpoint, but holds {listed(self.files, 5)}: a checkpoint saved "
+            "there would replace that. Give another folder, or move or delete what is there."
+        )
+
+
+@dataclass(eq=False)
 class UnknownMetricError(TuneCkptError):
     """No result of the sweep reports that metric; ``available`` lists others, nearest first."""
 

@@ -16,6 +16,7 @@ from tune_ckpt.errors import (
     AmbiguousMetricError,
     InvalidArgumentError,
     NoCheckpointError,
+    OccupiedFolderError,
     UnknownMetricError,
 )
 
@@ -221,6 +222,14 @@ def _own(tmp_path):
 def test_a_copy_needs_a_path(tmp_path):
     with pytest.raises(InvalidArgumentError, match="path=None"):
         _own(tmp_path).export(None)
+
+
+def test_a_copy_does_not_replace_files_of_somebody_elses(tmp_path):
+    best = _own(tmp_path / "sweep")
+    (tmp_path / "state.pkl").write_bytes(b"mine")
+    with pytest.raises(OccupiedFolderError, match=r"no checkpoint, but holds state\.pkl"):
+        best.export(tmp_path)
+    assert (tmp_path / "state.pkl").read_bytes() == b"mine"
 
 
 def test_a_copy_does_not_take_the_checkpoints_own_place(tmp_path):

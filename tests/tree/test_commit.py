@@ -13,8 +13,13 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import Agent, trained
 from tests.tree import killing
-from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
-from tune_ckpt.tree import commit
+from tune_ckpt.errors import (
+    IncompleteCheckpointError,
+    NotACheckpointError,
+    OccupiedFolderError,
+    StorageError,
+)
+from tune_ckpt.tree import commit, writing
 from tune_ckpt.tree.storage import leftovers
 from tune_ckpt.tree.storage.store import LocalStore
 
@@ -56,6 +61,38 @@ def test_the_working_folder_and_folders_for_other_things_stay_themselves(
         assert here.stat().st_ino == before
         assert tc.load_state(path or here) == {"step": 3}
     assert (here / "src").is_dir()
+
+
+OTHERS = {
+    "a state": {"state.pkl": b"mine"},
+    "metadata": {"metadata.json": b'{"title": "mine"}'},
+    "text": {"metadata.json": b"mine"},
+    "both": {"metadata.json": b'["mine"]', "state.pkl": b"mine", "notes.txt": b"mine"},
+}
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("files", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("write", [_save, _extract])
+def test_files_of_somebody_elses_are_not_replaced(tmp_path, monkeypatch, write, files, in_place):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    if in_place:
+        monkeypatch.setattr(writing, "can_stage", lambda store: False)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    with pytest.raises(OccupiedFolderError) as caught:
+        write(folder, tmp_path)
+    assert caught.value.files == tuple(name for name in files if name != "notes.txt")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+
+
+@pytest.mark.parametrize("left", [b"", b'{"tune_ckpt": {', b'{"tune_ckpt": {}}'])
+def test_the_remains_of_a_checkpoint_are_replaced(tmp_path, left):
+    tc.save_state({"step": 1}, tmp_path / "c")
+    (tmp_path / "c" / "metadata.json").write_bytes(left)
+    tc.save_state({"step": 2}, tmp_path / "c")
+    assert tc.load_state(tmp_path / "c") == {"step": 2}
 
 
 def test_a_failing_save_leaves_the_old_checkpoint_and_no_leftover(tmp_path, monkeypatch):

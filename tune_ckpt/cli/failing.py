@@ -23,6 +23,7 @@ _CODES: dict[type[BaseException], int] = {
     errors.UnknownMetricError: WRONG_USE,
     errors.AmbiguousMetricError: WRONG_USE,
     errors.NotACheckpointError: WRONG_USE,
+    errors.OccupiedFolderError: WRONG_USE,
     errors.ComponentNotFoundError: WRONG_USE,
     errors.CorruptDataError: DAMAGED,
     errors.CorruptCheckpointError: DAMAGED,

@@ -52,6 +52,7 @@ def save(
         UnsupportedComponentError: Nothing tells how to take an object's state.
         InvalidNameError: An object's name cannot be a folder's.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
+        OccupiedFolderError: Files that are no checkpoint's would be replaced.
         StorageError: The storage refuses; an older checkpoint there is untouched. Or a save in the
             background failed, and nobody has asked for its result; then this one was not begun.
     """

@@ -51,6 +51,7 @@ def save_state(
         InvalidArgumentError: The state is no dict, or there is no such format.
         UnsupportedStateError: The format cannot bring back some values; all are listed.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
+        OccupiedFolderError: Files that are no checkpoint's would be replaced.
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
     if not isinstance(state, Mapping):

@@ -172,6 +172,7 @@ class CheckpointRecord:
             InvalidArgumentError: The path is none, or is the checkpoint's own.
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
+            OccupiedFolderError: Files that are no checkpoint's would be replaced.
         """
         from tune_ckpt.convert import convert_to_msgpack_checkpoint
 

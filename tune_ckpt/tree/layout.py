@@ -98,6 +98,7 @@ KNOWN_METADATA = ("metadata.json", "rllib_checkpoint.json")
 RLLIB_METADATA = (*KNOWN_METADATA, "learner_state.json", "rl_module_metadata.json")
 RLLIB_SUFFIXES = (".msgpack", ".msgpck", ".pkl", ".pt")
 RLLIB_FIELDS = {STATE: "state_file", CTOR: "class_and_ctor_args_file"}
+RLLIB_MARKS = {*RLLIB_FIELDS.values(), "checkpoint_version", "ray_version"}  # metadata have one
 RLLIB_STATES = {"Algorithm": "algorithm_state.pkl", "Policy": "policy_state.pkl"}  # by default
 RLLIB_ONE_FILE = re.compile(r"checkpoint-(\d+)")  # all there is, of Ray up to 2.0
 

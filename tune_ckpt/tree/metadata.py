@@ -19,6 +19,7 @@ from tune_ckpt.tree.storage.naming import objection
 
 _LAYOUT = 1  # ours, for what stands under "tune_ckpt"
 _DIGEST_KEY = "metadata_digest"
+OWN_KEYS = {"tune_ckpt", _DIGEST_KEY}  # which no other library's metadata have
 _NO_DIGEST = "0" * 32
 
 
@@ -123,7 +124,7 @@ class Metadata:
             document = json.loads(data)
         except (ValueError, RecursionError) as error:
             raise CorruptDataError(file, f"it is no JSON ({error})") from error
-        if not isinstance(document, dict) or not document.keys() & {"tune_ckpt", _DIGEST_KEY}:
+        if not isinstance(document, dict) or not document.keys() & OWN_KEYS:
             return None
         ours, seal = document.pop("tune_ckpt", None), document.pop(_DIGEST_KEY, None)
         # An altered digest may be JSON's for a text that does not stand in the file like this.

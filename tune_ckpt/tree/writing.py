@@ -13,12 +13,13 @@ from tune_ckpt.errors import CorruptDataError, StorageError
 from tune_ckpt.tree.commit import Place, can_stage, staging
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.generations import new_generation
-from tune_ckpt.tree.layout import KNOWN_METADATA, FileNames, Format, role_of
+from tune_ckpt.tree.layout import FileNames, Format
 from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
 from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
-from tune_ckpt.tree.storage.folder import TEMPORARY, Store
+from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import address_of, open_store
+from tune_ckpt.tree.targets import check_replaceable, is_for_other_things
 from tune_ckpt.version import __version__
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def save_tree(
         InvalidNameError: A component's name cannot be a folder.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
         CorruptDataError: The metadata of the one that is there are damaged.
+        OccupiedFolderError: At ``path``, files that are no checkpoint's are called as one's.
         StorageError: The storage refuses; what was there is untouched.
     """
     packed = pack_tree(component, format)
@@ -100,6 +102,7 @@ def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | No
 
     Raises:
         CorruptDataError: A file of a tree that is copied is damaged; what was there is untouched.
+        OccupiedFolderError: Files that are no checkpoint's are called as one's; they are untouched.
         StorageError: The storage refuses; what was there is untouched.
     """
     with _replacing(store, packed) as place:
@@ -114,21 +117,12 @@ def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | No
 
 def _replacing(store: Store, packed: PackedComponent) -> AbstractContextManager[Place]:
     kept = packed.written.keys()  # they are new, whatever the old checkpoint says of their names
-    if can_stage(store) and not _is_for_other_things(store):
+    if can_stage(store) and not is_for_other_things(store):
+        check_replaceable(store, packed.names)
         return staging(store, lambda folder: {*owned_names(folder)} - kept)
+    store.make()  # before it is listed: whoever cannot make it is told so
+    check_replaceable(store, packed.names)
     return new_generation(store, {*packed.names.all(), *packed.components}, kept)
-
-
-def _is_for_other_things(store: Store) -> bool:
-    """Say whether there is nothing in a folder that can be a checkpoint's, but something else.
-
-    Others may be working in it: it stays the folder that it is.
-    """
-    names = [entry.name for entry in store.list()]
-    ours = {role_of(name) for name in FileNames().all()}
-    return bool(names) and not any(
-        name in KNOWN_METADATA or role_of(name) in ours or TEMPORARY in name for name in names
-    )
 
 
 @dataclass

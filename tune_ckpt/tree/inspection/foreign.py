@@ -18,6 +18,7 @@ from tune_ckpt.tree.inspection.contents import loads
 from tune_ckpt.tree.layout import (
     CTOR,
     RLLIB_FIELDS,
+    RLLIB_MARKS,
     RLLIB_METADATA,
     RLLIB_ONE_FILE,
     RLLIB_STATES,
@@ -30,7 +31,6 @@ from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
 
 _POLICIES = "policies"  # the folder of those of the old API stack
-_MARKS = {*RLLIB_FIELDS.values(), "checkpoint_version", "ray_version"}
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def open_foreign(store: Store) -> ForeignComponent:
         CorruptDataError: Its metadata are damaged.
     """
     found = open_folder(store)
-    if not found.metadata.keys() & _MARKS:
+    if not found.metadata.keys() & RLLIB_MARKS:
         raise NotACheckpointError(store.location, "RLlib did not write it, nor did tune_ckpt")
     return found
 
