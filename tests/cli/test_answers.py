@@ -32,6 +32,7 @@ KEYS = {
         *("experiment", "dry_run", "seems_to_run", "checkpoints", "kept_nbytes"),
         *("freed_nbytes", "passed_over"),
     ],
+    "clean": ["path", "deleted"],
     "plot": ["path", "trials", "checkpoints", "deleted", "best", "passed_over"],
 }
 ERROR = ["error", "message", "exit_code"]
@@ -73,6 +74,9 @@ TABLE = [
     (["prune", "{sweep}", "--keep-last", "1", "--dry-run"], 0, True),
     (["prune", "{sweep}", "--keep-last", "1", "--yes"], 2, False),
     (["prune", "{none}", "--keep-last", "1", "--yes"], 2, False),
+    (["clean", "{sweep}"], 0, True),
+    (["clean", "{none}"], 2, False),
+    (["clean", "{sweep}", "--older-than-secs", "-1"], 2, False),
     (["plot", "{sweep}", *BEST, "-o", "{new}.svg"], 0, True),
     (["plot", "{sweep}", *BEST, "-o", "{saved}/state.pkl/x.svg"], 1, False),
     (["plot", "{sweep}", *BEST, "-o", "{new}.pdf"], 2, False),

@@ -35,6 +35,7 @@ NOTHING = "nothing"
         ["convert"],
         ["show"],
         ["scan"],
+        ["clean"],
         ["weights", "-o", "w.npz"],
     ],
     ids=lambda command: command[0],

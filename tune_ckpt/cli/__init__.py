@@ -14,6 +14,7 @@ import typer
 
 from tune_ckpt.cli import (
     best,
+    clean,
     convert,
     demo,
     diff,
@@ -56,7 +57,10 @@ def _common(
     """Declare what every subcommand takes; see `main`."""
 
 
-_SUBCOMMANDS = (ls, best, show, diff, verify, convert, scan, weights, prune, resume, plot, demo)
+_SUBCOMMANDS = (
+    *(ls, best, show, diff, verify, convert, scan, weights),
+    *(prune, clean, resume, plot, demo),
+)
 for _module in _SUBCOMMANDS:
     _command = getattr(_module, _module.__name__.rpartition(".")[2])
     _paragraphs = str(inspect.getdoc(_command)).split("\n\n")  # each wraps as the terminal is wide
