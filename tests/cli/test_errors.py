@@ -189,3 +189,21 @@ def test_a_long_list_is_cut_short_but_for_the_advice():
     told = failing.message(NoCheckpointError("s", tuple(f"trial {n}" for n in range(100))))
     assert len(told.splitlines()) == 12
     assert told.endswith("and 90 more")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["resume", "{sweep}", "tests.tune.resuming:Climber"],
+        ["demo"],
+        ["convert", "{sweep}", "--address", "auto"],
+    ],
+    ids=lambda typed: typed[0],
+)
+def test_a_command_that_needs_ray_tells_so(tk, sweep, monkeypatch, typed):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    answer = tk(*(word.format(sweep=sweep) for word in typed))
+    assert answer.code == 1
+    assert f"tune-ckpt {typed[0]}" in answer.err
+    assert answer.err.endswith("needs ray[tune]: pip install 'ray[tune]'\n")
+    assert len(answer.err.splitlines()) == 1

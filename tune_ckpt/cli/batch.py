@@ -130,6 +130,7 @@ def _in_processes(batch: Sequence[Conversion], jobs: int | None) -> Iterator[tup
 
 
 def _on_ray(batch: Sequence[Conversion], address: str) -> Iterator[tuple[int, Outcome]]:
+    cluster.check_installed("tune-ckpt convert --address")
     import ray
 
     cluster.connect(address)

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 
 from tune_ckpt.cli import interrupts
+
+
+def check_installed(purpose: str) -> None:
+    """Refuse what needs Ray where that is not installed.
+
+    Raises:
+        MissingDependencyError: It is not; ``purpose`` is what needs it.
+    """
+    from tune_ckpt.errors import MissingDependencyError
+
+    if find_spec("ray") is None:
+        raise MissingDependencyError("ray[tune]", purpose)
 
 
 def connect(address: str | None, *, log_to_driver: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tune_ckpt.cli import output
+from tune_ckpt.cli import cluster, output
 from tune_ckpt.cli.options import AsJson
 
 _METRIC = "eval/acc"
@@ -31,6 +31,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Run a small sweep with Ray Tune, some seconds long, and tell what to type next."""
+    cluster.check_installed("tune-ckpt demo")
     from tune_ckpt.cli.demo_sweep import RESULTS, run
     from tune_ckpt.tree.progress import steps_bar
 

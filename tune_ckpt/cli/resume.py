@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tune_ckpt.cli import interrupts, output
+from tune_ckpt.cli import cluster, interrupts, output
 from tune_ckpt.cli.options import AsJson, Experiment, MaxOrMin, WrongUse, check_folder
 from tune_ckpt.cli.ranked import sentence
 from tune_ckpt.cli.typed_names import load
@@ -62,6 +62,7 @@ def resume(
     that you trust. After Ctrl-C the same command goes on, from the checkpoints there are.
     """
     check_folder(experiment)
+    cluster.check_installed("tune-ckpt resume")
     options: dict[str, Any] = {
         "extend": dict(map(_limit, extend or ())) or None,
         "retry_errored": retry_errored,
@@ -71,7 +72,6 @@ def resume(
     code = load(trainable)
     if metric is not None:
         _check_metric(experiment, metric, mode)
-    from tune_ckpt.cli import cluster
     from tune_ckpt.tune import private
     from tune_ckpt.tune.resume import resume as tuner_of
 
