@@ -17,6 +17,7 @@ from tune_ckpt.errors import (
     InvalidArgumentError,
     NoCheckpointError,
     OccupiedFolderError,
+    StorageError,
     UnknownMetricError,
 )
 
@@ -222,6 +223,35 @@ def _own(tmp_path):
 def test_a_copy_needs_a_path(tmp_path):
     with pytest.raises(InvalidArgumentError, match="path=None"):
         _own(tmp_path).export(None)
+
+
+def _of_a_framework(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    (checkpoint,) = folder.glob("checkpoint_*")
+    for path in checkpoint.iterdir():
+        path.unlink()
+    (checkpoint / "sub").mkdir()
+    files = {"model.pt": b"w" * 100, "sub/optimizer.pt": b"o", ".metadata.json": b"{}"}
+    for name, data in files.items():
+        (checkpoint / name).write_bytes(data)
+    return tc.best_checkpoint(tmp_path, "acc"), files
+
+
+def test_what_is_a_frameworks_own_is_copied_as_it_is(tmp_path, caplog):
+    best, files = _of_a_framework(tmp_path / "sweep")
+    exported = Path(best.export(tmp_path / "out"))
+    found = {str(p.relative_to(exported)): p.read_bytes() for p in exported.rglob("*.*")}
+    assert found == files
+    assert f"{best.path} is copied as it is: neither tune_ckpt nor RLlib wrote it" in caplog.text
+
+
+def test_a_frameworks_own_files_are_not_mixed_with_others(tmp_path):
+    best, _ = _of_a_framework(tmp_path / "sweep")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.pt").write_bytes(b"mine")
+    with pytest.raises(StorageError, match=r"Cannot export into .*: the folder is not empty"):
+        best.export(tmp_path / "out")
+    assert (tmp_path / "out" / "model.pt").read_bytes() == b"mine"
 
 
 def test_a_copy_does_not_replace_files_of_somebody_elses(tmp_path):

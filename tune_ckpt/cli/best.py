@@ -23,7 +23,11 @@ def best(
     where: Where = None,
     export: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="Export it to this path, verified, as msgpack."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Export it to this path, verified, as msgpack; others' own files as they are.",
+        ),
     ] = None,
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,

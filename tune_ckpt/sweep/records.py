@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.errors import InvalidArgumentError, MissingDependencyError, TuneCkptError
+from tune_ckpt.errors import (
+    InvalidArgumentError,
+    MissingDependencyError,
+    NotACheckpointError,
+    TuneCkptError,
+)
 from tune_ckpt.sweep.configs import config_text, flat
 from tune_ckpt.sweep.ranking import Place, Ranking
+from tune_ckpt.tree.not_checkpoints import is_surely_none
 from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.storage.store import LocalStore, Store, open_store
+from tune_ckpt.tree.storage.store import LocalStore, Store, address_of, open_store
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +170,8 @@ class CheckpointRecord:
     def export(self, path: str | os.PathLike[str], *, allow_pickle: bool = False) -> str:
         """Write a verified copy, all of it msgpack, and return its path.
 
-        A copy of RLlib's own is one that RLlib reads.
+        A copy of RLlib's own is one that RLlib reads. What neither wrote, such as a framework's own
+        files, is copied as it is, unverified, and a warning is logged.
 
         Args:
             path: The copy's path or URI.
@@ -173,12 +183,30 @@ class CheckpointRecord:
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
             OccupiedFolderError: Files that are no checkpoint's would be replaced.
+            StorageError: The storage refuses; or the checkpoint is none of ours, and something is
+                at the path.
         """
         from tune_ckpt.convert import convert_to_msgpack_checkpoint
 
-        if _is_same_folder(open_store(path), open_store(self.path, self.filesystem)):
+        source = open_store(self.path, self.filesystem)
+        if _is_same_folder(open_store(path), source):
             raise InvalidArgumentError("path", path, ("a path other than the checkpoint's own",))
-        return convert_to_msgpack_checkpoint(self, path, allow_pickle=allow_pickle)
+        try:
+            return convert_to_msgpack_checkpoint(self, path, allow_pickle=allow_pickle)
+        except NotACheckpointError:
+            if is_surely_none(source):
+                raise
+            return _copied(source, path)
+
+
+def _copied(source: Store, path: str | os.PathLike[str]) -> str:
+    from tune_ckpt.rllib.converting.folders import open_empty
+    from tune_ckpt.tree.copying import copy_folder
+
+    copy_folder(source, open_empty(path, None, "export into"))
+    told = "%s is copied as it is: neither tune_ckpt nor RLlib wrote it, so nothing was verified."
+    _log.warning(told, source.location)
+    return address_of(path)
 
 
 def _is_same_folder(one: Store, other: Store) -> bool:

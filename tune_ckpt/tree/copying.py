@@ -1,4 +1,4 @@
-"""A tree's files, one by one, each verified while it is copied."""
+"""A tree's files, one by one, each verified while it is copied; others' files, as they are."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.document_reading import check_blob, read_head
 from tune_ckpt.formats.io import Sink, Source
+from tune_ckpt.tree.commit import can_stage, staging
 from tune_ckpt.tree.files import check_size, digest_of_bytes
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.metadata import FileRecord, Metadata
@@ -91,6 +92,37 @@ class _Copied:
         """Copy the file, and return its digest."""
         _copy(self.store, self.file, self.format, sink)
         return self.file.digest
+
+
+def copy_folder(source: Store, target: Store) -> None:
+    """Copy a folder whose files nobody can verify; on a local disk all of it or nothing.
+
+    Args:
+        source: The folder.
+        target: Where the copy is to be; nothing is there yet.
+
+    Raises:
+        StorageError: The storage refuses.
+    """
+    if can_stage(target):
+        with staging(target, lambda _: ()) as place:
+            copy_files(source, place.store)
+    else:
+        copy_files(source, target)
+
+
+def copy_files(source: Store, target: Store) -> None:
+    """Copy a folder's files as they are, one by one, and those of all folders below."""
+    target.make()
+    for entry in source.list():
+        if entry.is_dir:
+            copy_files(source.child(entry.name), target.child(entry.name))
+        else:
+            with source.open(entry.name) as file, target.create(entry.name, file.nbytes) as sink:
+                for start in range(0, file.nbytes, file.chunk_nbytes):
+                    chunk = memoryview(bytearray(min(file.chunk_nbytes, file.nbytes - start)))
+                    file.read_into(start, chunk)
+                    sink.write_at(start, chunk)
 
 
 def _metadata_bytes(opened: OpenComponent) -> bytes:

@@ -15,7 +15,7 @@ from tune_ckpt.errors import (
 from tune_ckpt.experiment import best_checkpoint
 from tune_ckpt.sweep.best_file import FILE, FOLDER, Pinned, read_pinned
 from tune_ckpt.sweep.metrics import Metric
-from tune_ckpt.tree.copying import to_be_copied
+from tune_ckpt.tree.copying import copy_files, to_be_copied
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
@@ -146,7 +146,7 @@ def _copy(source: Source, pinning: Pinning, name: str) -> None:
     try:
         opened = open_tree(source.store)
     except NotACheckpointError:
-        _copy_files(source.store, target)
+        copy_files(source.store, target)
     else:
         write_packed(target, to_be_copied(opened))
 
@@ -160,16 +160,3 @@ def _converted(source: Source, path: str) -> bool:
     except (NotACheckpointError, UnsupportedStateError):
         return False
     return True
-
-
-def _copy_files(source: Store, target: Store) -> None:
-    target.make()
-    for entry in source.list():
-        if entry.is_dir:
-            _copy_files(source.child(entry.name), target.child(entry.name))
-        else:
-            with source.open(entry.name) as file, target.create(entry.name, file.nbytes) as sink:
-                for start in range(0, file.nbytes, file.chunk_nbytes):
-                    chunk = memoryview(bytearray(min(file.chunk_nbytes, file.nbytes - start)))
-                    file.read_into(start, chunk)
-                    sink.write_at(start, chunk)
