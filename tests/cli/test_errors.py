@@ -207,3 +207,16 @@ def test_a_command_that_needs_ray_tells_so(tk, sweep, monkeypatch, typed):
     assert f"tune-ckpt {typed[0]}" in answer.err
     assert answer.err.endswith("needs ray[tune]: pip install 'ray[tune]'\n")
     assert len(answer.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["convert", "best"])
+def test_a_folder_with_files_of_somebody_elses_is_not_written_to(tk, sweep, saved, command):
+    mine = sweep.parent / "mine" / "metadata.json"
+    mine.parent.mkdir()
+    mine.write_text('{"title": "mine"}')
+    typed = {
+        "convert": [saved, mine.parent],
+        "best": [sweep, "--metric", "eval/acc", "-o", mine.parent],
+    }
+    _check(tk(command, *typed[command]), 2, f"{mine.parent} is no checkpoint, but holds metadata")
+    assert mine.read_text() == '{"title": "mine"}'
