@@ -21,6 +21,10 @@ def sweep(tmp_path):
 @pytest.fixture
 def endless(sweep):
     """It, where no file tells any more where trials stop."""
+    return _tear(sweep)
+
+
+def _tear(sweep):
     for file in sweep.glob("experiment_state-*.json"):
         file.write_text("{")
     return sweep
@@ -56,6 +60,18 @@ def test_the_present_limit_and_what_is_above_it_are_taken(sweep, limit):
 def test_a_limit_that_was_extended_is_the_present_one(sweep):
     tc.resume(sweep, T, portable=True, extend={"training_iteration": 9})
     assert "of 9 or more" in _refusal(sweep, extend={"training_iteration": 6})
+
+
+@pytest.mark.parametrize("portable", [True, False])
+def test_what_had_finished_goes_on_where_the_experiment_state_is_torn_too(endless, portable):
+    stop = tune.RunConfig(stop={"training_iteration": 5})
+    if not portable:  # the Tuner's pickle tells then where trials stopped
+        tc.resume(endless, T, portable=True, run_config=stop)
+        _tear(endless)
+    given = {"portable": True, "run_config": stop} if portable else {}
+    report = tc.resume(endless, T, extend={"training_iteration": 7}, **given).report
+    # Not finished; from the start, as nothing tells any more of which iteration checkpoints are.
+    assert [trial.status for trial in report.trials] == ["starts", "starts"]
 
 
 def test_a_name_that_no_result_has_is_refused_with_the_nearest(sweep):

@@ -154,7 +154,7 @@ def resume(
     references = param_space if files.document is not None else None
     tuner = _restored(place, trainable, references, filesystem)
     memory = _callback(tuner).memory
-    memory.search = SearchMemory(max_concurrent, _extended_stop(tuner, extend))
+    memory.search = SearchMemory(max_concurrent)
     resumption = Resumption(place, files, tuner, param_space, plain)
     resumption.carry_out(Revival(extend, retry_errored), memory)
     memory.resources = {} if resources is not None else memory.resources
@@ -231,11 +231,3 @@ def _callback(tuner: Any) -> CheckpointCallback:
         callbacks.append(_Guard())
     run_config.callbacks = callbacks
     return found
-
-
-def _extended_stop(tuner: Any, extend: Mapping[str, float] | None) -> dict[str, float]:
-    """Let trials that are still to be made stop where the extended ones do; return where."""
-    run_config = private.run_config(tuner)
-    if extend and (run_config.stop is None or isinstance(run_config.stop, dict)):
-        run_config.stop = {**(run_config.stop or {}), **extend}
-    return dict(extend or {})

@@ -61,7 +61,8 @@ class Resumption:
             memory: Gets what Ray has no place for.
         """
         pasts = self.place.pasts(self.plain.trials if self.plain else ())
-        trials = self._trials(pasts)
+        trials = self._trials(pasts)  # with the criterion that they may have ended by
+        memory.search.stop = self._extend_stop(revival.extend or {})
         ended = {trial.trial_id for trial in trials if trial.is_finished()}
         kept = self._continue(trials, pasts, revival)
         told = _pasts_of(trials, pasts)
@@ -135,6 +136,13 @@ class Resumption:
         self.report.notes += _untold(self.place.trial_like() - pasts.keys())
         made = [maker.make(past) for past in pasts.values()]
         return sorted(made, key=lambda trial: trial.trial_id)
+
+    def _extend_stop(self, extend: Mapping[str, float]) -> dict[str, float]:
+        """Let trials that are still to be made stop where the extended ones do; return where."""
+        run_config = private.run_config(self.tuner)
+        if extend and (run_config.stop is None or isinstance(run_config.stop, dict)):
+            run_config.stop = {**(run_config.stop or {}), **extend}
+        return dict(extend)
 
     def _saves(self, plain: Plain) -> bool:
         """Say whether it is settled when trials of a class save: functions do it themselves."""
