@@ -3,18 +3,21 @@
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule
 
 import tune_ckpt as tc
 from tune_ckpt.errors import NotACheckpointError, StorageError
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
+from tune_ckpt.tune.resuming.snapshot import Snapshot, class_name
 
 KILLED = Path(__file__).parents[1] / "data/tune/killed-ray2.48.0-class"  # in its second trial
 
@@ -194,3 +197,39 @@ def test_links_that_lead_nowhere_or_round_are_damage(tmp_path):
     told = "\n".join(map(str, report.set_aside))
     assert "experiment_state-2099-01-01_00-00-00.json: it is a link that leads nowhere" in told
     assert "set_aside/checkpoint_000002: w.json" in told
+
+
+RULE = MedianStoppingRule(metric="loss", mode="min")
+
+
+def _kept(tmp_path, numbers, scheduler=RULE):
+    """Return a sweep of three trials, with a scheduler's state and a searcher's of some."""
+    folder = tmp_path / "run"
+    shutil.copytree(KILLED, folder)
+    config = tune.TuneConfig(scheduler=RULE)
+    tc.resume(folder, T, portable=True, run_config=STOP, tune_config=config)
+    file, _ = _state(folder)
+    file.rename(folder / "experiment_state-2026-11-21_00-00-00.json")
+    statuses = {f"c1445_{number:05}": "PENDING" for number in numbers}
+    packed = Snapshot(class_name(scheduler), {}, {}, statuses).pack(str(folder))
+    states = pickle.dumps({"a callback": {"scheduler": packed}})
+    (folder / "callback-states-2026-11-21_00-00-00.pkl").write_bytes(states)
+    searcher = "basic-variant-state-2026-11-21_14-56-39.json"
+    shutil.copy(KILLED / searcher, folder / "basic-variant-state-2026-11-21_00-00-00.json")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("numbers", "scheduler", "told"),
+    [
+        ([0, 1, 2], RULE, "goes on with the state that it had"),
+        ([0], RULE, "again .* kept is of other trials: it lacks c1445_00001, c1445_00002"),
+        ([*range(1, 4)], RULE, "trials: it lacks c1445_00000 and it knows c1445_00003"),
+        ([0, 1, 2], FIFOScheduler(), "kept is of a ray.tune.*:FIFOScheduler"),
+    ],
+)
+def test_why_a_scheduler_does_not_go_on_with_what_was_kept_is_told(
+    tmp_path, numbers, scheduler, told
+):
+    notes = tc.resume(_kept(tmp_path, numbers, scheduler), T).report.notes
+    assert re.search(told, "\n".join(notes))

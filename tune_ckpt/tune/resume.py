@@ -17,10 +17,10 @@ from tune_ckpt.tune.resuming.continuing import Revival
 from tune_ckpt.tune.resuming.extending import check_extend, check_form, check_stop
 from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain
-from tune_ckpt.tune.resuming.portable import new_tuner_for
+from tune_ckpt.tune.resuming.portable import PORTABLE, new_tuner_for
 from tune_ckpt.tune.resuming.rebuild import code_of_another_python
 from tune_ckpt.tune.resuming.report import ResumeReport
-from tune_ckpt.tune.resuming.resumption import PORTABLE, Resumption
+from tune_ckpt.tune.resuming.resumption import Resumption
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
 from tune_ckpt.tune.resuming.soundness import broken_pickle
 from tune_ckpt.tune.resuming.state_files import TUNER, StateFiles

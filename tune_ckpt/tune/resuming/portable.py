@@ -14,6 +14,7 @@ from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.state_files import TUNER, StateFiles
 
+PORTABLE = "resume(..., portable=True) goes on without the sweep's pickles"
 _REASON = "it is a pickle that need not be readable here (portable=True)"
 
 

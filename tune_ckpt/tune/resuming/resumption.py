@@ -6,28 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray import cloudpickle
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.utils import flatten_dict
 
 from tune_ckpt.errors import PickleReadError
 from tune_ckpt.tune import private
-from tune_ckpt.tune.callback import SCHEDULER
 from tune_ckpt.tune.resuming.continuing import Revival, continue_trial
+from tune_ckpt.tune.resuming.kept_state import KeptState
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain
+from tune_ckpt.tune.resuming.portable import PORTABLE
 from tune_ckpt.tune.resuming.rebuild import TrialMaker, plain_stop
-from tune_ckpt.tune.resuming.replay import Past, is_timeless, replayed
+from tune_ckpt.tune.resuming.replay import Past, replayed
 from tune_ckpt.tune.resuming.report import ResumeReport
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
 from tune_ckpt.tune.resuming.searching import write_search_state
-from tune_ckpt.tune.resuming.snapshot import Snapshot, class_name
 from tune_ckpt.tune.resuming.soundness import Soundness
-from tune_ckpt.tune.resuming.state_files import CALLBACKS, STATE, StateFiles
-
-PORTABLE = "resume(..., portable=True) goes on without the sweep's pickles"
+from tune_ckpt.tune.resuming.state_files import STATE, StateFiles
 
 
 @dataclass
@@ -66,9 +63,10 @@ class Resumption:
         ended = {trial.trial_id for trial in trials if trial.is_finished()}
         kept = self._continue(trials, pasts, revival)
         told = _pasts_of(trials, pasts)
-        memory.packed = kept or self._replayed(told)
+        memory.packed = kept.packed or self._replayed(told)
         memory.resources = private.changed_resources(self._scheduler, trials)
-        self._note_scheduler(kept, memory.packed)
+        if self._scheduler is not None:
+            self.report.notes.append(kept.note(self._scheduler, memory.packed))
         session = self.files.write(list(private.dump_trials(trials)))
         self._tell_searcher(memory.search, told, ended, session)
         self.report.set_aside += self.files.faults
@@ -155,13 +153,13 @@ class Resumption:
 
     def _continue(
         self, trials: list[Any], pasts: dict[str, PastTrial], revival: Revival
-    ) -> bytes | None:
-        """Let every trial go on where it can, and return the scheduler's state if it was kept."""
+    ) -> KeptState:
+        """Let every trial go on where it can, and return what was kept of the scheduler."""
         scheduler = self._scheduler
-        kept = None if is_timeless(scheduler) else _kept(self.files, scheduler, trials, self.place)
+        kept = KeptState.find(self.files, scheduler, trials, self.place)
         # Else the trials must be as they were when Tune noted them: PBT has changed their configs.
         changes = isinstance(scheduler, PopulationBasedTraining) and self.files.document is not None
-        newest = kept is None and not changes
+        newest = kept.packed is None and not changes
         sound = Soundness(self.place.local_or_filesystem)
         for trial in trials:
             name = str(trial.relative_logdir)
@@ -176,28 +174,6 @@ class Resumption:
         config = private.tune_config(self.tuner)
         snapshot = replayed(config.scheduler, told, config.metric, config.mode)
         return snapshot.pack(self.place.fs_path) if snapshot else None
-
-    def _note_scheduler(self, kept: bytes | None, packed: bytes | None) -> None:
-        if self._scheduler is not None:
-            self.report.notes.append(_of_the_scheduler(self._scheduler, kept, packed))
-
-
-def _kept(files: StateFiles, scheduler: Any, trials: list[Any], place: Place) -> bytes | None:
-    """Return the snapshot that a `CheckpointCallback` kept, if it is of these trials."""
-    if CALLBACKS not in files.names:
-        return None
-    states = cloudpickle.loads(files.store.read_bytes(files.names[CALLBACKS]))
-    found = (state.get(SCHEDULER) for state in states.values() if isinstance(state, dict))
-    packed: bytes | None = next((packed for packed in found if packed), None)
-    if packed is None:
-        return None
-    try:
-        snapshot = Snapshot.unpack(packed, trials, place.fs_path, place.filesystem)
-    except Exception as error:  # whatever the pickle's own code raises
-        reason = f"{type(error).__name__}: {error}; {PORTABLE}"
-        raise PickleReadError(files.store.path(files.names[CALLBACKS]), reason) from error
-    same = set(snapshot.statuses) == {trial.trial_id for trial in trials}
-    return packed if same and snapshot.cls == class_name(scheduler) else None
 
 
 def _pasts_of(trials: list[Any], pasts: Mapping[str, PastTrial]) -> list[Past]:
@@ -239,13 +215,3 @@ _NO_SAVES = (
     "nothing tells how often trials save, so they save when they end, if at all: give "
     "run_config=tune.RunConfig(checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1))"
 )
-
-
-def _of_the_scheduler(scheduler: Any, kept: bytes | None, packed: bytes | None) -> str:
-    if kept is not None:
-        return "the scheduler goes on with the state that it had"
-    if packed is not None:
-        return "the scheduler's state was made again from the trials' results"
-    if is_timeless(scheduler):
-        return "the scheduler has no state"
-    return "the scheduler begins anew: nothing tells its state (see tune_ckpt.resume)"

@@ -80,8 +80,12 @@ class SchedulerMemory:
 
 
 def put_back(packed: bytes, controller: Any, remembering: Remembering) -> None:
-    """Give a controller's scheduler the state of a snapshot of the same trials."""
+    """Give a controller's scheduler the state of a snapshot, if that is of the same trials."""
     trials = private.trials(controller)
+    unfit = Snapshot.unfit(packed, remembering.scheduler, trials)
+    if unfit:
+        logger.warning("tune_ckpt: the scheduler begins anew: the state that was kept is %s", unfit)
+        return
     folder, _ = private.experiment_folder(trials[0])
     filesystem = trials[0].storage.storage_filesystem
     snapshot = Snapshot.unpack(packed, trials, folder, filesystem)

@@ -16,10 +16,12 @@ import numpy as np
 from ray.tune import Checkpoint
 from ray.tune.schedulers import TrialScheduler
 
+from tune_ckpt.errors import listed
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune import private
 
 ENDED = ("TERMINATED", "ERROR")  # the statuses of trials that go on no more
+_LISTED = 5
 
 
 @dataclass
@@ -58,6 +60,24 @@ class Snapshot:
         pickle.dump(facts, buffer)  # apart: the pickler below asks us of every single value
         _Pickler(buffer, experiment).dump(state)
         return buffer.getvalue()
+
+    @staticmethod
+    def unfit(data: bytes, scheduler: Any, trials: list[Any]) -> str:
+        """Say of whom else something is that was packed; nothing where it is of these.
+
+        Args:
+            data: What was packed.
+            scheduler: The scheduler that it should be of.
+            trials: The trials that it should be of.
+        """
+        facts = pickle.loads(data)  # those come first
+        if facts["cls"] != class_name(scheduler):
+            return f"of a {facts['cls']}"
+        known, there = set(facts["statuses"]), {trial.trial_id for trial in trials}
+        lacking, strange = sorted(there - known), sorted(known - there)
+        told = {"it lacks ": lacking, "it knows ": strange}
+        differing = [f"{what}{listed(ids, _LISTED)}" for what, ids in told.items() if ids]
+        return f"of other trials: {' and '.join(differing)}" if differing else ""
 
     @classmethod
     def unpack(cls, data: bytes, trials: list[Any], experiment: str, filesystem: Any) -> Snapshot:
