@@ -233,3 +233,54 @@ def test_why_a_scheduler_does_not_go_on_with_what_was_kept_is_told(
 ):
     notes = tc.resume(_kept(tmp_path, numbers, scheduler), T).report.notes
     assert re.search(told, "\n".join(notes))
+
+
+def test_a_sweep_that_was_resumed_and_not_run_has_what_was_kept_still(tmp_path):
+    folder = _kept(tmp_path, [0, 1, 2])
+    first, second = (tc.resume(folder, T).report.notes for _ in range(2))
+    assert first == second == ["the scheduler goes on with the state that it had"]
+
+
+def _searched(tuner):
+    """Return what the searcher of a resumed sweep is to know."""
+    callbacks = tuner._local_tuner.get_run_config().callbacks
+    return next(c for c in callbacks if isinstance(c, tc.CheckpointCallback)).memory.search
+
+
+def test_and_its_searcher_hears_still_of_what_has_ended_since_its_state_was_saved(tmp_path):
+    folder = _kept(tmp_path, [])
+    file, state = _state(folder)
+    for entry in state["trial_data"]:
+        entry[0] = json.dumps({**json.loads(entry[0]), "status": "RUNNING"})
+    file.write_text(json.dumps(state))
+    for _ in range(2):
+        searched = _searched(tc.resume(folder, T))
+        assert [*searched.ended] == ["c1445_00000"]
+        assert not searched.strangers
+
+
+def test_but_not_twice_of_what_has_ended_and_goes_on(tmp_path):
+    folder = _kept(tmp_path, [0, 1, 2])
+    for _ in range(2):
+        searched = _searched(tc.resume(folder, T, extend={"training_iteration": 9}))
+        assert searched.strangers == {"c1445_00000"}
+        assert not searched.ended
+
+
+def test_ray_does_not_find_an_older_sessions_files_in_place_of_what_is_gone(tmp_path):
+    folder = _kept(tmp_path, [0, 1, 2])
+    for name in ("callback-states", "basic-variant-state"):
+        (file,) = folder.glob(f"{name}-*")
+        older = file.with_name(file.name.replace("2026-11-21", "2026-11-20"))
+        shutil.copy(file, older)
+        file.write_bytes(b"")
+    tc.resume(folder, T)
+    assert not [*folder.glob("callback-states-*"), *folder.glob("basic-variant-state-*")]
+
+
+def test_nor_any_pickle_of_an_older_session_where_none_is_used(tmp_path):
+    folder = _kept(tmp_path, [0, 1, 2])
+    (file,) = folder.glob("callback-states-*")
+    shutil.copy(file, file.with_name(file.name.replace("2026-11-21", "2026-11-20")))
+    tc.resume(folder, T, portable=True, run_config=STOP)
+    assert not [*folder.glob("callback-states-*")]

@@ -77,7 +77,7 @@ class Plain:
             with suppress(TuneCkptError):
                 found = pickle.loads_inert(store.read_bytes(TUNER), file=store.path(TUNER))
                 plain.settings = _settings(found)
-        for facts in _trials(document or {}):
+        for facts in trials_of(document or {}):
             plain.facts[facts["relative_logdir"]] = _taken(facts, _FACTS)
         return plain
 
@@ -163,7 +163,7 @@ def _is_plain(value: Any, of: Any) -> bool:
         return False
 
 
-def _trials(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def trials_of(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what an experiment state tells of its trials, those left out that are damaged."""
     listed = document.get("trial_data")
     for entry in listed if isinstance(listed, list) else ():

@@ -12,7 +12,7 @@ from tune_ckpt.errors import Fault, NotACheckpointError
 from tune_ckpt.tune.resuming.aside import put_back, set_aside
 from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain
-from tune_ckpt.tune.resuming.state_files import TUNER, StateFiles
+from tune_ckpt.tune.resuming.state_files import CALLBACKS, SEARCH, TUNER, StateFiles
 
 PORTABLE = "resume(..., portable=True) goes on without the sweep's pickles"
 _REASON = "it is a pickle that need not be readable here (portable=True)"
@@ -68,7 +68,8 @@ def new_tuner_for(
     run_config = copy.copy(run_config or plain.run_config())
     run_config.storage_path, _, run_config.name = place.fs_path.rpartition("/")
     run_config.storage_filesystem = place.local_or_filesystem
-    names = [name for name in (TUNER, *files.names.values()) if files.store.exists(name)]
+    others = files.strays({CALLBACKS, *SEARCH})
+    names = [n for n in (TUNER, *files.names.values(), *others) if files.store.exists(n)]
     moved = {name: set_aside(files.store, name) for name in names}
     try:
         tune.Tuner(

@@ -15,7 +15,7 @@ from tune_ckpt.tune.resuming.continuing import Revival, continue_trial
 from tune_ckpt.tune.resuming.kept_state import KeptState
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.place import Place
-from tune_ckpt.tune.resuming.plain import Plain
+from tune_ckpt.tune.resuming.plain import Plain, trials_of
 from tune_ckpt.tune.resuming.portable import PORTABLE
 from tune_ckpt.tune.resuming.rebuild import TrialMaker, plain_stop
 from tune_ckpt.tune.resuming.replay import Past, replayed
@@ -23,6 +23,7 @@ from tune_ckpt.tune.resuming.report import ResumeReport
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
 from tune_ckpt.tune.resuming.searching import write_search_state
+from tune_ckpt.tune.resuming.snapshot import ENDED
 from tune_ckpt.tune.resuming.soundness import Soundness
 from tune_ckpt.tune.resuming.state_files import STATE, StateFiles
 
@@ -60,7 +61,7 @@ class Resumption:
         pasts = self.place.pasts(self.plain.trials if self.plain else ())
         trials = self._trials(pasts)  # with the criterion that they may have ended by
         memory.search.stop = self._extend_stop(revival.extend or {})
-        ended = {trial.trial_id for trial in trials if trial.is_finished()}
+        ended = self._ended(trials)
         kept = self._continue(trials, pasts, revival)
         told = _pasts_of(trials, pasts)
         memory.packed = kept.packed or self._replayed(told)
@@ -87,6 +88,14 @@ class Resumption:
         new = [name for name in finished if name not in ended]
         search.ended = {name: dict(trials[name].last_result) for name in new}
         search.strangers |= ended.difference(finished)
+
+    def _ended(self, trials: list[Any]) -> set[str]:
+        """Return the trials that had ended when the searcher's state was saved."""
+        former = self.files.beside_search()
+        if former is None:
+            return {trial.trial_id for trial in trials if trial.is_finished()}
+        ended = (facts for facts in trials_of(former) if facts.get("status") in ENDED)
+        return {str(facts.get("trial_id")) for facts in ended}
 
     def _trials(self, pasts: Mapping[str, PastTrial]) -> list[Any]:
         """Return the trials as Tune noted them, or as their folders tell."""

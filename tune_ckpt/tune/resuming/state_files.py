@@ -9,13 +9,18 @@ A driver writes several files at once, named by the time at which its session be
 
 Ray takes the newest of each by name; where the first is damaged it starts over in the same folder,
 and says so only in the log. Here all that is damaged, or newer than the newest whole experiment
-state, is set aside, so that Ray finds files that belong together.
+state, is set aside, so that Ray finds files that belong together; and so are older ones that Ray
+would take in the place of what is gone.
+
+`StateFiles.write` writes an experiment state alone. Where nobody has run the sweep since then, the
+other files are still those of the session before.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -42,6 +47,7 @@ class StateFiles:
         store: The folder.
         document: The newest whole experiment state; None where there is none.
         names: The files of that session, by kind.
+        searched: The name of the experiment state that is as old as the searcher's state.
         damaged: What Ray must not find, and why; `set_damaged_aside` moves it.
         faults: What was set aside, and why.
     """
@@ -49,6 +55,7 @@ class StateFiles:
     store: Store
     document: dict[str, Any] | None = None
     names: dict[str, str] = field(default_factory=dict)
+    searched: str | None = None
     damaged: list[tuple[str, str]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
@@ -60,12 +67,31 @@ class StateFiles:
         order = sorted(sessions, reverse=True)
         torn = {session: files._torn(sessions[session]) for session in order}
         whole = [session for session in order if torn[session] is None]
-        kept = whole[0] if whole else None
-        for session in order[: order.index(kept)] if kept else order:
-            files._drop(sessions[session], torn[session] or "", searcher=not kept)
-        files.names = sessions[kept] if kept else _only_search(sessions[order[0]]) if order else {}
-        files._check(files.names)
+        newer = order[: order.index(whole[0])] if whole else order
+        for session in newer:
+            files._drop(sessions[session], torn[session] or "", searcher=not whole)
+        if not whole:
+            files.names = _only_search(sessions[order[0]]) if order else {}
+            files._check()
+            return files
+        files._take([sessions[session] for session in order[len(newer) :]])
+        files._check()
+        gone = {CALLBACKS, *SEARCH} - files.names.keys()
+        files.damaged += [(name, "it is of an older session") for name in files.strays(gone)]
         return files
+
+    def strays(self, kinds: Set[str]) -> list[str]:
+        """Return the other files of some kinds, of which Ray would take one if there were none."""
+        known = {*self.names.values(), *(name for name, _ in self.damaged)}
+        found = (pair for names in _sessions(self.store).values() for pair in names.items())
+        return [name for kind, name in found if kind in kinds and name not in known]
+
+    def _take(self, sessions: list[dict[str, str]]) -> None:
+        """Take the files of the first session; what nobody has run has those of the one before."""
+        state = sessions[0][STATE]
+        used = next((names for names in sessions if names.keys() != {STATE}), {})
+        self.names = {**used, STATE: state}
+        self.searched = used.get(STATE)
 
     def _torn(self, names: dict[str, str]) -> str | None:
         """Say what is wrong with a session's experiment state; the first whole one is kept."""
@@ -81,14 +107,21 @@ class StateFiles:
             elif kind not in SEARCH or not searcher:
                 self.damaged.append((name, f"its session's {STATE} is damaged or gone"))
 
-    def _check(self, names: dict[str, str]) -> None:
-        for kind, name in list(names.items()):
+    def _check(self) -> None:
+        for kind, name in list(self.names.items()):
             if kind == STATE:
                 continue
             reason = leads_nowhere(self.store, name) or broken_pickle(self.store, name)
             if reason is not None:
                 self.damaged.append((name, reason))
-                del names[kind]
+                del self.names[kind]
+
+    def beside_search(self) -> dict[str, Any] | None:
+        """Return the experiment state that is as old as the searcher's; None where that is gone."""
+        if self.searched is None or self.searched == self.names.get(STATE):
+            return self.document
+        former = StateFiles(self.store)
+        return None if former._load(self.searched) else former.document
 
     def _load(self, name: str) -> str | None:
         nowhere = leads_nowhere(self.store, name)
