@@ -20,7 +20,7 @@ from tune_ckpt.formats import pickle
 from tune_ckpt.sweep.best_file import FILE, FOLDER, Pinned, read_pinned
 from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.experiment_state import ExperimentState
-from tune_ckpt.sweep.metrics import OF_TUNE, Metric, names
+from tune_ckpt.sweep.metrics import Metric, names
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.paths import below, last_of, parent_of, places_of
 from tune_ckpt.sweep.private import goal_of
@@ -28,6 +28,7 @@ from tune_ckpt.sweep.result_log import RESULTS, Bound, Pairs
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store, open_store
+from tune_ckpt.tree.tune_metrics import OF_TUNE
 
 _REQUESTS = 16  # at a time, where each takes a while
 _LISTED = 12  # metrics, where none was told

@@ -20,13 +20,6 @@ from tune_ckpt.errors import AmbiguousMetricError, InvalidArgumentError
 
 MODES = ("max", "min")
 
-# What Tune adds to every result, of those that count as numbers.
-OF_TUNE = {
-    *("training_iteration", "iterations_since_restore", "timestamp", "pid", "done"),
-    *("time_this_iter_s", "time_total_s", "time_since_restore", "warmup_time"),
-    *("timesteps_total", "timesteps_since_restore", "episodes_total", "should_checkpoint"),
-}
-
 
 @dataclass(frozen=True)
 class Metric:

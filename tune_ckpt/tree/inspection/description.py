@@ -10,15 +10,10 @@ from typing import Any
 
 from tune_ckpt.tree.inspection.found import ArrayFacts
 from tune_ckpt.tree.notebook import as_html
+from tune_ckpt.tree.tune_metrics import OF_TUNE
 from tune_ckpt.tree.units import human
 
 _SHOWN_ARRAYS, _SHOWN_METRICS = 20, 12
-_TUNES_OWN = {  # what Tune adds to every result
-    *("done", "training_iteration", "trial_id", "date", "timestamp", "config", "should_checkpoint"),
-    *("time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore"),
-    *("timesteps_total", "timesteps_since_restore", "timesteps_this_iter", "episodes_total"),
-    *("episodes_this_iter", "pid", "hostname", "node_ip", "checkpoint_dir_name", "experiment_tag"),
-}
 _UNFOLDED = 6  # components; of more a notebook shows the names at first
 
 
@@ -174,7 +169,7 @@ def _users_first(metrics: dict[str, Any]) -> dict[str, Any]:
             waiting += [(f"{name}/{key}", item) for key, item in reversed(value.items())]
         else:
             flat[name] = value
-    return dict(sorted(flat.items(), key=lambda item: item[0].partition("/")[0] in _TUNES_OWN))
+    return dict(sorted(flat.items(), key=lambda item: item[0].partition("/")[0] in OF_TUNE))
 
 
 def _pairs(items: dict[str, Any]) -> str:
