@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.utils import flatten_dict
 
-from tune_ckpt.errors import PickleReadError
+from tune_ckpt.errors import PickleReadError, listed
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.continuing import Revival, continue_trial
 from tune_ckpt.tune.resuming.kept_state import KeptState
@@ -211,12 +211,8 @@ def _told(trial: Any, past: PastTrial) -> list[dict[str, Any]]:
 
 def _untold(names: set[str]) -> list[str]:
     """Say which trials' folders are left without a file that tells anything."""
-    if not names:
-        return []
-    listed = ", ".join(sorted(names)[:_LISTED])
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     told = f"no file tells of {len(names)} trial(s), whose folders stay as they are"
-    return [f"{told}: {listed}{more}"]
+    return [f"{told}: {listed(sorted(names), _LISTED)}"] if names else []
 
 
 _LISTED = 10
