@@ -78,14 +78,10 @@ def prune(
     )
     with watched("Reading results"):
         plan = plan_pruning(experiment, policy)
-    if not dry_run and plan.doomed:
-        _check_at_rest(plan, experiment, at_rest)
+    _check_at_rest(plan, experiment, sure=dry_run or at_rest)
     if not as_json:
         _say(plan, policy.ranked_by)
-    outcomes: list[Outcome] = []
-    if not dry_run and plan.doomed:
-        _ask(plan, yes)
-        outcomes = _carry_out(plan)
+    outcomes = [] if dry_run else _delete(plan, yes)
     if as_json:
         output.say_json(_answer(experiment, plan, outcomes, dry_run))
     else:
@@ -108,8 +104,8 @@ def _check_can_ask(*, sure: bool, as_json: bool) -> None:
         raise WrongUse("nobody can be asked here: give --yes to delete, --dry-run to look first")
 
 
-def _check_at_rest(plan: Plan, experiment: str, at_rest: bool) -> None:
-    if plan.seems_to_run and not at_rest:
+def _check_at_rest(plan: Plan, experiment: str, *, sure: bool) -> None:
+    if plan.doomed and plan.seems_to_run and not sure:
         raise WrongUse(
             f"{experiment}: the sweep seems to run: it is not finished, and wrote something "
             f"{plan.news_secs:.0f} s ago. Let CheckpointCallback(retention=...) do it there; if "
@@ -117,9 +113,13 @@ def _check_at_rest(plan: Plan, experiment: str, at_rest: bool) -> None:
         )
 
 
-def _ask(plan: Plan, yes: bool) -> None:
+def _delete(plan: Plan, yes: bool) -> list[Outcome]:
+    """Delete what is to go, unless the user does not want it."""
+    if not plan.doomed:
+        return []
     if not yes and not typer.confirm(f"Delete {len(plan.doomed)} checkpoints?", err=True):
         raise typer.Exit(1)
+    return _carry_out(plan)
 
 
 def _carry_out(plan: Plan) -> list[Outcome]:

@@ -17,6 +17,7 @@ from tune_ckpt.cli.typed_names import load
 
 if TYPE_CHECKING:
     from tune_ckpt.sweep.records import CheckpointRecord
+    from tune_ckpt.tune.resume import ResumedTuner
 
 _Trainable = Annotated[
     str, typer.Argument(help="What the sweep ran, as module:Name.", metavar="MODULE:NAME")
@@ -73,15 +74,10 @@ def resume(
     if metric is not None:
         _check_metric(experiment, metric, mode)
     from tune_ckpt.tune import private
-    from tune_ckpt.tune.resume import resume as tuner_of
 
-    with contextlib.redirect_stdout(sys.stderr):  # Ray prints its tables there
-        cluster.connect(address, log_to_driver=True)
-        tuner = tuner_of(experiment, code, **options)
-        metric = metric or private.tune_config(tuner).metric
-        results, interrupted = private.fit(tuner)
+    tuner, results, interrupted = _run(experiment, code, options, address)
     statuses = private.statuses(results)
-    best = _best(results, metric, mode)
+    best = _best(results, metric or private.tune_config(tuner).metric, mode)
     if as_json:
         output.say_json(_answer(experiment, tuner.report, statuses, best, interrupted))
     else:
@@ -105,6 +101,20 @@ def _check_metric(experiment: str, metric: str, mode: MaxOrMin | None) -> None:
 
     with contextlib.suppress(NoCheckpointError):  # there will be some
         tc.best_checkpoint(experiment, metric, mode and mode.value, verify=False)
+
+
+def _run(
+    experiment: str, trainable: Any, options: dict[str, Any], address: str | None
+) -> tuple[ResumedTuner, Any, bool]:
+    """Go on with the sweep; return its Tuner, its results, and whether Ctrl-C ended it."""
+    from tune_ckpt.cli import cluster
+    from tune_ckpt.tune import private
+    from tune_ckpt.tune.resume import resume as tuner_of
+
+    with contextlib.redirect_stdout(sys.stderr):  # Ray prints its tables there
+        cluster.connect(address, log_to_driver=True)
+        tuner = tuner_of(experiment, trainable, **options)
+        return tuner, *private.fit(tuner)
 
 
 def _best(results: Any, metric: str | None, mode: MaxOrMin | None) -> CheckpointRecord | None:

@@ -135,12 +135,9 @@ def resume(
         PickleReadError: One of the sweep's own pickles cannot be read here.
         StorageError: The storage refuses.
     """
-    if extend is not None:
-        check_form(extend)
+    check_form(extend)
     place = Place.of(path, filesystem)
-    _check_trainable(trainable)
-    if resources is not None:
-        trainable = tune.with_resources(trainable, resources)
+    trainable = _with_resources(trainable, resources)
     files = StateFiles.look(place.store)
     if extend or portable:
         _check_limits(place, files, extend, run_config)
@@ -158,16 +155,14 @@ def resume(
     resumption = Resumption(place, files, tuner, param_space, plain)
     resumption.carry_out(Revival(extend, retry_errored), memory)
     memory.resources = {} if resources is not None else memory.resources
-    resumed: ResumedTuner = private.as_subclass(ResumedTuner, tuner)
-    resumed.report = resumption.report
-    Console(stderr=True, soft_wrap=True).print(str(resumed.report), markup=False, highlight=False)
-    return resumed
+    return _with_report(tuner, resumption.report)
 
 
-def _check_trainable(trainable: Any) -> None:
+def _with_resources(trainable: Any, resources: Any) -> Any:
     if isinstance(trainable, str) and not private.is_registered(trainable):
         expected = ("a class or function", "a name given to tune.register_trainable in this Ray")
         raise InvalidArgumentError("trainable", trainable, expected)
+    return trainable if resources is None else tune.with_resources(trainable, resources)
 
 
 def _check_limits(
@@ -231,3 +226,11 @@ def _callback(tuner: Any) -> CheckpointCallback:
         callbacks.append(_Guard())
     run_config.callbacks = callbacks
     return found
+
+
+def _with_report(tuner: tune.Tuner, report: ResumeReport) -> ResumedTuner:
+    """Return the Tuner with its report, which is printed, too."""
+    resumed: ResumedTuner = private.as_subclass(ResumedTuner, tuner)
+    resumed.report = report
+    Console(stderr=True, soft_wrap=True).print(str(report), markup=False, highlight=False)
+    return resumed

@@ -106,33 +106,36 @@ def migrate_to_rl_module(
     trust = Trust.of(False, trusted)
     account = Account(stored.path, strict, left_out=[] if config else [*assumed])
     weights = weights_of(stored)
-    names = dict(key_map) if key_map is not None else default_key_map(weights)
-    if names is None:
-        raise InvalidArgumentError("key_map", None, (_MAP,))
+    names = _names(key_map, weights)
     policy = build_policy(stored, trust, account, config)
     module = _built(module_spec, policy)
-    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    renamed = _renamed(weights, names, shapes)
-    usable = account.fit("module", module.state_dict(), renamed)
+    usable = account.fit("module", module.state_dict(), _renamed(weights, names, module))
     _tell_of_the_rest(weights, names, policy, account)
     account.check()
     _give(module, usable)
     _give(policy.model, weights)
     differences = compare_outputs(policy, module, observations)
     account.close(module)
-    where = None if path is None else _full(path)
-    if where is not None:
-        module.save_to_path(where)
+    where = None if path is None else _saved(module, path)
     return Migrated(module, names, differences, account.report(), where, tolerance)
 
 
 _MAP = "a dict from the module's names to those of `load_weights`; no default one fits this model"
 
 
-def _full(path: Any) -> str:
-    """Return a path as RLlib's own function takes it, which knows no relative ones."""
+def _names(key_map: Mapping[str, str] | None, weights: Weights) -> KeyMap:
+    names = dict(key_map) if key_map is not None else default_key_map(weights)
+    if names is None:
+        raise InvalidArgumentError("key_map", None, (_MAP,))
+    return names
+
+
+def _saved(module: Any, path: Any) -> str:
+    """Save a module, and return where: RLlib's own function knows no relative paths."""
     text: str = os.fspath(path)
-    return text if "://" in text else os.path.abspath(text)
+    full = text if "://" in text else os.path.abspath(text)
+    module.save_to_path(full)
+    return full
 
 
 def _built(module_spec: Any, policy: Any) -> Any:
@@ -172,7 +175,8 @@ def _config_of(policy: Any) -> Any:
 _OF_NETWORKS = ("dueling", "double_q", "num_atoms", "v_min", "v_max")  # DQN's
 
 
-def _renamed(weights: Weights, names: KeyMap, shapes: dict[str, Any]) -> dict[str, Any]:
+def _renamed(weights: Weights, names: KeyMap, module: Any) -> dict[str, Any]:
+    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     # A convolution over one pixel is the same as a dense layer, but for its shape.
     found = {new: weights[old] for new, old in names.items() if old in weights}
     return {

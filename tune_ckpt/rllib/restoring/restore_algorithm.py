@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from tune_ckpt.errors import (
+    Fault,
     InvalidArgumentError,
     NotInCheckpointError,
     RestoreError,
@@ -97,10 +98,7 @@ def restore_algorithm(
         MissingDependencyError: RLlib or torch is not installed.
     """
     check_installed()
-    part, assumed = open_told(checkpoint, filesystem)
-    if part.type != ALGORITHM:
-        reason = f"its type is {part.type}; see restore_policy and restore_module"
-        raise NotInCheckpointError(part.path, "Algorithm", reason)
+    part, assumed = _opened(checkpoint, filesystem)
     trust, account = Trust.of(allow_pickle, trusted), Account(part.path, strict)
     chosen = _chosen(part, policy_ids)
     account.left_out += () if config else assumed
@@ -119,6 +117,15 @@ def restore_algorithm(
         algorithm.stop()
         raise
     return account.close(algorithm)
+
+
+def _opened(checkpoint: Any, filesystem: Any) -> tuple[Part, tuple[Fault, ...]]:
+    """Open an Algorithm's checkpoint, and refuse any other; see `open_told`."""
+    part, assumed = open_told(checkpoint, filesystem)
+    if part.type != ALGORITHM:
+        reason = f"its type is {part.type}; see restore_policy and restore_module"
+        raise NotInCheckpointError(part.path, "Algorithm", reason)
+    return part, assumed
 
 
 def _configuration(

@@ -21,11 +21,13 @@ _A_STOP = (
 
 
 def check_form(extend: Any) -> None:
-    """Refuse what is no dict of metrics and numbers.
+    """Refuse what is neither None nor a dict of metrics and numbers.
 
     Raises:
-        InvalidArgumentError: It is none.
+        InvalidArgumentError: It is neither.
     """
+    if extend is None:
+        return
     pairs = extend.items() if isinstance(extend, Mapping) else [(None, None)]
     if not all(isinstance(n, str) and n and number(value) is not None for n, value in pairs):
         expected = 'a dict of metrics and numbers, as {"training_iteration": 50}'
