@@ -1,10 +1,13 @@
 """What the tests of trees share: the S3 server, a checkpoint in each format, and two to compare."""
 
+from pathlib import Path
+
 import pytest
 
 import tune_ckpt as tc
 from tests.agents import trained
 from tests.s3 import ENVIRONMENT, S3Server
+from tests.tree.stores import CountingStore
 from tune_ckpt.tree.storage import retrying
 
 
@@ -31,6 +34,23 @@ def s3(s3_server, monkeypatch):
 @pytest.fixture
 def bucket(s3):
     return s3.new_bucket()
+
+
+@pytest.fixture
+def count_opened(monkeypatch):
+    """Let a module open stores that count; the list of them."""
+
+    def count(module):
+        stores = []
+
+        def open_store(path, filesystem=None):
+            stores.append(CountingStore(Path(path)))
+            return stores[-1]
+
+        monkeypatch.setattr(module, "open_store", open_store)
+        return stores
+
+    return count
 
 
 FORMATS = ("pickle", "msgpack")

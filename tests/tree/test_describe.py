@@ -15,7 +15,6 @@ import tune_ckpt as tc
 from tests.agents import trained
 from tests.cli.conftest import make_sweep
 from tests.tree.rllib_trees import write_tree
-from tests.tree.stores import CountingStore
 from tune_ckpt.errors import ComponentNotFoundError, CorruptDataError, NotACheckpointError
 from tune_ckpt.tree.inspection import describe as module
 from tune_ckpt.tree.metadata import Metadata
@@ -26,16 +25,9 @@ REPO = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def counting(monkeypatch):
-    """Let `describe` open stores that count; the list of them."""
-    stores = []
-
-    def open_store(path, filesystem=None):
-        stores.append(CountingStore(Path(path)))
-        return stores[-1]
-
-    monkeypatch.setattr(module, "open_store", open_store)
-    return stores
+def counting(count_opened):
+    """The stores that `describe` opens, which count."""
+    return count_opened(module)
 
 
 def test_the_whole_tree_is_told(saved):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import tune_ckpt as tc
 from tests.agents import Weights, trained
 from tests.tree.changes import changes
 from tests.tree.rllib_trees import write_tree
-from tests.tree.stores import CountingStore
 from tune_ckpt.errors import NotACheckpointError
 from tune_ckpt.tree.inspection import diff as module
 
@@ -96,16 +94,9 @@ def test_nothing_there_is_an_error(tmp_path):
 
 
 @pytest.fixture
-def counting(monkeypatch):
-    """Let `diff` open stores that count; the list of them."""
-    stores = []
-
-    def open_store(path, filesystem=None):
-        stores.append(CountingStore(Path(path)))
-        return stores[-1]
-
-    monkeypatch.setattr(module, "open_store", open_store)
-    return stores
+def counting(count_opened):
+    """The stores that `diff` opens, which count."""
+    return count_opened(module)
 
 
 @pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])

@@ -10,6 +10,7 @@ import numpy as np
 from ray import tune
 
 import tune_ckpt as tc
+from tests.tune.sweeps import rows
 from tune_ckpt.tune import private
 
 GOAL = {"metric": "height", "mode": "max"}
@@ -62,9 +63,9 @@ class Record(tune.Callback):
 
 def recorded(file):
     """Return what a `Record` wrote, trials by the order in which they appeared."""
-    rows = [json.loads(line) for line in Path(file).read_text().splitlines()]
-    places = {trial: place for place, trial in enumerate(dict.fromkeys(row[0] for row in rows))}
-    return [(places[trial], *facts) for trial, *facts in rows]
+    found = rows(file)
+    places = {trial: place for place, trial in enumerate(dict.fromkeys(row[0] for row in found))}
+    return [(places[trial], *facts) for trial, *facts in found]
 
 
 class Climber(tc.CheckpointableTrainable):
@@ -175,19 +176,18 @@ def in_two_parts(storage, scheduler, stop, after, *callbacks, names=(), cls=Clim
 
 def results_of(folder):
     """Return each trial's results: the last word on every iteration."""
-    lines = (folder / "result.json").read_text().splitlines()
-    return {row["training_iteration"]: row for row in map(json.loads, lines)}
+    return {row["training_iteration"]: row for row in rows(folder / "result.json")}
 
 
 def story(path):
     """Return what every trial of a sweep did, by the order of trial ids."""
     found = {}
     for file in sorted(Path(path).glob("*/result.json")):
-        rows = results_of(file.parent)
-        trial = next(iter(rows.values()))["trial_id"].rpartition("_")[2]
+        results = results_of(file.parent)
+        trial = next(iter(results.values()))["trial_id"].rpartition("_")[2]
         found[trial] = [
             (number, row["height"], row["rate"], row["marks"])
-            for number, row in sorted(rows.items())
+            for number, row in sorted(results.items())
         ]
     return found
 
@@ -196,6 +196,5 @@ def reported(path):
     """Return how often each trial reported each iteration."""
     counts = {}
     for file in sorted(Path(path).glob("*/result.json")):
-        rows = [json.loads(line)["training_iteration"] for line in file.read_text().splitlines()]
-        counts[file.parent.name] = rows
+        counts[file.parent.name] = [row["training_iteration"] for row in rows(file)]
     return counts

@@ -1,6 +1,9 @@
-"""One small sweep, as most tests of the callback want it."""
+"""One small sweep, as most tests of the callback want it, and what a sweep left behind."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 from ray import tune
 
@@ -22,3 +25,13 @@ def sweep(folder, *callbacks, cls=Walker, keep=None, trials=1, scores=SCORES, **
     )
     space = {"scores": scores, "seed": tune.grid_search(list(range(trials)))}
     return tune.Tuner(cls, param_space=space, run_config=run_config).fit()
+
+
+def checkpoints(result):
+    """Return the paths of the checkpoints that a trial's folder holds, in order."""
+    return sorted(Path(result.path).glob("checkpoint_*"))
+
+
+def rows(file):
+    """Return what the lines of a file such as ``result.json`` hold."""
+    return [json.loads(line) for line in Path(file).read_text().splitlines()]

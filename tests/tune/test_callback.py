@@ -16,7 +16,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from ray import tune
 
 import tune_ckpt as tc
-from tests.tune.sweeps import sweep
+from tests.tune.sweeps import checkpoints, sweep
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune import beside, private
@@ -26,10 +26,6 @@ from tune_ckpt.tune.private import experiment_folder, trial_folder
 from tune_ckpt.tune.resuming.snapshot import Snapshot
 from tune_ckpt.tune.resuming.source import MOST_SNAPSHOTS, Owner, Source
 from tune_ckpt.tune.work import Work
-
-
-def _originals(result):
-    return sorted(Path(result.path).glob("checkpoint_*"))
 
 
 def _converted(result):
@@ -45,8 +41,8 @@ def test_all_converts_every_checkpoint_beside_its_original(tmp_path, ray_session
     results = sweep(tmp_path, tc.CheckpointCallback("all"), trials=2)
     for result in results:
         assert result.error is None
-        assert [p.name for p in _converted(result)] == [p.name for p in _originals(result)]
-        for original, copy in zip(_originals(result), _converted(result), strict=True):
+        assert [p.name for p in _converted(result)] == [p.name for p in checkpoints(result)]
+        for original, copy in zip(checkpoints(result), _converted(result), strict=True):
             assert (original / "state.pkl").exists()
             assert not [p for p in copy.rglob("*") if p.suffix == ".pkl"]
             assert tc.verify(copy).ok
@@ -103,7 +99,7 @@ def test_what_is_private_in_ray_is_as_we_know_it(two):
 
 def test_with_few_checkpoints_kept_no_copy_outlives_its_original(two):
     results, (callback, *_) = two
-    assert [p.name for p in _converted(results[0])] == [p.name for p in _originals(results[0])]
+    assert [p.name for p in _converted(results[0])] == [p.name for p in checkpoints(results[0])]
     assert {outcome.status for outcome in callback.outcomes} <= {"done", "skipped"}
 
 
@@ -209,7 +205,7 @@ def _fail(*args):
 def test_a_callback_that_fails_changes_no_result(tmp_path, ray_session, caplog, callback):
     results = sweep(tmp_path, callback)
     assert results[0].error is None
-    assert len(_originals(results[0])) == 4
+    assert len(checkpoints(results[0])) == 4
     assert results[0].checkpoint.path.endswith("checkpoint_000003")
     assert len(results[0].metrics_dataframe) == 4
     assert "planned" in caplog.text
@@ -296,7 +292,7 @@ def test_options_that_cannot_be_are_refused_at_once(options, told):
 
 def test_at_end_converts_what_is_left(tmp_path, ray_session):
     results = sweep(tmp_path, tc.CheckpointCallback("at end"), keep=2)
-    assert [p.name for p in _converted(results[0])] == [p.name for p in _originals(results[0])]
+    assert [p.name for p in _converted(results[0])] == [p.name for p in checkpoints(results[0])]
     assert {row["status"] for row in _report(results)} == {"done"}
 
 
@@ -316,7 +312,7 @@ def test_damaged_checkpoints_are_found_while_the_sweep_runs_and_harm_nothing(
     with caplog.at_level(logging.WARNING, "tune_ckpt"):
         results = sweep(tmp_path, tc.CheckpointCallback("all", verify=True), cls=Damaging)
     assert results[0].error is None
-    assert len(_originals(results[0])) == 4
+    assert len(checkpoints(results[0])) == 4
     assert not _converted(results[0])
     rows = _report(results)
     assert {(row["action"], row["status"]) for row in rows} == {

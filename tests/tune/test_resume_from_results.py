@@ -28,6 +28,7 @@ from tests.tune.resuming import (
     new_tuner,
     uninterrupted,
 )
+from tests.tune.sweeps import rows
 from tune_ckpt.tune.resuming.replay import Past, replayed
 from tune_ckpt.tune.resuming.searching import teach
 
@@ -210,7 +211,7 @@ def test_portable_optuna_is_told_the_past_and_makes_what_is_left(tmp_path, ray_s
 
 def _results(path):
     for file in path.glob("*/result.json"):
-        yield [json.loads(line) for line in file.read_text().splitlines()]
+        yield rows(file)
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given again", "as they were"])

@@ -16,6 +16,7 @@ from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, PopulationBas
 from ray.tune.schedulers.pb2 import PB2
 
 import tune_ckpt as tc
+from tests.tune.sweeps import checkpoints, rows
 from tests.tune.trainables import MsgpackWalker, side_by_side
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
@@ -74,8 +75,7 @@ def _run(tmp_path, cls, space, scheduler=None, iterations=6, samples=1, **option
 
 
 def _rows(result):
-    lines = Path(f"{result.path}.heard").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return rows(f"{result.path}.heard")
 
 
 def _uninterrupted(seed, steps):
@@ -90,10 +90,6 @@ def _assert_uninterrupted(results):
         values = [row["walk"]["at"] for row in rows]
         assert values == _uninterrupted(result.config["seed"], len(rows))
         assert [row["training_iteration"] for row in rows] == list(range(1, len(rows) + 1))
-
-
-def _checkpoints(result):
-    return sorted(Path(result.path).glob("checkpoint_*"))
 
 
 def test_hyperband_pauses_trials_and_they_go_on_bit_by_bit(tmp_path, ray_session):
@@ -125,7 +121,7 @@ def test_asha_stops_trials_and_reused_actors_keep_them_apart(tmp_path, ray_sessi
     for result in results:
         rows = _rows(result)
         by_pid[rows[0]["pid"]].add(result.metrics["trial_id"])
-        saved_at = [len(tc.load_state(path)["path"]) for path in _checkpoints(result)]
+        saved_at = [len(tc.load_state(path)["path"]) for path in checkpoints(result)]
         assert saved_at == sorted({*range(4, len(rows) + 1, 4), len(rows)})
     assert max(map(len, by_pid.values())) > 1  # one actor did run several trials
 
@@ -163,10 +159,10 @@ def test_a_population_goes_on_from_another_trials_checkpoint_and_says_so(
     space = {"lr": 1.0, "seed": tune.grid_search([1, 2]), "folder": str(tmp_path)}
     results = _run(tmp_path, Paired, space, scheduler, iterations=5, reuse_actors=reuse_actors)
     assert not results.errors
-    digests = {_digest(path) for result in results for path in _checkpoints(result)}
+    digests = {_digest(path) for result in results for path in checkpoints(result)}
     donors = 0
     for result in results:
-        for path in _checkpoints(result):
+        for path in checkpoints(result):
             lineage = tc.describe(path).lineage
             if lineage:
                 assert lineage["restored_from"] in digests
@@ -174,7 +170,7 @@ def test_a_population_goes_on_from_another_trials_checkpoint_and_says_so(
     assert donors
     # ... and what was taken over is the donor's walk to the last bit, iterations included.
     for result in results:
-        final = tc.load_state(_checkpoints(result)[-1])
+        final = tc.load_state(checkpoints(result)[-1])
         assert len(final["path"]) == 5
         assert any(np.array_equal(final["path"][:2], _uninterrupted(seed, 2)) for seed in (1, 2))
 
@@ -211,6 +207,6 @@ class Unsaveable(MsgpackWalker):
 def test_a_trial_whose_save_fails_ends_with_the_path_of_what_failed(tmp_path, ray_session):
     results = _run(tmp_path, Unsaveable, {"seed": 5})
     assert "callback" in str(results[0].error)
-    (*_, last) = _checkpoints(results[0])
+    (*_, last) = checkpoints(results[0])
     assert tc.verify(last).ok
     assert tc.best_checkpoint(results, "walk/at", "max").trial_id

@@ -12,6 +12,7 @@ from ray import tune
 
 import tune_ckpt as tc
 from tests.agents import Weights
+from tests.tune.sweeps import checkpoints, rows
 from tests.tune.trainables import side_by_side
 from tune_ckpt.errors import NoSessionError
 from tune_ckpt.tune.sigterm import notice
@@ -117,12 +118,7 @@ def _at(result):
 
 
 def _rows(result):
-    lines = (Path(result.path) / "result.json").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def _checkpoints(result):
-    return sorted(Path(result.path).glob("checkpoint_*"))
+    return rows(Path(result.path) / "result.json")
 
 
 def _metadata(path):
@@ -132,7 +128,7 @@ def _metadata(path):
 def test_each_report_is_a_verified_tree_with_its_metrics(sweep):
     result = sweep["undisturbed"]
     assert result.error is None
-    paths = _checkpoints(result)
+    paths = checkpoints(result)
     assert [path.name for path in paths] == [f"checkpoint_{n:06d}" for n in range(4)]
     for iteration, path in enumerate(paths, start=1):
         assert tc.verify(path).ok
@@ -155,7 +151,7 @@ def test_a_trial_that_was_ended_goes_on_bit_by_bit(sweep, case):
 
 
 def test_after_a_kill_iterations_and_lineage_go_on(sweep):
-    paths = _checkpoints(sweep["killed"])
+    paths = checkpoints(sweep["killed"])
     assert [_metadata(path)["trial"]["iteration"] for path in paths] == [1, 2, 3, 4]
     assert tc.describe(paths[1]).lineage == {}
     assert tc.describe(paths[2]).lineage == {"restored_from": tc.describe(paths[1]).digest}
@@ -181,7 +177,7 @@ def test_without_the_option_sigterm_ends_a_trial_at_once(sweep):
 
 
 def test_pickle_is_trusted_within_a_sweep(sweep):
-    paths = _checkpoints(sweep["killed, pickle"])
+    paths = checkpoints(sweep["killed, pickle"])
     assert tc.describe(paths[2]).lineage == {"restored_from": tc.describe(paths[1]).digest}
     assert (paths[2] / "state.pkl").exists()
 

@@ -11,6 +11,7 @@ from ray import tune
 from ray.train._internal import storage
 
 import tune_ckpt as tc
+from tests.tune.sweeps import checkpoints, rows
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import UnsupportedComponentError
 from tune_ckpt.tune import private
@@ -44,7 +45,7 @@ def test_in_a_sweep_each_checkpoint_is_a_verified_tree_with_its_metrics(tmp_path
         checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1),
     )
     results = tune.Tuner(MsgpackWalker, param_space={"seed": 5}, run_config=run_config).fit()
-    paths = sorted(Path(results[0].path).glob("checkpoint_*"))
+    paths = checkpoints(results[0])
     assert len(paths) == 4
     for iteration, path in enumerate(paths, start=1):
         assert tc.verify(path).ok
@@ -83,9 +84,9 @@ def test_sigterm_saves_after_the_iteration_and_the_trial_goes_on_from_there(tmp_
         ),
     ).fit()
     assert results[0].error is None
-    lines = (Path(results[0].path) / "result.json").read_text().splitlines()
-    assert [json.loads(line)["walk"]["at"] for line in lines] == _uninterrupted(5)
-    first = sorted(Path(results[0].path).glob("checkpoint_*"))[0]  # another one is made at the end
+    reported = rows(Path(results[0].path) / "result.json")
+    assert [row["walk"]["at"] for row in reported] == _uninterrupted(5)
+    first = checkpoints(results[0])[0]  # another one is made at the end
     assert json.loads((first / "metadata.json").read_text())["trial"]["iteration"] == 3
 
 

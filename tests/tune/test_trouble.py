@@ -14,7 +14,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from ray import tune
 
 import tune_ckpt as tc
-from tests.tune.sweeps import sweep
+from tests.tune.sweeps import rows, sweep
 from tests.tune.trainables import Walker
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ ITERATIONS = 4
 
 def _rows(results):
     (path,) = Path(results.experiment_path).glob("*/result.json")
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return rows(path)
 
 
 def _assert_as_without_callback(results, cls=Walker):
