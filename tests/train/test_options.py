@@ -27,7 +27,7 @@ from tune_ckpt.train.jobs import Wanted, complete
 from tune_ckpt.tune.beside import convert_one
 from tune_ckpt.tune.options import CheckpointOptions
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.resuming.source import Owner, Source
+from tune_ckpt.tune.source import Owner, Source
 
 SCORES = [0.1, 0.9, float("nan"), 0.5]
 NAMES = [f"checkpoint_2026-11-21_12-00-0{step}.000000" for step in range(len(SCORES))]

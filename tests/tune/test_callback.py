@@ -24,7 +24,7 @@ from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.private import experiment_folder, trial_folder
 from tune_ckpt.tune.resuming.snapshot import Snapshot
-from tune_ckpt.tune.resuming.source import MOST_SNAPSHOTS, Owner, Source
+from tune_ckpt.tune.source import MOST_SNAPSHOTS, Owner, Source
 from tune_ckpt.tune.work import Work
 
 

@@ -32,7 +32,7 @@ from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed
 from tune_ckpt.tune.pinning import Pinning
 from tune_ckpt.tune.plain_metrics import plain_metrics
 from tune_ckpt.tune.private import local_or
-from tune_ckpt.tune.resuming.source import Source
+from tune_ckpt.tune.source import Source
 
 logger = logging.getLogger(__name__)
 _ANSWER_SECS = 60.0  # what the actor and the thread are asked takes milliseconds

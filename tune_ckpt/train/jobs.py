@@ -24,7 +24,7 @@ from tune_ckpt.tune.options import Convert
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one
 from tune_ckpt.tune.plain_metrics import plain_metrics
-from tune_ckpt.tune.resuming.source import Owner, Source
+from tune_ckpt.tune.source import Owner, Source
 
 
 @dataclass(frozen=True)

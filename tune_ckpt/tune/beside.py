@@ -22,7 +22,7 @@ from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.jobs import Done, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.resuming.source import Source
+from tune_ckpt.tune.source import Source
 
 # In the conversion of what RLlib wrote: what of, and what could not be carried.
 NOTE = "tune_ckpt_converted.json"

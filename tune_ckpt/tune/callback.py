@@ -29,8 +29,8 @@ from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_one
 from tune_ckpt.tune.pruning_live import LivePruner
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
-from tune_ckpt.tune.resuming.source import Owner, Source
 from tune_ckpt.tune.retention import Retention
+from tune_ckpt.tune.source import Owner, Source
 from tune_ckpt.tune.work import Work
 
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is

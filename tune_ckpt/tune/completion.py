@@ -16,7 +16,7 @@ from tune_ckpt.tune.options import CheckpointOptions
 from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, report_json
 from tune_ckpt.tune.pinning import pin_best
 from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
-from tune_ckpt.tune.resuming.source import Source
+from tune_ckpt.tune.source import Source
 
 PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from
 _TIDY = "tidy"

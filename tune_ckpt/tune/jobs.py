@@ -9,7 +9,7 @@ from dataclasses import replace
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.tree.inspection.verify import verify
 from tune_ckpt.tune.outcomes import Action, Outcome, Status, failed
-from tune_ckpt.tune.resuming.source import Owner, Source, drop_snapshots
+from tune_ckpt.tune.source import Owner, Source, drop_snapshots
 
 Done = tuple[Status, str, int, int]  # status, detail, size of the original, size of what is new
 

@@ -10,7 +10,7 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tune.arguments import check_secs, check_truth
 from tune_ckpt.tune.outcomes import Outcome
-from tune_ckpt.tune.resuming.source import Owner
+from tune_ckpt.tune.source import Owner
 
 Convert = Literal["never", "best", "last", "all", "at end"]
 

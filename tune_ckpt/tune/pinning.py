@@ -24,7 +24,7 @@ from tune_ckpt.tune.beside import convert, is_msgpack
 from tune_ckpt.tune.jobs import Done, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.private import experiment_folder
-from tune_ckpt.tune.resuming.source import Source
+from tune_ckpt.tune.source import Source
 
 
 @dataclass(frozen=True)

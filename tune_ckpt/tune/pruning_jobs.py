@@ -24,8 +24,8 @@ from tune_ckpt.tree.storage.folder import TEMPORARY
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import open_parent, open_store
 from tune_ckpt.tune.outcomes import Outcome, failed
-from tune_ckpt.tune.resuming.source import Source
 from tune_ckpt.tune.retention import Held
+from tune_ckpt.tune.source import Source
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tune_ckpt.tune.job_queue import JobQueue
 from tune_ckpt.tune.outcomes import Outcome, failed
 from tune_ckpt.tune.pruning_jobs import Found, Measured
 from tune_ckpt.tune.pruning_live import LivePruner
-from tune_ckpt.tune.resuming.source import Owner, Source
+from tune_ckpt.tune.source import Owner, Source
 
 logger = logging.getLogger(__name__)
 
