@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
+from tune_ckpt.tune.fates import Held
 from tune_ckpt.tune.pruning_jobs import delete_whole, measure, prune, survey
-from tune_ckpt.tune.retention import Held
 
 
 def test_a_survey_tells_each_checkpoint_with_its_metrics(tmp_path):

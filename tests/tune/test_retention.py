@@ -15,8 +15,9 @@ from ray import tune
 import tune_ckpt as tc
 from tune_ckpt.errors import InvalidArgumentError, UnknownMetricError
 from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.tune.fates import Held, doomed
 from tune_ckpt.tune.num_to_keep import reason_for_loss
-from tune_ckpt.tune.retention import Held, Retention, doomed
+from tune_ckpt.tune.retention import Retention
 
 VALUES = st.sampled_from([None, -math.inf, 0.0, 1.0, 2.0, math.inf])
 HELD = st.builds(

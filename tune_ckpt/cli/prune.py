@@ -13,9 +13,9 @@ from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
     from tune_ckpt.sweep.metrics import Metric
+    from tune_ckpt.tune.fates import Fate
     from tune_ckpt.tune.outcomes import Outcome
     from tune_ckpt.tune.pruning_at_rest import Plan
-    from tune_ckpt.tune.retention import Fate
 
 
 _Last = Annotated[

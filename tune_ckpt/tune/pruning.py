@@ -13,8 +13,9 @@ from typing import Any
 
 from tune_ckpt.sweep.metrics import number
 from tune_ckpt.tree.units import human
+from tune_ckpt.tune.fates import Fate, Held, age, doomed, fates
 from tune_ckpt.tune.pruning_jobs import Measured
-from tune_ckpt.tune.retention import Fate, Held, Retention, age, doomed, fates
+from tune_ckpt.tune.retention import Retention
 
 
 class Pruner:

@@ -21,10 +21,11 @@ from tune_ckpt.tree.progress import Advance
 from tune_ckpt.tree.storage.arrow import ArrowStore
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store
+from tune_ckpt.tune.fates import Fate, Held
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning import Pruner, excess
 from tune_ckpt.tune.pruning_jobs import Measured, prune
-from tune_ckpt.tune.retention import Fate, Held, Retention
+from tune_ckpt.tune.retention import Retention
 
 QUIET_SECS = 300.0  # after so long without news, an unfinished sweep counts as dead
 

@@ -23,8 +23,8 @@ from tune_ckpt.tree.removing import delete_checkpoint
 from tune_ckpt.tree.storage.folder import TEMPORARY
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import open_parent, open_store
+from tune_ckpt.tune.fates import Held
 from tune_ckpt.tune.outcomes import Outcome, failed
-from tune_ckpt.tune.retention import Held
 from tune_ckpt.tune.source import Source
 
 

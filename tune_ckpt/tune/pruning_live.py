@@ -7,10 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from tune_ckpt.tune import private
+from tune_ckpt.tune.fates import Held
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning import Pruner, excess
 from tune_ckpt.tune.pruning_jobs import Found, Measured, measure, prune, survey
-from tune_ckpt.tune.retention import Held, Retention
+from tune_ckpt.tune.retention import Retention
 
 
 class LivePruner(Pruner):
