@@ -9,8 +9,7 @@ from typing import Any
 from ray import tune
 from rich.console import Console
 
-from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, PickleReadError
-from tune_ckpt.formats.pickle import list_globals
+from tune_ckpt.errors import InvalidArgumentError, PickleReadError
 from tune_ckpt.tune import private
 from tune_ckpt.tune.callback import CheckpointCallback
 from tune_ckpt.tune.resuming.continuing import Revival
@@ -18,12 +17,11 @@ from tune_ckpt.tune.resuming.extending import check_extend, check_form, check_st
 from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.portable import PORTABLE, new_tuner_for
-from tune_ckpt.tune.resuming.rebuild import code_of_another_python
 from tune_ckpt.tune.resuming.report import ResumeReport
 from tune_ckpt.tune.resuming.resumption import Resumption
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
-from tune_ckpt.tune.resuming.soundness import broken_pickle
-from tune_ckpt.tune.resuming.state_files import TUNER, StateFiles
+from tune_ckpt.tune.resuming.state_files import StateFiles
+from tune_ckpt.tune.resuming.tuner_file import check_tuner, restored_tuner
 
 
 class _Guard(tune.Callback):
@@ -146,10 +144,10 @@ def resume(
     if portable:
         plain = new_tuner_for(files, trainable, param_space, tune_config, run_config, place)
     else:
-        _check_tuner(place)
+        check_tuner(place)
     # Else Ray would look for its placeholders in the trials' configs, which hold the values.
     references = param_space if files.document is not None else None
-    tuner = _restored(place, trainable, references, filesystem)
+    tuner = restored_tuner(place, trainable, references, filesystem)
     memory = _callback(tuner).memory
     memory.search = SearchMemory(max_concurrent)
     resumption = Resumption(place, files, tuner, param_space, plain)
@@ -175,43 +173,6 @@ def _check_limits(
         check_extend(extend, told.stop or {}, pasts.values())
     elif pasts:
         check_stop(told.stop, run_config)
-
-
-def _check_tuner(place: Place) -> None:
-    """See to it that the Tuner's pickle is there, whole, and of this Python."""
-    if not place.store.exists(TUNER):
-        raise NotACheckpointError(place.path, f"it has no {TUNER}; {PORTABLE}", "a whole sweep")
-    where = place.store.path(TUNER)
-    reason = broken_pickle(place.store, TUNER)
-    if reason is None:
-        names = list_globals(place.store.read_bytes(TUNER), file=where)
-        reason = code_of_another_python(list(place.pasts().values()), names)
-    if reason is not None:
-        raise PickleReadError(where, f"{reason}; {PORTABLE}")
-
-
-def _restored(place: Place, trainable: Any, param_space: Any, filesystem: Any) -> tune.Tuner:
-    try:
-        return tune.Tuner.restore(
-            place.path, trainable, param_space=param_space, storage_filesystem=filesystem
-        )
-    except ValueError as error:
-        if "identifier" not in str(error):
-            raise
-        raise InvalidArgumentError(
-            "trainable", trainable, (_of_the_name(error, trainable),)
-        ) from error
-    except Exception as error:  # whatever the pickle's own code raises
-        where = place.store.path(TUNER)
-        raise PickleReadError(where, f"{type(error).__name__}: {error}; {PORTABLE}") from error
-
-
-def _of_the_name(refusal: ValueError, given: Any) -> str:
-    """Return what the trainable may be, after Ray has refused another's name."""
-    name = str(refusal).rpartition("expected ")[2].rstrip(".").strip("'")
-    such_as = f" (class {name}({given.__name__}): pass)" if isinstance(given, type) else ""
-    code = f"a class or function of that name{such_as}"
-    return f"what the sweep ran, {name!r}: {code}; with portable=True of any name"
 
 
 def _callback(tuner: Any) -> CheckpointCallback:

@@ -1,4 +1,4 @@
-"""A sweep's own pickles replaced: a new Tuner for its folder, and configs read from plain data."""
+"""A sweep's own pickles replaced by those of a new Tuner for its folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 from typing import Any
 
 from ray import tune
-from ray.tune.search.sample import Domain
 
 from tune_ckpt.errors import Fault, NotACheckpointError
 from tune_ckpt.tune.resuming.aside import put_back, set_aside
@@ -16,27 +15,6 @@ from tune_ckpt.tune.resuming.state_files import CALLBACKS, SEARCH, TUNER, StateF
 
 PORTABLE = "resume(..., portable=True) goes on without the sweep's pickles"
 _REASON = "it is a pickle that need not be readable here (portable=True)"
-
-
-def as_in(space: Any, value: Any) -> Any:
-    """Return a config, read from JSON, with the objects that a search space has in their places.
-
-    JSON holds text for them: a constant is the space's, and a choice is the option of that text.
-    """
-    if isinstance(space, Domain):
-        return _chosen(getattr(space, "categories", ()), value)
-    if isinstance(space, dict) and set(space) == {"grid_search"}:
-        return _chosen(space["grid_search"], value)
-    if isinstance(space, dict) and isinstance(value, dict):
-        return {name: as_in(space.get(name), item) for name, item in value.items()}
-    return value if isinstance(space, _PLAIN) else space
-
-
-_PLAIN: Any = str | int | float | bool | list | tuple | None
-
-
-def _chosen(options: Any, value: Any) -> Any:
-    return next((option for option in options if option is value or str(option) == value), value)
 
 
 def new_tuner_for(

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
+from ray.tune.search.sample import Domain
 
-from tune_ckpt.tree import pickled_code
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
-from tune_ckpt.tune.resuming.portable import as_in
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class TrialMaker:
         """
         facts = self.plain.facts.get(past.name, {})
         last = past.results[-1] if past.results else {}
-        config = as_in(dict(self.space), self.config(past) or {})
+        config = _as_in(dict(self.space), self.config(past) or {})
         parent, _, name = self.experiment.rpartition("/")
         storage = private.storage(parent, name, past.name, self.filesystem)
         trial = private.new_trial(
@@ -90,24 +89,25 @@ def _status(past: PastTrial, noted: str | None) -> str:
     return "ERROR" if noted == "ERROR" or past.store.exists("error.txt") else "PENDING"
 
 
-def made_by(pasts: list[PastTrial]) -> set[str]:
-    """Return the Python versions (``3.11``) of the trials' newest checkpoints, where they tell."""
-    written = (pickled_code.minor_of(past.python()) for past in pasts)
-    return {version for version in written if version}
+def _as_in(space: Any, value: Any) -> Any:
+    """Return a config, read from JSON, with the objects that a search space has in their places.
 
-
-def code_of_another_python(pasts: list[PastTrial], names: tuple[str, ...]) -> str | None:
-    """Say why a pickle must not be used here: it holds code of another Python, which would crash.
-
-    Args:
-        pasts: The trials' folders.
-        names: What the pickle would import.
+    JSON holds text for them: a constant is the space's, and a choice is the option of that text.
     """
-    others = made_by(pasts)
-    # Where some trial has gone on here already, the pickles were made again here, too.
-    if not others or pickled_code.here() in others or not pickled_code.holds_code(names):
-        return None
-    return pickled_code.told(others)
+    if isinstance(space, Domain):
+        return _chosen(getattr(space, "categories", ()), value)
+    if isinstance(space, dict) and set(space) == {"grid_search"}:
+        return _chosen(space["grid_search"], value)
+    if isinstance(space, dict) and isinstance(value, dict):
+        return {name: _as_in(space.get(name), item) for name, item in value.items()}
+    return value if isinstance(space, _PLAIN) else space
+
+
+_PLAIN: Any = str | int | float | bool | list | tuple | None
+
+
+def _chosen(options: Any, value: Any) -> Any:
+    return next((option for option in options if option is value or str(option) == value), value)
 
 
 def plain_stop(run_config: tune.RunConfig) -> Mapping[str, float]:
