@@ -29,7 +29,8 @@ from tests.tune.resuming import (
     uninterrupted,
 )
 from tests.tune.sweeps import rows
-from tune_ckpt.tune.resuming.replay import Past, replayed
+from tune_ckpt.tune.resuming.histories import History
+from tune_ckpt.tune.resuming.replay import replayed
 from tune_ckpt.tune.resuming.searching import teach
 
 pytestmark = pytest.mark.slow
@@ -120,7 +121,7 @@ class Told:
 def _pasts(*heights):
     """Return trials that took turns, each with its heights."""
     return [
-        Past(
+        History(
             Told(f"t{number}"),
             [
                 {"height": height, "training_iteration": i, "config/rate": i, "timestamp": i}
@@ -178,7 +179,7 @@ def test_the_replay_of_a_population_is_brought_to_where_the_results_are(
     )
     results = [{"training_iteration": number} for number in range(1, reached + 1)]
     scheduler = PopulationBasedTrainingReplay(str(policy))
-    state = replayed(scheduler, [Past(trial, results)], None, None).state
+    state = replayed(scheduler, [History(trial, results)], None, None).state
     assert state["current_config"] == {"rate": rate}
     assert state["_next_policy"][1] == {"rate": following}
     assert state["_current_step"] == reached

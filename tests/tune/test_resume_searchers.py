@@ -14,7 +14,7 @@ from ray.tune.utils import flatten_dict
 
 import tune_ckpt as tc
 from tests.tune.resuming import Climber, Record, interrupted, new_tuner, recorded, resumed
-from tune_ckpt.tune.resuming.replay import Past
+from tune_ckpt.tune.resuming.histories import History
 from tune_ckpt.tune.resuming.searching import teach
 
 pytestmark = pytest.mark.slow
@@ -100,7 +100,7 @@ def _past(number, rate, status="TERMINATED"):
         status=status,
         is_finished=lambda: status in ("TERMINATED", "ERROR"),
     )
-    return Past(trial, [{"height": rate, "training_iteration": 1}] if status != "ERROR" else [])
+    return History(trial, [{"height": rate, "training_iteration": 1}] if status != "ERROR" else [])
 
 
 @pytest.mark.parametrize("make", SEARCHERS, ids=lambda make: make.__name__[1:])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,26 +26,19 @@ from ray.tune.schedulers import (
 )
 
 from tune_ckpt.tune import private
+from tune_ckpt.tune.resuming.histories import History
 from tune_ckpt.tune.resuming.past import Metrics
 from tune_ckpt.tune.resuming.snapshot import ENDED, Snapshot, class_name
 
 
-@dataclass(frozen=True)
-class Past:
-    """What a scheduler shall be told of a trial: its flat results, up to where it goes on."""
-
-    trial: Any
-    results: list[Metrics]
-
-
 def replayed(
-    scheduler: Any, pasts: list[Past], metric: str | None, mode: str | None
+    scheduler: Any, histories: list[History], metric: str | None, mode: str | None
 ) -> Snapshot | None:
     """Return the state that a fresh scheduler has after the past; None where there is no way.
 
     Args:
         scheduler: The scheduler as it was before the sweep; it is left so.
-        pasts: The trials in the order in which they were made.
+        histories: The trials in the order in which they were made.
         metric: The sweep's metric, where the scheduler has none of its own.
         mode: The sweep's mode, likewise.
     """
@@ -56,16 +48,16 @@ def replayed(
     generators = random.getstate(), np.random.get_state()
     again = copy.deepcopy(scheduler)
     private.set_metric(again, metric, mode)
-    statuses = {past.trial.trial_id: past.trial.status for past in pasts}
+    statuses = {history.trial.trial_id: history.trial.status for history in histories}
     try:
-        statuses |= replay(again, pasts)
+        statuses |= replay(again, histories)
     finally:
         random.setstate(generators[0])
         np.random.set_state(generators[1])
     seen = {
-        past.trial.trial_id: (past.results[-1]["training_iteration"], TrialScheduler.CONTINUE)
-        for past in pasts
-        if past.results
+        history.trial.trial_id: (history.results[-1]["training_iteration"], TrialScheduler.CONTINUE)
+        for history in histories
+        if history.results
     }
     return Snapshot(class_name(scheduler), vars(again), seen, statuses)
 
@@ -113,16 +105,16 @@ def _nothing(trial_id: str) -> None:
     pass
 
 
-def _tell(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
+def _tell(scheduler: Any, histories: list[History]) -> dict[str, str]:
     """Tell a scheduler of trials and results as Tune would; return the statuses that follow."""
-    ends = {past.trial: past.trial.status for past in pasts}
+    ends = {history.trial: history.trial.status for history in histories}
     controller = _Controller(scheduler, list(ends))
     for trial in ends:
         trial.status = "PENDING"
     try:
         for trial in ends:
             scheduler.on_trial_add(controller, trial)
-        for trial, result in _in_time(pasts):
+        for trial, result in _in_time(histories):
             if trial.status not in ENDED:
                 if trial.status == "PAUSED":
                     scheduler.choose_trial_to_run(controller)  # BOHB's halves when all wait
@@ -147,52 +139,52 @@ def _obey(controller: Any, scheduler: Any, trial: Any, result: Metrics, decision
         trial.status = "TERMINATED"
 
 
-def _in_time(pasts: list[Past]) -> Iterator[tuple[Any, Metrics]]:
+def _in_time(histories: list[History]) -> Iterator[tuple[Any, Metrics]]:
     told = [
         (result.get("timestamp", 0), result["training_iteration"], number, result)
-        for number, past in enumerate(pasts)
-        for result in past.results
+        for number, history in enumerate(histories)
+        for result in history.results
     ]
     for _, _, number, result in sorted(told, key=lambda item: item[:3]):
-        yield pasts[number].trial, result
+        yield histories[number].trial, result
 
 
 # ------------------------------------------------------------------------------------ PBT
 
 
-def _population(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
+def _population(scheduler: Any, histories: list[History]) -> dict[str, str]:
     """Note the population's last scores and times; whom it exploited is in the trials already."""
-    controller = _Controller(scheduler, [past.trial for past in pasts])
+    controller = _Controller(scheduler, [history.trial for history in histories])
     controller.search_alg = None
-    for past in pasts:
-        scheduler.on_trial_add(controller, past.trial)
-        state = private.population(scheduler)[past.trial]
+    for history in histories:
+        scheduler.on_trial_add(controller, history.trial)
+        state = private.population(scheduler)[history.trial]
         before = 0.0
-        for result in past.results:
-            _note(scheduler, past.trial, state, result, before)
+        for result in history.results:
+            _note(scheduler, history.trial, state, result, before)
             before = result.get(private.time_attribute(scheduler), before)
-        latest = private.latest(past.trial)
+        latest = private.latest(history.trial)
         if latest and latest.metrics.get("training_iteration") == _iteration(state.last_result):
             state.last_checkpoint = latest.checkpoint
-    return private.wait_for_all(scheduler, [past.trial for past in pasts])
+    return private.wait_for_all(scheduler, [history.trial for history in histories])
 
 
-def _replay(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
+def _replay(scheduler: Any, histories: list[History]) -> dict[str, str]:
     """Bring the replay of a population, which has one trial, to where that is."""
-    controller = _Controller(scheduler, [past.trial for past in pasts])
-    for past in pasts[:1]:
-        scheduler.on_trial_add(controller, past.trial)
-        if past.results:
-            private.replay_until(scheduler, past.results[-1]["training_iteration"])
+    controller = _Controller(scheduler, [history.trial for history in histories])
+    for history in histories[:1]:
+        scheduler.on_trial_add(controller, history.trial)
+        if history.results:
+            private.replay_until(scheduler, history.results[-1]["training_iteration"])
     return {}
 
 
-def _within(scheduler: Any, pasts: list[Past]) -> dict[str, str]:
+def _within(scheduler: Any, histories: list[History]) -> dict[str, str]:
     """Bring a scheduler's base to where it was; what it gave to trials is noted with those."""
     private.forget_resources(scheduler)
     base = private.base_scheduler(scheduler)
     replay = _way(base)
-    return replay(base, pasts) if replay else {}
+    return replay(base, histories) if replay else {}
 
 
 def _note(scheduler: Any, trial: Any, state: Any, result: Metrics, before: float) -> None:
@@ -211,7 +203,7 @@ def _iteration(result: Mapping[str, Any] | None) -> Any:
 
 
 # Looked up from the top; what is not here begins anew, unless CheckpointCallback kept its state.
-_WAYS: list[tuple[type, Callable[[Any, list[Past]], dict[str, str]]]] = [
+_WAYS: list[tuple[type, Callable[[Any, list[History]], dict[str, str]]]] = [
     (HyperBandScheduler, _tell),
     (MedianStoppingRule, _tell),
     (AsyncHyperBandScheduler, _tell),  # with several brackets, which trial is in which is by chance
@@ -221,5 +213,5 @@ _WAYS: list[tuple[type, Callable[[Any, list[Past]], dict[str, str]]]] = [
 ]
 
 
-def _way(scheduler: Any) -> Callable[[Any, list[Past]], dict[str, str]] | None:
+def _way(scheduler: Any) -> Callable[[Any, list[History]], dict[str, str]] | None:
     return next((way for cls, way in _WAYS if isinstance(scheduler, cls)), None)

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune.schedulers import PopulationBasedTraining
-from ray.tune.utils import flatten_dict
 
 from tune_ckpt.errors import PickleReadError, listed
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.continuing import Revival, continue_trial
+from tune_ckpt.tune.resuming.histories import History, histories_of
 from tune_ckpt.tune.resuming.kept_state import KeptState
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.plain import Plain, trials_of
 from tune_ckpt.tune.resuming.portable import PORTABLE
 from tune_ckpt.tune.resuming.rebuild import TrialMaker, plain_stop
-from tune_ckpt.tune.resuming.replay import Past, replayed
+from tune_ckpt.tune.resuming.replay import replayed
 from tune_ckpt.tune.resuming.report import ResumeReport
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
@@ -63,27 +63,27 @@ class Resumption:
         memory.search.stop = self._extend_stop(revival.extend or {})
         ended = self._ended(trials)
         kept = self._continue(trials, pasts, revival)
-        told = _pasts_of(trials, pasts)
-        memory.packed = kept.packed or self._replayed(told)
+        histories = histories_of(trials, pasts)
+        memory.packed = kept.packed or self._replayed(histories)
         memory.resources = private.changed_resources(self._scheduler, trials)
         if self._scheduler is not None:
             self.report.notes.append(kept.note(self._scheduler, memory.packed))
         session = self.files.write(list(private.dump_trials(trials)))
-        self._tell_searcher(memory.search, told, ended, session)
+        self._tell_searcher(memory.search, histories, ended, session)
         self.report.set_aside += self.files.faults
 
     def _tell_searcher(
-        self, search: SearchMemory, told: list[Past], ended: set[str], session: str
+        self, search: SearchMemory, histories: list[History], ended: set[str], session: str
     ) -> None:
         """Write the searcher's state anew, or note what its own lacks: ends since it was saved."""
         if not self.files.has_search_state() or (self.files.document is None and self.param_space):
             found = write_search_state(
-                self.tuner, self.param_space, told, self.place.store, session
+                self.tuner, self.param_space, histories, self.place.store, session
             )
             search.strangers |= found.strangers
             self.report.notes.append(found.note)
             return
-        trials = {past.trial.trial_id: past.trial for past in told}
+        trials = {history.trial.trial_id: history.trial for history in histories}
         finished = [name for name, trial in trials.items() if trial.is_finished()]
         new = [name for name in finished if name not in ended]
         search.ended = {name: dict(trials[name].last_result) for name in new}
@@ -179,34 +179,10 @@ class Resumption:
         self.report.set_aside += sound.faults
         return kept
 
-    def _replayed(self, told: list[Past]) -> bytes | None:
+    def _replayed(self, histories: list[History]) -> bytes | None:
         config = private.tune_config(self.tuner)
-        snapshot = replayed(config.scheduler, told, config.metric, config.mode)
+        snapshot = replayed(config.scheduler, histories, config.metric, config.mode)
         return snapshot.pack(self.place.fs_path) if snapshot else None
-
-
-def _pasts_of(trials: list[Any], pasts: Mapping[str, PastTrial]) -> list[Past]:
-    """Return what schedulers and searchers know of the trials, in the order of their making."""
-    # As in Tune, what a scheduler notes in a result (BOHB's: its budget), the searcher finds there.
-    told = [
-        Past(trial, [*map(flatten_dict, _told(trial, pasts[str(trial.relative_logdir)]))])
-        for trial in trials
-    ]
-    return sorted(told, key=lambda past: _number(past.trial))
-
-
-def _number(trial: Any) -> tuple[int, str]:
-    """Return which trial of the sweep one is, as its tag begins."""
-    number = str(trial.experiment_tag).partition("_")[0]
-    return int(number) if number.isdigit() else -1, str(trial.trial_id)
-
-
-def _told(trial: Any, past: PastTrial) -> list[dict[str, Any]]:
-    """Return the results that a scheduler knew of when the trial was where it now goes on."""
-    if trial.is_finished() or private.exploits(trial):
-        return past.results
-    upto = private.reached(trial)
-    return [past.by_iteration[number] for number in sorted(past.by_iteration) if number <= upto]
 
 
 def _untold(names: set[str]) -> list[str]:

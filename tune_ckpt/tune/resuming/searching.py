@@ -15,7 +15,7 @@ from ray.tune.utils import flatten_dict
 from tune_ckpt.sweep.metrics import number
 from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tune import private
-from tune_ckpt.tune.resuming.replay import Past
+from tune_ckpt.tune.resuming.histories import History
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,22 @@ class Told:
 
 
 def write_search_state(
-    tuner: Any, param_space: dict[str, Any] | None, pasts: list[Past], store: Store, session: str
+    tuner: Any,
+    param_space: dict[str, Any] | None,
+    histories: list[History],
+    store: Store,
+    session: str,
 ) -> Told:
     """Write the state that a sweep's searcher has after its past, as Tune itself would.
 
     Args:
         tuner: The sweep's Tuner, whose searcher counts.
         param_space: The search space.
-        pasts: The trials there are, in the order in which they were made.
+        histories: The trials there are, in the order in which they were made.
         store: The sweep's folder.
         session: The session's name in the files' names.
     """
-    unknown = frozenset(past.trial.trial_id for past in pasts)
+    unknown = frozenset(history.trial.trial_id for history in histories)
     if not param_space:
         reason = "without param_space the search space is not known"
         return Told(f"no new trials are made: {reason}", unknown)
@@ -52,7 +56,7 @@ def write_search_state(
     if tell is None:
         reason = f"{type(search).__name__} cannot be told of past ones"
         return Told(f"no new trials are made: {reason}", unknown)
-    told: Told = tell(search, pasts)
+    told: Told = tell(search, histories)
     with tempfile.TemporaryDirectory() as folder:
         search.save_to_dir(folder, session_str=session)
         for file in Path(folder).iterdir():
@@ -60,37 +64,38 @@ def write_search_state(
     return told
 
 
-def _skip(search: Any, pasts: list[Past]) -> Told:
+def _skip(search: Any, histories: list[History]) -> Told:
     """Let a generator of variants pass over those that exist: its order is the same again."""
-    for _ in pasts:
+    for _ in histories:
         search.next_trial()
         private.set_live_trials(search, set())  # else it may make no more: max_concurrent
-    alive = {past.trial.trial_id for past in pasts if not past.trial.is_finished()}
+    alive = {history.trial.trial_id for history in histories if not history.trial.is_finished()}
     private.set_live_trials(search, alive)
     return Told(f"the searcher makes what is left of {search.total_samples} trials")
 
 
-def teach(search: Any, pasts: list[Past]) -> Told:
+def teach(search: Any, histories: list[History]) -> Told:
     """Let a searcher suggest the past trials again, and tell it of their results."""
     searcher = private.innermost(search)
-    points = private.points_of(searcher, [past.trial.config for past in pasts])
+    points = private.points_of(searcher, [history.trial.config for history in histories])
     private.queue_points(searcher, points[:: private.repeats(search)])
     known = set()
-    for past, point in zip(pasts, points, strict=False):  # no points where it cannot suggest them
-        if _suggests(search.searcher, past, point):
-            _retell(search, past)
-            known.add(past.trial.trial_id)
-    added = [] if points else [past for past in pasts if _add(searcher, past)]
-    private.count_made(search, len(pasts))
+    # Where it cannot suggest them, there are no points.
+    for history, point in zip(histories, points, strict=False):
+        if _suggests(search.searcher, history, point):
+            _retell(search, history)
+            known.add(history.trial.trial_id)
+    added = [] if points else [history for history in histories if _add(searcher, history)]
+    private.count_made(search, len(histories))
     count = len(known) + len(added)
-    note = f"{type(searcher).__name__} was told of {count} of {len(pasts)} past trials"
-    strangers = frozenset(past.trial.trial_id for past in pasts) - known
+    note = f"{type(searcher).__name__} was told of {count} of {len(histories)} past trials"
+    strangers = frozenset(history.trial.trial_id for history in histories) - known
     return Told(note if count else f"{note}: there is no way (see tune_ckpt.resume)", strangers)
 
 
-def _suggests(searcher: Any, past: Past, point: Mapping[str, Any]) -> bool:
+def _suggests(searcher: Any, history: History, point: Mapping[str, Any]) -> bool:
     """Let a searcher suggest a past trial's values, under its id; say whether it did."""
-    suggested = searcher.suggest(past.trial.trial_id)
+    suggested = searcher.suggest(history.trial.trial_id)
     flat = flatten_dict(suggested) if isinstance(suggested, dict) else {}
     return bool(flat) and all(_same(flat.get(name), value) for name, value in point.items())
 
@@ -102,24 +107,24 @@ def _same(suggested: Any, value: Any) -> bool:
     return math.isclose(ours, theirs, rel_tol=1e-6)  # some keep them on another scale
 
 
-def _retell(search: Any, past: Past) -> None:
+def _retell(search: Any, history: History) -> None:
     """Tell a searcher of the results of a trial that it has suggested."""
-    for result in past.results:
-        search.on_trial_result(past.trial.trial_id, result)
-    if past.trial.is_finished():
-        last = past.results[-1] if past.results else {}
+    for result in history.results:
+        search.on_trial_result(history.trial.trial_id, result)
+    if history.trial.is_finished():
+        last = history.results[-1] if history.results else {}
         metrics = [search.metric] if isinstance(search.metric, str) else search.metric or ()
-        failed = past.trial.status == "ERROR" or not all(metric in last for metric in metrics)
-        search.on_trial_complete(past.trial.trial_id, None if failed else last, error=failed)
+        failed = history.trial.status == "ERROR" or not all(metric in last for metric in metrics)
+        search.on_trial_complete(history.trial.trial_id, None if failed else last, error=failed)
 
 
-def _add(searcher: Any, past: Past) -> bool:
+def _add(searcher: Any, history: History) -> bool:
     """Tell a searcher of a finished trial that it has not suggested; say whether it can be told."""
-    last = past.results[-1] if past.results else {}
+    last = history.results[-1] if history.results else {}
     value = number(last.get(searcher.metric))
-    if value is None or past.trial.status != "TERMINATED" or not private.takes_points(searcher):
+    if value is None or history.trial.status != "TERMINATED" or not private.takes_points(searcher):
         return False
-    searcher.add_evaluated_point(dict(past.trial.config), value)
+    searcher.add_evaluated_point(dict(history.trial.config), value)
     return True
 
 

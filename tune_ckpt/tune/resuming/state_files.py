@@ -46,7 +46,7 @@ class StateFiles:
     Attributes:
         store: The folder.
         document: The newest whole experiment state; None where there is none.
-        names: The files of that session, by kind.
+        names: That file and those that belong to it, by kind.
         searched: The name of the experiment state that is as old as the searcher's state.
         damaged: What Ray must not find, and why; `set_damaged_aside` moves it.
         faults: What was set aside, and why.
