@@ -13,7 +13,7 @@ from tune_ckpt.tune import private
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning_jobs import Found, Measured, prune
 from tune_ckpt.tune.pruning_live import LivePruner
-from tune_ckpt.tune.resuming.remembering import Remembering
+from tune_ckpt.tune.resuming.remembering import RememberingScheduler
 from tune_ckpt.tune.retention import Retention
 
 
@@ -151,7 +151,7 @@ def test_what_pbt_may_exploit_is_found(monkeypatch):
     kept = [SimpleNamespace(path="a"), None, Future()]
     states = {n: SimpleNamespace(last_checkpoint=one) for n, one in enumerate(kept)}
     scheduler = SimpleNamespace(_trial_state=states)
-    wrapped = Remembering(SimpleNamespace(_base_scheduler=scheduler))
+    wrapped = RememberingScheduler(SimpleNamespace(_base_scheduler=scheduler))
     asked = "tune_ckpt.tune.private.schedulers.controller"
     monkeypatch.setattr(asked, lambda: SimpleNamespace(_scheduler_alg=wrapped))
     assert private.exploitable() == {"a", "b"}

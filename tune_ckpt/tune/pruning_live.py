@@ -12,6 +12,7 @@ from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning import Pruner, excess
 from tune_ckpt.tune.pruning_jobs import Found, Measured, measure, prune, survey
 from tune_ckpt.tune.retention import Retention
+from tune_ckpt.tune.statuses import TERMINATED
 
 
 class LivePruner(Pruner):
@@ -110,7 +111,7 @@ class LivePruner(Pruner):
 
 def _live_trials(trials: Iterable[Any]) -> set[str]:
     """Return the ids of trials that may go on, those included that failed: they can be resumed."""
-    return {str(trial.trial_id) for trial in trials if trial.status != "TERMINATED"}
+    return {str(trial.trial_id) for trial in trials if trial.status != TERMINATED}
 
 
 def _needs(by_id: Mapping[str, Any]) -> tuple[set[str], set[str]]:

@@ -12,8 +12,7 @@ from tune_ckpt.sweep.metrics import number
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import Metrics, PastTrial
 from tune_ckpt.tune.resuming.soundness import Soundness
-
-FINISHED, ERRORED, PENDING = "TERMINATED", "ERROR", "PENDING"
+from tune_ckpt.tune.statuses import ERROR, PENDING, TERMINATED
 
 
 @dataclass(frozen=True)
@@ -96,17 +95,17 @@ def continue_trial(
     return Continuation(trial.trial_id, "continues", path, iteration, "; ".join(notes))
 
 
-_ENDED = {FINISHED: "finished", ERRORED: "errored"}
+_ENDED = {TERMINATED: "finished", ERROR: "errored"}
 
 
 def _goes_on(trial: Any, revival: Revival) -> bool:
     met_its_criterion = _meets(trial.stopping_criterion, trial.last_result)
     trial.stopping_criterion = {**trial.stopping_criterion, **(revival.extend or {})}
-    if trial.status == ERRORED and revival.retry_errored:
+    if trial.status == ERROR and revival.retry_errored:
         trial.run_metadata.error_filename = trial.run_metadata.pickled_error_filename = None
         trial.run_metadata.num_failures = 0
         return True
-    if trial.status == FINISHED and revival.extend:
+    if trial.status == TERMINATED and revival.extend:
         return met_its_criterion and not _meets(trial.stopping_criterion, trial.last_result)
     return str(trial.status) not in _ENDED
 
@@ -118,7 +117,7 @@ def _note_its_end(trial: Any, past: PastTrial, found: tuple[str, Metrics] | None
     if (last.get("done") and not _goes_beyond(trial, last)) or _meets(
         trial.stopping_criterion, reached
     ):
-        trial.set_status(FINISHED)
+        trial.set_status(TERMINATED)
         trial.run_metadata.last_result = dict(last or reached)
 
 

@@ -12,6 +12,7 @@ from ray.tune.search.sample import Domain
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
+from tune_ckpt.tune.statuses import ERROR, PENDING, TERMINATED
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class TrialMaker:
         for result in past.results:
             trial.update_last_result(dict(result))
         is_known = self.config(past) is not None
-        trial.set_status(_status(past, facts.get("status")) if is_known else "TERMINATED")
+        trial.set_status(_status(past, facts.get("status")) if is_known else TERMINATED)
         self._note_checkpoints(trial, past)
         return trial
 
@@ -84,9 +85,9 @@ class TrialMaker:
 
 def _status(past: PastTrial, noted: str | None) -> str:
     # A function that returns, and a trial that a scheduler stops, log no result that says so.
-    if noted == "TERMINATED" or (past.results and past.results[-1].get("done")):
-        return "TERMINATED"
-    return "ERROR" if noted == "ERROR" or past.store.exists("error.txt") else "PENDING"
+    if noted == TERMINATED or (past.results and past.results[-1].get("done")):
+        return TERMINATED
+    return ERROR if noted == ERROR or past.store.exists("error.txt") else PENDING
 
 
 def _as_in(space: Any, value: Any) -> Any:

@@ -10,8 +10,10 @@ from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
+from tune_ckpt.tune.statuses import PENDING
 
-class Remembering(TrialScheduler):
+
+class RememberingScheduler(TrialScheduler):
     """A scheduler that remembers what it decided last of each trial.
 
     Args:
@@ -70,7 +72,7 @@ class Remembering(TrialScheduler):
 
     def choose_trial_to_run(self, *args: Any, **kwargs: Any) -> Any:
         """Return the scheduler's choice, once all run again that did."""
-        self.under_way = [trial for trial in self.under_way if trial.status == "PENDING"]
+        self.under_way = [trial for trial in self.under_way if trial.status == PENDING]
         if self.under_way:
             return self.under_way[0]
         return self.scheduler.choose_trial_to_run(*args, **kwargs)

@@ -28,7 +28,8 @@ from ray.tune.schedulers import (
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.histories import History
 from tune_ckpt.tune.resuming.past import Metrics
-from tune_ckpt.tune.resuming.snapshot import ENDED, Snapshot, class_name
+from tune_ckpt.tune.resuming.snapshot import Snapshot, class_name
+from tune_ckpt.tune.statuses import ENDED, PAUSED, PENDING, RUNNING, TERMINATED
 
 
 def replayed(
@@ -94,11 +95,11 @@ class _Controller:
         """Note that a trial has ended, and tell the scheduler."""
         if trial.status not in ENDED:
             self._scheduler.on_trial_remove(self, trial)
-            trial.status = "TERMINATED"
+            trial.status = TERMINATED
 
     def pause_trial(self, trial: Any, **options: Any) -> None:
         """Note that a trial is paused."""
-        trial.status = "PAUSED"
+        trial.status = PAUSED
 
 
 def _nothing(trial_id: str) -> None:
@@ -110,15 +111,15 @@ def _tell(scheduler: Any, histories: list[History]) -> dict[str, str]:
     ends = {history.trial: history.trial.status for history in histories}
     controller = _Controller(scheduler, list(ends))
     for trial in ends:
-        trial.status = "PENDING"
+        trial.status = PENDING
     try:
         for trial in ends:
             scheduler.on_trial_add(controller, trial)
         for trial, result in _in_time(histories):
             if trial.status not in ENDED:
-                if trial.status == "PAUSED":
+                if trial.status == PAUSED:
                     scheduler.choose_trial_to_run(controller)  # BOHB's halves when all wait
-                trial.status = "RUNNING"
+                trial.status = RUNNING
                 decision = scheduler.on_trial_result(controller, trial, result)
                 _obey(controller, scheduler, trial, result, decision)
         for trial, end in ends.items():
@@ -133,10 +134,10 @@ def _tell(scheduler: Any, histories: list[History]) -> dict[str, str]:
 
 def _obey(controller: Any, scheduler: Any, trial: Any, result: Metrics, decision: str) -> None:
     if decision == TrialScheduler.PAUSE:
-        trial.status = "PAUSED"
+        trial.status = PAUSED
     elif decision == TrialScheduler.STOP or result.get("done"):
         scheduler.on_trial_complete(controller, trial, result)
-        trial.status = "TERMINATED"
+        trial.status = TERMINATED
 
 
 def _in_time(histories: list[History]) -> Iterator[tuple[Any, Metrics]]:

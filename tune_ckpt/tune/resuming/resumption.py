@@ -23,9 +23,9 @@ from tune_ckpt.tune.resuming.report import ResumeReport
 from tune_ckpt.tune.resuming.scheduler_memory import SchedulerMemory
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
 from tune_ckpt.tune.resuming.searching import write_search_state
-from tune_ckpt.tune.resuming.snapshot import ENDED
 from tune_ckpt.tune.resuming.soundness import Soundness
 from tune_ckpt.tune.resuming.state_files import STATE, StateFiles
+from tune_ckpt.tune.statuses import ENDED
 
 
 @dataclass

@@ -15,9 +15,10 @@ import numpy as np
 from ray.tune.schedulers import TrialScheduler
 
 from tune_ckpt.tune import private
-from tune_ckpt.tune.resuming.remembering import Remembering
+from tune_ckpt.tune.resuming.remembering import RememberingScheduler
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
-from tune_ckpt.tune.resuming.snapshot import ENDED, Snapshot
+from tune_ckpt.tune.resuming.snapshot import Snapshot
+from tune_ckpt.tune.statuses import ENDED, PAUSED, PENDING, RUNNING
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +50,9 @@ class SchedulerMemory:
         Where another callback of the sweep has done so, all is done.
         """
         controller = self._controller = private.controller()
-        if controller is None or isinstance(private.scheduler(controller), Remembering):
+        if controller is None or isinstance(private.scheduler(controller), RememberingScheduler):
             return
-        remembering = Remembering(private.scheduler(controller))
+        remembering = RememberingScheduler(private.scheduler(controller))
         private.replace_scheduler(controller, remembering)
         for trial in private.trials(controller):
             if trial.trial_id in self.resources and trial.status not in ENDED:
@@ -79,7 +80,7 @@ class SchedulerMemory:
         return found.pack(private.experiment_folder(trials[0])[0])
 
 
-def put_back(packed: bytes, controller: Any, remembering: Remembering) -> None:
+def put_back(packed: bytes, controller: Any, remembering: RememberingScheduler) -> None:
     """Give a controller's scheduler the state of a snapshot, if that is of the same trials."""
     trials = private.trials(controller)
     unfit = Snapshot.unfit(packed, remembering.scheduler, trials)
@@ -101,7 +102,7 @@ def put_back(packed: bytes, controller: Any, remembering: Remembering) -> None:
 
 
 def _put_trial_back(
-    trial: Any, snapshot: Snapshot, controller: Any, remembering: Remembering
+    trial: Any, snapshot: Snapshot, controller: Any, remembering: RememberingScheduler
 ) -> None:
     status = snapshot.statuses.get(trial.trial_id)
     if trial.status in ENDED:
@@ -112,7 +113,7 @@ def _put_trial_back(
     iteration, decision = snapshot.seen.get(trial.trial_id, (0, ""))
     if private.reached(trial) < iteration and not private.exploits(trial):
         remembering.repeats[trial.trial_id] = (iteration, decision)
-    elif status == "PAUSED" or (status == "PENDING" and decision in _PAUSING):
+    elif status == PAUSED or (status == PENDING and decision in _PAUSING):
         private.pause(controller, trial)  # pending: about to be started again
-    if status == "RUNNING":
+    if status == RUNNING:
         remembering.under_way.append(trial)

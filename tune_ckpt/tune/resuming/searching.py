@@ -16,6 +16,7 @@ from tune_ckpt.sweep.metrics import number
 from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.histories import History
+from tune_ckpt.tune.statuses import ERROR, TERMINATED
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _retell(search: Any, history: History) -> None:
     if history.trial.is_finished():
         last = history.results[-1] if history.results else {}
         metrics = [search.metric] if isinstance(search.metric, str) else search.metric or ()
-        failed = history.trial.status == "ERROR" or not all(metric in last for metric in metrics)
+        failed = history.trial.status == ERROR or not all(metric in last for metric in metrics)
         search.on_trial_complete(history.trial.trial_id, None if failed else last, error=failed)
 
 
@@ -122,7 +123,7 @@ def _add(searcher: Any, history: History) -> bool:
     """Tell a searcher of a finished trial that it has not suggested; say whether it can be told."""
     last = history.results[-1] if history.results else {}
     value = number(last.get(searcher.metric))
-    if value is None or history.trial.status != "TERMINATED" or not private.takes_points(searcher):
+    if value is None or history.trial.status != TERMINATED or not private.takes_points(searcher):
         return False
     searcher.add_evaluated_point(dict(history.trial.config), value)
     return True

@@ -20,7 +20,6 @@ from tune_ckpt.errors import listed
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune import private
 
-ENDED = ("TERMINATED", "ERROR")  # the statuses of trials that go on no more
 _LISTED = 5
 
 
