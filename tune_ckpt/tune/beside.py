@@ -11,15 +11,15 @@ from typing import Any
 
 import xxhash
 
-from tune_ckpt import rllib
-from tune_ckpt.errors import NotACheckpointError, TuneCkptError
+from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
-from tune_ckpt.objects.rewriting import CONVERTED_FROM, write_as_msgpack
+from tune_ckpt.objects.rewriting import CONVERTED_FROM
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tune.conversion import convert, is_msgpack, is_tree
 from tune_ckpt.tune.jobs import Done, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.source import Source
@@ -81,50 +81,13 @@ def convert_best(experiment: str, metric: Metric, filesystem: Any = None) -> lis
     return outcomes
 
 
-def convert(source: Source, target: str) -> tuple[str, ...]:
-    """Write a sweep's own checkpoint again, as msgpack, and return what could not be carried.
-
-    The sweep wrote its own pickles, so they are as trusted as the sweep.
-
-    Args:
-        source: The checkpoint: a component tree, or RLlib's own.
-        target: The new one's path, in the same filesystem; RLlib's replaces nothing there.
-    """
-    path, filesystem = source.readable, source.filesystem
-    if _is_tree(source):
-        write_as_msgpack(path, target, filesystem=filesystem, allow_pickle=True)
-        return ()
-    made = rllib.convert_to_msgpack_checkpoint(path, target, filesystem=filesystem)
-    return tuple(map(str, made.not_carried))
-
-
-def is_msgpack(source: Source) -> bool:
-    """Say whether a checkpoint needs no conversion.
-
-    Raises:
-        NotACheckpointError: It is no component tree.
-    """
-    if _is_tree(source):
-        return open_tree(source.store).metadata.format == "msgpack"
-    info = rllib.get_checkpoint_info(source.readable, filesystem=source.filesystem)
-    return bool(info["format"] == "msgpack")
-
-
-def _is_tree(source: Source) -> bool:
-    try:
-        open_tree(source.store)
-    except NotACheckpointError:
-        return False
-    return True
-
-
 def _convert_beside(source: Source) -> Done:
     if is_msgpack(source):
         return "skipped", "it is msgpack already", 0, 0
     path = f"{source.trial}/{CONVERTED}/{source.name}"
     target = open_store(path, source.filesystem)
     # Tune writes checkpoint_N again after a crash: compare content, not names.
-    note = (_convert_tree if _is_tree(source) else _convert_rllib)(source, path, target)
+    note = (_convert_tree if is_tree(source) else _convert_rllib)(source, path, target)
     if note is None:
         return "up to date", path, 0, 0
     return "done", path + note, source.store.total_nbytes(), target.total_nbytes()

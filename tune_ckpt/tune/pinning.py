@@ -20,7 +20,7 @@ from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import write_packed
-from tune_ckpt.tune.beside import convert, is_msgpack
+from tune_ckpt.tune.conversion import convert, is_msgpack
 from tune_ckpt.tune.jobs import Done, outcome_of
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.private import experiment_folder
