@@ -208,8 +208,10 @@ def _kept(tmp_path, numbers, scheduler=RULE):
     shutil.copytree(KILLED, folder)
     config = tune.TuneConfig(scheduler=RULE)
     tc.resume(folder, T, portable=True, run_config=STOP, tune_config=config)
-    file, _ = _state(folder)
-    file.rename(folder / "experiment_state-2026-11-21_00-00-00.json")
+    file, state = _state(folder)
+    file.unlink()
+    del state["tune_ckpt_strangers"]  # as Tune writes it
+    (folder / "experiment_state-2026-11-21_00-00-00.json").write_text(json.dumps(state))
     statuses = {f"c1445_{number:05}": "PENDING" for number in numbers}
     packed = Snapshot(class_name(scheduler), {}, {}, statuses).pack(str(folder))
     states = pickle.dumps({"a callback": {"scheduler": packed}})
@@ -265,6 +267,29 @@ def test_but_not_twice_of_what_has_ended_and_goes_on(tmp_path):
         searched = _searched(tc.resume(folder, T, extend={"training_iteration": 9}))
         assert searched.strangers == {"c1445_00000"}
         assert not searched.ended
+
+
+class Deaf(tune.search.Searcher):
+    """Suggests, and takes no points: it knows no trial that it has not suggested itself."""
+
+    def suggest(self, trial_id):
+        return {"a": 1}
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        pass
+
+    def save(self, checkpoint_path):
+        Path(checkpoint_path).write_bytes(pickle.dumps(None))
+
+
+def test_nor_of_trials_that_it_does_not_know(tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(KILLED, folder)
+    config = tune.TuneConfig(search_alg=Deaf(metric="loss", mode="min"), num_samples=4)
+    given = {"run_config": STOP, "tune_config": config, "param_space": {"a": tune.choice([1])}}
+    first = _searched(tc.resume(folder, T, portable=True, **given))
+    assert first.strangers == {"c1445_00000", "c1445_00001", "c1445_00002"}
+    assert _searched(tc.resume(folder, T)).strangers == first.strangers
 
 
 def test_ray_does_not_find_an_older_sessions_files_in_place_of_what_is_gone(tmp_path):

@@ -68,8 +68,10 @@ class Resumption:
         memory.resources = private.changed_resources(self._scheduler, trials)
         if self._scheduler is not None:
             self.report.notes.append(kept.note(self._scheduler, memory.packed))
-        session = self.files.write(list(private.dump_trials(trials)))
+        session = self.files.begin()
         self._tell_searcher(memory.search, histories, ended, session)
+        trial_data = list(private.dump_trials(trials))
+        self.files.write(session, trial_data, memory.search.strangers)
         self.report.set_aside += self.files.faults
 
     def _tell_searcher(
@@ -87,7 +89,7 @@ class Resumption:
         finished = [name for name, trial in trials.items() if trial.is_finished()]
         new = [name for name in finished if name not in ended]
         search.ended = {name: dict(trials[name].last_result) for name in new}
-        search.strangers |= ended.difference(finished)
+        search.strangers |= self.files.strangers | ended.difference(finished)
 
     def _ended(self, trials: list[Any]) -> set[str]:
         """Return the trials that had ended when the searcher's state was saved."""

@@ -12,8 +12,8 @@ and says so only in the log. Here all that is damaged, or newer than the newest 
 state, is set aside, so that Ray finds files that belong together; and so are older ones that Ray
 would take in the place of what is gone.
 
-`StateFiles.write` writes an experiment state alone. Where nobody has run the sweep since then, the
-other files are still those of the session before.
+`StateFiles.write` writes an experiment state, often that alone. Where nobody has run the sweep
+since then, the other files are still those of the session before.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ CALLBACKS = "callback-states"
 SEARCH = ("basic-variant-state", "search_gen_state", "searcher-state")
 TUNER = "tuner.pkl"
 
+_STRANGERS = "tune_ckpt_strangers"
 _SESSION = "%Y-%m-%d_%H-%M-%S"
 _NAME = re.compile(rf"({STATE}|{CALLBACKS}|{'|'.join(SEARCH)})-(.+)\.(?:json|pkl)")
 
@@ -149,18 +150,33 @@ class StateFiles:
         """Say whether the searcher's state is there and whole."""
         return SEARCH[0] in self.names or set(SEARCH[1:]) <= self.names.keys()
 
-    def write(self, trial_data: list[list[str]]) -> str:
-        """Write an experiment state that is newer than all others, and return its session."""
+    @property
+    def strangers(self) -> set[str]:
+        """The trials of which the searcher must hear nothing, as `write` has noted them."""
+        return set((self.document or {}).get(_STRANGERS, ()))
+
+    def begin(self) -> str:
+        """Return the name of a session that is newer than all others, to begin it."""
         session = datetime.now().strftime(_SESSION)
         for later, names in sorted(_sessions(self.store).items()):
             if later > session and STATE in names:
                 self._set_aside(names[STATE], "it is from the future: its clock was ahead")
+        return session
+
+    def write(self, session: str, trial_data: list[list[str]], strangers: Set[str]) -> None:
+        """Write a session's experiment state.
+
+        Args:
+            session: The session's name.
+            trial_data: The trials, as Tune writes them.
+            strangers: The trials of which the searcher must hear nothing; Tune passes that over,
+                and once the sweep runs, the `CheckpointCallback` keeps it.
+        """
         document = self.document or {"runner_data": {}, "stats": {}}
         runner = {"_session_str": session, "_start_time": 0.0, **document["runner_data"]}
-        whole = {**document, "trial_data": trial_data, "runner_data": runner}
+        new = {"trial_data": trial_data, "runner_data": runner, _STRANGERS: sorted(strangers)}
         name = f"{STATE}-{session}.json"
-        self.store.write_bytes(name, json.dumps(whole).encode())
-        return session
+        self.store.write_bytes(name, json.dumps({**document, **new}).encode())
 
 
 def _only_search(names: dict[str, str]) -> dict[str, str]:
