@@ -87,7 +87,7 @@ def plan_pruning(experiment: Any, policy: Retention, *, filesystem: Any = None) 
     sweep = OpenSweep.open(experiment, filesystem)
     root = _root(sweep.store)
     folders = sweep.look()
-    found = [_Trial.of(sweep, folder) for folder in folders]
+    found = [_Trial.of(folder) for folder in folders]
     if not any(one.checkpoints for one in found):
         raise NoCheckpointError(sweep.base, sweep.notes.lines)
     _check_metric(policy.ranked_by, found)
@@ -115,7 +115,7 @@ class _Trial:
     is_finished: bool
 
     @classmethod
-    def of(cls, sweep: OpenSweep, folder: TrialFolder) -> _Trial:
+    def of(cls, folder: TrialFolder) -> _Trial:
         """Return what a trial's folder holds."""
         pairs = folder.pairs()
         there = sorted(folder.checkpoints | folder.converted, key=lambda name: (len(name), name))

@@ -125,14 +125,14 @@ class Resumption:
         trainable = private.trainable_of(self.tuner)
         run_config = private.run_config(self.tuner)
         maker = TrialMaker(
-            private.trainable_name(trainable),
-            self.place.filesystem,
-            self.place.fs_path,
-            plain_stop(run_config),
-            private.checkpoint_config(self.tuner, trainable),
-            run_config.failure_config.max_failures,
-            self.param_space or {},
-            self.plain or Plain(),
+            trainable=private.trainable_name(trainable),
+            filesystem=self.place.filesystem,
+            experiment=self.place.fs_path,
+            stop=plain_stop(run_config),
+            checkpoint_config=private.checkpoint_config(self.tuner, trainable),
+            max_failures=run_config.failure_config.max_failures,
+            space=self.param_space or {},
+            plain=self.plain or Plain(),
         )
         if isinstance(trainable, type) and self.plain and not self._saves(self.plain):
             self.report.notes.append(_NO_SAVES)
