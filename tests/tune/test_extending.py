@@ -74,6 +74,12 @@ def test_what_had_finished_goes_on_where_the_experiment_state_is_torn_too(endles
     assert [trial.status for trial in report.trials] == ["starts", "starts"]
 
 
+def test_why_a_trial_that_has_no_criterion_is_not_extended_is_told(endless):
+    report = tc.resume(endless, T, portable=True, extend={"training_iteration": 7}).report
+    (finished,) = [trial for trial in report.trials if trial.status == "finished"]
+    assert "nothing tells that it ended by a stop criterion" in finished.detail
+
+
 def test_a_name_that_no_result_has_is_refused_with_the_nearest(sweep):
     told = _refusal(sweep, extend={"training_iterations": 50})
     assert "nearest to 'training_iterations' first: training_iteration, " in told

@@ -81,7 +81,10 @@ def continue_trial(
     private.forget(trial, sound.moved)
     if newest and trial.status not in _ENDED:
         _note_its_end(trial, past, found)
+    has_criterion = bool(trial.stopping_criterion)
     if not _goes_on(trial, revival):
+        if trial.status == TERMINATED and revival.extend and not has_criterion:
+            notes.append("nothing tells that it ended by a stop criterion, so it is not extended")
         private.set_latest(trial, found, trial.storage.storage_filesystem)
         return Continuation(trial.trial_id, _ENDED[trial.status], detail="; ".join(notes))
     trial.set_status(PENDING)
