@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from tune_ckpt.errors import NotACheckpointError, StorageError
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
+from tune_ckpt.tune.resuming.remembering import RememberingScheduler
+from tune_ckpt.tune.resuming.scheduler_memory import put_back
 from tune_ckpt.tune.resuming.snapshot import Snapshot, class_name
 
 KILLED = Path(__file__).parents[1] / "data/tune/killed-ray2.48.0-class"  # in its second trial
@@ -235,6 +238,15 @@ def test_why_a_scheduler_does_not_go_on_with_what_was_kept_is_told(
 ):
     notes = tc.resume(_kept(tmp_path, numbers, scheduler), T).report.notes
     assert re.search(told, "\n".join(notes))
+
+
+def test_what_was_kept_of_other_trials_is_not_put_back(caplog):
+    packed = Snapshot(class_name(RULE), {"kept": True}, {}, {"a": "PENDING"}).pack("run")
+    controller = SimpleNamespace(_trials=[SimpleNamespace(trial_id="b")])
+    scheduler = MedianStoppingRule()
+    put_back(packed, controller, RememberingScheduler(scheduler))
+    assert not hasattr(scheduler, "kept")
+    assert "begins anew: the state that was kept is of other trials" in caplog.text
 
 
 def test_a_sweep_that_was_resumed_and_not_run_has_what_was_kept_still(tmp_path):
