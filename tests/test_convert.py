@@ -1,15 +1,21 @@
 """Any checkpoint into another format or dialect, on files alone."""
 
 import pickle
+import shutil
 import subprocess
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pyarrow import fs
 
 import tune_ckpt as tc
 from tests.agents import Agent, same_agents, trained
 from tests.conftest import REPO
+from tests.tree.stores import content_of
+from tune_ckpt import rllib
 from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, UnsupportedStateError
 from tune_ckpt.formats.pickle_by_name import dumps_by_name
 from tune_ckpt.formats.references import Reference
@@ -112,3 +118,64 @@ def test_under_rllibs_name_rllibs_own_is_converted_too(packed, tmp_path):
     path = tc.convert_to_msgpack_checkpoint(theirs, tmp_path / "theirs")
     assert tc.get_checkpoint_info(path)["format"] == "msgpack"
     assert tc.convert_to_msgpack_checkpoint(packed) == str(packed)
+
+
+def _record(path):
+    return SimpleNamespace(path=str(path), filesystem=None)
+
+
+WRITERS_OF_OURS = {
+    "msgpack": tc.convert_checkpoint,
+    "pickle": partial(tc.convert_checkpoint, to="pickle"),
+    "RLlib's dialect": partial(tc.convert_checkpoint, dialect="rllib"),
+    "archive": lambda src, dst: tc.archive(src, f"{dst}.zip"),
+    "extract": tc.extract,
+    "export": lambda src, dst: tc.CheckpointRecord.export(_record(src), dst),
+}
+WRITERS_OF_RLLIBS = {
+    "msgpack": tc.convert_checkpoint,
+    "RLlib's msgpack": rllib.convert_to_msgpack_checkpoint,
+    "upgrade": rllib.upgrade_checkpoint,
+    "bundle": rllib.export_bundle,
+    "model": lambda src, dst: rllib.export_model(src, "safetensors", dst),
+    "module": lambda src, dst: rllib.migrate_to_rl_module(src, path=dst),
+}
+
+
+def _check_refused(write, checkpoint, link):
+    link.symlink_to(checkpoint)
+    before = content_of(checkpoint)
+    for path in (checkpoint / "new", checkpoint / "a" / "b", link / "new"):
+        with pytest.raises(InvalidArgumentError, match=r"is in the checkpoint .* and none in it"):
+            write(checkpoint, path)
+    assert content_of(checkpoint) == before
+
+
+@pytest.mark.parametrize("write", WRITERS_OF_OURS.values(), ids=WRITERS_OF_OURS)
+def test_nothing_that_is_made_of_a_checkpoint_is_written_into_it(packed, tmp_path, write):
+    _check_refused(write, packed, tmp_path / "link")
+
+
+@pytest.mark.parametrize("write", WRITERS_OF_RLLIBS.values(), ids=WRITERS_OF_RLLIBS)
+def test_nothing_that_is_made_of_rllibs_is_written_into_it(corpus, tmp_path, write):
+    source = corpus / "ray2.10.0-py3.10-old-ppo-single" / "checkpoint"
+    shutil.copytree(source, tmp_path / "c")
+    _check_refused(write, tmp_path / "c", tmp_path / "link")
+
+
+def test_beside_a_checkpoint_of_a_like_name_there_is_room(packed, tmp_path):
+    assert tc.convert_checkpoint(packed, f"{packed}2") == f"{packed}2"
+
+
+def test_what_takes_a_checkpoints_place_may_be_written(packed):
+    assert tc.convert_checkpoint(packed, packed, to="pickle") == str(packed)
+    assert tc.verify(packed).ok
+
+
+def test_elsewhere_than_on_the_local_disk_it_is_the_same():
+    memory = fs._MockFileSystem()
+    tc.save_state({"a": 1}, "c", filesystem=memory)
+    for name in ("c/new", "c"):
+        with pytest.raises(InvalidArgumentError, match="another path than the checkpoint's own"):
+            tc.extract("c", name, filesystem=memory)
+    tc.extract("c", "cc", filesystem=memory)

@@ -15,6 +15,7 @@ from tune_ckpt.objects.rewriting import read_component, write_as_msgpack
 from tune_ckpt.rllib.converting import convert as rllib
 from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
 from tune_ckpt.rllib.reading.finding import find
+from tune_ckpt.tree.apart import check_outside
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, RLLIB_FIELDS, STATE
@@ -63,7 +64,7 @@ def convert_checkpoint(
         The new checkpoint's path.
 
     Raises:
-        InvalidArgumentError: There is no such conversion.
+        InvalidArgumentError: There is no such conversion, or the new path is in the checkpoint.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         UnsupportedStateError: The new format cannot bring back some values; all are listed.
         UntrustedPickleError: A pickle names more than harmless things.
@@ -73,13 +74,14 @@ def convert_checkpoint(
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
     ours = not is_plain_file(src, filesystem) and _is_ours(open_store(src, filesystem))
-    if not ours:
-        _check_is_rllibs(src, filesystem)
+    source = open_store(src, filesystem) if ours else _find_rllibs(src, filesystem)
     key = (ours, to, dialect or ("typed" if ours else "rllib"))
     if key not in _WAYS:
         raise _no_such_way(*key)
     if dst is None and key not in _IN_PLACE:
         raise InvalidArgumentError("dst", dst, ["the path of a new folder"])
+    if dst is not None:
+        check_outside("dst", open_store(dst, filesystem), source)
     return _WAYS[key](src, dst, filesystem, allow_pickle)
 
 
@@ -111,6 +113,7 @@ def convert_to_msgpack_checkpoint(
         The new checkpoint's path.
 
     Raises:
+        InvalidArgumentError: The new path is in the checkpoint.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         UnsupportedStateError: msgpack cannot bring back some values; all are listed.
         UntrustedPickleError: A pickle names more than harmless things.
@@ -141,9 +144,10 @@ def _is_ours(store: Store) -> bool:
     return True
 
 
-def _check_is_rllibs(src: Any, filesystem: Any) -> None:
+def _find_rllibs(src: Any, filesystem: Any) -> Store:
+    """Return the folder of a checkpoint of RLlib's."""
     try:
-        find(src, filesystem)
+        return find(src, filesystem).folder.store
     except NotACheckpointError as error:
         reason = f"neither tune_ckpt nor RLlib wrote it ({error.found})"
         raise NotACheckpointError(error.path, reason) from error

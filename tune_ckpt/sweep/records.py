@@ -8,18 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.errors import (
-    InvalidArgumentError,
-    MissingDependencyError,
-    NotACheckpointError,
-    TuneCkptError,
-)
+from tune_ckpt.errors import MissingDependencyError, NotACheckpointError, TuneCkptError
 from tune_ckpt.sweep.configs import config_text, flat
 from tune_ckpt.sweep.ranking import Place, Ranking
+from tune_ckpt.tree.apart import check_apart
 from tune_ckpt.tree.not_checkpoints import is_surely_none
 from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.storage.store import LocalStore, Store, address_of, open_store
+from tune_ckpt.tree.storage.store import Store, address_of, open_store
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -179,7 +175,7 @@ class CheckpointRecord:
                 you trust.
 
         Raises:
-            InvalidArgumentError: The path is none, or is the checkpoint's own.
+            InvalidArgumentError: The path is none, or is the checkpoint's own, or in it.
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
             OccupiedFolderError: Files that are no checkpoint's would be replaced.
@@ -189,8 +185,7 @@ class CheckpointRecord:
         from tune_ckpt.convert import convert_to_msgpack_checkpoint
 
         source = open_store(self.path, self.filesystem)
-        if _is_same_folder(open_store(path), source):
-            raise InvalidArgumentError("path", path, ("a path other than the checkpoint's own",))
+        check_apart("path", open_store(path), source)
         try:
             return convert_to_msgpack_checkpoint(self, path, allow_pickle=allow_pickle)
         except NotACheckpointError:
@@ -207,12 +202,6 @@ def _copied(source: Store, path: str | os.PathLike[str]) -> str:
     told = "%s is copied as it is: neither tune_ckpt nor RLlib wrote it, so nothing was verified."
     _log.warning(told, source.location)
     return address_of(path)
-
-
-def _is_same_folder(one: Store, other: Store) -> bool:
-    if isinstance(one, LocalStore) and isinstance(other, LocalStore):
-        return one.real_root == other.real_root
-    return one.location == other.location and bool(one.filesystem == other.filesystem)
 
 
 def record_of(ranking: Ranking, place: Place) -> CheckpointRecord:

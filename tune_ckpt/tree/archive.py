@@ -15,8 +15,9 @@ from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.formats.io import Sink
+from tune_ckpt.tree.apart import check_apart
 from tune_ckpt.tree.copying import TreeFile, to_be_copied, tree_files
-from tune_ckpt.tree.reading import OpenComponent, open_tree
+from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.leftovers import remove_leftovers
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import address_of, open_parent, open_store
@@ -55,7 +56,8 @@ def archive(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) ->
     Raises:
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         CorruptDataError: A file of the checkpoint is not what was written.
-        InvalidArgumentError: The archive's name does not end in ``.zip``, or it is the checkpoint.
+        InvalidArgumentError: The archive's name does not end in ``.zip``, or it is the checkpoint,
+            or in it.
         InvalidNameError: A component's path cannot be in an archive.
         StorageError: The storage refuses. An older file is untouched on local disk; a remote one
             may be lost, for pyarrow cannot abandon what it has begun to write.
@@ -64,7 +66,7 @@ def archive(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) ->
     if not name.lower().endswith(SUFFIX):
         raise InvalidArgumentError("dst", os.fspath(dst), [f"a name that ends in {SUFFIX}"])
     opened = open_tree(open_store(src, filesystem))
-    _check_apart(folder.path(name), opened)
+    check_apart("dst", folder.child(name), opened.store)
     files = list(tree_files(opened))
     check_paths(file.path for file in files)
     files.sort(key=lambda file: order(file.path))
@@ -95,20 +97,14 @@ def extract(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) ->
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint.
         CorruptDataError: A file is not what was written; an older checkpoint is untouched.
         ForeignArchiveError: It is a zip file that another tool made.
-        InvalidArgumentError: The folder is the checkpoint.
+        InvalidArgumentError: The folder is the checkpoint, or in it.
         StorageError: The storage refuses.
     """
     opened = open_tree(open_store(src, filesystem))
     target = open_store(dst, filesystem)
-    _check_apart(target.location, opened)
+    check_apart("dst", target, opened.store)
     write_packed(target, to_be_copied(opened))
     return address_of(dst, filesystem)
-
-
-def _check_apart(target: str, opened: OpenComponent) -> None:
-    # What is overwritten while it is read would be lost.
-    if target == opened.store.location:
-        raise InvalidArgumentError("dst", target, ["another path than the checkpoint's own"])
 
 
 class _Data:

@@ -34,6 +34,7 @@ from tune_ckpt.rllib.reading.config import config_of
 from tune_ckpt.rllib.reading.finding import Part, find, open_part
 from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY, RAY
 from tune_ckpt.rllib.reading.versions import CheckpointVersion as Version
+from tune_ckpt.tree.apart import check_outside
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, KNOWN_METADATA, RLLIB_FIELDS, STATE
 from tune_ckpt.tree.storage.store import address_of, open_store
 
@@ -70,7 +71,8 @@ def convert_to_msgpack_checkpoint(
     Raises:
         NotACheckpointError: RLlib wrote nothing like it.
         NotInCheckpointError: It is an Algorithm's, and has neither policies nor modules.
-        InvalidArgumentError: The configuration is none, or another algorithm's.
+        InvalidArgumentError: The configuration is none, or another algorithm's; or the new folder
+            is in the checkpoint.
         UnsupportedStateError: It holds values that msgpack cannot hold.
         CorruptDataError, CorruptCheckpointError: It is damaged.
         StorageError: The new folder is not empty, or cannot be written.
@@ -78,6 +80,7 @@ def convert_to_msgpack_checkpoint(
     part = find(checkpoint, filesystem)
     check_convertible(part)
     target = open_empty(msgpack_checkpoint_dir, filesystem, "convert into")
+    check_outside("msgpack_checkpoint_dir", target, part.folder.store)
     with TemporaryDirectory() as folder:
         today, notes = _of_today(part, folder, checkpoint, config, filesystem)
         conversion = _Conversion()

@@ -16,6 +16,7 @@ from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.members import all_members
 from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.tree.apart import check_outside
 from tune_ckpt.tree.storage.store import address_of
 
 
@@ -57,13 +58,15 @@ def upgrade_checkpoint(
             checkpoint only.
         NotInCheckpointError: It is an Algorithm's, and has neither policies nor modules.
         UnsupportedStateError: Ray has no such algorithm any more, and no other is given.
-        InvalidArgumentError: The configuration is none, or another algorithm's.
+        InvalidArgumentError: The configuration is none, or another algorithm's; or the new folder
+            is in the checkpoint.
         CorruptDataError, CorruptCheckpointError: It is damaged.
         StorageError: The new folder is not empty, or cannot be written.
     """
     part = find(src, filesystem)
     check_convertible(part)
     target = open_empty(dst, filesystem, "upgrade into")
+    check_outside("dst", target, part.folder.store)
     folder, notes = upgraded_folder(part, src, given(config, env), "pass env=", filesystem)
     write(target, folder)
     upgraded = Upgraded(address_of(dst, filesystem))

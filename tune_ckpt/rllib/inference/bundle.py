@@ -16,7 +16,10 @@ from tune_ckpt.errors import CorruptDataError, InvalidArgumentError, SelfTestErr
 from tune_ckpt.objects.selftests import differences
 from tune_ckpt.objects.states import load_state, save_state
 from tune_ckpt.rllib.inference.inference import Inference, read_inference, sample
+from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.reading.spaces import Space
+from tune_ckpt.tree.apart import check_apart
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import Saved
 
 _FORMAT = "tune_ckpt inference bundle 1"
@@ -52,10 +55,13 @@ def export_bundle(
         Where it is, its digest and its size.
 
     Raises:
-        ComponentNotFoundError, InvalidArgumentError: There is no such policy, or several.
+        ComponentNotFoundError, InvalidArgumentError: There is no such policy, or several; or the
+            path is the checkpoint's own, or in it.
         NotInCheckpointError: Its network is none of RLlib's own, or something is not told.
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
     """
+    source = find(checkpoint, filesystem).folder.store
+    check_apart("path", open_store(path, filesystem), source)
     inference = read_inference(checkpoint, policy_id, filesystem, config)
     rows = sample(inference.observation_space, _ROWS) if observations is None else observations
     bundle = InferenceBundle(inference, _batch(rows, tuple(inference.observation_space["shape"])))

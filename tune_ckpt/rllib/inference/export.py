@@ -19,7 +19,9 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.rllib.converting.folders import Folder, add
 from tune_ckpt.rllib.inference.export_formats import FORMATS, input_names, output_names
 from tune_ckpt.rllib.inference.inference import Inference, read_inference
+from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.sweep.paths import below
+from tune_ckpt.tree.apart import check_apart
 from tune_ckpt.tree.storage.store import address_of, open_store
 
 _METADATA = "metadata.json"
@@ -74,7 +76,8 @@ def export_model(
         The file, and what is known of it.
 
     Raises:
-        InvalidArgumentError: There is no such format, or there are several policies.
+        InvalidArgumentError: There is no such format, or there are several policies; or the folder
+            is the checkpoint, or in it.
         MissingDependencyError: The format needs a package that is not installed.
         ComponentNotFoundError: There is no such policy.
         NotInCheckpointError: Its network is none of RLlib's own, or something is not told.
@@ -83,8 +86,9 @@ def export_model(
     """
     if format not in tuple(FORMATS):
         raise InvalidArgumentError("format", format, tuple(FORMATS))
-    inference = read_inference(checkpoint, policy_id, filesystem, config)
     target = open_store(path, filesystem)
+    check_apart("path", target, find(checkpoint, filesystem).folder.store)
+    inference = read_inference(checkpoint, policy_id, filesystem, config)
     with TemporaryDirectory() as local:
         name = FORMATS[format](inference, Path(local)).name
         made = Folder.read(Path(local))

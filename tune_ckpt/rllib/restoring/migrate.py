@@ -22,6 +22,8 @@ from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.restore_policy import find_policy
 from tune_ckpt.rllib.restoring.rllib_classes import check_installed, find_algorithm
 from tune_ckpt.rllib.restoring.same_outputs import compare_outputs
+from tune_ckpt.tree.apart import check_apart
+from tune_ckpt.tree.storage.store import open_store
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def migrate_to_rl_module(
     Raises:
         ComponentNotFoundError, NotInCheckpointError: There is no such policy.
         InvalidArgumentError: There are several policies, or it is one of TensorFlow's; or it is
-            none of RLlib's own, so ``key_map`` or ``module_spec`` is needed.
+            none of RLlib's own, so ``key_map`` or ``module_spec`` is needed; or ``path`` is in the
+            checkpoint.
         ClassNotFoundError: Its class is neither RLlib's, imported, nor trusted.
         RestoreError: Its weights do not fit the module.
         CorruptDataError, CorruptCheckpointError: The checkpoint is damaged.
@@ -101,6 +104,8 @@ def migrate_to_rl_module(
     """
     check_installed()
     part, assumed = open_told(checkpoint, filesystem)
+    if path is not None:
+        check_apart("path", open_store(path), part.folder.store)
     _, found = only(part, policy_id, "policy_id")
     stored = find_policy(found)
     trust = Trust.of(False, trusted)
