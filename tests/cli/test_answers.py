@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import trained
 from tests.cli.conftest import Attack, make_sweep
+from tests.conftest import REPO
 from tests.test_checkpointable import Secretive
 from tune_ckpt.cli import output
 
@@ -26,6 +28,7 @@ KEYS = {
     ],
     "verify": ["path", "faults", "warnings", "unverified", "nbytes", "ok"],
     "convert": ["src", "dst", "error", "not_carried"],
+    "upgrade": ["src", "dst", "notes"],
     "scan": ["path", "ok", "files"],
     "weights": ["path", "nbytes", "arrays"],
     "prune": [
@@ -64,6 +67,11 @@ TABLE = [
     (["convert", "{secret}", "{new}"], 1, False),
     (["convert", "{none}"], 2, False),
     (["convert", "{damaged}"], 3, False),
+    (["upgrade", "{old}", "{new}"], 0, True),
+    (["upgrade", "{old}", "{saved}"], 1, False),
+    (["upgrade", "{old}", "{new}", "--config", "lr"], 2, False),
+    (["upgrade", "{plain}", "{new}"], 2, False),
+    (["upgrade", "{truncated}", "{new}"], 3, False),
     (["scan", "{saved}"], 0, True),
     (["scan", "{attack}"], 1, True),
     (["scan", "{none}"], 2, False),
@@ -100,6 +108,10 @@ def places(sweep, saved, tmp_path):
     tc.save_state({"step": 1}, tmp_path / "plain")
     (tmp_path / "attack").write_bytes(pickle.dumps(Attack()))
     made = {name: tmp_path / name for name in ("damaged", "other", "secret", "plain", "attack")}
+    old = REPO / "tests/data/rllib/ray2.3.1-py3.8-old-ppo-single_policy/checkpoint"
+    shutil.copytree(old, tmp_path / "truncated")
+    (tmp_path / "truncated" / "policy_state.pkl").write_bytes(b"")
+    made |= {"old": old, "truncated": tmp_path / "truncated"}
     new, none = tmp_path / "new", tmp_path / "none"
     return {"sweep": sweep, "saved": saved, "gone": gone, "new": new, "none": none, **made}
 

@@ -33,6 +33,7 @@ NOTHING = "nothing"
         ["best", "--metric", "x"],
         ["plot", "--metric", "x", "-o", "x.png"],
         ["convert"],
+        ["upgrade", "new"],
         ["show"],
         ["scan"],
         ["clean"],
@@ -54,9 +55,9 @@ def test_a_wrong_path_to_diff(tk, saved, tmp_path):
     _check(tk("diff", saved, tmp_path / "none"), 2, NOTHING)
 
 
-@pytest.mark.parametrize("command", ["show", "diff", "weights"])
+@pytest.mark.parametrize("command", ["show", "diff", "upgrade", "weights"])
 def test_a_sweep_where_a_checkpoint_is_wanted(tk, sweep, saved, command):
-    more = {"show": [], "diff": [saved], "weights": ["-o", "w.npz"]}[command]
+    more = {"show": [], "diff": [saved], "upgrade": ["new"], "weights": ["-o", "w.npz"]}[command]
     _check(tk(command, sweep, *more), 2, "whole sweep's folder", f"tune-ckpt ls {sweep}")
 
 

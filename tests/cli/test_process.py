@@ -56,7 +56,7 @@ def test_the_version_is_told(tk):
 LOOKING = [
     *(["show", "{c}"], ["verify", "{c}"], ["scan", "{c}"], ["diff", "{c}", "{c}"]),
     *(["ls", "{s}", "--metric", "eval/acc"], ["best", "{s}", "--metric", "eval/acc"]),
-    ["weights", "{c}", "-o", "{c}.npz"],
+    *(["weights", "{c}", "-o", "{c}.npz"], ["upgrade", "{old}", "{c}.new"]),
 ]
 
 
@@ -68,7 +68,8 @@ def test_looking_at_local_checkpoints_loads_neither_ray_nor_torch(saved, sweep):
         "    except SystemExit as done: assert not done.code, arguments\n"
         "print(*sys.modules, file=sys.stderr)"
     )
-    places = {"c": saved, "s": sweep}
+    old = REPO / "tests/data/rllib/ray2.3.1-py3.8-old-ppo-single/checkpoint"
+    places = {"c": saved, "s": sweep, "old": old}
     commands = [[word.format(**places) for word in command] for command in LOOKING]
     run = _run(json.dumps(commands), code=code)
     assert run.returncode == 0, run.stderr

@@ -6,6 +6,7 @@ import pytest
 
 import tune_ckpt as tc
 from tests.cli.conftest import without_escapes
+from tests.conftest import REPO
 from tune_ckpt.cli import output
 from tune_ckpt.tree.storage import traffic
 from tune_ckpt.tree.storage.store import open_store
@@ -15,6 +16,7 @@ COMMANDS = {
     "Scanning": ["scan", "{saved}"],
     "Writing arrays": ["weights", "{saved}", "-o", "{new}.npz"],
     "Converting /": ["convert", "{saved}", "{new}"],
+    "Upgrading": ["upgrade", "{old}", "{new}"],
     "Comparing": ["diff", "{saved}", "{saved}"],
     "Reading results": ["ls", "{sweep}"],
     "Verifying  ": ["ls", "{sweep}", "--metric", "eval/acc", "--verify"],
@@ -22,6 +24,7 @@ COMMANDS = {
     "Converting 4 checkpoints": ["convert", "{sweep}", "{new}", "-j", "1"],
     "Drawing": ["plot", "{sweep}", "--metric", "eval/acc", "-o", "{new}.svg"],
 }
+OLD = REPO / "tests/data/rllib/ray2.3.1-py3.8-old-ppo-single/checkpoint"
 
 
 @pytest.mark.parametrize("told", COMMANDS)
@@ -31,7 +34,7 @@ def test_a_bar_is_shown_to_who_watches(
 ):
     terminal(120)
     monkeypatch.setattr(output, "is_terminal", lambda: watched)
-    places = {"saved": saved, "sweep": sweep, "new": tmp_path / "new"}
+    places = {"saved": saved, "sweep": sweep, "new": tmp_path / "new", "old": OLD}
     answer = tk(*(word.format(**places) for word in COMMANDS[told]))
     assert answer.code == 0
     assert (told in answer.err) is watched

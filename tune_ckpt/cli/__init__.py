@@ -26,6 +26,7 @@ from tune_ckpt.cli import (
     resume,
     scan,
     show,
+    upgrade,
     verify,
     weights,
 )
@@ -58,8 +59,8 @@ def _common(
 
 
 _SUBCOMMANDS = (
-    *(ls, best, show, diff, verify, convert, scan, weights),
-    *(prune, clean, resume, plot, demo),
+    *(ls, best, show, diff, verify, convert, upgrade),
+    *(scan, weights, prune, clean, resume, plot, demo),
 )
 for _module in _SUBCOMMANDS:
     _command = getattr(_module, _module.__name__.rpartition(".")[2])

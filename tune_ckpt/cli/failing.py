@@ -37,6 +37,9 @@ _WORDS = {
     "where= refused all": "--where refused all",
     "where='": "--where '",
     "to='pickle' is not possible:": "--to pickle is not possible:",
+    "pass env=": "pass --env",
+    "pass one in config=, or to": "pass one to",  # a function
+    "pass config=": "pass --config",
     "dst=None is not possible; it may be:": "This is not converted in place: give as DST",
 }
 
