@@ -112,22 +112,26 @@ def one(start):
     return next(case for case in COMMITTED if case.name.startswith(start))
 
 
-def of_ray_1_with_a_filter(folder):
-    """Write the checkpoint of version 0.1 with a filter as Ray 1 has it; return its path."""
-    from gymnasium import spaces
-
+def filter_of_ray_1():
+    """Return what is pickled as a filter of Ray 1."""
     filters = "ray.rllib.utils.filter"
     statistics = Instance(
         Reference(f"{filters}:RunningStat"), {"_n": 3, "_M": np.arange(4.0), "_S": np.full(4, 8.0)}
     )
     told = {"shape": (4,), "demean": True, "destd": True, "clip": None}
-    stored = Instance(
+    return Instance(
         Reference(f"{filters}:MeanStdFilter"), {**told, "rs": statistics, "buffer": statistics}
     )
+
+
+def of_ray_1_with_a_filter(folder):
+    """Write the checkpoint of version 0.1 with a filter as Ray 1 has it; return its path."""
+    from gymnasium import spaces
+
     policy = Reference("ray.rllib.algorithms.ppo.ppo_torch_policy:PPOTorchPolicy")
     spec = (policy, spaces.Box(-1, 1, (4,)), spaces.Discrete(2), {})
     worker = {
-        "filters": {"default_policy": stored},
+        "filters": {"default_policy": filter_of_ray_1()},
         "state": {"default_policy": {"weights": load_weights(one("synthetic").path)}},
         "policy_specs": {"default_policy": spec},
     }

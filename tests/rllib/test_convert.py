@@ -98,7 +98,8 @@ def test_filters_that_are_lost_are_told(tmp_path):
     if case is None:
         pytest.skip("the corpus of real checkpoints is not beside this checkout")
     converted = convert_to_msgpack_checkpoint(case.path, tmp_path / "c")
-    assert "worker/filters/default_policy" in {fault.path for fault in converted.not_carried}
+    told = {fault.path: fault.reason for fault in converted.not_carried}
+    assert "no longer normalised for the policy" in told["worker/filters/default_policy"]
 
 
 def test_an_algorithm_that_was_not_trained_counts_from_zero(tmp_path):

@@ -14,7 +14,13 @@ import pytest
 from pyarrow import fs
 
 from tests.rllib.cases import ALGORITHMS as OTHERS
-from tests.rllib.cases import COMMITTED, every_case, one
+from tests.rllib.cases import (
+    COMMITTED,
+    every_case,
+    filter_of_ray_1,
+    of_ray_1_with_a_filter,
+    one,
+)
 from tune_ckpt.errors import (
     CorruptDataError,
     InvalidArgumentError,
@@ -31,7 +37,7 @@ from tune_ckpt.rllib import (
     load_weights,
     upgrade_checkpoint,
 )
-from tune_ckpt.rllib.converting import moves
+from tune_ckpt.rllib.converting import moves, pickling
 from tune_ckpt.rllib.converting.algorithms import (
     ALGORITHM_OF_POLICY,
     ALGORITHMS,
@@ -57,9 +63,11 @@ def test_no_code_is_in_it_and_only_rllibs_own_classes_are_named(tmp_path, case):
     upgrade_checkpoint(case.path, tmp_path / "c")
     for file in (tmp_path / "c").rglob("*.pkl"):
         packages = {name.partition(":")[0].partition(".")[0] for name in _globals(file)}
+        has_filter = (case.path / "env_runner/env_to_module_connector/MeanStdFilter").exists()
+        ours = {"tune_ckpt"} if has_filter else set()  # which makes it
         assert packages <= {
             *("ray", "gymnasium", "numpy", "collections", "builtins", "operator")
-        } | {*("abc", "functools", "_codecs")}
+        } | {*("abc", "functools", "_codecs"), *ours}
 
 
 def _globals(file):
@@ -72,6 +80,57 @@ def test_notes_tell_what_was_not_carried(tmp_path):
     assert told["config/policy_mapping_fn"].startswith("the code of __main__:mapping_fn was not")
     assert told["config/env"].endswith("MultiEnv was not carried; pass env=")
     assert upgraded == str(tmp_path / "c")
+
+
+MEANSTD = one("ray2.60.0-py3.11-new-ppo-single-meanstd").path
+
+
+def test_a_filter_is_carried_though_the_function_that_made_it_is_code(tmp_path):
+    upgraded = upgrade_checkpoint(MEANSTD, tmp_path / "c")
+    (note,) = upgraded.notes
+    assert note.path == "config/_env_to_module_connector"
+    assert "tune_ckpt makes the connectors that it made (MeanStdFilter)" in note.reason
+    names = _globals(tmp_path / "c" / "class_and_ctor_args.pkl")
+    assert {"tune_ckpt.rllib.former:Connectors", f"{FILTERS}:MeanStdFilter"} <= set(names)
+
+
+FILTERS = "ray.rllib.connectors.env_to_module.mean_std_filter"
+
+
+@pytest.mark.slow
+def test_a_carried_filter_goes_on_with_its_statistics(tmp_path):
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    upgrade_checkpoint(MEANSTD, tmp_path / "c")
+    stored = pickle.loads((tmp_path / "c" / "class_and_ctor_args.pkl").read_bytes())
+    config = PPOConfig.from_state(stored["ctor_args_and_kwargs"][0][0])
+    spaces = {"__env_single__": (gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(2))}
+    pipeline = config.build_env_to_module_connector(spaces=spaces)
+    pipeline.restore_from_path(tmp_path / "c" / "env_runner" / "env_to_module_connector")
+    (found,) = (one for one in pipeline.connectors if type(one).__name__ == "MeanStdFilter")
+    state = MEANSTD / "env_runner" / "env_to_module_connector" / "MeanStdFilter" / "state.pkl"
+    np.testing.assert_equal(found.get_state(), pickle.loads(state.read_bytes()))
+
+
+def test_a_filter_that_is_lost_is_named_with_what_that_means(tmp_path):
+    path = shutil.copytree(one("ray2.7.1").path, tmp_path / "a")
+    state = {
+        "algorithm_class": Reference("ray.rllib.algorithms.ppo.ppo:PPO"),
+        "config": {"env": "CartPole-v1", "observation_filter": "MeanStdFilter"},
+        "worker": {"filters": {"default_policy": filter_of_ray_1()}},
+    }
+    (path / "algorithm_state.pkl").write_bytes(pickling.dumps(state))
+    notes = upgrade_checkpoint(path, tmp_path / "b").notes
+    told = {note.path: note.reason for note in notes}
+    assert "no longer normalised for the policy" in told["observation_filter/default_policy"]
+    config = {"env_to_module_connector": gym.spaces.Discrete}  # whatever makes connectors
+    told = upgrade_checkpoint(path, tmp_path / "c", config=config).notes
+    assert not [note for note in told if note.path.startswith("observation_filter")]
+
+
+def test_a_filter_of_ray_1_is_used_though_nothing_says_that_it_was(tmp_path):
+    upgraded = upgrade_checkpoint(of_ray_1_with_a_filter(tmp_path / "a"), tmp_path / "b")
+    assert load_config(upgraded)["observation_filter"] == "MeanStdFilter"
 
 
 def test_settings_have_todays_names(tmp_path):

@@ -43,6 +43,21 @@ class FormerSACCatalog(SACCatalog):
         )
 
 
+class Connectors:
+    """Makes connectors anew, in the place of a configuration's function that did it.
+
+    Args:
+        made: Their classes, arguments and keyword arguments.
+    """
+
+    def __init__(self, *made: tuple[type, tuple[Any, ...], dict[str, Any]]) -> None:
+        self._made = made
+
+    def __call__(self, *_: Any, **__: Any) -> list[Any]:
+        """Return new connectors, whatever RLlib tells of the environment."""
+        return [cls(*args, **kwargs) for cls, args, kwargs in self._made]
+
+
 def __getattr__(name: str) -> Any:
     """Return a replay buffer of the old API stack, in the form in which Ray 2.60 builds it."""
     if not name.endswith("ReplayBuffer"):

@@ -31,6 +31,7 @@ from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_parent
 
 _PARAMS = ("params.pkl", "params.json")
+_FILTER = "MeanStdFilter"
 _LAYER = re.compile(r"_hidden_layers\.(\d+)\._model\.0\.weight")
 
 
@@ -65,13 +66,14 @@ def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
     if not part.is_first_generation:
         return Whole(state, policies, (), part.tune_metadata)
     stored = _run_config(part, checkpoint, filesystem)
-    config = _assumed(policies) if stored is None else stored
+    worker = _worker(read_nested(state.get("worker"), part.state_path))
+    config = _assumed(policies, worker) if stored is None else stored
     notes = (Fault("config", _ASSUMED),) if stored is None else ()
     name = _algorithm(policies, part)
     told = {
         "algorithm_class": name,
         "config": config,
-        "worker": _worker(read_nested(state.get("worker"), part.state_path)),
+        "worker": worker,
         "counters": state.get("counters") or _executed(state),
         ITERATION: state[ITERATION],
     }
@@ -153,7 +155,13 @@ def _algorithm(policies: dict[str, Policy], part: Part) -> str:
     return next(by_class, None) or next((name for name in folders if name in known), "")
 
 
-def _assumed(policies: dict[str, Policy]) -> dict[str, Any]:
+def _assumed(policies: dict[str, Policy], worker: dict[Any, Any]) -> dict[str, Any]:
+    filters = (fields(worker.get("filters")) or {}).values()
+    has_some = any(class_name(stored).endswith(_FILTER) for stored in filters)
+    return {**_model(policies), **({"observation_filter": _FILTER} if has_some else {})}
+
+
+def _model(policies: dict[str, Policy]) -> dict[str, Any]:
     weights = fields(next(iter(policies.values())).weights) if policies else None
     layers = {int(found[1]): k for k in weights or {} if (found := _LAYER.fullmatch(str(k)))}
     if not weights or not layers:

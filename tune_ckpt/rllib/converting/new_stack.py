@@ -20,6 +20,7 @@ from tune_ckpt.rllib.converting.component_folders import (
 )
 from tune_ckpt.rllib.converting.component_states import RESTATED, as_it_is
 from tune_ckpt.rllib.converting.config_values import rebuild
+from tune_ckpt.rllib.converting.filters import CONNECTORS, lost_filters, with_connectors
 from tune_ckpt.rllib.converting.folders import Folder, below
 from tune_ckpt.rllib.converting.given import Given, embedded
 from tune_ckpt.rllib.converting.learner_groups import algorithm_state, learner_group
@@ -76,6 +77,7 @@ class NewStack:
         args = ({"class": algorithm.config, **config},)
         folder.files[CTOR_FILE] = ctor_file(algorithm.cls, args, {})
         self.notes[:0] = restating.notes
+        self.notes += () if config.get(CONNECTORS) else lost_filters(part)
         return folder
 
     def _config(self, part: Part, restating: Restating) -> dict[str, Any]:
@@ -83,6 +85,7 @@ class NewStack:
         stored = (fields(part.state) or {}).get("config") or next(iter(args), kwargs.get("config"))
         self.notes += self._given.unknown_to(stored)
         config = rebuild(self._given.others(stored), restating, "config")
+        config = with_connectors(config, part, restating)
         config = {**_with_episodes(config, restating), **embedded(self._given.keys), **_STACK}
         lost = (fields(stored) or {}).get("env")
         if config.get("env") is None and lost is not None:
@@ -109,7 +112,7 @@ class NewStack:
             reason = f"there is no RLModule for it in Ray {RAY}; load_weights reads its weights"
             raise UnsupportedStateError((Fault("policy_spec/policy_class", reason),))
         kwargs = module_arguments(module, restating)
-        self.notes += restating.notes
+        self.notes += (*restating.notes, *lost_filters(part))
         self.notes.append(Fault("", f"Ray {RAY} has no such policies: this is the RLModule in it"))
         return module_folder(module.algorithm.module, kwargs, module.weights)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import Opaque
+from tune_ckpt.formats.walking import label
+from tune_ckpt.rllib.converting.filters import NOT_NORMALISED
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE, Carrying
 from tune_ckpt.rllib.reading.generations import ALGORITHM, OLD_VERSION, POLICY, POLICY_SPEC, RAY
@@ -41,7 +43,7 @@ def _old_algorithm(carrying: Carrying, state: Any) -> dict[str, Any]:
     if config.get("env") is None:
         carrying.lost.append(Fault("config/env", _NO_ENV))
     for name in fields(worker.get("filters")) or {}:
-        carrying.mark(("worker", "filters", name), "the filter's state")
+        carrying.lost.append(Fault(f"worker/filters/{label(name)}", NOT_NORMALISED))
     if worker.get("filters"):
         # RLlib wants the workers' filters to be objects; the policies' connectors have them, too.
         config = {**config, "observation_filter": "NoFilter"}

@@ -10,7 +10,7 @@ from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.member_kinds import arguments
 from tune_ckpt.rllib.reading.plain import plain
 
-Connector = tuple[str, Any, Any]  # its class's name, arguments and keyword arguments, as plain data
+Connector = tuple[str, Any, Any]  # its class's name, arguments and keyword arguments
 
 # Those that RLlib adds by itself, and those beside them that somebody chose.
 _OWN = re.compile(r"ray\.rllib\.connectors\.common\.(?!flatten_observations|frame_stacking)")
@@ -24,15 +24,22 @@ def env_to_module_pipeline(part: Part) -> Part | None:
 
 
 def stored_connectors(part: Part) -> list[Connector]:
-    """Return what the connectors in an Algorithm's pipeline are made with."""
+    """Return what the connectors in an Algorithm's pipeline are made with, as plain data."""
+    return [
+        (name, *plain((args, kwargs), part.path)) for name, args, kwargs in read_connectors(part)
+    ]
+
+
+def read_connectors(part: Part) -> list[Connector]:
+    """Return the same as it was read, inertly."""
     pipeline = env_to_module_pipeline(part)
     if pipeline is None:
         return []
     told = arguments(pipeline)[1].get("connectors")
     found = told if isinstance(told, list | tuple) else _of_folders(pipeline)
-    made = (plain(one, part.path) for one in found if isinstance(one, list | tuple))
-    whole = (one for one in made if len(one) == 3 and isinstance(one[0], Reference))
-    return [(cls.name, args, kwargs) for cls, args, kwargs in whole]
+    whole = (one for one in found if isinstance(one, list | tuple) and len(one) == 3)
+    named = ((plain(cls, part.path), args, kwargs) for cls, args, kwargs in whole)
+    return [(cls.name, args, kwargs) for cls, args, kwargs in named if isinstance(cls, Reference)]
 
 
 def is_own(name: str) -> bool:
