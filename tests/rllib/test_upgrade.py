@@ -47,6 +47,8 @@ from tune_ckpt.rllib.converting.config_keys import DERIVED, REMOVED, RENAMED, ne
 from tune_ckpt.rllib.converting.metrics import carried
 from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
 from tune_ckpt.rllib.converting.moves import moved
+from tune_ckpt.rllib.reading.finding import find
+from tune_ckpt.rllib.reading.member_kinds import arguments
 
 
 @every_case
@@ -80,6 +82,21 @@ def test_notes_tell_what_was_not_carried(tmp_path):
     assert told["config/policy_mapping_fn"].startswith("the code of __main__:mapping_fn was not")
     assert told["config/env"].endswith("MultiEnv was not carried; pass env=")
     assert upgraded == str(tmp_path / "c")
+
+
+@pytest.mark.parametrize("part", ["learner_group", "learner_group/learner"])
+def test_a_learner_group_alone_keeps_its_layers(tmp_path, part):
+    upgraded = upgrade_checkpoint(one("ray2.40.0-py3.10-new").path / part, tmp_path / "c")
+    stored = _called_with(arguments(find(upgraded))[1]["module_spec"])
+    (spec,) = map(_called_with, stored["rl_module_specs"].values())
+    assert spec["model_config"]["fcnet_hiddens"] == [8, 8]
+    assert not {"model_config_dict", "module_specs"} & {*spec, *stored}
+
+
+def _called_with(call):
+    """Return what something in a pickle is called with, by name."""
+    (partial,) = call.args
+    return partial.state[2]
 
 
 MEANSTD = one("ray2.60.0-py3.11-new-ppo-single-meanstd").path

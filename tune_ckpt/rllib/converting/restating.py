@@ -153,8 +153,10 @@ def _called(name: str) -> Callable[[Restating, Opaque, Steps], Any]:
     def make(restating: Restating, value: Opaque, steps: Steps) -> Call:
         """Return a call of today's class with the old one's fields."""
         told = restating.value({**(fields(value) or {})}, *steps)
-        moved = {_OLD_FIELDS.get(key, key): item for key, item in told.items()}
-        return Call(Reference(name), (), moved)
+        # A field's old name is there as well, and empty: it says nothing of the new one's value.
+        old = {new: told[key] for key, new in _OLD_FIELDS.items() if told.get(key) is not None}
+        rest = {key: item for key, item in told.items() if key not in _OLD_FIELDS}
+        return Call(Reference(name), (), {**rest, **old})
 
     return make
 
