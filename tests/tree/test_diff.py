@@ -1,6 +1,7 @@
 """Comparing two checkpoints: which components differ, what is read for it, and the report."""
 
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -9,8 +10,10 @@ from pyarrow import fs
 
 import tune_ckpt as tc
 from tests.agents import Weights, trained
+from tests.conftest import REPO
 from tests.tree.changes import changes
 from tests.tree.rllib_trees import write_tree
+from tune_ckpt import rllib
 from tune_ckpt.errors import NotACheckpointError
 from tune_ckpt.tree.inspection import diff as module
 
@@ -82,6 +85,53 @@ def test_real_checkpoints_of_rllibs_in_both_formats_are_compared(corpus):
     assert (found.components_added, found.components_removed, found.arrays) == ([], [], [])
     (betas,) = [value for value in found.values if value.path.endswith("param_groups/0/betas")]
     assert str(betas).endswith("betas: <tuple> -> <list>")
+
+
+def test_what_rllibs_msgpack_has_as_text_is_no_difference(tmp_path):
+    old = REPO / "tests/data/rllib/ray2.10.0-py3.10-old-ppo-multi/checkpoint/policies/pol1"
+    rllib.convert_to_msgpack_checkpoint(old, tmp_path / "c")
+    for one, other in ((old, tmp_path / "c"), (tmp_path / "c", old)):
+        found = tc.diff(one, other)
+        optimizer = [value for value in found.values if "_optimizer_variables" in value.path]
+        assert not found.arrays
+        assert {value.path.rpartition("/")[2] for value in optimizer} == {"betas"}  # a tuple
+
+
+def _policy(folder, suffix, state):
+    folder.mkdir()
+    pack = pickle.dumps if suffix == "pkl" else rllib.try_import_msgpack().dumps
+    (folder / f"policy_state.{suffix}").write_bytes(pack(state))
+    told = {"type": "Policy", "checkpoint_version": "1.1", "state_file": f"policy_state.{suffix}"}
+    (folder / "rllib_checkpoint.json").write_text(json.dumps(told))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("in_pickle", "in_msgpack", "expected"),
+    [
+        ({1: "a"}, {"1": "a"}, []),
+        ({1: "a"}, {"1": "b"}, [("changed", "x/1")]),
+        ({1: "a", "1": "b"}, {"1": "b"}, [("removed", "x/1")]),
+        ({1: "a", "1": "b"}, {"1": "a"}, [("changed", "x/1"), ("removed", "x/1")]),
+        ({1: "a"}, {1: "a", "1": "b"}, [("added", "x/1")]),
+        ({1: {2: "a"}}, {"1": {"2": "a"}}, []),
+        ({1: "a"}, {"2": "a"}, [("removed", "x/1"), ("added", "x/2")]),
+        ({True: "a"}, {"True": "a"}, [("removed", "x/True"), ("added", "x/True")]),
+    ],
+)
+def test_a_number_and_its_text_are_one_key_unless_both_are_there(
+    tmp_path, in_pickle, in_msgpack, expected
+):
+    first = _policy(tmp_path / "a", "pkl", {"x": in_pickle})
+    second = _policy(tmp_path / "b", "msgpck", {"x": in_msgpack})
+    found = tc.diff(first, second)
+    assert sorted((v.change, v.path) for v in found.values) == sorted(expected)
+
+
+def test_in_the_same_format_a_number_is_not_its_text(tmp_path):
+    first = _policy(tmp_path / "a", "pkl", {"x": {1: "a"}})
+    second = _policy(tmp_path / "b", "pkl", {"x": {"1": "a"}})
+    assert len(tc.diff(first, second).values) == 2
 
 
 def test_nothing_there_is_an_error(tmp_path):

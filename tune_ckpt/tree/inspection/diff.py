@@ -22,11 +22,11 @@ from tune_ckpt.tree.inspection.found import (
     ArrayFacts,
     Found,
     Group,
-    Key,
     Named,
     Value,
 )
 from tune_ckpt.tree.inspection.inspecting import Inspected, inspect
+from tune_ckpt.tree.inspection.numbers_as_text import Entries, alike, may_be_text
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE
 from tune_ckpt.tree.metadata import FileRecord
 from tune_ckpt.tree.storage.folder import Store
@@ -44,7 +44,8 @@ def diff(a: Any, b: Any, *, values: bool = False, filesystem: Any = None) -> Dif
     Parts with equal digests are equal, and not read. Else arrays are compared by dtype, shape and
     digest; those of msgpack checkpoints are not read for it. Pickles are read whole, and inertly:
     nothing that they name is imported, called or constructed, so a checkpoint and its conversion
-    can be compared. The order of a dict's keys is no difference.
+    can be compared. The order of a dict's keys is no difference, nor that RLlib's msgpack has the
+    numbers of an optimizer's parameters as text.
 
     Args:
         a: A checkpoint: a local path, a URI, or a Ray Checkpoint.
@@ -68,7 +69,6 @@ def diff(a: Any, b: Any, *, values: bool = False, filesystem: Any = None) -> Dif
     return found
 
 
-Entries = dict[Key, tuple[str, Found]]
 Files = dict[str, tuple[Store, FileRecord]]  # by the first step of the keys of what is in them
 
 
@@ -92,7 +92,10 @@ class _Comparison:
         with ExitStack() as stack:
             ours, theirs = _files(first), _files(second)
             before = _entries(path, _differing(ours, theirs), stack)
-            self._entries(before, _entries(path, _differing(theirs, ours), stack))
+            after = _entries(path, _differing(theirs, ours), stack)
+            if may_be_text(first, second):
+                before, after = alike(before, after), alike(after, before)
+            self._entries(before, after)
         self._children(path, dict(first.children()), dict(second.children()))
 
     def _children(
