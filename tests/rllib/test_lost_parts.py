@@ -8,6 +8,7 @@ import pytest
 from tests.rllib.cases import every_committed_case, one
 from tune_ckpt import verify
 from tune_ckpt.errors import CorruptCheckpointError, CorruptDataError, NotInCheckpointError
+from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import (
     convert_to_msgpack_checkpoint,
     get_checkpoint_info,
@@ -17,6 +18,12 @@ from tune_ckpt.rllib import (
     load_weights,
     upgrade_checkpoint,
 )
+from tune_ckpt.rllib.converting import pickling
+from tune_ckpt.rllib.reading.finding import find
+from tune_ckpt.rllib.restoring.restore_algorithm import _chosen
+from tune_ckpt.tree.inspection.foreign import open_folder
+from tune_ckpt.tree.inspection.told_members import check_members
+from tune_ckpt.tree.storage.store import open_store
 
 WRITERS = (upgrade_checkpoint, convert_to_msgpack_checkpoint)
 RLLIBS_OWN = "ray2.60.0-py3.11-new-ppo-single-meanstd"
@@ -147,3 +154,70 @@ def test_an_algorithm_without_its_constructors_arguments_has_no_configuration(tm
     for read in (load_config, lambda path: convert_to_msgpack_checkpoint(path, tmp_path / "b")):
         with pytest.raises(CorruptDataError, match=r"it is missing, though rllib_checkpoint\.json"):
             read(path)
+
+
+def _of_two_policies(folder, **settings):
+    """Write what Ray 2.3 does of two policies: no metadata list them."""
+    shutil.copytree(one("ray2.3.1-py3.8-old-ppo-single").path, folder)
+    shutil.copytree(folder / "policies" / "default_policy", folder / "policies" / "other")
+    state = {
+        "algorithm_class": Reference("ray.rllib.algorithms.ppo.ppo:PPO"),
+        "config": {"env": "CartPole-v1", **settings},
+        "worker": {"policy_ids": ["default_policy", "other"], "filters": {}},
+    }
+    (folder / "algorithm_state.pkl").write_bytes(pickling.dumps(state))
+    return folder
+
+
+def _restore(path, _):
+    _chosen(find(path), None)
+
+
+@pytest.mark.parametrize("use", [*WRITERS, _restore])
+def test_a_policy_of_which_only_the_state_tells_is_missed(tmp_path, use):
+    path = _of_two_policies(tmp_path / "a")
+    use(path, tmp_path / "whole")
+    assert verify(path).ok
+    shutil.rmtree(path / "policies" / "other")
+    with pytest.raises(CorruptDataError, match=r"policies/other: it is missing, though the state"):
+        use(path, tmp_path / "b")
+    assert [fault.path for fault in verify(path).faults] == ["policies/other"]
+    assert load_weights(path, "default_policy")
+
+
+def test_a_policy_that_was_never_saved_is_not_missed(tmp_path):
+    path = _of_two_policies(tmp_path / "a", checkpoint_trainable_policies_only=True)
+    shutil.rmtree(path / "policies" / "other")
+    assert verify(path).ok
+    upgrade_checkpoint(path, tmp_path / "b")
+
+
+@pytest.mark.parametrize("use", [*WRITERS, _restore])
+@pytest.mark.parametrize("part", ["", "learner_group/learner"])
+def test_a_module_of_which_only_its_optimizer_tells_is_missed(tmp_path, use, part):
+    lost = "learner_group/learner/rl_module/p1"
+    path = _without(one("ray2.60.0-py3.13"), tmp_path / "a", lost)
+    with pytest.raises(CorruptDataError, match=f"{lost}: it is missing, though the state"):
+        use(path / part, tmp_path / "b")
+    assert [fault.path for fault in verify(path).faults] == [lost]
+    assert load_weights(path, "p0")
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "lost"),
+    [
+        ({"p1_default_optimizer": {"state": {}}}, ["rl_module/p1"]),  # before Ray 2.41
+        ({"p1_critic": {"module_id": "p1"}}, ["rl_module/p1"]),
+        ({"p1_critic": {"state": {}}}, []),  # of a module of that name, or of p1?
+        ({"default_policy_default_optimizer": {"state": {}}}, []),
+        ({"__all_modules___default_optimizer": {"module_id": "__all_modules__"}}, []),
+        ("strange", []),
+    ],
+)
+def test_optimizers_tell_of_modules_where_that_is_certain(optimizers, lost):
+    learner = open_folder(open_store(one(RLLIBS_OWN).path / "learner_group" / "learner"))
+    if not lost:
+        check_members(learner, {"optimizer": optimizers})
+        return
+    with pytest.raises(CorruptDataError, match=lost[0]):
+        check_members(learner, {"optimizer": optimizers})

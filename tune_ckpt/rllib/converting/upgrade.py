@@ -14,7 +14,7 @@ from tune_ckpt.rllib.converting.new_stack import NewStack
 from tune_ckpt.rllib.converting.old_stack import OldStack
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
-from tune_ckpt.rllib.reading.members import all_members
+from tune_ckpt.rllib.reading.members import all_members, check_told
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.tree.apart import check_outside
 from tune_ckpt.tree.storage.store import address_of
@@ -109,6 +109,7 @@ def check_convertible(part: Part) -> None:
         for one in (part, part.child("learner")):
             if one is not None:
                 all_members(one, "policies or modules")
+    check_told(part)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE, MODULES, POLI
 from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.state_files import read_nested
+from tune_ckpt.tree.inspection.told_members import check_members
 
 _DEFAULT = "default_policy"  # RLlib's name for the only one
 
@@ -88,6 +89,18 @@ def all_members(part: Part, wanted: str) -> dict[str, Member]:
         reason = f"this {part.type} has neither policies nor modules; {advice} checkpoint"
         raise NotInCheckpointError(part.path, wanted, reason)
     return found
+
+
+def check_told(part: Part) -> None:
+    """Check that policies and modules are there of which an Algorithm's or learner's state tells.
+
+    Raises:
+        CorruptDataError: One is missing.
+    """
+    check_members(part.folder, part.state)
+    for way in ("learner_group", "learner"):
+        if (child := part.child(way)) is not None:
+            check_told(child)
 
 
 def only(part: Part, name: str | None, argument: str) -> tuple[str, Member]:

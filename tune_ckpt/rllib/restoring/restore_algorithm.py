@@ -20,7 +20,7 @@ from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import ALGORITHM
 from tune_ckpt.rllib.reading.member_kinds import Member, Module
-from tune_ckpt.rllib.reading.members import all_members, member, module_of
+from tune_ckpt.rllib.reading.members import all_members, check_told, member, module_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
@@ -191,6 +191,8 @@ def _chosen(part: Part, policy_ids: str | Collection[str] | None) -> _Chosen:
     if policy_ids is not None and not policy_ids:
         raise InvalidArgumentError("policy_ids", policy_ids, ("at least one policy",))
     policy_ids = [policy_ids] if isinstance(policy_ids, str) else policy_ids
+    if policy_ids is None:
+        check_told(part)
     found = (
         all_members(part, "policies")
         if policy_ids is None

@@ -29,6 +29,7 @@ from tune_ckpt.tree.inspection.foreign import (
     open_below,
     open_folder,
 )
+from tune_ckpt.tree.inspection.told_members import check_members
 from tune_ckpt.tree.inspection.verification import Report
 from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.not_checkpoints import is_of_old_rllib, is_surely_none
@@ -150,13 +151,15 @@ class _Job:
 _WHOLE_FILE = Lock()  # one at a time: each is in memory as a whole
 
 
-def _check_parsable(store: Store, name: str, watch: Callable[[Source], Source]) -> None:
-    with _WHOLE_FILE, store.open(name) as source:
+def _check_parsable(opened: ForeignComponent, name: str, watch: Callable[[Source], Source]) -> None:
+    with _WHOLE_FILE, opened.store.open(name) as source:
         data = bytes(read_range(watch(source), 0, source.nbytes))
         try:
-            loads(data, source.name)
+            found = loads(data, source.name)
         except UntrustedPickleError:
             return  # it can be parsed, but not be known
+    if name in opened.states:
+        check_members(opened, found)
 
 
 # ------------------------------------------------------------------------------ the whole tree
@@ -217,7 +220,7 @@ def _add_foreign(part: _Part, opened: ForeignComponent) -> None:
     for path in opened.missing_folders:
         part.errors.append(CorruptDataError(store.path(path), "the folder is missing or empty"))
     for file in opened.files:
-        part.jobs.append(_Job(file.nbytes, partial(_check_parsable, store, file.name)))
+        part.jobs.append(_Job(file.nbytes, partial(_check_parsable, opened, file.name)))
     part.below += [partial(open_below, child) for _, child in opened.children()]
     reason = "it is a link to another folder, and was not followed"
     part.warnings += [Fault(store.path(name), reason) for name in opened.links]
