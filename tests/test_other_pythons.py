@@ -10,7 +10,6 @@ from tests.interpreters import bare_environment, find_interpreter, run_script
 from tests.portable_values import values
 from tests.rllib.cases import CASES, COMMITTED, DATA
 
-
 OTHERS = [f"3.{minor}" for minor in range(10, 14) if minor != sys.version_info.minor]
 
 

@@ -1,14 +1,16 @@
 """Configurations of every generation, as plain data."""
 
+import json
 import pickle
+import shutil
 
 import pytest
 
 from tests.rllib.cases import CASES, every_case, one
-from tune_ckpt.errors import NotInCheckpointError
+from tune_ckpt.errors import NotACheckpointError, NotInCheckpointError
 from tune_ckpt.formats.pickle import Opaque, holds_opaque
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.rllib import load_config
+from tune_ckpt.rllib import load_config, load_weights, upgrade_checkpoint
 
 CONFIGURED = [case for case in CASES if "config" in case.expected]
 PLAIN = (*("lr", "gamma", "seed", "num_env_runners", "train_batch_size", "env_config"), "model")
@@ -48,8 +50,20 @@ def test_every_part_has_its_own():
 
 
 def test_version_0_1_says_where_it_is_instead():
-    with pytest.raises(NotInCheckpointError, match=r"params\.pkl"):
+    with pytest.raises(NotInCheckpointError, match=r"params\.pkl.*upgrade_checkpoint\(old, new\)"):
         load_config(one("synthetic").path)
+
+
+@pytest.mark.parametrize("suffix", ["pkl", "json"])
+def test_of_version_0_1_the_upgraded_one_tells_what_tune_wrote_beside(tmp_path, suffix):
+    path = shutil.copytree(one("synthetic").path, tmp_path / "trial" / "checkpoint_10")
+    file = tmp_path / "trial" / f"params.{suffix}"
+    told = {"lr": 0.25, "framework": "torch"}
+    file.write_bytes(pickle.dumps(told) if suffix == "pkl" else json.dumps(told).encode())
+    assert load_config(upgrade_checkpoint(path, tmp_path / "new"))["lr"] == 0.25
+    for read in (load_config, load_weights):
+        with pytest.raises(NotACheckpointError, match="pass the checkpoint beside it"):
+            read(file)
 
 
 class Fields:

@@ -292,6 +292,19 @@ def test_what_is_no_checkpoint_is_said_so(tmp_path):
         tc.describe(tmp_path)
 
 
+@pytest.mark.parametrize("file", ["", "checkpoint-10"])
+def test_who_has_the_oldest_of_rllibs_is_told_what_reads_it(corpus, file):
+    path = corpus / "synthetic-v0.1-ray2.0-style-ppo-single" / "checkpoint" / file
+    with pytest.raises(NotACheckpointError, match=r"such as 0\.1, .* upgrade_checkpoint\("):
+        tc.describe(path)
+
+
+def test_a_file_is_no_checkpoint(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"")
+    with pytest.raises(NotACheckpointError, match="RLlib did not write it"):
+        tc.describe(tmp_path / "model.pt")
+
+
 def test_a_document_that_is_not_the_committed_one_is_refused(tmp_path):
     for name, value in (("c", 1), ("d", 2)):
         tc.save_state({"x": value}, tmp_path / name)

@@ -16,6 +16,12 @@ _OTHERS = (
     "weights, restore_algorithm() the Algorithm, and an object's own restore_from_path() restores "
     "that; tune_ckpt.convert_checkpoint() writes it again as msgpack"
 )
+_OF_OLD_RLLIB = (
+    "it is RLlib's, but of an old version without metadata, such as 0.1, which is a single file. "
+    "tune_ckpt.rllib reads it: get_checkpoint_info() tells what is in it, load_weights() returns "
+    "the weights; upgrade_checkpoint(old, new) writes it again as one that can be described and "
+    "compared"
+)
 _OLD_RLLIBS = re.compile(r"checkpoint-\d+|(algorithm|policy)_state\..+")  # which had no metadata
 
 
@@ -42,6 +48,12 @@ def is_surely_none(store: Store) -> bool:
 def is_of_old_rllib(names: Iterable[str]) -> bool:
     """Say whether a folder is RLlib's though it has no metadata, by the names of its files."""
     return any(map(_OLD_RLLIBS.fullmatch, names))
+
+
+def why_not_rllibs(names: Iterable[str]) -> str:
+    """Return why there is no checkpoint of RLlib's that has metadata, by the names of the files."""
+    told = "RLlib did not write it, nor did tune_ckpt"
+    return _OF_OLD_RLLIB if is_of_old_rllib(names) else told
 
 
 def why_none(store: Store, files: list[str], names: list[str]) -> Exception:

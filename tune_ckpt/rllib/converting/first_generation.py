@@ -24,13 +24,13 @@ from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import POLICY_SPEC, RAY
 from tune_ckpt.rllib.reading.member_kinds import Policy
 from tune_ckpt.rllib.reading.members import members
+from tune_ckpt.rllib.reading.nothing_known import TUNE_PARAMS
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
 from tune_ckpt.rllib.reading.state_files import read_file, read_nested
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_parent
 
-_PARAMS = ("params.pkl", "params.json")
 _FILTER = "MeanStdFilter"
 _LAYER = re.compile(r"_hidden_layers\.(\d+)\._model\.0\.weight")
 
@@ -82,8 +82,9 @@ def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
 
 
 _ASSUMED = (
-    "it was not found (params.pkl, in the folder above): the model is as the weights' shapes tell, "
-    f"all else is as Ray {RAY} has it by itself; pass config= with what it was trained with"
+    "it was not found (params.pkl or params.json, in the folder above): the model is as the "
+    f"weights' shapes tell, all else is as Ray {RAY} has it by itself; pass config= with "
+    "what it was trained with"
 )
 
 
@@ -122,7 +123,7 @@ def _policy_of(algorithm: str, config: dict[Any, Any]) -> str | None:
 def _run_config(part: Part, checkpoint: Any, filesystem: Any) -> dict[Any, Any] | None:
     """Return the configuration that Tune wrote into the trial's folder, or None."""
     for store in (part.folder.store, _above(part, checkpoint, filesystem)):
-        for name in _PARAMS:
+        for name in TUNE_PARAMS:
             if store.stat(name) is not None:
                 return fields(_params(store, name))
     return None

@@ -141,7 +141,7 @@ def read_inference(
     """
     part, assumed = open_told(checkpoint, filesystem)
     if assumed and not config:
-        raise NotInCheckpointError(part.path, *_NO_MODEL)
+        raise NotInCheckpointError(part.path, _NO_MODEL[0], _OF_THE_OLDEST)
     name, found = only(part, policy_id, "policy_id")
     member = module_of(part, name, found)
     told = _known(part, member, config or {})
@@ -189,6 +189,10 @@ def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
 _NO_MODEL = (
     "configuration of its model",
     'it stores none; pass config={"model": {"fcnet_activation": ...}}',
+)
+_OF_THE_OLDEST = (
+    "version 0.1 stores none, and Tune's params.pkl or params.json is not in the folder above; put "
+    'it there, or pass config={"model": {"fcnet_activation": ...}}'
 )
 _BOX = {"low", "high", "shape", "dtype"}
 

@@ -45,10 +45,17 @@ def config_of(part: Part) -> dict[str, Any]:
     if not found:
         reason = f"nothing tells how this {part.type} was configured"
         if part.is_first_generation:
-            reason = "version 0.1 has none; it is in params.pkl, in the folder above"
+            reason = _OF_THE_OLDEST
         raise NotInCheckpointError(part.path, "configuration", reason)
     config: dict[str, Any] = plain(found, part.path)
     return config
+
+
+_OF_THE_OLDEST = (
+    "version 0.1 stores none; Tune wrote it into params.pkl or params.json, in the trial's folder, "
+    "which is the one above. upgrade_checkpoint(old, new) reads it there, or takes it as config=, "
+    "and load_config(new) returns it then"
+)
 
 
 def stored_config(part: Part) -> Any:

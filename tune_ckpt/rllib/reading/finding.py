@@ -25,7 +25,7 @@ from tune_ckpt.rllib.reading.generations import (
     type_of,
     version_of,
 )
-from tune_ckpt.rllib.reading.nothing_known import what_it_is
+from tune_ckpt.rllib.reading.nothing_known import TUNE_PARAMS, WHAT_PARAMS_ARE, what_it_is
 from tune_ckpt.rllib.reading.state_files import read_file
 from tune_ckpt.rllib.reading.versions import CheckpointVersion
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder
@@ -212,6 +212,8 @@ def _is_typed(part: Part) -> bool:
 
 def _of_file(folder: ForeignComponent, name: str) -> Part:
     part = Part(folder, folder.store, name)
+    if name in TUNE_PARAMS:
+        raise NotACheckpointError(part.state_path, WHAT_PARAMS_ARE)
     try:
         is_known = bool(part.type)
     except (CorruptDataError, PickleReadError) as error:

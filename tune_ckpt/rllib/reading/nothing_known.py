@@ -1,10 +1,16 @@
-"""Folders that hold no checkpoint of RLlib's."""
+"""Folders and files that hold no checkpoint of RLlib's."""
 
 from __future__ import annotations
 
 from tune_ckpt.errors import listed
 from tune_ckpt.rllib.reading.generations import STATES
 from tune_ckpt.tree.inspection.foreign import ForeignComponent
+
+TUNE_PARAMS = ("params.pkl", "params.json")
+WHAT_PARAMS_ARE = (
+    "it is the configuration that Tune wrote into the trial's folder; pass the checkpoint beside "
+    "it (checkpoint_<N>), for which it is found by itself where that needs it"
+)
 
 
 def what_it_is(folder: ForeignComponent) -> str:

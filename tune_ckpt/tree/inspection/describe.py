@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tune_ckpt.errors import NotACheckpointError, StorageError
 from tune_ckpt.tree.inspection.contents import open_contents
 from tune_ckpt.tree.inspection.description import Description
 from tune_ckpt.tree.inspection.found import ArrayFacts
 from tune_ckpt.tree.inspection.inspecting import Inspected, inspect
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.not_checkpoints import why_not_rllibs
+from tune_ckpt.tree.storage.store import is_plain_file, open_parent, open_store
 
 _LINEAGE = ("restored_from", "restored_from_trial", "converted_from")
 _VERSIONS = {
@@ -48,7 +50,14 @@ def describe(path: Any, component: str | None = None, *, filesystem: Any = None)
         CorruptDataError: What was read is not what was written.
         UntrustedPickleError, PickleReadError: A pickle cannot even be read inertly.
     """
-    found = inspect(open_store(path, filesystem)).at(component)
+    store = open_store(path, filesystem)
+    try:
+        found = inspect(store).at(component)
+    except StorageError as error:
+        if not is_plain_file(path, filesystem):
+            raise
+        reason = why_not_rllibs([open_parent(path, filesystem)[1]])
+        raise NotACheckpointError(store.location, reason) from error
     return _describe(found.store.location, found)
 
 

@@ -26,7 +26,7 @@ from tune_ckpt.tree.layout import (
     STATE,
     FileNames,
 )
-from tune_ckpt.tree.not_checkpoints import is_surely_none
+from tune_ckpt.tree.not_checkpoints import is_surely_none, why_not_rllibs
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
 
@@ -212,7 +212,8 @@ def open_foreign(store: Store) -> ForeignComponent:
     """
     found = open_folder(store)
     if not found.metadata.keys() & RLLIB_MARKS:
-        raise NotACheckpointError(store.location, "RLlib did not write it, nor did tune_ckpt")
+        names = [file.name for file in found.files]
+        raise NotACheckpointError(store.location, why_not_rllibs(names))
     return found
 
 
