@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 
+import msgpack
 import numpy as np
 import pytest
 from pyarrow import fs
@@ -99,7 +100,7 @@ def test_what_rllibs_msgpack_has_as_text_is_no_difference(tmp_path):
 
 def _policy(folder, suffix, state):
     folder.mkdir()
-    pack = pickle.dumps if suffix == "pkl" else rllib.try_import_msgpack().dumps
+    pack = pickle.dumps if suffix == "pkl" else msgpack.dumps
     (folder / f"policy_state.{suffix}").write_bytes(pack(state))
     told = {"type": "Policy", "checkpoint_version": "1.1", "state_file": f"policy_state.{suffix}"}
     (folder / "rllib_checkpoint.json").write_text(json.dumps(told))

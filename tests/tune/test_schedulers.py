@@ -53,7 +53,7 @@ class Heard(tune.Callback):
 
 
 def _run(tmp_path, cls, space, scheduler=None, iterations=6, samples=1, **options):
-    checkpoints = options.pop("checkpoints", {"checkpoint_frequency": 1})
+    saves = options.pop("saves", {"checkpoint_frequency": 1})
     reuse_actors = options.pop("reuse_actors", False)
     run_config = tune.RunConfig(
         name="run",
@@ -61,7 +61,7 @@ def _run(tmp_path, cls, space, scheduler=None, iterations=6, samples=1, **option
         verbose=0,
         stop={"training_iteration": iterations},
         callbacks=[Heard()],
-        checkpoint_config=tune.CheckpointConfig(**checkpoints),
+        checkpoint_config=tune.CheckpointConfig(**saves),
         **options,
     )
     tune_config = tune.TuneConfig(
@@ -102,7 +102,7 @@ def test_hyperband_pauses_trials_and_they_go_on_bit_by_bit(tmp_path, ray_session
         {"seed": tune.grid_search([1, 2, 3, 4, 5, 6])},
         scheduler,
         iterations=4,
-        checkpoints={},
+        saves={},
         reuse_actors=True,
     )
     _assert_uninterrupted(results)
@@ -113,8 +113,8 @@ def test_hyperband_pauses_trials_and_they_go_on_bit_by_bit(tmp_path, ray_session
 def test_asha_stops_trials_and_reused_actors_keep_them_apart(tmp_path, ray_session):
     scheduler = ASHAScheduler(metric="score", mode="max", grace_period=1, max_t=6)
     seeds = {"seed": tune.grid_search([1, 2, 3, 4, 5])}
-    checkpoints = {"checkpoint_frequency": 4, "checkpoint_at_end": True}
-    options = {"reuse_actors": True, "checkpoints": checkpoints}
+    saves = {"checkpoint_frequency": 4, "checkpoint_at_end": True}
+    options = {"reuse_actors": True, "saves": saves}
     results = _run(tmp_path, Kept, seeds, scheduler, **options)
     _assert_uninterrupted(results)
     by_pid = defaultdict(set)
@@ -157,7 +157,7 @@ def test_a_population_goes_on_from_another_trials_checkpoint_and_says_so(
         **lr,
     )
     space = {"lr": 1.0, "seed": tune.grid_search([1, 2]), "folder": str(tmp_path)}
-    results = _run(tmp_path, Paired, space, scheduler, iterations=5, reuse_actors=reuse_actors)
+    results = _run(tmp_path, Paired, space, scheduler, iterations=8, reuse_actors=reuse_actors)
     assert not results.errors
     digests = {_digest(path) for result in results for path in checkpoints(result)}
     donors = 0
@@ -171,7 +171,7 @@ def test_a_population_goes_on_from_another_trials_checkpoint_and_says_so(
     # ... and what was taken over is the donor's walk to the last bit, iterations included.
     for result in results:
         final = tc.load_state(checkpoints(result)[-1])
-        assert len(final["path"]) == 5
+        assert len(final["path"]) == 8
         assert any(np.array_equal(final["path"][:2], _uninterrupted(seed, 2)) for seed in (1, 2))
 
 
