@@ -51,7 +51,7 @@ def run_tests(python: str, options: list[str]) -> int:
         "RAY_TRAIN_V2_ENABLED": "1",  # before 2.51 not the default
     }
     ignored = ["-W", "ignore"]  # older Rays warn of what they use of others
-    command = [python, "-m", "pytest", "-q", "-n0", *ignored, *(options or TESTS)]
+    command = [python, "-m", "pytest", "-q", "-n0", *ignored, "-m", "", *(options or TESTS)]
     return subprocess.run(
         command, cwd=REPO, env={**os.environ, **variables}, check=False
     ).returncode

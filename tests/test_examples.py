@@ -127,6 +127,7 @@ def test_a_function_trainable_goes_on_after_a_kill(printed, smaller):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_best_checkpoint_of_torch_trainers_in_a_sweep_is_found(printed, smaller, monkeypatch):
     options = {"convert": "best", "metric": "accuracy", "verify": True, "pin_best": True}
     monkeypatch.setenv("RAY_TUNE_CALLBACKS", "tune_ckpt.EnvironmentCallback")
@@ -155,6 +156,7 @@ def test_population_based_training_tells_where_trials_came_from(printed, smaller
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_server_follows_the_best_model_of_a_running_sweep(printed, smaller):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

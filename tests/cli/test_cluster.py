@@ -17,7 +17,7 @@ from tests.cli.conftest import make_sweep
 from tests.cli.test_process import MAIN
 from tests.conftest import REPO
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,7 @@ def test_only_the_answer_is_on_stdout(tk, sweep):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_after_an_interrupt_the_same_command_goes_on(tk, tmp_path, ray_session):
     file = tmp_path / "go"
     sweep, space = tmp_path / tmp_path.name, {"rate": 1.0, "file": str(file)}

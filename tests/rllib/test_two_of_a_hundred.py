@@ -16,7 +16,7 @@ STACKS = {
 }
 
 
-@pytest.fixture(params=STACKS)
+@pytest.fixture(params=["new", pytest.param("old", marks=pytest.mark.nightly)])
 def stack(request):
     return request.param
 

@@ -23,7 +23,7 @@ from tests.conftest import REPO
 from tests.train import functions
 from tests.train.runs import checkpoints, fit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 STEPS = 6
 ALONE = slice(2, 4)  # the steps that one worker did

@@ -15,7 +15,7 @@ from tune_ckpt.objects.rewriting import CONVERTED_FROM
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 DEADLINE_SECS = 240
 
 

@@ -98,6 +98,7 @@ def bohbs(tmp_path_factory, ray_session):
     return uninterrupted(tmp_path_factory.mktemp("whole"), _bohb, 6, **_searched())
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("after", "callbacks"), [(5, 1), (8, 0)])
 def test_bohbs_scheduler_goes_on_with_the_callback_and_without(tmp_path, bohbs, after, callbacks):
     callback = [tc.CheckpointCallback()] * callbacks

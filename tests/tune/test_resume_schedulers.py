@@ -124,7 +124,13 @@ CHANGING = {
 }
 
 
-@pytest.mark.parametrize("callbacks", [1, 0], ids=["with the callback", "from the results"])
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        pytest.param(1, id="with the callback"),
+        pytest.param(0, id="from the results", marks=pytest.mark.nightly),
+    ],
+)
 def test_so_does_one_that_changes_resources(tmp_path, ray_session, callbacks):
     callback = [tc.CheckpointCallback()] * callbacks
     parts, _ = in_two_parts(tmp_path, _changing, 4, 2, *callback, names=["given"], **CHANGING)

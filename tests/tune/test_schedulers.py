@@ -137,12 +137,12 @@ POPULATIONS = {
 
 
 # PB2 fits a Gaussian process to a few random points, and is warned of now this, now that.
-_WARNED_AT_RANDOM = pytest.mark.filterwarnings("ignore")
+_PB2 = [pytest.mark.filterwarnings("ignore"), pytest.mark.nightly]
 
 
 @pytest.mark.parametrize(
     ("name", "reuse_actors"),
-    [("PBT", True), pytest.param("PB2", False, marks=_WARNED_AT_RANDOM)],
+    [("PBT", True), pytest.param("PB2", False, marks=_PB2)],
 )
 def test_a_population_goes_on_from_another_trials_checkpoint_and_says_so(
     tmp_path, ray_session, name, reuse_actors
