@@ -138,10 +138,12 @@ def sweep_by_hand(tmp_path):
 def test_without_a_best_there_is_no_answer_and_failed_trials_are_pointed_at(
     tk, tmp_path, ray_session
 ):
-    new_tuner(tmp_path, cls=Failing, space={"rate": 1.0}, cpus=None).fit()
-    command = ["resume", tmp_path / "run", "tests.cli.test_resume:Failing"]
+    # A name of its own: of sweeps of one name that begin in one second, Ray mixes the files.
+    name = tmp_path.name
+    new_tuner(tmp_path, cls=Failing, name=name, space={"rate": 1.0}, cpus=None).fit()
+    command = ["resume", tmp_path / name, "tests.cli.test_resume:Failing"]
     answer = tk(*command)
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (1, ""), answer.err
     assert "1 failed; --retry-errored goes on with them" in answer.err
     assert "1 failed\n" in tk(*command, "--retry-errored").err
 

@@ -174,8 +174,10 @@ class _Clock:
 
     def __init__(self, monkeypatch):
         self.now, self.waits = 0.0, []
-        monkeypatch.setattr(retrying.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(retrying.time, "sleep", self.sleep)
+        monkeypatch.setattr(retrying, "time", self)  # there alone: other threads sleep, too
+
+    def monotonic(self):
+        return self.now
 
     def sleep(self, seconds):
         self.now += seconds
