@@ -162,8 +162,8 @@ class Metadata:
             if type(file.nbytes) is not int or file.nbytes < 0 or type(file.digest) is not str:
                 raise ValueError(f"{file.name!r} has no size or digest")
         names = [file.name for file in self.files.values()]
-        for record in self.components.values():
-            names += [record.folder, record.metadata]
+        for name, record in self.components.items():
+            names += [name, record.folder, record.metadata]  # a copy's folder is called ``name``
         for name in names:
             if objection(name) is not None:
                 raise ValueError(f"{name!r} is outside of its folder")
