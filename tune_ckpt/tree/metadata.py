@@ -128,8 +128,9 @@ class Metadata:
             return None
         ours, seal = document.pop("tune_ckpt", None), document.pop(_DIGEST_KEY, None)
         # An altered digest may be JSON's for a text that does not stand in the file like this.
-        blank = data.replace(seal.encode(), _NO_DIGEST.encode()) if type(seal) is str else data
-        if blank == data or sealed(blank) != data:
+        written = seal.encode(errors="replace") if type(seal) is str else b""
+        blank = data.replace(written, _NO_DIGEST.encode()) if written else data
+        if blank == data or xxhash.xxh3_128_hexdigest(blank) != seal:
             raise CorruptDataError(file, "it does not match its own digest")
         try:
             return cls._from_fields(ours, document)
@@ -174,5 +175,6 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 
 
 def sealed(blank: bytes) -> bytes:
-    """Return a file's bytes with the digest of those in which it is still zeros."""
-    return blank.replace(_NO_DIGEST.encode(), xxhash.xxh3_128_hexdigest(blank).encode())
+    """Return a file's bytes with the digest of those in which it is still zeros; it stands last."""
+    before, _, after = blank.rpartition(_NO_DIGEST.encode())
+    return before + xxhash.xxh3_128_hexdigest(blank).encode() + after
