@@ -1,5 +1,6 @@
 """Objects to trees and back: the promises of `Checkpointable`."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -260,6 +261,43 @@ def test_what_msgpack_cannot_hold_is_listed_for_the_whole_tree_and_nothing_writt
         agent.save_to_path(tmp_path / "c", use_msgpack=True)
     assert {fault.path for fault in caught.value.faults} == {"step", "model/head/w/1"}
     assert not list(tmp_path.iterdir())
+
+
+class Noted(Weights):
+    """A leaf with metadata of its own."""
+
+    facts: object = None
+
+    def get_metadata(self):
+        return {**super().get_metadata(), "facts": self.facts}
+
+
+@FORMATS
+def test_metadata_that_json_cannot_hold_is_listed_with_the_rest(tmp_path, use_msgpack):
+    model = Model()
+    model.head = Noted()
+    model.head.facts = {np.float32(0.5)}
+    model.w = (x for x in ())
+    with pytest.raises(UnsupportedStateError) as caught:
+        model.save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    assert len(caught.value.faults) == 2
+    assert "head/metadata.json: get_metadata()" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_like_a_digest_that_is_not_written_yet_is_kept(tmp_path):
+    saved = Noted()
+    saved.facts = "0" * 40  # Git's name for no commit
+    saved.save_to_path(tmp_path / "c")
+    assert json.loads((tmp_path / "c" / "metadata.json").read_text())["facts"] == saved.facts
+    assert tc.verify(tmp_path / "c").ok
+
+
+def test_a_state_that_is_no_dict_is_told_by_its_components_name(tmp_path):
+    model = Model()
+    model.head.get_state = lambda **_: model.get_state
+    with pytest.raises(UnsupportedStateError, match="- head: "):
+        model.save_to_path(tmp_path / "c", use_msgpack=True)
 
 
 class Named(Late):

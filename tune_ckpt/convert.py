@@ -176,7 +176,7 @@ def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
     target = open_empty(dst, filesystem, "convert into")
     component = _read(open_store(src, filesystem), allow_pickle, tensors="numpy")
     faults: list[Fault] = []
-    folder = _rllib_folder(component, "", faults)
+    folder = _rllib_folder(component, (), faults)
     if faults:
         raise UnsupportedStateError(tuple(faults))
     write(target, folder)
@@ -209,7 +209,7 @@ def _name_classes(component: Component) -> None:
             _name_classes(child)
 
 
-def _rllib_folder(component: Component, path: str, faults: list[Fault]) -> Folder:
+def _rllib_folder(component: Component, path: tuple[str, ...], faults: list[Fault]) -> Folder:
     folder = Folder()
     metadata = {
         RLLIB_FIELDS[CTOR]: component.names.ctor,
@@ -223,8 +223,8 @@ def _rllib_folder(component: Component, path: str, faults: list[Fault]) -> Folde
         state = rllib_dialect.pack(component.state)
         folder.files[component.names.file(STATE, "msgpack")] = state
     except UnsupportedStateError as error:
-        faults += [Fault(path + fault.path, fault.reason) for fault in error.faults]
+        faults += [fault.below(*path) for fault in error.faults]
     for name, child in component.components.items():
         if isinstance(child, Component):
-            folder.children[name] = _rllib_folder(child, f"{path}{name}/", faults)
+            folder.children[name] = _rllib_folder(child, (*path, name), faults)
     return folder

@@ -39,6 +39,10 @@ class Fault:
     path: str
     reason: str
 
+    def below(self, *steps: str) -> Fault:
+        """Return it as a fault of a whole, in which these steps lead to what it was found in."""
+        return Fault("/".join(filter(None, (*steps, self.path))), self.reason)
+
     def __str__(self) -> str:
         return f"{self.path or '(root)'}: {self.reason}"
 
