@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from tune_ckpt.errors import (
     UntrustedPickleError,
 )
 from tune_ckpt.formats import pickle
+from tune_ckpt.objects.renaming import current_name
 from tune_ckpt.objects.trust import Trust, imported
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CTOR
@@ -25,37 +27,6 @@ LEFT_OUT = "left_out"  # the field of the file of class and arguments
 def name_of_class(cls: type) -> str:
     """Return a class's name as checkpoints have it: ``module:QualName``."""
     return f"{cls.__module__}:{cls.__qualname__}"
-
-
-_RENAMED: dict[str, str] = {}
-
-
-def register_renamed(old: str, new: str) -> None:
-    """Tell where a class is now that checkpoints know by an older name.
-
-    Nothing is imported for it: the class is found under its new name as it would be if it had been
-    saved under that one.
-
-    Args:
-        old: Its name in checkpoints, ``module:QualName``.
-        new: Its name today; itself an old one if it has moved more than once.
-
-    Raises:
-        InvalidArgumentError: One is no such name, or the names lead back to where they started.
-    """
-    for argument, name in {"old": old, "new": new}.items():
-        if not all(name.partition(":")):
-            raise InvalidArgumentError(argument, name, ["module:QualName"])
-    if current_name(new) == old:
-        raise InvalidArgumentError("new", new, [f"a name that does not lead back to {old}"])
-    _RENAMED[old] = new
-
-
-def current_name(name: str) -> str:
-    """Return the name that a class has today."""
-    while name in _RENAMED:
-        name = _RENAMED[name]
-    return name
 
 
 def same_class(mine: str, stored: str) -> bool:
@@ -101,6 +72,19 @@ def family(cls: type[T]) -> Iterator[type[T]]:
     yield cls
     for child in cls.__subclasses__():
         yield from family(child)
+
+
+def family_by_name(cls: type[Any]) -> dict[str, type]:
+    """Return a class and its subclasses by the names that checkpoints have for them."""
+    return {name_of_class(kind): kind for kind in family(cls)}
+
+
+def signature_of(cls: type) -> inspect.Signature:
+    """Return what arguments a class takes; any, where Python cannot tell."""
+    try:
+        return inspect.signature(cls)
+    except ValueError:  # of a subclass of dict's, say, that has no __init__ of its own
+        return inspect.signature(lambda *args, **kwargs: None)
 
 
 @dataclass(frozen=True)

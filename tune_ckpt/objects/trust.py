@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 from tune_ckpt.errors import ClassNotFoundError, UntrustedPickleError, UntrustedTypesError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.nested import items, rebuilt
+from tune_ckpt.objects.renaming import current_name
 from tune_ckpt.tree.files import ReadOptions
 
 T = TypeVar("T")
@@ -44,17 +45,18 @@ class Trust:
 
         Raises:
             UntrustedPickleError: A pickle names something else too.
+            UntrustedTypesError: A trusted module has one from elsewhere under that name.
+            ClassNotFoundError: A trusted module does not have what is named.
         """
         try:
             return read(options)
         except UntrustedPickleError as refused:
-            known = {f"{kind.__module__}:{kind.__qualname__}" for kind in options.allowed}
-            fresh = [name for name in refused.names if self.covers(name) and name not in known]
-            things = (imported(name, refused.file) for name in fresh)
-            classes = tuple(thing for thing in things if isinstance(thing, type))
+            fresh = [name for name in refused.names if name not in options.allowed]
+            found = {n: self._real(n, options.allowed, refused.file, None) for n in fresh}
+            classes = {name: thing for name, thing in found.items() if isinstance(thing, type)}
             if len(classes) < len(refused.names):
                 raise
-        return self.read(read, replace(options, allowed=(*options.allowed, *classes)))
+        return self.read(read, replace(options, allowed={**options.allowed, **classes}))
 
     def resolved(self, value: Any, path: str, known: Mapping[str, Any] = _NOTHING) -> Any:
         """Return a value with the real things in place of its references, as far as trusted.
@@ -65,13 +67,25 @@ class Trust:
             known: Things by name that are at hand and do no harm.
 
         Raises:
+            UntrustedTypesError: A trusted module has something from elsewhere under that name.
             ClassNotFoundError: A trusted module does not have what is named.
         """
         if isinstance(value, Reference):
-            if value.name in known:
-                return known[value.name]
-            return imported(value.name, path) if self.covers(value.name) else value
+            return self._real(value.name, known, path, value)
         return rebuilt(value, lambda _, part: self.resolved(part, path, known))
+
+    def _real(self, name: str, known: Mapping[str, Any], path: str, otherwise: Any) -> Any:
+        """Return what a name in a checkpoint stands for, as far as known or trusted."""
+        name = current_name(name)
+        if name in known:
+            return known[name]
+        if not self.covers(name):
+            return otherwise
+        found = imported(name, path)
+        own_name = f"{getattr(found, '__module__', None)}:{getattr(found, '__qualname__', None)}"
+        if "None" not in own_name.split(":") and not self.covers(own_name):
+            raise UntrustedTypesError(path, (own_name,))  # a trusted module imports it, as any may
+        return found
 
 
 def check_resolved(value: Any, path: str) -> None:
@@ -96,6 +110,8 @@ def imported(name: str, path: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in qualname.split("."):
             found = getattr(found, part)
+            if isinstance(found, ModuleType):
+                raise AttributeError(f"it leads into another module, {found.__name__}")
     except (ImportError, AttributeError, ValueError) as error:
         raise ClassNotFoundError(path, name, str(error)) from error
     return found
