@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ def read_arrays(path: Any, component: str | None = None) -> Arrays:
     if found is None or found.digest is None:
         arrays = _flat(load_weights(path, component))
     else:
-        arrays = _arrays(found.at(component))
+        arrays = dict(_named_arrays(found.at(component), ""))
     if not arrays:
         raise NotInCheckpointError(store.location, "arrays", "its state is plain values only")
     return arrays
@@ -61,19 +60,14 @@ def _inspected(store: Any) -> Inspected | None:
         return None  # RLlib's, perhaps
 
 
-def _arrays(part: Inspected) -> Arrays:
-    with ExitStack() as stack:
-        return {name: array.read() for name, array in _found(part, "", stack)}
-
-
-def _found(part: Inspected, path: str, stack: ExitStack) -> Iterator[tuple[str, Array]]:
+def _named_arrays(part: Inspected, path: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     for file in part.states:
-        contents = stack.enter_context(open_contents(part.store, file.name, file.digest))
-        for _, place, found in contents.walk():
-            if isinstance(found, Array):
-                yield f"{path}{place}".rstrip("/") or "state", found
+        with open_contents(part.store, file.name, file.digest) as contents:
+            for _, place, found in contents.walk():
+                if isinstance(found, Array):
+                    yield f"{path}{place}".rstrip("/") or "state", found.read()
     for name, child in part.children():
-        yield from _found(child, f"{path}{name}/", stack)
+        yield from _named_arrays(child, f"{path}{name}/")
 
 
 def _flat(weights: Mapping[str, Any]) -> Arrays:
