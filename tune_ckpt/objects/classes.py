@@ -140,7 +140,7 @@ def read_ctor(opened: OpenComponent, options: ReadOptions, trust: Trust | None =
     except UntrustedPickleError as refused:
         # Often only the class itself, pickled by value, which is not needed from there.
         arguments = _parsed(pickle.loads_inert(opened.raw(CTOR), file=file), file)
-        if not _holds_opaque([arguments.args, arguments.kwargs]):
+        if not pickle.holds_opaque([arguments.args, arguments.kwargs]):
             return arguments
         if not options.allow_pickle:
             raise refused from None
@@ -152,11 +152,3 @@ def _parsed(ctor: Any, file: str) -> Arguments:
         return Arguments.of(ctor["ctor_args_and_kwargs"], ctor.get(LEFT_OUT, ()))
     except (AttributeError, LookupError, TypeError, InvalidArgumentError) as error:
         raise CorruptDataError(file, "it holds no constructor arguments") from error
-
-
-def _holds_opaque(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_opaque, (*value, *value.values())))
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_holds_opaque, value))
-    return isinstance(value, pickle.Opaque)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from tune_ckpt.errors import ClassNotFoundError, UntrustedPickleError, UntrustedTypesError
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.objects.nested import items, rebuilt
+from tune_ckpt.objects.nested import leaves, replaced
 from tune_ckpt.objects.renaming import current_name
 from tune_ckpt.tree.files import ReadOptions
 
@@ -70,9 +70,13 @@ class Trust:
             UntrustedTypesError: A trusted module has something from elsewhere under that name.
             ClassNotFoundError: A trusted module does not have what is named.
         """
-        if isinstance(value, Reference):
-            return self._real(value.name, known, path, value)
-        return rebuilt(value, lambda _, part: self.resolved(part, path, known))
+
+        def real(leaf: Any) -> Any:
+            """Return what a reference stands for, and all else as it is."""
+            is_name = isinstance(leaf, Reference)
+            return self._real(leaf.name, known, path, leaf) if is_name else leaf
+
+        return replaced(value, real)
 
     def _real(self, name: str, known: Mapping[str, Any], path: str, otherwise: Any) -> Any:
         """Return what a name in a checkpoint stands for, as far as known or trusted."""
@@ -94,7 +98,7 @@ def check_resolved(value: Any, path: str) -> None:
     Raises:
         UntrustedTypesError: There are some; all are listed.
     """
-    names = sorted({reference.name for reference in _references(value)})
+    names = sorted({leaf.name for leaf in leaves(value) if isinstance(leaf, Reference)})
     if names:
         raise UntrustedTypesError(path, tuple(names))
 
@@ -115,9 +119,3 @@ def imported(name: str, path: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise ClassNotFoundError(path, name, str(error)) from error
     return found
-
-
-def _references(value: Any) -> list[Reference]:
-    if isinstance(value, Reference):
-        return [value]
-    return [found for _, part in items(value) for found in _references(part)]
