@@ -21,11 +21,11 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.formats import pickle
 from tune_ckpt.tree import pickled_code
-from tune_ckpt.tree.commit import settled
 from tune_ckpt.tree.files import ReadOptions, check_file, read_file, read_verified
 from tune_ckpt.tree.layout import KNOWN_METADATA, STATE, FileNames
 from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.not_checkpoints import why_none, why_of_a_sweep
+from tune_ckpt.tree.staging import settled
 from tune_ckpt.tree.storage.folder import Store
 
 

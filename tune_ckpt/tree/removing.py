@@ -13,9 +13,9 @@ from tune_ckpt.errors import (
     IncompleteCheckpointError,
     NotACheckpointError,
 )
-from tune_ckpt.tree.commit import can_stage, staging
 from tune_ckpt.tree.generations import unnamed_files
 from tune_ckpt.tree.reading import OpenComponent, named_files, open_tree, owned_names
+from tune_ckpt.tree.staging import can_stage, staging
 from tune_ckpt.tree.storage.folder import ABANDONED_AFTER, Store
 from tune_ckpt.tree.storage.leftovers import remove_leftover, remove_leftovers
 from tune_ckpt.tree.storage.local import LocalStore

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, StorageError
-from tune_ckpt.tree.commit import Place, can_stage, staging
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.generations import new_generation
-from tune_ckpt.tree.layout import FileNames, Format
+from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
 from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
+from tune_ckpt.tree.place import Place
 from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
+from tune_ckpt.tree.staging import can_stage, staging
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import address_of, open_store
 from tune_ckpt.tree.targets import check_replaceable, is_for_other_things
@@ -111,7 +112,7 @@ def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | No
         if base is not None:
             reused = {"digest": base.metadata.digest, "reused_nbytes": writing.reused_nbytes}
             metadata.facts["base"] = reused
-        place.commit(packed.names.metadata, metadata.to_json())
+        place.root = packed.names.metadata, metadata.to_json()
     return Saved(store.location, metadata.digest, writing.nbytes, writing.reused_nbytes)
 
 
@@ -141,7 +142,7 @@ class _Writing:
         # A copy keeps the id of its first save, unless its files' names have another in them.
         facts = {**save, **known, **(save if self.place.in_names else {})}
         metadata = Metadata(packed.cls, packed.format, facts=facts, extra=packed.extra)
-        names = self._names(packed)
+        names = self.place.names(packed.names)
         for role, value in packed.files.items():
             name = names.file(role, packed.format)
             metadata.files[role] = self._file(store, name, value, _File.of(base, role, packed))
@@ -149,7 +150,7 @@ class _Writing:
         for name, child in packed.components.items():
             folder = store.child(name)
             written = self.component(folder, child, _child(base, name))
-            file = self._names(child).metadata
+            file = self.place.names(child.names).metadata
             self._note(folder, file)
             folder.write_bytes(file, written.to_json())
             metadata.components[name] = ComponentRecord(name, file, written.digest)
@@ -164,9 +165,6 @@ class _Writing:
         with store.create(name, value.nbytes) as sink:
             digest = value.write(sink)
         return FileRecord(name, value.nbytes, digest)
-
-    def _names(self, packed: PackedComponent) -> FileNames:
-        return packed.names.of_save(self.place.save) if self.place.in_names else packed.names
 
     def _note(self, store: Store, name: str) -> None:
         self.place.written.append((store, name))

@@ -1,8 +1,7 @@
-"""Replacing a checkpoint in one step, so that a reader finds the old one or the new one.
+"""Replacing a checkpoint on the local disk: a reader finds the old one or the new one.
 
-Here is how it is done on the local disk: the new tree is written in a hidden folder beside the old
-one and takes its place by one rename or exchange. Where there is no such step, it is done as told
-in `tune_ckpt.tree.generations`.
+The new tree is written in a hidden folder beside the old one, and takes its place by one rename or
+exchange. Where there is no such step, it is done as told in `tune_ckpt.tree.generations`.
 """
 
 from __future__ import annotations
@@ -13,38 +12,16 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
 from tune_ckpt.errors import StorageError
-from tune_ckpt.tree.layout import new_save
+from tune_ckpt.tree.place import Place
 from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 from tune_ckpt.tree.storage.leftovers import OLD, held, remove_leftovers, sibling
 from tune_ckpt.tree.storage.local import LocalStore
 
 _LONGEST_NAME_NBYTES = 255
-
-
-@dataclass
-class Place:
-    """Where a tree is written that shall take another's place.
-
-    Attributes:
-        store: The folder.
-        save: The save's id.
-        in_names: Whether the files' names have the id in them (see `FileNames.of_save`).
-        written: The files written so far; whoever writes them lists them here.
-    """
-
-    store: Store
-    save: str = field(default_factory=new_save)
-    in_names: bool = False
-    written: list[tuple[Store, str]] = field(default_factory=list)
-
-    def commit(self, metadata_file: str, data: bytes) -> None:
-        """Write the root's metadata, after all else: the tree is whole."""
-        self.store.write_bytes(metadata_file, data)
 
 
 def can_stage(store: Store) -> TypeGuard[LocalStore]:
@@ -90,7 +67,9 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
     with held(folder):
         try:
             new = store.at(folder)
-            yield Place(new)
+            yield (place := Place(new))
+            if place.root:
+                new.write_bytes(*place.root)
             _carry_over(store.at(root), folder, owned)
             new.sync()
             _swap(folder, root)
@@ -99,6 +78,20 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
             raise StorageError(str(root), "replace", error.strerror or str(error)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def filling(store: Store) -> Iterator[Store]:
+    """Yield where to write what shall be in an empty folder; on a local disk it appears whole.
+
+    Raises:
+        StorageError: The storage refuses.
+    """
+    if can_stage(store):
+        with staging(store, lambda _: ()) as place:
+            yield place.store
+    else:
+        yield store
 
 
 def _carry_over(
