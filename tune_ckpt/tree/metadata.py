@@ -17,6 +17,12 @@ from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.tree.layout import CTOR, ROLES, STATE, SUFFIXES, FileNames, Format
 from tune_ckpt.tree.storage.naming import objection
 
+# What a checkpoint says of those that it comes from: their content digests, and a trial.
+RESTORED_FROM = "restored_from"
+RESTORED_FROM_TRIAL = "restored_from_trial"
+CONVERTED_FROM = "converted_from"
+LINEAGE = (RESTORED_FROM, RESTORED_FROM_TRIAL, CONVERTED_FROM)
+
 _LAYOUT = 1  # ours, for what stands under "tune_ckpt"
 _DIGEST_KEY = "metadata_digest"
 OWN_KEYS = {"tune_ckpt", _DIGEST_KEY}  # which no other library's metadata have
