@@ -277,11 +277,13 @@ def test_metadata_that_json_cannot_hold_is_listed_with_the_rest(tmp_path, use_ms
     model = Model()
     model.head = Noted()
     model.head.facts = {np.float32(0.5)}
+    model.get_metadata = list
     model.w = (x for x in ())
     with pytest.raises(UnsupportedStateError) as caught:
         model.save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
-    assert len(caught.value.faults) == 2
-    assert "head/metadata.json: get_metadata()" in str(caught.value)
+    assert len(caught.value.faults) == 3
+    assert "- metadata.json: get_metadata() returned a list" in str(caught.value)
+    assert "- head/metadata.json: get_metadata() returned what JSON" in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -204,7 +204,9 @@ def _pack(
     return PackedComponent(component.cls, format, files, children, None, extra, names)
 
 
-def _not_json(extra: dict[str, Any]) -> list[Fault]:
+def _not_json(extra: Any) -> list[Fault]:
+    if not isinstance(extra, dict):
+        return [Fault("", f"get_metadata() returned a {type(extra).__name__} instead of a dict")]
     try:
         json.dumps(extra)
     except (TypeError, ValueError, RecursionError) as error:
