@@ -160,7 +160,7 @@ def restore(
         UntrustedTypesError: An estimator of scikit-learn's does.
         PickleReadError: A trusted pickle cannot be read here, or holds code of another Python.
         RestoreError: The checkpoint does not fit; all differences are listed.
-        SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
+        SelfTestError: A component's ``selftest()`` returns something other than when it was saved.
         StateRefusedError: An object's own code raised an error.
         NoHealthyActorError, ActorsFailedError: All actors of a component are dead, or some raised
             an error.

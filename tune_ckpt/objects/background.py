@@ -76,7 +76,7 @@ class Saver:
         _SAVERS.add(self)
 
     def forget(self) -> None:
-        """Begin anew, without what is under way."""
+        """Start again, without what is under way."""
         self._lock = threading.Lock()
         self._arena = Arena()
         self._pending: PendingSave | None = None

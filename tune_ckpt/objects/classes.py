@@ -57,7 +57,7 @@ def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust:
         found = opened.read(CTOR, options)["class"]
     else:
         known = ", ".join(kind.__qualname__ for kind in family(cls))
-        raise ClassNotFoundError(path, name, f"it is none of the classes at hand ({known})")
+        raise ClassNotFoundError(path, name, f"it is none of the classes known here ({known})")
     if isinstance(found, type) and issubclass(found, cls):
         return found
     raise ClassNotFoundError(path, name, f"it is no subclass of {cls.__qualname__}")

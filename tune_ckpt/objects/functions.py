@@ -143,7 +143,7 @@ def restore_by_name(
     Raises:
         InvalidArgumentError: ``parts`` is no dict.
         RestoreError: The checkpoint does not fit; all differences are listed.
-        SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
+        SelfTestError: A component's ``selftest()`` returns something other than when it was saved.
         StateRefusedError: An object's own code raised an error.
     """
     bundle = Bundle(parts)

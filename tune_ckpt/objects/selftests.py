@@ -47,7 +47,7 @@ def _on_host(tensor: Any) -> Any:
 
 
 def differences(value: Any, stored: Any, tolerance: float | None) -> Iterator[Fault]:
-    """Yield where an object's self-test returns something else than the stored arrays.
+    """Yield where an object's self-test returns something other than the stored arrays.
 
     Args:
         value: The object.

@@ -64,7 +64,7 @@ class Trust:
         Args:
             value: Dicts, lists, tuples and sets of anything.
             path: Where it is from, for messages.
-            known: Things by name that are at hand and do no harm.
+            known: Harmless things that are imported already, by name.
 
         Raises:
             UntrustedTypesError: A trusted module has something from elsewhere under that name.

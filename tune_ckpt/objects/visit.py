@@ -100,7 +100,7 @@ class Visit:
             self.component(child, join(path, name))
         self._own(value, path)
         for name, child in components_of(value).items():
-            if not is_same(before.get(name), child):  # it appeared, or was made anew
+            if not is_same(before.get(name), child):  # it appeared, or was made again
                 self.component(child, join(path, name))
 
     def _own(self, value: Any, path: str) -> None:
@@ -164,7 +164,7 @@ class Visit:
         )
 
     def selftest_faults(self, tolerance: float | None) -> Iterator[Fault]:
-        """Yield where a component that is whole computes something else than when it was saved."""
+        """Yield where a component that is whole computes something other than when it was saved."""
         for path, value in self.loaded.items():
             stored = self._selection.stored(path) or path
             if (

@@ -129,7 +129,7 @@ class Metadata:
         try:
             document = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise CorruptDataError(file, f"it is no JSON ({error})") from error
+            raise CorruptDataError(file, f"it is not JSON ({error})") from error
         if not isinstance(document, dict) or not document.keys() & OWN_KEYS:
             return None
         ours, seal = document.pop("tune_ckpt", None), document.pop(_DIGEST_KEY, None)

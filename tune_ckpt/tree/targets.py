@@ -1,7 +1,7 @@
 """The folder that a checkpoint is to be written into: whose are the files that are in it already.
 
 A checkpoint of ours or RLlib's, or what a killed save left of one, is replaced. Files of somebody
-else's that happen to be called as a checkpoint's would be lost: a save refuses such a folder.
+else's that happen to have a checkpoint's names would be lost: a save refuses such a folder.
 """
 
 from __future__ import annotations

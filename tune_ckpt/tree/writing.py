@@ -70,7 +70,7 @@ def save_tree(
         InvalidNameError: A component's name cannot be a folder.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
         CorruptDataError: The metadata of the one that is there are damaged.
-        OccupiedFolderError: At ``path``, files that are no checkpoint's are called as one's.
+        OccupiedFolderError: Files of somebody else's have a checkpoint's names.
         StorageError: The storage refuses; what was there is untouched.
     """
     packed = pack_tree(component, format)
@@ -103,7 +103,7 @@ def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | No
 
     Raises:
         CorruptDataError: A file of a tree that is copied is damaged; what was there is untouched.
-        OccupiedFolderError: Files that are no checkpoint's are called as one's; they are untouched.
+        OccupiedFolderError: Files of somebody else's have a checkpoint's names; they are untouched.
         StorageError: The storage refuses; what was there is untouched.
     """
     with _replacing(store, packed) as place:
