@@ -18,7 +18,7 @@ from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.tree.apart import check_outside
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
-from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, RLLIB_FIELDS, STATE
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, RLLIB_FIELDS, STATE, Format
 from tune_ckpt.tree.packing import PACKERS, Component, PackedComponent, Plain, pack_tree
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import Store, address_of, is_plain_file, open_store
@@ -166,10 +166,10 @@ def _to_pickle(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
     return rewrite(src, dst, "pickle", _pack_by_name, **options)
 
 
-def _pack_by_name(component: Component) -> PackedComponent:
+def _pack_by_name(component: Component, format: Format) -> PackedComponent:
     _name_classes(component)
     packers = {**PACKERS, "pickle": lambda value: Plain(dumps_by_name(value, Encoded()))}
-    return pack_tree(component, "pickle", packers)
+    return pack_tree(component, format, packers)
 
 
 def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:

@@ -47,19 +47,14 @@ def write_as_msgpack(
         UntrustedPickleError: A pickle names more than harmless things.
         CorruptDataError: A file of the source is not what was written.
     """
-
-    def pack(component: Component) -> PackedComponent:
-        """Return a tree packed as msgpack."""
-        return pack_tree(component, "msgpack")
-
-    return rewrite(src, dst, "msgpack", pack, filesystem=filesystem, allow_pickle=allow_pickle)
+    return rewrite(src, dst, "msgpack", filesystem=filesystem, allow_pickle=allow_pickle)
 
 
 def rewrite(
     src: Any,
     dst: str | os.PathLike[str] | None,
     format: Format,
-    pack: Callable[[Component], PackedComponent],
+    pack: Callable[[Component, Format], PackedComponent] = pack_tree,
     *,
     filesystem: Any,
     allow_pickle: bool,
@@ -70,7 +65,7 @@ def rewrite(
         src: As for `write_as_msgpack`.
         dst: As for `write_as_msgpack`.
         format: The new format.
-        pack: Packs the tree in it.
+        pack: Packs the tree in that format.
         filesystem: As for `write_as_msgpack`.
         allow_pickle: As for `write_as_msgpack`.
     """
@@ -79,7 +74,7 @@ def rewrite(
         return address_of(src, filesystem)
     component = consistently(source, lambda opened: _to_be_converted(opened, options, format))
     place = src if dst is None else dst
-    return write_tree(pack(component), place, filesystem=filesystem).path
+    return write_tree(pack(component, format), place, filesystem=filesystem).path
 
 
 def _to_be_converted(opened: OpenComponent, options: ReadOptions, format: Format) -> Component:

@@ -116,15 +116,14 @@ def _delete_replaced(place: Place, roots: Collection[str], files: Files) -> None
             _delete(unnamed_files(place.written))
 
 
-def unnamed_files(files: Files, older_than: float | None = None) -> Files:
+def unnamed_files(files: Files, older_than: float = ABANDONED_AFTER) -> Files:
     """Return what unfinished saves left behind in the folders of a checkpoint.
 
     Args:
         files: All files of the checkpoint.
-        older_than: How many seconds a file must be older than the newest one there; by default
-            `ABANDONED_AFTER`. 0 for all of them, even where the storage tells no times.
+        older_than: How many seconds a file must be older than the newest one there. 0 for all of
+            them, even where the storage tells no times.
     """
-    age = ABANDONED_AFTER if older_than is None else older_than
     folders = {store.location: store for store, _ in files}
     found = [(store, entry) for store in folders.values() for entry in store.list()]
     newest = max((entry.mtime or 0.0 for _, entry in found), default=0.0)  # the storage's clock
@@ -135,7 +134,7 @@ def unnamed_files(files: Files, older_than: float | None = None) -> Files:
         for store, entry in found
         if store.path(entry.name) not in named and not entry.is_dir
         if (store.location, role_of(entry.name)) in roles or TEMPORARY in entry.name
-        if _is_older(entry, newest - age) or age <= 0
+        if _is_older(entry, newest - older_than) or older_than <= 0
     ]
 
 
