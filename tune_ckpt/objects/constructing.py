@@ -15,7 +15,7 @@ from tune_ckpt.objects.classes import (
     read_ctor,
     signature_of,
 )
-from tune_ckpt.objects.own_ways import overridden
+from tune_ckpt.objects.own_ways import FILES, overridden
 from tune_ckpt.objects.parts import parts_of
 from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.trust import Trust, check_resolved
@@ -54,7 +54,8 @@ def restored_object(
         if opened.metadata.cls == DICT:
             raise NotInCheckpointError(store.location, "object of a class", _BY_NAME)
         value, rest = _constructed(opened, cls, Trust.of(**trust), kwargs)
-        if "restore_from_path" in overridden(type(value)):
+        apart = FILES in opened.metadata.components  # a part of a tree: its files are not beside it
+        if "restore_from_path" in overridden(type(value)) and not apart:
             value.restore_from_path(path, filesystem=filesystem, **trust, **rest)
             check_still_there(store, opened)  # or the arguments would be another checkpoint's
         else:
