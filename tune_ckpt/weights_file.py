@@ -14,6 +14,7 @@ from tune_ckpt.errors import (
     MissingDependencyError,
     NotACheckpointError,
     NotInCheckpointError,
+    listed,
 )
 from tune_ckpt.rllib.reading.weights import load_weights
 from tune_ckpt.tree.inspection.contents import open_contents
@@ -121,7 +122,7 @@ def _suffix(name: str) -> str:
 
 def _npz(arrays: Arrays) -> bytes:
     # Of ml_dtypes' dtypes (bfloat16, ...) a reader would find nothing but raw bytes.
-    _check(arrays, ".npz", lambda dtype: dtype.kind != "V" or dtype.names is not None)
+    _check(arrays, ".npz", lambda d: not d.hasobject and (d.kind != "V" or d.names is not None))
     stream = traffic.Encoded()
     with zipfile.ZipFile(stream, "w") as archive:  # numpy.savez takes no array named "file"
         for name, array in arrays.items():
@@ -157,7 +158,7 @@ def _check(arrays: Arrays, suffix: str, holds: Callable[[np.dtype[Any]], bool]) 
     bad = [f"{name} ({array.dtype})" for name, array in arrays.items() if not holds(array.dtype)]
     if bad:
         another = [f"a name that ends in {other}" for other in _WRITERS if other != suffix]
-        raise InvalidArgumentError("output", suffix, [*another, f"it cannot hold {', '.join(bad)}"])
+        raise InvalidArgumentError("output", suffix, another, f"it cannot hold {listed(bad, 5)}")
 
 
 _WRITERS: dict[str, Callable[[Arrays], bytes]] = {".safetensors": _safetensors, ".npz": _npz}

@@ -20,6 +20,7 @@ from tests.conftest import REPO
 from tests.test_checkpointable import Secretive
 from tune_ckpt import weights_file
 from tune_ckpt.cli import batch
+from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tree.inspection.contents import open_contents
 
 
@@ -237,6 +238,12 @@ def test_one_file_is_open_at_a_time(saved, monkeypatch):
     monkeypatch.setattr(weights_file, "open_contents", counted)
     assert len(weights_file.read_arrays(saved)) == 2
     assert most == [1]
+
+
+def test_objects_are_refused_by_every_kind_of_file(tmp_path):
+    for suffix in ("npz", "safetensors"):
+        with pytest.raises(InvalidArgumentError, match=r"cannot hold w \(object\); it may be"):
+            weights_file.write_arrays({"w": np.array([None])}, tmp_path / f"w.{suffix}")
 
 
 def test_a_state_without_arrays_has_no_weights(tk, tmp_path):
