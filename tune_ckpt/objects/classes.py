@@ -12,6 +12,7 @@ from tune_ckpt.errors import (
     CorruptDataError,
     InvalidArgumentError,
     UntrustedPickleError,
+    listed,
 )
 from tune_ckpt.formats import pickle
 from tune_ckpt.objects.renaming import current_name
@@ -56,7 +57,7 @@ def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust:
     elif trust.allow_pickle and opened.metadata.format == "pickle" and _has_ctor(opened):
         found = opened.read(CTOR, options)["class"]
     else:
-        known = ", ".join(kind.__qualname__ for kind in family(cls))
+        known = listed([kind.__qualname__ for kind in family(cls)], 12)
         raise ClassNotFoundError(path, name, f"it is none of the classes known here ({known})")
     if isinstance(found, type) and issubclass(found, cls):
         return found
