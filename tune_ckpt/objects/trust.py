@@ -86,9 +86,9 @@ class Trust:
         if not self.covers(name):
             return otherwise
         found = imported(name, path)
-        own_name = f"{getattr(found, '__module__', None)}:{getattr(found, '__qualname__', None)}"
-        if "None" not in own_name.split(":") and not self.covers(own_name):
-            raise UntrustedTypesError(path, (own_name,))  # a trusted module imports it, as any may
+        home, own = (getattr(found, key, None) for key in ("__module__", "__qualname__"))
+        if home and own and not self.covers(f"{home}:{own}"):  # the module has only imported it
+            raise UntrustedTypesError(path, (f"{home}:{own}",))
         return found
 
 
