@@ -64,8 +64,11 @@ def test_saving_over_a_checkpoint_keeps_the_users_own_files(tmp_path):
     (tmp_path / "c" / "notes.txt").write_text("mine")
     (tmp_path / "c" / "plots").mkdir()
     (tmp_path / "c" / "plots" / "a.png").write_bytes(b"png")
+    (tmp_path / "c" / "model" / "own").mkdir()
+    (tmp_path / "c" / "model" / "own" / "b.txt").write_text("mine")
     trained(step=2).save_to_path(tmp_path / "c", use_msgpack=True)
     assert (tmp_path / "c" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "c" / "model" / "own" / "b.txt").read_text() == "mine"
     assert (tmp_path / "c" / "plots" / "a.png").read_bytes() == b"png"
     assert Agent.from_checkpoint(tmp_path / "c").step == 2
 

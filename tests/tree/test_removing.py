@@ -35,8 +35,10 @@ def test_what_else_is_in_the_folder_stays(tmp_path):
     trained().save_to_path(tmp_path / "c")
     (tmp_path / "c" / "mine.txt").write_text("x")
     (tmp_path / "c" / "own" / "deep").mkdir(parents=True)
+    (tmp_path / "c" / "model" / "mine.txt").write_text("x")
     tc.delete_checkpoint(tmp_path / "c")
-    assert sorted(os.listdir(tmp_path / "c")) == ["mine.txt", "own"]
+    assert sorted(os.listdir(tmp_path / "c")) == ["mine.txt", "model", "own"]
+    assert os.listdir(tmp_path / "c" / "model") == ["mine.txt"]
 
 
 def test_an_archive_is_deleted_and_no_other_zip_file(tmp_path):

@@ -14,7 +14,7 @@ from tune_ckpt.errors import (
     NotACheckpointError,
 )
 from tune_ckpt.tree.generations import unnamed_files
-from tune_ckpt.tree.reading import OpenComponent, named_files, open_tree, owned_names
+from tune_ckpt.tree.reading import OpenComponent, named_files, open_tree, owned_paths
 from tune_ckpt.tree.staging import can_stage, staging
 from tune_ckpt.tree.storage.folder import ABANDONED_AFTER, Store
 from tune_ckpt.tree.storage.leftovers import remove_leftover, remove_leftovers
@@ -54,7 +54,7 @@ def delete_checkpoint(path: Any, *, filesystem: Any = None) -> None:
 def _delete_staged(store: LocalStore) -> None:
     with suppress(CorruptDataError, IncompleteCheckpointError):  # they can be deleted all the same
         open_tree(store)
-    with staging(store, owned_names):
+    with staging(store, owned_paths):
         pass  # a folder without the checkpoint takes its place
     with suppress(OSError):  # what else is in it stays
         store.real_root.rmdir()

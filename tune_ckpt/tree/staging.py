@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from tune_ckpt.errors import StorageError
+from tune_ckpt.tree.layout import has_name_of_ours
 from tune_ckpt.tree.place import Place
 from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 from tune_ckpt.tree.storage.leftovers import OLD, held, remove_leftovers, sibling
@@ -54,8 +55,8 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
 
     Args:
         store: Where the tree shall be.
-        owned: Tells which names in a folder belong to the checkpoint there. All others are carried
-            over into the new folder.
+        owned: Tells which paths in a folder belong to the checkpoint there. What has another is
+            carried over into the new folder.
 
     Raises:
         StorageError: The storage refuses.
@@ -70,7 +71,8 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
             yield (place := Place(new))
             if place.root:
                 new.write_bytes(*place.root)
-            _carry_over(store.at(root), folder, owned)
+            old = store.at(root)
+            _carry_over(old, folder, owned(old))
             new.sync()
             _swap(folder, root)
             store.at(root.parent).sync()
@@ -94,19 +96,21 @@ def filling(store: Store) -> Iterator[Store]:
         yield store
 
 
-def _carry_over(
-    store: LocalStore, staging: Path, owned: Callable[[Store], Collection[str]]
-) -> None:
-    ours = owned(store)
+def _carry_over(store: LocalStore, target: Path, owned: Collection[str], above: str = "") -> None:
     for entry in store.list():
-        target = staging / entry.name
-        if entry.name in ours or TEMPORARY in entry.name or target.exists():
+        path, source, place = above + entry.name, store.root / entry.name, target / entry.name
+        is_folder = entry.is_dir and not source.is_symlink()
+        if path in owned and is_folder:
+            _carry_over(store.child(entry.name), place, owned, f"{path}/")
+        if path in owned or TEMPORARY in entry.name or place.exists():
             continue
-        source = store.root / entry.name
-        if entry.is_dir and not source.is_symlink():
-            shutil.copytree(source, target, symlinks=True, copy_function=_link_or_copy)
+        if above and has_name_of_ours(entry.name):
+            continue  # what a damaged component has left
+        target.mkdir(parents=True, exist_ok=True)
+        if is_folder:
+            shutil.copytree(source, place, symlinks=True, copy_function=_link_or_copy)
         else:
-            _link_or_copy(source, target)
+            _link_or_copy(source, place)
 
 
 def _link_or_copy(source: str | Path, target: str | Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import platform
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
 from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
 from tune_ckpt.tree.place import Place
-from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
+from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_paths
 from tune_ckpt.tree.staging import can_stage, staging
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import address_of, open_store
@@ -120,10 +121,14 @@ def _replacing(store: Store, packed: PackedComponent) -> AbstractContextManager[
     kept = packed.written.keys()  # they are new, whatever the old checkpoint says of their names
     if can_stage(store) and not is_for_other_things(store):
         check_replaceable(store, packed.names)
-        return staging(store, lambda folder: {*owned_names(folder)} - kept)
+        return staging(store, lambda folder: _without(owned_paths(folder), kept))
     store.make()  # before it is listed: whoever cannot make it is told so
     check_replaceable(store, packed.names)
     return new_generation(store, {*packed.names.all(), *packed.components}, kept)
+
+
+def _without(paths: Collection[str], names: Collection[str]) -> set[str]:
+    return {path for path in paths if path.partition("/")[0] not in names}
 
 
 @dataclass
