@@ -1,5 +1,6 @@
 """Objects to trees and back: the promises of `Checkpointable`."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -63,8 +64,11 @@ def test_saving_over_a_checkpoint_keeps_the_users_own_files(tmp_path):
     (tmp_path / "c" / "notes.txt").write_text("mine")
     (tmp_path / "c" / "plots").mkdir()
     (tmp_path / "c" / "plots" / "a.png").write_bytes(b"png")
+    (tmp_path / "c" / "model" / "own").mkdir()
+    (tmp_path / "c" / "model" / "own" / "b.txt").write_text("mine")
     trained(step=2).save_to_path(tmp_path / "c", use_msgpack=True)
     assert (tmp_path / "c" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "c" / "model" / "own" / "b.txt").read_text() == "mine"
     assert (tmp_path / "c" / "plots" / "a.png").read_bytes() == b"png"
     assert Agent.from_checkpoint(tmp_path / "c").step == 2
 
@@ -260,6 +264,45 @@ def test_what_msgpack_cannot_hold_is_listed_for_the_whole_tree_and_nothing_writt
         agent.save_to_path(tmp_path / "c", use_msgpack=True)
     assert {fault.path for fault in caught.value.faults} == {"step", "model/head/w/1"}
     assert not list(tmp_path.iterdir())
+
+
+class Noted(Weights):
+    """A leaf with metadata of its own."""
+
+    facts: object = None
+
+    def get_metadata(self):
+        return {**super().get_metadata(), "facts": self.facts}
+
+
+@FORMATS
+def test_metadata_that_json_cannot_hold_is_listed_with_the_rest(tmp_path, use_msgpack):
+    model = Model()
+    model.head = Noted()
+    model.head.facts = {np.float32(0.5)}
+    model.get_metadata = list
+    model.w = (x for x in ())
+    with pytest.raises(UnsupportedStateError) as caught:
+        model.save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    assert len(caught.value.faults) == 3
+    assert "- metadata.json: get_metadata() returned a list" in str(caught.value)
+    assert "- head/metadata.json: get_metadata() returned what JSON" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_like_a_digest_that_is_not_written_yet_is_kept(tmp_path):
+    saved = Noted()
+    saved.facts = "0" * 40  # Git's name for no commit
+    saved.save_to_path(tmp_path / "c")
+    assert json.loads((tmp_path / "c" / "metadata.json").read_text())["facts"] == saved.facts
+    assert tc.verify(tmp_path / "c").ok
+
+
+def test_a_state_that_is_no_dict_is_told_by_its_components_name(tmp_path):
+    model = Model()
+    model.head.get_state = lambda **_: model.get_state
+    with pytest.raises(UnsupportedStateError, match="- head: "):
+        model.save_to_path(tmp_path / "c", use_msgpack=True)
 
 
 class Named(Late):

@@ -31,8 +31,10 @@ def packed(tmp_path):
 def test_msgpack_becomes_the_pickle_that_was_saved(packed, tmp_path, in_place):
     trained().save_to_path(tmp_path / "p")
     path = packed if in_place else tmp_path / "new"
+    digest = tc.describe(packed).digest
     assert tc.convert_checkpoint(packed, None if in_place else path, to="pickle") == str(path)
     assert tc.diff(path, tmp_path / "p").equal
+    assert tc.describe(path).lineage == {"converted_from": digest}
     assert tc.verify(path).ok
     assert same_agents(Agent.from_checkpoint(path), trained())
 

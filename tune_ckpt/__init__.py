@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from tune_ckpt.objects.actors import ActorGroup
     from tune_ckpt.objects.adapters.registry import register_adapter
     from tune_ckpt.objects.background import PendingSave
-    from tune_ckpt.objects.classes import register_renamed
     from tune_ckpt.objects.functions import restore_object, save, save_async
+    from tune_ckpt.objects.renaming import register_renamed
     from tune_ckpt.objects.states import load_state, save_state
     from tune_ckpt.plots.curves import plot
     from tune_ckpt.reporting import report, restore
@@ -77,8 +77,8 @@ _HOMES = {
     "objects.actors": ["ActorGroup"],
     "objects.adapters.registry": ["register_adapter"],
     "objects.background": ["PendingSave"],
-    "objects.classes": ["register_renamed"],
     "objects.functions": ["restore_object", "save", "save_async"],
+    "objects.renaming": ["register_renamed"],
     "objects.states": ["load_state", "save_state"],
     "plots.curves": ["plot"],
     "reporting": ["report", "restore"],

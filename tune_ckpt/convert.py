@@ -11,19 +11,18 @@ from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, U
 from tune_ckpt.formats import rllib_dialect
 from tune_ckpt.formats.pickle_by_name import dumps_by_name
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.objects.rewriting import read_component, write_as_msgpack
+from tune_ckpt.objects.rewriting import read_component, rewrite, write_as_msgpack
 from tune_ckpt.rllib.converting import convert as rllib
 from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.tree.apart import check_outside
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
-from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, RLLIB_FIELDS, STATE
-from tune_ckpt.tree.packing import PACKERS, Component, Plain, pack_tree
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, RLLIB_FIELDS, STATE, Format
+from tune_ckpt.tree.packing import PACKERS, Component, PackedComponent, Plain, pack_tree
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import Store, address_of, is_plain_file, open_store
 from tune_ckpt.tree.storage.traffic import Encoded
-from tune_ckpt.tree.writing import write_packed
 
 To = Literal["msgpack", "pickle"]
 Dialect = Literal["typed", "rllib"]
@@ -73,8 +72,9 @@ def convert_checkpoint(
         OccupiedFolderError: Files that are no checkpoint's would be replaced.
         StorageError: The storage refuses; an older checkpoint there is untouched.
     """
-    ours = not is_plain_file(src, filesystem) and _is_ours(open_store(src, filesystem))
-    source = open_store(src, filesystem) if ours else _find_rllibs(src, filesystem)
+    store = open_store(src, filesystem)
+    ours = not is_plain_file(src, filesystem) and _is_ours(store)
+    source = store if ours else _find_rllibs(src, filesystem)
     key = (ours, to, dialect or ("typed" if ours else "rllib"))
     if key not in _WAYS:
         raise _no_such_way(*key)
@@ -162,21 +162,25 @@ def _of_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
 
 
 def _to_pickle(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
-    place = src if dst is None else dst
-    source, target = open_store(src, filesystem), open_store(place, filesystem)
-    if dst is None and open_tree(source).metadata.format == "pickle":
-        return address_of(place, filesystem)
-    component = _read(source, allow_pickle)
+    options = {"filesystem": filesystem, "allow_pickle": allow_pickle}
+    return rewrite(src, dst, "pickle", _pack_by_name, **options)
+
+
+def _pack_by_name(component: Component, format: Format) -> PackedComponent:
+    _name_classes(component)
     packers = {**PACKERS, "pickle": lambda value: Plain(dumps_by_name(value, Encoded()))}
-    write_packed(target, pack_tree(component, "pickle", packers))
-    return address_of(place, filesystem)
+    return pack_tree(component, format, packers)
 
 
 def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
     target = open_empty(dst, filesystem, "convert into")
-    component = _read(open_store(src, filesystem), allow_pickle, tensors="numpy")
+    options = ReadOptions(allow_pickle, tensors="numpy")
+    component = consistently(
+        open_store(src, filesystem), lambda opened: read_component(opened, options)
+    )
+    _name_classes(component)
     faults: list[Fault] = []
-    folder = _rllib_folder(component, "", faults)
+    folder = _rllib_folder(component, (), faults)
     if faults:
         raise UnsupportedStateError(tuple(faults))
     write(target, folder)
@@ -192,13 +196,6 @@ _WAYS: dict[tuple[bool, str, str], Callable[[Any, Any, Any, bool], str]] = {
 _IN_PLACE = {(True, "msgpack", "typed"), (True, "pickle", "typed")}
 
 
-def _read(source: Store, allow_pickle: bool, tensors: Any = None) -> Component:
-    options = ReadOptions(allow_pickle, tensors=tensors)
-    component = consistently(source, lambda opened: read_component(opened, options))
-    _name_classes(component)
-    return component
-
-
 def _name_classes(component: Component) -> None:
     # In a pickle the class is more than text: it is named so that whoever loads it imports it.
     stored = component.ctor
@@ -209,7 +206,7 @@ def _name_classes(component: Component) -> None:
             _name_classes(child)
 
 
-def _rllib_folder(component: Component, path: str, faults: list[Fault]) -> Folder:
+def _rllib_folder(component: Component, path: tuple[str, ...], faults: list[Fault]) -> Folder:
     folder = Folder()
     metadata = {
         RLLIB_FIELDS[CTOR]: component.names.ctor,
@@ -223,8 +220,8 @@ def _rllib_folder(component: Component, path: str, faults: list[Fault]) -> Folde
         state = rllib_dialect.pack(component.state)
         folder.files[component.names.file(STATE, "msgpack")] = state
     except UnsupportedStateError as error:
-        faults += [Fault(path + fault.path, fault.reason) for fault in error.faults]
+        faults += [fault.below(*path) for fault in error.faults]
     for name, child in component.components.items():
         if isinstance(child, Component):
-            folder.children[name] = _rllib_folder(child, f"{path}{name}/", faults)
+            folder.children[name] = _rllib_folder(child, (*path, name), faults)
     return folder

@@ -39,6 +39,10 @@ class Fault:
     path: str
     reason: str
 
+    def below(self, *steps: str) -> Fault:
+        """Return it as a fault of a whole, in which these steps lead to what it was found in."""
+        return Fault("/".join(filter(None, (*steps, self.path))), self.reason)
+
     def __str__(self) -> str:
         return f"{self.path or '(root)'}: {self.reason}"
 
@@ -68,8 +72,8 @@ class UnsupportedStateError(TuneCkptError):
     def __str__(self) -> str:
         return (
             f"{len(self.faults)} value(s) of this state cannot be written:{_bullets(self.faults)}\n"
-            "Leave them out (of get_state(), or of what is saved by name) and make them anew for a "
-            "restore, for instance as constructor arguments; or turn them into plain values or "
+            "Leave them out (of get_state(), or of what is saved by name) and create them again "
+            "before a restore, in the constructor for instance; or turn them into plain values or "
             "arrays. An object that has a state of its own can be a component: see "
             "tune_ckpt.register_adapter."
         )
@@ -107,8 +111,8 @@ class ForeignArchiveError(TuneCkptError):
 
     def __str__(self) -> str:
         return (
-            f"{self.file} is a zip file, but none that tune_ckpt.archive made: {self.reason}. If "
-            "there is a checkpoint in it, unpack it with another tool and use the folder."
+            f"{self.file} is a zip file, but not one that tune_ckpt.archive made: {self.reason}. "
+            "If there is a checkpoint in it, unpack it with another tool and use the folder."
         )
 
 
@@ -207,7 +211,7 @@ class UntrustedPickleError(TuneCkptError):
         return (
             f"{self.file} is a pickle that would import:{_bullets(self.names)}\n"
             "Reading it could run code. If you trust whoever wrote it, pass allow_pickle=True; to "
-            "be rid of the question, convert the checkpoint to msgpack where it was made."
+            "avoid the question, convert the checkpoint to msgpack where it was made."
         )
 
 
@@ -249,8 +253,8 @@ class ClassNotFoundError(TuneCkptError):
         simple = name.rpartition(".")[2]
         return (
             f"Import the module that defines it and call {simple}.from_checkpoint(path) on the "
-            f"class itself, or pass trusted=[{module!r}]; if it has moved, tell where to with "
-            "tune_ckpt.register_renamed()."
+            f"class itself, or pass trusted=[{module!r}]; if it has moved, register its new name "
+            "with tune_ckpt.register_renamed()."
         )
 
 
@@ -335,7 +339,7 @@ class StateRefusedError(TuneCkptError):
         path: The checkpoint.
         component: The object's path among the components.
         reason: What it raised, which is also this error's cause.
-        restored: Components that are no more as they were.
+        restored: Components that are no longer as they were.
     """
 
     path: str
@@ -345,7 +349,7 @@ class StateRefusedError(TuneCkptError):
 
     def __str__(self) -> str:
         rest = (
-            f"These components are no more as they were: {', '.join(self.restored)}"
+            f"These components are no longer as they were: {', '.join(self.restored)}"
             if self.restored
             else "No other component was changed"
         )
@@ -364,10 +368,10 @@ class SelfTestError(TuneCkptError):
 
     def __str__(self) -> str:
         return (
-            f"What was restored from {self.path} computes something else than when it was saved:"
+            f"What was restored from {self.path} does not compute what it did when it was saved:"
             f"{_bullets(self.faults)}\n"
             "The object has its former state again. Other code, libraries or hardware may be the "
-            "reason: allow for a difference with tolerance=, or take it with strict='warn'."
+            "reason: allow a difference with tolerance=, or accept it with strict='warn'."
         )
 
 
@@ -427,8 +431,9 @@ class OccupiedFolderError(TuneCkptError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} is no checkpoint, but holds {listed(self.files, 5)}: a checkpoint saved "
-            "there would replace that. Give another folder, or move or delete what is there."
+            f"{self.path} is not a checkpoint, but holds {listed(self.files, 5)}, which a "
+            "checkpoint saved there would replace. Choose another folder, or move or delete what "
+            "is there."
         )
 
 
@@ -557,7 +562,7 @@ class UnsupportedComponentError(TuneCkptError):
 
     Attributes:
         class_name: Its class.
-        reason: What else stands against it.
+        reason: Why it cannot be one, where that is something else.
     """
 
     class_name: str
@@ -567,9 +572,9 @@ class UnsupportedComponentError(TuneCkptError):
         if self.reason:
             return f"Objects of {self.class_name} cannot be components: {self.reason}."
         return (
-            f"Objects of {self.class_name} cannot be components: they are no Checkpointable and "
-            "have no state_dict()/load_state_dict(). Tell how their state is taken and given with "
-            "tune_ckpt.register_adapter(type, get_state, set_state)."
+            f"Objects of {self.class_name} cannot be components: they are not Checkpointable and "
+            "have no state_dict()/load_state_dict(). Register how their state is taken and given "
+            "with tune_ckpt.register_adapter(type, get_state, set_state)."
         )
 
 
@@ -633,7 +638,7 @@ class NoSessionError(TuneCkptError):
     def __str__(self) -> str:
         return (
             f"{self.wanted} works within a function that tune.Tuner or a Ray Train V2 trainer "
-            "runs, and this is none. Elsewhere save with tc.save({...}, path), and restore with "
+            "runs, and this is not one. Elsewhere save with tc.save({...}, path), and restore with "
             "tc.restore({...}, path)."
         )
 
@@ -653,7 +658,7 @@ class WorkerFailedError(TuneCkptError):
     def __str__(self) -> str:
         return (
             f"{self.path} was not committed: the worker of rank {self.rank} could not save its "
-            "part. See its own error; Ray Train goes on from the checkpoint before."
+            "part. See its own error; Ray Train continues from the previous checkpoint."
         )
 
 

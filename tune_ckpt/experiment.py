@@ -13,7 +13,7 @@ from itertools import islice
 from numbers import Integral
 from typing import Any
 
-from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.errors import InvalidArgumentError, listed
 from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.configs import flat
 from tune_ckpt.sweep.metrics import Metric, nearest_first
@@ -180,9 +180,8 @@ def _values_there_are(where: Where | None, ranking: Ranking) -> list[str]:
     for name, value in where.items() if isinstance(where, Mapping) else ():
         there = [Metric(name).find(config) for config in configs]
         if all(found != value for found in there):
-            told = list(dict.fromkeys(map(repr, there)))
-            more = f", and {len(told) - _MOST} more" if len(told) > _MOST else ""
-            lines.append(f"no {name} is {value!r}; there are: {', '.join(told[:_MOST])}{more}")
+            told = listed([*dict.fromkeys(map(repr, there))], _MOST)
+            lines.append(f"no {name} is {value!r}; there are: {told}")
     return lines
 
 
@@ -202,7 +201,7 @@ def _what_it_has(record: CheckpointRecord, error: Exception) -> str:
     wanted = str(error.args[0]) if error.args else ""
     known = {"config": record.config, "metrics": record.metrics}
     lists = [
-        f"record.{name} has {', '.join(nearest_first(wanted, map(str, keys))[:_MOST]) or 'nothing'}"
+        f"record.{name} has {listed(nearest_first(wanted, map(str, keys)), _MOST, 'nothing')}"
         for name, keys in known.items()
     ]
     what = f"{type(error).__name__}: {error}"

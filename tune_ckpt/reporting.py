@@ -19,6 +19,7 @@ from tune_ckpt.objects.functions import Restored, restore_by_name
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.session import current_session
 from tune_ckpt.tree.layout import SUFFIXES, Format
+from tune_ckpt.tree.metadata import RESTORED_FROM
 from tune_ckpt.tune.plain_metrics import plain_metrics
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ _restored_from: str | None = None  # the content digest of what this process goe
 
 
 def _facts(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    lineage = {"restored_from": _restored_from} if _restored_from else {}
+    lineage = {RESTORED_FROM: _restored_from} if _restored_from else {}
     return {"metrics": plain_metrics(metrics), **lineage}
 
 
@@ -159,7 +160,7 @@ def restore(
         UntrustedTypesError: An estimator of scikit-learn's does.
         PickleReadError: A trusted pickle cannot be read here, or holds code of another Python.
         RestoreError: The checkpoint does not fit; all differences are listed.
-        SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
+        SelfTestError: A component's ``selftest()`` returns something other than when it was saved.
         StateRefusedError: An object's own code raised an error.
         NoHealthyActorError, ActorsFailedError: All actors of a component are dead, or some raised
             an error.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tune_ckpt.errors import (
     MissingDependencyError,
     NotACheckpointError,
     NotInCheckpointError,
+    listed,
 )
 from tune_ckpt.rllib.reading.weights import load_weights
 from tune_ckpt.tree.inspection.contents import open_contents
@@ -48,7 +48,7 @@ def read_arrays(path: Any, component: str | None = None) -> Arrays:
     if found is None or found.digest is None:
         arrays = _flat(load_weights(path, component))
     else:
-        arrays = _arrays(found.at(component))
+        arrays = dict(_named_arrays(found.at(component), ""))
     if not arrays:
         raise NotInCheckpointError(store.location, "arrays", "its state is plain values only")
     return arrays
@@ -61,19 +61,14 @@ def _inspected(store: Any) -> Inspected | None:
         return None  # RLlib's, perhaps
 
 
-def _arrays(part: Inspected) -> Arrays:
-    with ExitStack() as stack:
-        return {name: array.read() for name, array in _found(part, "", stack)}
-
-
-def _found(part: Inspected, path: str, stack: ExitStack) -> Iterator[tuple[str, Array]]:
+def _named_arrays(part: Inspected, path: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     for file in part.states:
-        contents = stack.enter_context(open_contents(part.store, file.name, file.digest))
-        for _, place, found in contents.walk():
-            if isinstance(found, Array):
-                yield f"{path}{place}".rstrip("/") or "state", found
+        with open_contents(part.store, file.name, file.digest) as contents:
+            for _, place, found in contents.walk():
+                if isinstance(found, Array):
+                    yield f"{path}{place}".rstrip("/") or "state", found.read()
     for name, child in part.children():
-        yield from _found(child, f"{path}{name}/", stack)
+        yield from _named_arrays(child, f"{path}{name}/")
 
 
 def _flat(weights: Mapping[str, Any]) -> Arrays:
@@ -127,7 +122,7 @@ def _suffix(name: str) -> str:
 
 def _npz(arrays: Arrays) -> bytes:
     # Of ml_dtypes' dtypes (bfloat16, ...) a reader would find nothing but raw bytes.
-    _check(arrays, ".npz", lambda dtype: dtype.kind != "V" or dtype.names is not None)
+    _check(arrays, ".npz", lambda d: not d.hasobject and (d.kind != "V" or d.names is not None))
     stream = traffic.Encoded()
     with zipfile.ZipFile(stream, "w") as archive:  # numpy.savez takes no array named "file"
         for name, array in arrays.items():
@@ -163,7 +158,7 @@ def _check(arrays: Arrays, suffix: str, holds: Callable[[np.dtype[Any]], bool]) 
     bad = [f"{name} ({array.dtype})" for name, array in arrays.items() if not holds(array.dtype)]
     if bad:
         another = [f"a name that ends in {other}" for other in _WRITERS if other != suffix]
-        raise InvalidArgumentError("output", suffix, [*another, f"it cannot hold {', '.join(bad)}"])
+        raise InvalidArgumentError("output", suffix, another, f"it cannot hold {listed(bad, 5)}")
 
 
 _WRITERS: dict[str, Callable[[Arrays], bytes]] = {".safetensors": _safetensors, ".npz": _npz}

@@ -6,7 +6,7 @@ import pytest
 import tune_ckpt as tc
 from tests.beside_rllib.nodes import node, restored, saved
 from tune_ckpt.errors import ClassNotFoundError, CorruptDataError, RestoreError
-from tune_ckpt.objects import classes
+from tune_ckpt.objects import renaming
 
 pytestmark = pytest.mark.slow  # RLlib takes seconds to import
 
@@ -111,7 +111,7 @@ def test_its_class_and_arguments_are_found_under_the_new_base_class(nodes, tmp_p
     try:
         assert nodes.Ours.from_checkpoint(tmp_path / "c").value == 6
     finally:
-        classes._RENAMED.clear()
+        renaming._RENAMED.clear()
 
 
 def test_a_half_written_tree_of_rllibs_is_an_error(nodes, tmp_path):

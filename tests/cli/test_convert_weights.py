@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from tests.conftest import REPO
 from tests.test_checkpointable import Secretive
 from tune_ckpt import weights_file
 from tune_ckpt.cli import batch
+from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.tree.inspection.contents import open_contents
 
 
 def test_convert_prints_the_new_path(tk, saved, tmp_path):
@@ -219,6 +222,28 @@ def test_bfloat16_goes_into_safetensors_and_is_refused_by_npz(tk, tmp_path):
     assert refused.code == 2
     assert "w (bfloat16)" in refused.err
     assert not (tmp_path / "w.npz").exists()
+
+
+def test_one_file_is_open_at_a_time(saved, monkeypatch):
+    opened, most = [0], [0]
+
+    @contextmanager
+    def counted(*args):
+        opened[0] += 1
+        most[0] = max(most[0], opened[0])
+        with open_contents(*args) as contents:
+            yield contents
+        opened[0] -= 1
+
+    monkeypatch.setattr(weights_file, "open_contents", counted)
+    assert len(weights_file.read_arrays(saved)) == 2
+    assert most == [1]
+
+
+def test_objects_are_refused_by_every_kind_of_file(tmp_path):
+    for suffix in ("npz", "safetensors"):
+        with pytest.raises(InvalidArgumentError, match=r"cannot hold w \(object\); it may be"):
+            weights_file.write_arrays({"w": np.array([None])}, tmp_path / f"w.{suffix}")
 
 
 def test_a_state_without_arrays_has_no_weights(tk, tmp_path):

@@ -219,5 +219,7 @@ def test_a_folder_with_files_of_somebody_elses_is_not_written_to(tk, sweep, save
         "convert": [saved, mine.parent],
         "best": [sweep, "--metric", "eval/acc", "-o", mine.parent],
     }
-    _check(tk(command, *typed[command]), 2, f"{mine.parent} is no checkpoint, but holds metadata")
+    _check(
+        tk(command, *typed[command]), 2, f"{mine.parent} is not a checkpoint, but holds metadata"
+    )
     assert mine.read_text() == '{"title": "mine"}'

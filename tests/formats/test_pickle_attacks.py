@@ -121,7 +121,9 @@ def test_the_attacks_would_work(tmp_path: Path) -> None:
 def test_a_refusal_lists_everything_and_makes_nothing() -> None:
     data = std_pickle.dumps([Stubborn(), Attack(exec, ("1",)), Attack(os.getcwd, ())])
     with pytest.raises(UntrustedPickleError) as refusal:
-        pickle.loads_restricted(data, file="the file", allowed=[Stubborn])
+        pickle.loads_restricted(
+            data, file="the file", allowed={"tests.formats.pickled:Stubborn": Stubborn}
+        )
     assert refusal.value.names == ("builtins:exec", f"{os.name}:getcwd")
     assert "the file" in str(refusal.value)
 

@@ -16,13 +16,17 @@ from tune_ckpt.formats import pickle
 from tune_ckpt.formats.pickle import Opaque
 
 
+def _by_name(*classes: type) -> dict[str, type]:
+    return {f"{cls.__module__}:{cls.__qualname__}": cls for cls in classes}
+
+
 def test_allowed_classes_are_instantiated() -> None:
     slotted = Slotted()
     slotted.a, slotted.b = 1, [2]
     grown = Grown([1, 2])
     grown.extra = 3
     value = [Point(3), slotted, grown, Colour.RED, Pair(1, 2), Point, np.float32(1)]
-    allowed = [Point, Slotted, Grown, Colour, Pair]
+    allowed = _by_name(Point, Slotted, Grown, Colour, Pair)
     point, slot, more, colour, pair, cls, _ = pickle.loads_restricted(
         std_pickle.dumps(value), file="x", allowed=allowed
     )
@@ -36,13 +40,15 @@ def test_allowed_classes_are_instantiated() -> None:
 
 def test_a_class_that_is_not_allowed_is_refused_by_its_whole_name() -> None:
     with pytest.raises(UntrustedPickleError, match="pickled:Slotted"):
-        pickle.loads_restricted(std_pickle.dumps([Point(1), Slotted()]), file="x", allowed=[Point])
+        pickle.loads_restricted(
+            std_pickle.dumps([Point(1), Slotted()]), file="x", allowed=_by_name(Point)
+        )
 
 
 def test_an_allowed_class_that_fails_is_reported() -> None:
     data = std_pickle.dumps(Stubborn())
     with pytest.raises(PickleReadError, match=r"Stubborn failed \(KeyError"):
-        pickle.loads_restricted(data, file="x", allowed=[Stubborn])
+        pickle.loads_restricted(data, file="x", allowed=_by_name(Stubborn))
 
 
 def test_a_pickle_cannot_change_an_allowed_class() -> None:
@@ -51,7 +57,7 @@ def test_a_pickle_cannot_change_an_allowed_class() -> None:
     data = b"\x80\x02" + name + b"N}X\x08\x00\x00\x00__init__cbuiltins\nlist\ns\x86b."
     before = dict(vars(Point))
     with pytest.raises(TuneCkptError):
-        pickle.loads_restricted(data, file="x", allowed=[Point])
+        pickle.loads_restricted(data, file="x", allowed=_by_name(Point))
     assert dict(vars(Point)) == before
 
 

@@ -10,7 +10,12 @@ import torch
 import tune_ckpt as tc
 from tests.agents import Agent, Weights, same_agents, trained
 from tests.tree.rllib_trees import write_component
-from tune_ckpt.errors import InvalidNameError, RestoreError, UnsupportedStateError
+from tune_ckpt.errors import (
+    InvalidNameError,
+    RestoreError,
+    UnsupportedComponentError,
+    UnsupportedStateError,
+)
 
 FORMATS = pytest.mark.parametrize("format", ["msgpack", "pickle"])
 
@@ -37,6 +42,13 @@ def test_dicts_of_objects_are_components_too(tmp_path, format):
     everything = {"policies": {"p0": target, "p1": Agent(500).model}}
     assert tc.restore(everything, tmp_path / "c") == {"policies": {"note": "two"}, "step": 3}
     assert target.head.w.tolist() == [7, -7]
+
+
+def test_a_dict_of_objects_that_contains_itself_is_refused(tmp_path):
+    parts = {"net": Weights(2)}
+    parts["again"] = {"inner": parts}
+    with pytest.raises(UnsupportedComponentError, match="contains itself"):
+        tc.save(parts, tmp_path / "c")
 
 
 def test_a_value_that_is_asked_for_and_missing_is_an_error(tmp_path):

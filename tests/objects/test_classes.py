@@ -19,7 +19,7 @@ from tune_ckpt.errors import (
     UntrustedPickleError,
     UntrustedTypesError,
 )
-from tune_ckpt.objects import classes
+from tune_ckpt.objects import classes, renaming
 
 FORMATS = pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])
 
@@ -68,7 +68,7 @@ def _forget(module):
 
 @pytest.fixture(autouse=True)
 def _no_renames(monkeypatch):
-    monkeypatch.setattr(classes, "_RENAMED", {})
+    monkeypatch.setattr(renaming, "_RENAMED", {})
 
 
 def _saved_by(module, path, **options):
@@ -108,7 +108,7 @@ def test_the_type_is_checked_before_it_is_built(elsewhere, tmp_path, use_msgpack
     tc.register_renamed("elsewhere_package:Elsewhere", "elsewhere_package:not_a_class")
     with pytest.raises(ClassNotFoundError, match="no subclass of Weights"):
         Weights.from_checkpoint(tmp_path / "c", trusted="elsewhere_package")
-    monkeypatch.setattr(classes, "_RENAMED", {})
+    monkeypatch.setattr(renaming, "_RENAMED", {})
     with pytest.raises(ClassNotFoundError, match="no subclass of Weights"):
         Weights.from_checkpoint(tmp_path / "c", trusted="elsewhere_package")
 
@@ -176,6 +176,31 @@ def test_other_classes_and_functions_need_trust(tmp_path, use_msgpack):
     assert found.arguments == saved.arguments
 
 
+class Table(tc.Checkpointable, dict):
+    """Of a class like this one, Python cannot tell what arguments it takes."""
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {**self}
+
+    def set_state(self, state):
+        self.update(state)
+
+    def get_ctor_args_and_kwargs(self):
+        return (), {"size": self["size"]}
+
+
+@FORMATS
+def test_a_class_without_a_signature_is_constructed(tmp_path, use_msgpack):
+    Table(size=1, w=2).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    assert Table.from_checkpoint(tmp_path / "c") == {"size": 1, "w": 2}
+
+
+def test_a_class_above_all_others_is_no_answer_to_which_class_it_is(tmp_path):
+    Weights().save_to_path(tmp_path / "c")
+    with pytest.raises(InvalidArgumentError, match="cls=<class 'object'>"):
+        tc.restore_object(tmp_path / "c", object)
+
+
 def test_an_argument_that_is_given_needs_no_trust(tmp_path):
     Built(function=textwrap.fill).save_to_path(tmp_path / "c", use_msgpack=True)
     with pytest.raises(UntrustedTypesError, match=r"trusted=\['textwrap'\]"):
@@ -236,6 +261,32 @@ def test_trusted_classes_in_a_pickled_state_are_made(elsewhere, tmp_path):
     del elsewhere.Config
     with pytest.raises(ClassNotFoundError, match=r"state\.pkl .*elsewhere_package:Config"):
         target.restore_from_path(tmp_path / "c", trusted=["elsewhere_package", "tests"])
+
+
+def test_a_trusted_class_in_a_pickled_state_may_have_another_name_by_now(elsewhere, tmp_path):
+    saved = elsewhere.Elsewhere()
+    saved.config = elsewhere.Config(3)
+    saved.save_to_path(tmp_path / "c")
+    elsewhere.Config.__qualname__ = "Settings"  # and Config is an alias
+    target = elsewhere.Elsewhere()
+    target.restore_from_path(tmp_path / "c", trusted="elsewhere_package")
+    assert target.config.depth == 3
+    elsewhere.Settings = elsewhere.Config
+    del elsewhere.Config
+    tc.register_renamed("elsewhere_package:Config", "elsewhere_package:Settings")
+    target.restore_from_path(tmp_path / "c", trusted="elsewhere_package")
+    assert type(target.config) is elsewhere.Settings
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("fill", "needs:\n.*textwrap:fill"), ("np.save", "into another module, numpy")],
+)
+def test_what_a_trusted_module_imports_is_not_trusted_with_it(elsewhere, tmp_path, name, told):
+    elsewhere.fill = textwrap.fill
+    tc.save_state({"function": tc.Reference(f"elsewhere_package:{name}")}, tmp_path / "c")
+    with pytest.raises((ClassNotFoundError, UntrustedTypesError), match=told):
+        tc.restore({"function": None}, tmp_path / "c", trusted="elsewhere_package")
 
 
 def test_classes_in_a_msgpack_state_are_inert_unless_trusted(elsewhere, tmp_path):

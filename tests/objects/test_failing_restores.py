@@ -73,7 +73,7 @@ class Mute(Weights):
 def test_what_could_not_be_kept_is_told_once_it_is_changed(tmp_path):
     team(a=[1], b=[2], c=[3]).save_to_path(tmp_path / "c")
     target = Team(a=Mute(), b=Refusing(), c=Mute())
-    with pytest.raises(StateRefusedError, match="no more as they were: a") as seen:
+    with pytest.raises(StateRefusedError, match="no longer as they were: a") as seen:
         target.restore_from_path(tmp_path / "c")
     assert seen.value.restored == ("a",)
 
@@ -95,7 +95,7 @@ def test_what_cannot_be_found_any_more_is_told_with_the_error_that_was_first(tmp
 
 def test_without_strictness_it_is_told_what_had_its_state(tmp_path):
     team(a=[1], b=[2]).save_to_path(tmp_path / "c")
-    with pytest.raises(StateRefusedError, match="no more as they were: a") as seen:
+    with pytest.raises(StateRefusedError, match="no longer as they were: a") as seen:
         Team(a=weights(0), b=Refusing()).restore_from_path(tmp_path / "c", strict="ignore")
     assert seen.value.restored == ("a",)
 

@@ -89,6 +89,13 @@ def test_a_part_alone(tmp_path):
     assert (other.part.note, other.part.head.w.tolist()) == ("", [3, 4])
 
 
+@FORMATS
+def test_an_object_is_made_of_a_part_alone(tmp_path, use_msgpack):
+    Owner(noting()).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+    for restore in (Noting.from_checkpoint, tc.restore_object):
+        check(restore(tmp_path / "c" / "part", size=2))
+
+
 def test_with_another_class_its_files_are_passed_over(tmp_path):
     Owner(noting()).save_to_path(tmp_path / "c")
     target = Owner(Model(2))

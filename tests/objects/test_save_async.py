@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def held():
     gate, begun, write = threading.Event(), [], background.write_tree
 
     def held_write(packed, path, **options):
-        begun.append(path)
+        begun.append(Path(path))
         gate.wait()
         return write(packed, path, **options)
 
@@ -179,6 +180,18 @@ def test_metadata_is_as_it_was_too(tmp_path):
         facts["note"].append("b")
     pending.result()
     assert _metadata(tmp_path / "c")["note"] == ["a"]
+
+
+def test_a_relative_path_is_one_of_the_folder_in_which_it_was_given(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    trained().save_to_path("base")
+    with held():
+        pending = trained().save_async("c", base="base")
+        monkeypatch.chdir("elsewhere")
+    assert pending.result().reused_nbytes > 0
+    assert pending.path == pending.result().path == str(tmp_path / "c")
+    assert tc.verify(tmp_path / "c").ok
 
 
 def test_the_memory_of_a_snapshot_is_used_again(tmp_path):

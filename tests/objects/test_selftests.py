@@ -145,6 +145,8 @@ def test_a_self_test_that_raises_is_an_error_too(tmp_path, monkeypatch):
         (np.inf, -np.inf, False),
         (5.0, np.inf, False),
         (np.nan, 5.0, False),
+        (np.datetime64("NaT", "s"), np.datetime64("NaT", "s"), True),
+        (np.datetime64("NaT", "s"), np.datetime64(1, "s"), False),
         (5.0, np.nan, False),
         (1 + 2j, 1 + 2j, True),
         (1 + 2j, 1 - 2j, False),

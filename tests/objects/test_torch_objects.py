@@ -240,6 +240,18 @@ def test_a_pickle_from_a_gpu_opens_on_the_cpu(tmp_path, allow_pickle):
     assert isinstance(found["w"], torch.nn.Parameter)
 
 
+def test_a_pickled_state_that_contains_itself_is_put_on_a_device(tmp_path):
+    state = {"w": torch.ones(2), "list": []}
+    state["list"] += [state, state["list"]]
+    tc.save_state(state, tmp_path / "c", format="pickle")
+    for found in (
+        tc.load_state(tmp_path / "c", device="cpu"),
+        tc.restore({"w": 0, "list": 0}, tmp_path / "c", device="meta", trusted="nothing"),
+    ):
+        assert found["list"][1] is found["list"]
+    assert found["w"].is_meta
+
+
 class Versioned(torch.nn.Linear):
     """Like torch's own modules, it reads older states in another way."""
 

@@ -73,7 +73,7 @@ _CHANGES = ("mkdir", "rename", "replace", "pwrite", "open", "unlink", "rmdir", "
 
 def do_and_die(path, what, n):
     """Do something to a local checkpoint; be killed before the n-th call that changes the disk."""
-    from tune_ckpt.tree import commit
+    from tune_ckpt.tree import staging
 
     left = [n]
 
@@ -88,7 +88,7 @@ def do_and_die(path, what, n):
 
     for name in _CHANGES:
         setattr(os, name, deadly(getattr(os, name)))
-    commit._exchange = deadly(commit._exchange)
+    staging._exchange = deadly(staging._exchange)
     _do(what, path, None)
 
 

@@ -15,7 +15,7 @@ from tests.agents import Agent, trained
 from tests.tree.faults import Failing, FaultyStore, refusal_of
 from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, StorageError
 from tune_ckpt.objects.saving import component_of
-from tune_ckpt.tree import commit, removing
+from tune_ckpt.tree import removing, staging
 from tune_ckpt.tree.inspection import verify
 from tune_ckpt.tree.packing import pack_tree
 from tune_ckpt.tree.reading import open_tree
@@ -146,7 +146,7 @@ def steps(monkeypatch):
 
     monkeypatch.setattr(os, "fsync", spied("fsync", os.fsync))
     monkeypatch.setattr(os, "replace", spied("name", os.replace))
-    monkeypatch.setattr(commit, "_swap", spied("swap", commit._swap))
+    monkeypatch.setattr(staging, "_swap", spied("swap", staging._swap))
     return order
 
 

@@ -3,12 +3,13 @@
 import errno
 import os
 import time
+import zipfile
 
 import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent, trained
-from tune_ckpt.errors import CorruptDataError, NotACheckpointError
+from tune_ckpt.errors import CorruptDataError, ForeignArchiveError, NotACheckpointError
 from tune_ckpt.tree.storage import leftovers
 from tune_ckpt.tree.storage.folder import ABANDONED_AFTER
 
@@ -34,8 +35,21 @@ def test_what_else_is_in_the_folder_stays(tmp_path):
     trained().save_to_path(tmp_path / "c")
     (tmp_path / "c" / "mine.txt").write_text("x")
     (tmp_path / "c" / "own" / "deep").mkdir(parents=True)
+    (tmp_path / "c" / "model" / "mine.txt").write_text("x")
     tc.delete_checkpoint(tmp_path / "c")
-    assert sorted(os.listdir(tmp_path / "c")) == ["mine.txt", "own"]
+    assert sorted(os.listdir(tmp_path / "c")) == ["mine.txt", "model", "own"]
+    assert os.listdir(tmp_path / "c" / "model") == ["mine.txt"]
+
+
+def test_an_archive_is_deleted_and_no_other_zip_file(tmp_path):
+    trained().save_to_path(tmp_path / "c")
+    tc.archive(tmp_path / "c", tmp_path / "c.zip")
+    tc.delete_checkpoint(tmp_path / "c.zip")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
+        file.writestr("notes.txt", "mine")
+    with pytest.raises(ForeignArchiveError):
+        tc.delete_checkpoint(tmp_path / "other.zip")
+    assert sorted(os.listdir(tmp_path)) == ["c", "other.zip"]
 
 
 def test_a_damaged_checkpoint_can_be_deleted(tmp_path):

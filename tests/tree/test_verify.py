@@ -180,14 +180,23 @@ def test_what_another_library_wrote_is_unverified(tmp_path, document):
         ({"state": FileRecord("state.msgpack", -1, "0" * 32)}, {}),
         ({"state": FileRecord("state.msgpack", 1, None)}, {}),
         ({}, {"x": ComponentRecord(7, "metadata.json", "0" * 32)}),
+        ({}, {"..": ComponentRecord("x", "metadata.json", "0" * 32)}),  # where a copy would go
     ],
 )
 def test_metadata_that_says_what_no_writer_says_is_refused(tmp_path, files, components):
-    forged = Metadata("builtins:dict", "msgpack", files, components)
+    state = FileRecord("state.msgpack", 1, "0" * 32)
+    forged = Metadata("builtins:dict", "msgpack", {"state": state, **files}, components)
     (tmp_path / "metadata.json").write_bytes(forged.to_json())
     with pytest.raises(CorruptDataError, match="says what no writer says"):
         tc.load_state(tmp_path)
     assert "says what no writer says" in str(tc.verify(tmp_path))
+
+
+def test_a_digest_that_is_no_unicode_is_a_fault(saved):
+    path = saved / "metadata.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "metadata_digest": "\ud800"}))
+    assert "own digest" in str(tc.verify(saved))
 
 
 @pytest.mark.parametrize("field", ["layout", "format", "files", "components", "class"])

@@ -11,7 +11,7 @@ import pytest
 
 import tune_ckpt as tc
 from tests.conftest import REPO
-from tune_ckpt.objects.rewriting import CONVERTED_FROM
+from tune_ckpt.tree.metadata import CONVERTED_FROM
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
 

@@ -17,7 +17,8 @@ made to fill the memory.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tune_ckpt.errors import (
@@ -47,6 +48,8 @@ __all__ = [
     "loads_restricted",
     "unpicklable",
 ]
+
+_NOTHING: Mapping[str, type] = MappingProxyType({})
 
 
 def dumps(value: object, *, pickler: Any = None) -> bytes:
@@ -131,15 +134,16 @@ def _trusted(read: Callable[[], object], file: str) -> object:
 
 
 def loads_restricted(
-    data: bytes | memoryview, *, file: str, allowed: Collection[type] = ()
+    data: bytes | memoryview, *, file: str, allowed: Mapping[str, type] = _NOTHING
 ) -> object:
     """Return what a pickle of plain data holds, without running anything that it names.
 
     Args:
         data: The pickle.
         file: What to call it in messages.
-        allowed: Classes that it may hold and make instances of, besides plain containers and
-            values, NumPy arrays and generators, and torch tensors (which come to the CPU).
+        allowed: Classes that it may hold and make instances of, by ``module:name``, besides plain
+            containers and values, NumPy arrays and generators, and torch tensors (which come to
+            the CPU).
 
     Raises:
         UntrustedPickleError: It names anything else; all of it is listed, and nothing was made.
@@ -151,7 +155,7 @@ def loads_restricted(
     tables = Tables(
         pickle_torch.VALUES_WITH_TORCH,
         CALLS | pickle_torch.calls_for_tensors(file),
-        {f"{cls.__module__}:{cls.__qualname__}": cls for cls in allowed},
+        allowed,
     )
     offending = tuple(name for name in parsed.names if not tables.know(name))
     if offending:

@@ -8,7 +8,7 @@ import logging
 from typing import Any
 
 from tune_ckpt.formats import msgpack
-from tune_ckpt.objects.classes import Arguments, name_of_class
+from tune_ckpt.objects.classes import Arguments, name_of_class, signature_of
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +33,10 @@ def storable(cls: type, arguments: Any) -> dict[str, Any]:
 
 def _named(cls: type, arguments: Arguments) -> dict[str, Any] | None:
     """Return all arguments by name, or None where some have none."""
-    parameters = inspect.signature(cls).parameters
+    signature = signature_of(cls)
+    parameters = signature.parameters
     try:
-        bound = inspect.signature(cls).bind_partial(*arguments.args, **arguments.kwargs).arguments
+        bound = signature.bind_partial(*arguments.args, **arguments.kwargs).arguments
     except TypeError:
         return None
     if any(parameters[name].kind in _NAMELESS for name in bound):

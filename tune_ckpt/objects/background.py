@@ -20,6 +20,7 @@ from tune_ckpt.errors import SaveInFlightError
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.packing import Node
 from tune_ckpt.tree.snapshot import Arena, snapshot
+from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import Saved, write_tree
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Saver:
         _SAVERS.add(self)
 
     def forget(self) -> None:
-        """Begin anew, without what is under way."""
+        """Start again, without what is under way."""
         self._lock = threading.Lock()
         self._arena = Arena()
         self._pending: PendingSave | None = None
@@ -88,7 +89,9 @@ class Saver:
         format: Format,
         *,
         wait: bool,
-        **options: Any,
+        filesystem: Any,
+        base: Any,
+        durable: bool,
     ) -> PendingSave:
         """Take a snapshot of an object, and begin to write it.
 
@@ -97,17 +100,22 @@ class Saver:
             path: A local path or a URI.
             format: How its files are packed.
             wait: Whether to wait for the save before this one.
-            options: Those of `tune_ckpt.tree.writing.write_tree`.
+            filesystem: As for `tune_ckpt.tree.writing.write_tree`, like the rest.
+            base: Another checkpoint, whose files are taken over.
+            durable: Whether the save ends only when it would survive a loss of power.
 
         Raises:
             SaveInFlightError: The save before this one has not ended, and ``wait`` is false.
             UnsupportedStateError: The format cannot bring back some values; all are listed.
             StorageError: The save before this one failed. This one was not begun.
         """
+        place = _absolute(path, filesystem)
+        old = None if base is None else _absolute(base, filesystem)
+        options = {"filesystem": filesystem, "base": old, "durable": durable}
         with self._alone(wait):
             self._settle()
             packed = snapshot(component(), format, self._arena)
-            self._pending = _in_background(path, lambda: write_tree(packed, path, **options))
+            self._pending = _in_background(place, lambda: write_tree(packed, place, **options))
             return self._pending
 
     def settle(self) -> None:
@@ -129,6 +137,12 @@ class Saver:
     def _settle(self) -> None:
         if self._pending is not None:
             self._pending.settle()
+
+
+def _absolute(path: Any, filesystem: Any) -> Any:
+    """Return a path that means the same when this process works in another folder."""
+    store = open_store(path, filesystem)
+    return path if store.filesystem is not None else store.location
 
 
 def _in_background(path: Any, write: Callable[[], Saved]) -> PendingSave:

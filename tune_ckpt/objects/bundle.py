@@ -10,13 +10,21 @@ import numpy as np
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.objects.actors import actors_of
 from tune_ckpt.objects.adapters.registry import Fit, Stored
-from tune_ckpt.objects.components import is_component
+from tune_ckpt.objects.components import check_no_circle, is_component
 from tune_ckpt.objects.saving import subcomponent_of
 from tune_ckpt.tree.packing import DICT, Component
 
 
 class Bundle:
     """A dict of objects and plain values; dicts in it that hold objects are bundles themselves.
+
+    Args:
+        parts: The dict.
+        above: Those that it is in.
+
+    Raises:
+        InvalidArgumentError: It is no dict.
+        UnsupportedComponentError: It holds objects, and contains itself.
 
     Attributes:
         objects: What is a component of its own.
@@ -26,10 +34,11 @@ class Bundle:
 
     has_fixed_components = True
 
-    def __init__(self, parts: Mapping[str, Any]) -> None:
+    def __init__(self, parts: Mapping[str, Any], above: tuple[Any, ...] = ()) -> None:
         check_parts(parts)
+        check_no_circle(parts, above)
         self.objects = {
-            name: Bundle(part) if isinstance(part, dict) else part
+            name: Bundle(part, (*above, parts)) if isinstance(part, dict) else part
             for name, part in parts.items()
             if _holds_components(part)
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -11,8 +12,10 @@ from tune_ckpt.errors import (
     CorruptDataError,
     InvalidArgumentError,
     UntrustedPickleError,
+    listed,
 )
 from tune_ckpt.formats import pickle
+from tune_ckpt.objects.renaming import current_name
 from tune_ckpt.objects.trust import Trust, imported
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CTOR
@@ -25,37 +28,6 @@ LEFT_OUT = "left_out"  # the field of the file of class and arguments
 def name_of_class(cls: type) -> str:
     """Return a class's name as checkpoints have it: ``module:QualName``."""
     return f"{cls.__module__}:{cls.__qualname__}"
-
-
-_RENAMED: dict[str, str] = {}
-
-
-def register_renamed(old: str, new: str) -> None:
-    """Tell where a class is now that checkpoints know by an older name.
-
-    Nothing is imported for it: the class is found under its new name as it would be if it had been
-    saved under that one.
-
-    Args:
-        old: Its name in checkpoints, ``module:QualName``.
-        new: Its name today; itself an old one if it has moved more than once.
-
-    Raises:
-        InvalidArgumentError: One is no such name, or the names lead back to where they started.
-    """
-    for argument, name in {"old": old, "new": new}.items():
-        if not all(name.partition(":")):
-            raise InvalidArgumentError(argument, name, ["module:QualName"])
-    if current_name(new) == old:
-        raise InvalidArgumentError("new", new, [f"a name that does not lead back to {old}"])
-    _RENAMED[old] = new
-
-
-def current_name(name: str) -> str:
-    """Return the name that a class has today."""
-    while name in _RENAMED:
-        name = _RENAMED[name]
-    return name
 
 
 def same_class(mine: str, stored: str) -> bool:
@@ -85,8 +57,8 @@ def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust:
     elif trust.allow_pickle and opened.metadata.format == "pickle" and _has_ctor(opened):
         found = opened.read(CTOR, options)["class"]
     else:
-        known = ", ".join(kind.__qualname__ for kind in family(cls))
-        raise ClassNotFoundError(path, name, f"it is none of the classes at hand ({known})")
+        known = listed([kind.__qualname__ for kind in family(cls)], 12)
+        raise ClassNotFoundError(path, name, f"it is none of the classes known here ({known})")
     if isinstance(found, type) and issubclass(found, cls):
         return found
     raise ClassNotFoundError(path, name, f"it is no subclass of {cls.__qualname__}")
@@ -101,6 +73,19 @@ def family(cls: type[T]) -> Iterator[type[T]]:
     yield cls
     for child in cls.__subclasses__():
         yield from family(child)
+
+
+def family_by_name(cls: type[Any]) -> dict[str, type]:
+    """Return a class and its subclasses by the names that checkpoints have for them."""
+    return {name_of_class(kind): kind for kind in family(cls)}
+
+
+def signature_of(cls: type) -> inspect.Signature:
+    """Return what arguments a class takes; any, where Python cannot tell."""
+    try:
+        return inspect.signature(cls)
+    except ValueError:  # of a subclass of dict's, say, that has no __init__ of its own
+        return inspect.signature(lambda *args, **kwargs: None)
 
 
 @dataclass(frozen=True)
@@ -156,7 +141,7 @@ def read_ctor(opened: OpenComponent, options: ReadOptions, trust: Trust | None =
     except UntrustedPickleError as refused:
         # Often only the class itself, pickled by value, which is not needed from there.
         arguments = _parsed(pickle.loads_inert(opened.raw(CTOR), file=file), file)
-        if not _holds_opaque([arguments.args, arguments.kwargs]):
+        if not pickle.holds_opaque([arguments.args, arguments.kwargs]):
             return arguments
         if not options.allow_pickle:
             raise refused from None
@@ -168,11 +153,3 @@ def _parsed(ctor: Any, file: str) -> Arguments:
         return Arguments.of(ctor["ctor_args_and_kwargs"], ctor.get(LEFT_OUT, ()))
     except (AttributeError, LookupError, TypeError, InvalidArgumentError) as error:
         raise CorruptDataError(file, "it holds no constructor arguments") from error
-
-
-def _holds_opaque(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_holds_opaque, (*value, *value.values())))
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_holds_opaque, value))
-    return isinstance(value, pickle.Opaque)

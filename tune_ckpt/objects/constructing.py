@@ -8,8 +8,14 @@ from typing import Any, TypeVar
 
 from tune_ckpt.errors import ConstructorError, NotInCheckpointError
 from tune_ckpt.formats.pickle_harmless import VALUES
-from tune_ckpt.objects.classes import family, find_class, name_of_class, read_ctor
-from tune_ckpt.objects.own_ways import overridden
+from tune_ckpt.objects.classes import (
+    family_by_name,
+    find_class,
+    name_of_class,
+    read_ctor,
+    signature_of,
+)
+from tune_ckpt.objects.own_ways import FILES, overridden
 from tune_ckpt.objects.parts import parts_of
 from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.trust import Trust, check_resolved
@@ -48,7 +54,8 @@ def restored_object(
         if opened.metadata.cls == DICT:
             raise NotInCheckpointError(store.location, "object of a class", _BY_NAME)
         value, rest = _constructed(opened, cls, Trust.of(**trust), kwargs)
-        if "restore_from_path" in overridden(type(value)):
+        apart = FILES in opened.metadata.components  # a part of a tree: its files are not beside it
+        if "restore_from_path" in overridden(type(value)) and not apart:
             value.restore_from_path(path, filesystem=filesystem, **trust, **rest)
             check_still_there(store, opened)  # or the arguments would be another checkpoint's
         else:
@@ -64,10 +71,11 @@ def _constructed(
     opened: OpenComponent, cls: type[Any], trust: Trust, given: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """Return a new object, not restored yet, and the given arguments that were not for it."""
-    path, options = opened.store.location, ReadOptions(trust.allow_pickle, tuple(family(cls)))
+    family, path = family_by_name(cls), opened.store.location
+    options = ReadOptions(trust.allow_pickle, family)
     found = find_class(opened, cls, options, trust)
     stored = read_ctor(opened, options, trust)
-    signature = inspect.signature(found)
+    signature = signature_of(found)
     names = {*signature.parameters, *stored.kwargs, *stored.left_out}
     mine = {name: value for name, value in given.items() if name in names}
     lacking = ", ".join(name for name in stored.left_out if name not in mine)
@@ -77,8 +85,7 @@ def _constructed(
     try:
         bound = signature.bind_partial(*stored.args, **stored.kwargs)
         _replace(bound, mine)
-        known = {**VALUES, **{name_of_class(kind): kind for kind in family(cls)}}
-        _resolve(bound, mine, trust, path, known)
+        _resolve(bound, mine, trust, path, {**VALUES, **family})
         signature.bind(*bound.args, **bound.kwargs)
     except TypeError as error:
         raise ConstructorError(path, name_of_class(found), str(error)) from error

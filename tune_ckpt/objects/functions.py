@@ -143,7 +143,7 @@ def restore_by_name(
     Raises:
         InvalidArgumentError: ``parts`` is no dict.
         RestoreError: The checkpoint does not fit; all differences are listed.
-        SelfTestError: A component's ``selftest()`` returns something else than when it was saved.
+        SelfTestError: A component's ``selftest()`` returns something other than when it was saved.
         StateRefusedError: An object's own code raised an error.
     """
     bundle = Bundle(parts)
@@ -178,14 +178,14 @@ def restore_object(
         kwargs: Arguments of the constructor and options, as in `Checkpointable.from_checkpoint`.
 
     Raises:
-        InvalidArgumentError: ``cls`` is no class.
+        InvalidArgumentError: ``cls`` is no class, or says nothing, like ``object``.
         ClassNotFoundError: No such class is imported or in a trusted module.
         NotInCheckpointError: It holds no object of a class, but what `save` saved by names.
         TuneCkptError: All others are those of `Checkpointable.from_checkpoint`.
     """
     kind: Any = Checkpointable if cls is None else cls
-    if not isinstance(kind, type):
-        raise InvalidArgumentError("cls", cls, ("a class", None))
+    if not isinstance(kind, type) or issubclass(type, kind):  # the latter are above all classes
+        raise InvalidArgumentError("cls", cls, ("a class whose objects have a state", None))
     if issubclass(kind, Checkpointable):
         return kind.from_checkpoint(
             path, filesystem=filesystem, allow_pickle=allow_pickle, trusted=trusted, **kwargs

@@ -27,29 +27,31 @@ from tune_ckpt.tree.packing import DICT, Component, PackedComponent, pack_tree
 
 FILES = "files_of_its_own"  # the component below
 
-_BASES = {"tune_ckpt.checkpointable", "ray.rllib.utils.checkpoints"}
+_OURS, _RLLIBS = "tune_ckpt.checkpointable", "ray.rllib.utils.checkpoints"  # of the base classes
 
 
 def overridden(cls: type) -> list[str]:
     """Return which of ``save_to_path`` and ``restore_from_path`` are a Checkpointable's own."""
     methods = (getattr(cls, name, None) for name in ("save_to_path", "restore_from_path"))
-    return [method.__name__ for method in methods if method and method.__module__ not in _BASES]
+    return [
+        method.__name__
+        for method in methods
+        if method and method.__module__ not in (_OURS, _RLLIBS)
+    ]
 
 
-def inherits_ours(cls: type) -> bool:
-    """Say whether the methods that a class inherits are ours."""
-    return any(kind.__module__ == "tune_ckpt.checkpointable" for kind in cls.__mro__)
+def overrides_ours(value: Any, method: str) -> bool:
+    """Say whether an object has its own method of that name over ours."""
+    return _inherits(value, _OURS) and method in overridden(type(value))
 
 
-def is_rllibs(value: Any) -> bool:
-    """Say whether an object inherits RLlib's methods, and has its own ``restore_from_path``."""
-    theirs = any(kind.__module__ == "ray.rllib.utils.checkpoints" for kind in type(value).__mro__)
-    return theirs and "restore_from_path" in overridden(type(value))
+def overrides_rllibs(value: Any, method: str) -> bool:
+    """Say whether an object has its own method of that name over RLlib's."""
+    return _inherits(value, _RLLIBS) and method in overridden(type(value))
 
 
-def goes_its_own_way(value: Any, method: str) -> bool:
-    """Say whether an object has its own method of that name, and inherits ours."""
-    return inherits_ours(type(value)) and method in overridden(type(value))
+def _inherits(value: Any, module: str) -> bool:
+    return any(kind.__module__ == module for kind in type(value).__mro__)
 
 
 # ------------------------------------------------------------- what the inherited method does then
@@ -129,13 +131,15 @@ def checked_files(state: Any, path: str) -> dict[str, bytes]:
     return state
 
 
-def restore_by_itself(value: Any, files: Mapping[str, bytes], walk: Callable[[], None]) -> bool:
+def restore_by_itself(
+    value: Any, files: Mapping[str, bytes], inherited: Callable[[], None]
+) -> bool:
     """Let an object's own ``restore_from_path`` restore it.
 
     Args:
         value: The object.
         files: The files that its ``save_to_path`` left, by their paths in the folder.
-        walk: Does what the inherited method has to do.
+        inherited: Does what the inherited method has to do.
 
     Returns:
         Whether that was called.
@@ -145,7 +149,7 @@ def restore_by_itself(value: Any, files: Mapping[str, bytes], walk: Callable[[],
     def stand_in() -> None:
         """Do the usual walk in the place of the inherited method."""
         called.append(True)
-        walk()
+        inherited()
 
     with TemporaryDirectory(prefix="tune_ckpt-") as folder, _standing_in(value, stand_in):
         for name, data in files.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_ckpt.objects.adapters.registry import Stored
-from tune_ckpt.objects.classes import family
+from tune_ckpt.objects.classes import family_by_name
 from tune_ckpt.objects.components import may_grow, walk
 from tune_ckpt.objects.own_ways import FILES, checked_files
 from tune_ckpt.objects.selection import ROOT, Selection, below, join
@@ -64,7 +64,7 @@ def parts_of(opened: OpenComponent, target: Any, wishes: Wishes) -> Parts:
     found = dict(_reached(opened, ROOT, selection))
     objects = dict(walk(target))
     places = _Places(objects, selection)
-    options = ReadOptions(wishes.trust.allow_pickle, tuple(family(type(target))))
+    options = ReadOptions(wishes.trust.allow_pickle, family_by_name(type(target)))
     for path, component in found.items():
         if component is None or not selection.wants(path):
             parts.left_out.append(path)

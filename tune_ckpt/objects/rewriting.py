@@ -1,8 +1,9 @@
-"""A pickle checkpoint to msgpack, on the files alone: no object of the user's is constructed."""
+"""A checkpoint of ours in another format, on the files alone: no object of the user's is built."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,11 @@ from tune_ckpt.objects.classes import read_ctor
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, Format
-from tune_ckpt.tree.packing import Component, pack_tree
+from tune_ckpt.tree.metadata import CONVERTED_FROM
+from tune_ckpt.tree.packing import Component, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.storage.store import address_of, open_store
-from tune_ckpt.tree.writing import write_packed
-
-CONVERTED_FROM = "converted_from"  # the metadata field with the source's content digest
+from tune_ckpt.tree.writing import write_tree
 
 
 def write_as_msgpack(
@@ -47,19 +47,39 @@ def write_as_msgpack(
         UntrustedPickleError: A pickle names more than harmless things.
         CorruptDataError: A file of the source is not what was written.
     """
+    return rewrite(src, dst, "msgpack", filesystem=filesystem, allow_pickle=allow_pickle)
+
+
+def rewrite(
+    src: Any,
+    dst: str | os.PathLike[str] | None,
+    format: Format,
+    pack: Callable[[Component, Format], PackedComponent] = pack_tree,
+    *,
+    filesystem: Any,
+    allow_pickle: bool,
+) -> str:
+    """Write a checkpoint of ours again, in that format; in place, only if it has another.
+
+    Args:
+        src: As for `write_as_msgpack`.
+        dst: As for `write_as_msgpack`.
+        format: The new format.
+        pack: Packs the tree in that format.
+        filesystem: As for `write_as_msgpack`.
+        allow_pickle: As for `write_as_msgpack`.
+    """
+    source, options = open_store(src, filesystem), ReadOptions(allow_pickle)
+    if dst is None and open_tree(source).metadata.format == format:
+        return address_of(src, filesystem)
+    component = consistently(source, lambda opened: _to_be_converted(opened, options, format))
     place = src if dst is None else dst
-    source, target = open_store(src, filesystem), open_store(place, filesystem)
-    if dst is None and open_tree(source).metadata.format == "msgpack":
-        return address_of(place, filesystem)
-    options = ReadOptions(allow_pickle)
-    component = consistently(source, lambda opened: _to_be_converted(opened, options))
-    write_packed(target, pack_tree(component, "msgpack"))
-    return address_of(place, filesystem)
+    return write_tree(pack(component, format), place, filesystem=filesystem).path
 
 
-def _to_be_converted(opened: OpenComponent, options: ReadOptions) -> Component:
+def _to_be_converted(opened: OpenComponent, options: ReadOptions, format: Format) -> Component:
     component = read_component(opened, options)
-    if opened.metadata.format == "pickle":
+    if opened.metadata.format != format:
         component.extra = {**component.extra, CONVERTED_FROM: opened.metadata.digest}
     return component
 

@@ -13,7 +13,7 @@ from tune_ckpt.objects.arguments import storable
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.components import check_no_circle, components_of, descend, is_checkpointable
 from tune_ckpt.objects.object_states import own_state, states_of, without
-from tune_ckpt.objects.own_ways import ByItself, goes_its_own_way, overridden
+from tune_ckpt.objects.own_ways import ByItself, overridden, overrides_ours
 from tune_ckpt.objects.selftests import run_selftest
 from tune_ckpt.tree.layout import FileNames, Format
 from tune_ckpt.tree.packing import Component, Node, PackedComponent, pack_tree
@@ -86,7 +86,7 @@ def subcomponent_of(
         above: The objects above it.
         given: Whether the state is the caller's, and subcomponents that it lacks are left out.
     """
-    if not goes_its_own_way(value, "save_to_path"):
+    if not overrides_ours(value, "save_to_path"):
         _tell_overrides(type(value))
         return _component(value, state, above, given=given)
 

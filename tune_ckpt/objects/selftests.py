@@ -47,7 +47,7 @@ def _on_host(tensor: Any) -> Any:
 
 
 def differences(value: Any, stored: Any, tolerance: float | None) -> Iterator[Fault]:
-    """Yield where an object's self-test returns something else than the stored arrays.
+    """Yield where an object's self-test returns something other than the stored arrays.
 
     Args:
         value: The object.
@@ -94,6 +94,8 @@ def _difference(now: npt.NDArray[Any], stored: npt.NDArray[Any], tolerance: floa
     now, stored = _widened(now), _widened(stored)
     if now.dtype.kind not in "fc":
         wrong = now != stored
+        if now.dtype.kind in "mM":  # a time that is none does not equal itself
+            wrong &= ~(np.isnat(now) & np.isnat(stored))
         return _counted(wrong, now, stored) if wrong.any() else None
     with np.errstate(all="ignore"):
         gaps = np.where(

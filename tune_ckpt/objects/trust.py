@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 from tune_ckpt.errors import ClassNotFoundError, UntrustedPickleError, UntrustedTypesError
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.objects.nested import items, rebuilt
+from tune_ckpt.objects.nested import leaves, replaced
+from tune_ckpt.objects.renaming import current_name
 from tune_ckpt.tree.files import ReadOptions
 
 T = TypeVar("T")
@@ -44,17 +45,18 @@ class Trust:
 
         Raises:
             UntrustedPickleError: A pickle names something else too.
+            UntrustedTypesError: A trusted module has one from elsewhere under that name.
+            ClassNotFoundError: A trusted module does not have what is named.
         """
         try:
             return read(options)
         except UntrustedPickleError as refused:
-            known = {f"{kind.__module__}:{kind.__qualname__}" for kind in options.allowed}
-            fresh = [name for name in refused.names if self.covers(name) and name not in known]
-            things = (imported(name, refused.file) for name in fresh)
-            classes = tuple(thing for thing in things if isinstance(thing, type))
+            fresh = [name for name in refused.names if name not in options.allowed]
+            found = {n: self._real(n, options.allowed, refused.file, None) for n in fresh}
+            classes = {name: thing for name, thing in found.items() if isinstance(thing, type)}
             if len(classes) < len(refused.names):
                 raise
-        return self.read(read, replace(options, allowed=(*options.allowed, *classes)))
+        return self.read(read, replace(options, allowed={**options.allowed, **classes}))
 
     def resolved(self, value: Any, path: str, known: Mapping[str, Any] = _NOTHING) -> Any:
         """Return a value with the real things in place of its references, as far as trusted.
@@ -62,16 +64,32 @@ class Trust:
         Args:
             value: Dicts, lists, tuples and sets of anything.
             path: Where it is from, for messages.
-            known: Things by name that are at hand and do no harm.
+            known: Harmless things that are imported already, by name.
 
         Raises:
+            UntrustedTypesError: A trusted module has something from elsewhere under that name.
             ClassNotFoundError: A trusted module does not have what is named.
         """
-        if isinstance(value, Reference):
-            if value.name in known:
-                return known[value.name]
-            return imported(value.name, path) if self.covers(value.name) else value
-        return rebuilt(value, lambda _, part: self.resolved(part, path, known))
+
+        def real(leaf: Any) -> Any:
+            """Return what a reference stands for, and all else as it is."""
+            is_name = isinstance(leaf, Reference)
+            return self._real(leaf.name, known, path, leaf) if is_name else leaf
+
+        return replaced(value, real)
+
+    def _real(self, name: str, known: Mapping[str, Any], path: str, otherwise: Any) -> Any:
+        """Return what a name in a checkpoint stands for, as far as known or trusted."""
+        name = current_name(name)
+        if name in known:
+            return known[name]
+        if not self.covers(name):
+            return otherwise
+        found = imported(name, path)
+        home, own = (getattr(found, key, None) for key in ("__module__", "__qualname__"))
+        if home and own and not self.covers(f"{home}:{own}"):  # the module has only imported it
+            raise UntrustedTypesError(path, (f"{home}:{own}",))
+        return found
 
 
 def check_resolved(value: Any, path: str) -> None:
@@ -80,7 +98,7 @@ def check_resolved(value: Any, path: str) -> None:
     Raises:
         UntrustedTypesError: There are some; all are listed.
     """
-    names = sorted({reference.name for reference in _references(value)})
+    names = sorted({leaf.name for leaf in leaves(value) if isinstance(leaf, Reference)})
     if names:
         raise UntrustedTypesError(path, tuple(names))
 
@@ -96,12 +114,8 @@ def imported(name: str, path: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in qualname.split("."):
             found = getattr(found, part)
+            if isinstance(found, ModuleType):
+                raise AttributeError(f"it leads into another module, {found.__name__}")
     except (ImportError, AttributeError, ValueError) as error:
         raise ClassNotFoundError(path, name, str(error)) from error
     return found
-
-
-def _references(value: Any) -> list[Reference]:
-    if isinstance(value, Reference):
-        return [value]
-    return [found for _, part in items(value) for found in _references(part)]

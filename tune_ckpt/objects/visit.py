@@ -15,8 +15,8 @@ from tune_ckpt.objects.adapters.registry import Fit
 from tune_ckpt.objects.components import components_of, is_same, walk
 from tune_ckpt.objects.object_states import fit_of, set_state
 from tune_ckpt.objects.own_ways import (
-    goes_its_own_way,
-    is_rllibs,
+    overrides_ours,
+    overrides_rllibs,
     restore_by_itself,
     restore_by_rllib,
 )
@@ -58,9 +58,9 @@ class Visit:
         stored = self._selection.stored(path)
         if not self._touch or value is self._asked or stored not in self._parts.stored:
             self._component(value, path)
-        elif goes_its_own_way(value, "restore_from_path"):
+        elif overrides_ours(value, "restore_from_path"):
             self._by_itself(value, path, stored)
-        elif is_rllibs(value) and self._fits_wholly(value, path):
+        elif overrides_rllibs(value, "restore_from_path") and self._fits_wholly(value, path):
             states = {
                 relative(self._selection.target(one) or one, path): self._parts.stored[one].state
                 for one in self._below(stored)
@@ -100,7 +100,7 @@ class Visit:
             self.component(child, join(path, name))
         self._own(value, path)
         for name, child in components_of(value).items():
-            if not is_same(before.get(name), child):  # it appeared, or was made anew
+            if not is_same(before.get(name), child):  # it appeared, or was made again
                 self.component(child, join(path, name))
 
     def _own(self, value: Any, path: str) -> None:
@@ -164,7 +164,7 @@ class Visit:
         )
 
     def selftest_faults(self, tolerance: float | None) -> Iterator[Fault]:
-        """Yield where a component that is whole computes something else than when it was saved."""
+        """Yield where a component that is whole computes something other than when it was saved."""
         for path, value in self.loaded.items():
             stored = self._selection.stored(path) or path
             if (

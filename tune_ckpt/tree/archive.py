@@ -30,7 +30,7 @@ from tune_ckpt.tree.storage.zip_format import (
     place,
 )
 from tune_ckpt.tree.storage.zip_store import SUFFIX
-from tune_ckpt.tree.writing import write_packed
+from tune_ckpt.tree.writing import write_tree
 
 
 def archive(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) -> str:
@@ -101,10 +101,8 @@ def extract(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) ->
         StorageError: The storage refuses.
     """
     opened = open_tree(open_store(src, filesystem))
-    target = open_store(dst, filesystem)
-    check_apart("dst", target, opened.store)
-    write_packed(target, to_be_copied(opened))
-    return address_of(dst, filesystem)
+    check_apart("dst", open_store(dst, filesystem), opened.store)
+    return write_tree(to_be_copied(opened), dst, filesystem=filesystem).path
 
 
 class _Data:

@@ -9,12 +9,12 @@ from functools import partial
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.document_reading import check_blob, read_head
 from tune_ckpt.formats.io import Sink, Source
-from tune_ckpt.tree.commit import can_stage, staging
 from tune_ckpt.tree.files import check_size, digest_of_bytes
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.metadata import FileRecord, Metadata
 from tune_ckpt.tree.packing import PackedComponent
 from tune_ckpt.tree.reading import OpenComponent
+from tune_ckpt.tree.staging import filling
 from tune_ckpt.tree.storage.folder import Store
 
 
@@ -104,11 +104,8 @@ def copy_folder(source: Store, target: Store) -> None:
     Raises:
         StorageError: The storage refuses.
     """
-    if can_stage(target):
-        with staging(target, lambda _: ()) as place:
-            copy_files(source, place.store)
-    else:
-        copy_files(source, target)
+    with filling(target) as store:
+        copy_files(source, store)
 
 
 def copy_files(source: Store, target: Store) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import xxhash
@@ -24,14 +24,14 @@ class ReadOptions:
 
     Attributes:
         allow_pickle: Whether pickles may import and call what they name.
-        allowed: Classes that a pickle may name all the same.
+        allowed: Classes that a pickle may name all the same, by those names.
         mmap: Map arrays instead of reading them, where that is possible.
         tensors: How torch tensors come back; see `tune_ckpt.formats.msgpack.load`.
         at: Which part is wanted; by default all of it.
     """
 
     allow_pickle: bool = False
-    allowed: tuple[type, ...] = ()
+    allowed: Mapping[str, type] = field(default_factory=dict)
     mmap: bool = False
     tensors: msgpack.Tensors | None = None
     at: str | None = None

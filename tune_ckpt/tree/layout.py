@@ -91,7 +91,14 @@ def role_of(name: str) -> str | None:
     return found["stem"] + (".json" if found["suffix"] == ".json" else "")
 
 
+def has_name_of_ours(name: str) -> bool:
+    """Say whether a file is named like a file of ours, whatever its save and format."""
+    return role_of(name) in _OURS
+
+
 _FILE = re.compile(r"(?P<stem>.+?)(\.[0-9a-f]{8})?(?P<suffix>\.json|\.msgpack|\.pkl)", re.DOTALL)
+_OURS = {role_of(name) for name in FileNames().all()}
+
 KNOWN_METADATA = ("metadata.json", "rllib_checkpoint.json")
 
 # What RLlib's own checkpoints have: in any generation, in the order in which it looks for them.

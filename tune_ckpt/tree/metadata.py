@@ -17,6 +17,12 @@ from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.tree.layout import CTOR, ROLES, STATE, SUFFIXES, FileNames, Format
 from tune_ckpt.tree.storage.naming import objection
 
+# What a checkpoint says of those that it comes from: their content digests, and a trial.
+RESTORED_FROM = "restored_from"
+RESTORED_FROM_TRIAL = "restored_from_trial"
+CONVERTED_FROM = "converted_from"
+LINEAGE = (RESTORED_FROM, RESTORED_FROM_TRIAL, CONVERTED_FROM)
+
 _LAYOUT = 1  # ours, for what stands under "tune_ckpt"
 _DIGEST_KEY = "metadata_digest"
 OWN_KEYS = {"tune_ckpt", _DIGEST_KEY}  # which no other library's metadata have
@@ -123,13 +129,14 @@ class Metadata:
         try:
             document = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise CorruptDataError(file, f"it is no JSON ({error})") from error
+            raise CorruptDataError(file, f"it is not JSON ({error})") from error
         if not isinstance(document, dict) or not document.keys() & OWN_KEYS:
             return None
         ours, seal = document.pop("tune_ckpt", None), document.pop(_DIGEST_KEY, None)
         # An altered digest may be JSON's for a text that does not stand in the file like this.
-        blank = data.replace(seal.encode(), _NO_DIGEST.encode()) if type(seal) is str else data
-        if blank == data or sealed(blank) != data:
+        written = seal.encode(errors="replace") if type(seal) is str else b""
+        blank = data.replace(written, _NO_DIGEST.encode()) if written else data
+        if blank == data or xxhash.xxh3_128_hexdigest(blank) != seal:
             raise CorruptDataError(file, "it does not match its own digest")
         try:
             return cls._from_fields(ours, document)
@@ -162,8 +169,8 @@ class Metadata:
             if type(file.nbytes) is not int or file.nbytes < 0 or type(file.digest) is not str:
                 raise ValueError(f"{file.name!r} has no size or digest")
         names = [file.name for file in self.files.values()]
-        for record in self.components.values():
-            names += [record.folder, record.metadata]
+        for name, record in self.components.items():
+            names += [name, record.folder, record.metadata]  # a copy's folder is called ``name``
         for name in names:
             if objection(name) is not None:
                 raise ValueError(f"{name!r} is outside of its folder")
@@ -174,5 +181,6 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 
 
 def sealed(blank: bytes) -> bytes:
-    """Return a file's bytes with the digest of those in which it is still zeros."""
-    return blank.replace(_NO_DIGEST.encode(), xxhash.xxh3_128_hexdigest(blank).encode())
+    """Return a file's bytes with the digest of those in which it is still zeros; it stands last."""
+    before, _, after = blank.rpartition(_NO_DIGEST.encode())
+    return before + xxhash.xxh3_128_hexdigest(blank).encode() + after

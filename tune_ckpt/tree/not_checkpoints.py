@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, listed
-from tune_ckpt.tree.layout import FileNames, role_of
+from tune_ckpt.tree.layout import has_name_of_ours
 from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 
 _TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
@@ -68,8 +68,7 @@ def why_none(store: Store, files: list[str], names: list[str]) -> Exception:
         return NotACheckpointError(store.location, _OTHERS)
     if not names:
         return NotACheckpointError(store.location, "nothing is there")
-    ours = {role_of(name) for name in FileNames().all()}
-    if any(role_of(name) in ours or TEMPORARY in name for name in names):
+    if any(has_name_of_ours(name) or TEMPORARY in name for name in names):
         return IncompleteCheckpointError(store.location)
     if is_of_old_rllib(names):
         return NotACheckpointError(store.location, _OTHERS)

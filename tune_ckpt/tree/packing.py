@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -26,7 +27,7 @@ class Component:
         state: Its state, without the subcomponents'.
         ctor: What its class-and-constructor file shall hold, by format; None for no such file.
         components: Its subcomponents by name.
-        extra: What ``metadata.json`` shall say besides.
+        extra: What ``metadata.json`` shall say besides; JSON must be able to.
         names: Its file names.
         selftest: What its self-test returned; None for no such file.
     """
@@ -160,8 +161,8 @@ def pack_tree(component: Node, format: Format, packers: Packers = PACKERS) -> Pa
 
     Raises:
         InvalidArgumentError: There is no such format.
-        UnsupportedStateError: The format cannot bring back some values; all of the whole tree are
-            listed.
+        UnsupportedStateError: The format cannot bring back some values, or JSON not what the
+            metadata shall say; all of the whole tree are listed.
         InvalidNameError: A component's name cannot be a folder.
     """
     if format not in packers:
@@ -182,7 +183,8 @@ def _pack(
 ) -> PackedComponent:
     if not isinstance(component, Component):
         return _pack_elsewhere(component, format, path, faults)
-    check_names(component.components, component.names)
+    extra, names = component.extra, component.names
+    check_names(component.components, names)
     values = {} if component.ctor is None else {CTOR: component.ctor(format)}
     values[STATE] = component.state
     if component.selftest is not None:
@@ -192,14 +194,24 @@ def _pack(
         try:
             files[role] = packers[format](value)
         except UnsupportedStateError as error:
-            place = path if role == STATE else (*path, component.names.file(role, format))
-            faults += [Fault("/".join((*place, f.path)), f.reason) for f in error.faults]
+            file = () if role == STATE else (names.file(role, format),)
+            faults += [fault.below(*path, *file) for fault in error.faults]
+    faults += [fault.below(*path, names.metadata) for fault in _not_json(extra)]
     children = {
         name: _pack(child, format, packers, (*path, name), faults)
         for name, child in component.components.items()
     }
-    extra, names = component.extra, component.names
     return PackedComponent(component.cls, format, files, children, None, extra, names)
+
+
+def _not_json(extra: Any) -> list[Fault]:
+    if not isinstance(extra, dict):
+        return [Fault("", f"get_metadata() returned a {type(extra).__name__} instead of a dict")]
+    try:
+        json.dumps(extra)
+    except (TypeError, ValueError, RecursionError) as error:
+        return [Fault("", f"get_metadata() returned what JSON cannot hold ({error})")]
+    return []
 
 
 def _pack_elsewhere(
@@ -208,6 +220,6 @@ def _pack_elsewhere(
     try:
         return node.pack(format)
     except UnsupportedStateError as error:
-        faults += [Fault("/".join((*path, f.path)), f.reason) for f in error.faults]
+        faults += [fault.below(*path) for fault in error.faults]
     nothing = PackedComponent("", format, {}, {}, None, {}, FileNames())
     return nothing  # never used: there are faults

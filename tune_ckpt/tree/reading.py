@@ -21,11 +21,11 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.formats import pickle
 from tune_ckpt.tree import pickled_code
-from tune_ckpt.tree.commit import settled
 from tune_ckpt.tree.files import ReadOptions, check_file, read_file, read_verified
 from tune_ckpt.tree.layout import KNOWN_METADATA, STATE, FileNames
 from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.not_checkpoints import why_none, why_of_a_sweep
+from tune_ckpt.tree.staging import settled
 from tune_ckpt.tree.storage.folder import Store
 
 
@@ -189,22 +189,32 @@ def _open(store: Store, name: str) -> OpenComponent | None:
     return None if metadata is None else OpenComponent(store, metadata, name, len(data))
 
 
-def owned_names(store: Store) -> Collection[str]:
-    """Return the names in a folder that belong to the checkpoint in it."""
+def owned_paths(store: Store) -> set[str]:
+    """Return which files and folders in a folder belong to the checkpoint there, by their paths."""
     try:
         opened = open_tree(store)
     except (NotACheckpointError, IncompleteCheckpointError, CorruptDataError):
         return FileNames().all()  # nothing says what is whose: the names of our files are ours
-    return opened.owned_names
+    return {*_owned_paths(opened, "")}
+
+
+def _owned_paths(opened: OpenComponent, above: str) -> Iterator[str]:
+    yield from (above + name for name in opened.owned_names)
+    for name, child in _children_there(opened):
+        yield from _owned_paths(child, f"{above}{opened.metadata.components[name].folder}/")
 
 
 def named_files(opened: OpenComponent) -> Iterator[tuple[Store, str]]:
-    """Yield the files of a whole tree, each with its folder, but for the root's metadata.
-
-    What lies below a subcomponent that cannot be opened is not known, and passed over.
-    """
+    """Yield the files of a whole tree, each with its folder, but for the root's metadata."""
     for file in opened.metadata.files.values():
         yield opened.store, file.name
+    for _, child in _children_there(opened):
+        yield child.store, child.metadata_file
+        yield from named_files(child)
+
+
+def _children_there(opened: OpenComponent) -> Iterator[tuple[str, OpenComponent]]:
+    """Yield the subcomponents that can be opened; what lies below the others is not known."""
     for name in opened.metadata.components:
         try:
             child = opened.child(name)
@@ -214,5 +224,4 @@ def named_files(opened: OpenComponent) -> Iterator[tuple[Store, str]]:
             if not may_be_torn(error):
                 raise
             continue  # damaged, or gone meanwhile
-        yield child.store, child.metadata_file
-        yield from named_files(child)
+        yield name, child

@@ -13,17 +13,18 @@ from tune_ckpt.errors import (
     IncompleteCheckpointError,
     NotACheckpointError,
 )
-from tune_ckpt.tree.commit import can_stage, staging
 from tune_ckpt.tree.generations import unnamed_files
-from tune_ckpt.tree.reading import OpenComponent, named_files, open_tree, owned_names
+from tune_ckpt.tree.reading import OpenComponent, named_files, open_tree, owned_paths
+from tune_ckpt.tree.staging import can_stage, staging
 from tune_ckpt.tree.storage.folder import ABANDONED_AFTER, Store
 from tune_ckpt.tree.storage.leftovers import remove_leftover, remove_leftovers
 from tune_ckpt.tree.storage.local import LocalStore
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.storage.store import open_parent, open_store
+from tune_ckpt.tree.storage.zip_store import ZipStore
 
 
 def delete_checkpoint(path: Any, *, filesystem: Any = None) -> None:
-    """Delete a checkpoint; what else is in its folder stays.
+    """Delete a checkpoint, be it a folder or one file; what else is in its folder stays.
 
     It is there until it is gone: whoever is killed in between leaves no half of it that could be
     taken for a checkpoint.
@@ -35,11 +36,16 @@ def delete_checkpoint(path: Any, *, filesystem: Any = None) -> None:
     Raises:
         NotACheckpointError: There is none.
         CorruptDataError, IncompleteCheckpointError: It is damaged or unfinished, and the storage is
-            remote: only its metadata tells which files are its own.
+            remote: only its metadata tells which files are its own. Or it is a damaged archive.
+        ForeignArchiveError: It is a zip file that another tool made.
         StorageError: The storage refuses.
     """
     store = open_store(path, filesystem)
-    if can_stage(store):
+    if isinstance(store, ZipStore):
+        open_tree(store)  # or it is another tool's
+        folder, name = open_parent(path, filesystem)
+        folder.delete(name)
+    elif can_stage(store):
         _delete_staged(store)
     else:
         _delete_by_names(open_tree(store))
@@ -48,7 +54,7 @@ def delete_checkpoint(path: Any, *, filesystem: Any = None) -> None:
 def _delete_staged(store: LocalStore) -> None:
     with suppress(CorruptDataError, IncompleteCheckpointError):  # they can be deleted all the same
         open_tree(store)
-    with staging(store, owned_names):
+    with staging(store, owned_paths):
         pass  # a folder without the checkpoint takes its place
     with suppress(OSError):  # what else is in it stays
         store.real_root.rmdir()

@@ -1,7 +1,7 @@
 """The folder that a checkpoint is to be written into: whose are the files that are in it already.
 
 A checkpoint of ours or RLlib's, or what a killed save left of one, is replaced. Files of somebody
-else's that happen to be called as a checkpoint's would be lost: a save refuses such a folder.
+else's that happen to have a checkpoint's names would be lost: a save refuses such a folder.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tune_ckpt.tree.layout import (
     RLLIB_MARKS,
     STATE,
     FileNames,
+    has_name_of_ours,
     role_of,
 )
 from tune_ckpt.tree.metadata import OWN_KEYS
@@ -44,18 +45,16 @@ def is_for_other_things(store: Store) -> bool:
     Others may be working in it: it stays the folder that it is.
     """
     names = [entry.name for entry in store.list()]
-    ours = {role_of(name) for name in FileNames().all()}
     return bool(names) and not any(
-        name in KNOWN_METADATA or role_of(name) in ours or TEMPORARY in name for name in names
+        name in KNOWN_METADATA or has_name_of_ours(name) or TEMPORARY in name for name in names
     )
 
 
 def _are_of_a_save(files: Collection[str]) -> bool:
     """Say whether there are names among them that nobody else gives."""
-    ours = FileNames().all()
-    roles = {role_of(name) for name in ours}
+    plain = FileNames().all()
     return any(
-        TEMPORARY in name or role_of(name) == CTOR or (role_of(name) in roles and name not in ours)
+        TEMPORARY in name or role_of(name) == CTOR or (has_name_of_ours(name) and name not in plain)
         for name in files
     )
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import datetime
 import logging
 import platform
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, StorageError
-from tune_ckpt.tree.commit import Place, can_stage, staging
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.generations import new_generation
-from tune_ckpt.tree.layout import FileNames, Format
+from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
 from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
-from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_names
+from tune_ckpt.tree.place import Place
+from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_paths
+from tune_ckpt.tree.staging import can_stage, staging
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import address_of, open_store
 from tune_ckpt.tree.targets import check_replaceable, is_for_other_things
@@ -69,7 +71,7 @@ def save_tree(
         InvalidNameError: A component's name cannot be a folder.
         NotACheckpointError, IncompleteCheckpointError: There is no checkpoint at ``base``.
         CorruptDataError: The metadata of the one that is there are damaged.
-        OccupiedFolderError: At ``path``, files that are no checkpoint's are called as one's.
+        OccupiedFolderError: Files of somebody else's have a checkpoint's names.
         StorageError: The storage refuses; what was there is untouched.
     """
     packed = pack_tree(component, format)
@@ -102,7 +104,7 @@ def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | No
 
     Raises:
         CorruptDataError: A file of a tree that is copied is damaged; what was there is untouched.
-        OccupiedFolderError: Files that are no checkpoint's are called as one's; they are untouched.
+        OccupiedFolderError: Files of somebody else's have a checkpoint's names; they are untouched.
         StorageError: The storage refuses; what was there is untouched.
     """
     with _replacing(store, packed) as place:
@@ -111,7 +113,7 @@ def write_packed(store: Store, packed: PackedComponent, base: OpenComponent | No
         if base is not None:
             reused = {"digest": base.metadata.digest, "reused_nbytes": writing.reused_nbytes}
             metadata.facts["base"] = reused
-        place.commit(packed.names.metadata, metadata.to_json())
+        place.root = packed.names.metadata, metadata.to_json()
     return Saved(store.location, metadata.digest, writing.nbytes, writing.reused_nbytes)
 
 
@@ -119,10 +121,14 @@ def _replacing(store: Store, packed: PackedComponent) -> AbstractContextManager[
     kept = packed.written.keys()  # they are new, whatever the old checkpoint says of their names
     if can_stage(store) and not is_for_other_things(store):
         check_replaceable(store, packed.names)
-        return staging(store, lambda folder: {*owned_names(folder)} - kept)
+        return staging(store, lambda folder: _without(owned_paths(folder), kept))
     store.make()  # before it is listed: whoever cannot make it is told so
     check_replaceable(store, packed.names)
     return new_generation(store, {*packed.names.all(), *packed.components}, kept)
+
+
+def _without(paths: Collection[str], names: Collection[str]) -> set[str]:
+    return {path for path in paths if path.partition("/")[0] not in names}
 
 
 @dataclass
@@ -141,7 +147,7 @@ class _Writing:
         # A copy keeps the id of its first save, unless its files' names have another in them.
         facts = {**save, **known, **(save if self.place.in_names else {})}
         metadata = Metadata(packed.cls, packed.format, facts=facts, extra=packed.extra)
-        names = self._names(packed)
+        names = self.place.names(packed.names)
         for role, value in packed.files.items():
             name = names.file(role, packed.format)
             metadata.files[role] = self._file(store, name, value, _File.of(base, role, packed))
@@ -149,7 +155,7 @@ class _Writing:
         for name, child in packed.components.items():
             folder = store.child(name)
             written = self.component(folder, child, _child(base, name))
-            file = self._names(child).metadata
+            file = self.place.names(child.names).metadata
             self._note(folder, file)
             folder.write_bytes(file, written.to_json())
             metadata.components[name] = ComponentRecord(name, file, written.digest)
@@ -164,9 +170,6 @@ class _Writing:
         with store.create(name, value.nbytes) as sink:
             digest = value.write(sink)
         return FileRecord(name, value.nbytes, digest)
-
-    def _names(self, packed: PackedComponent) -> FileNames:
-        return packed.names.of_save(self.place.save) if self.place.in_names else packed.names
 
     def _note(self, store: Store, name: str) -> None:
         self.place.written.append((store, name))

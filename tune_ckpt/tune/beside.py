@@ -13,9 +13,9 @@ import xxhash
 
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
-from tune_ckpt.objects.rewriting import CONVERTED_FROM
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.trial_folder import CONVERTED
+from tune_ckpt.tree.metadata import CONVERTED_FROM
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store

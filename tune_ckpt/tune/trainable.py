@@ -19,7 +19,7 @@ from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.saving import component_of
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.tree.layout import SUFFIXES, Format
-from tune_ckpt.tree.metadata import Metadata
+from tune_ckpt.tree.metadata import RESTORED_FROM, RESTORED_FROM_TRIAL, Metadata
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import save_tree
 from tune_ckpt.tune import private
@@ -27,8 +27,6 @@ from tune_ckpt.tune.plain_metrics import plain_metrics
 from tune_ckpt.tune.sigterm import end, notice
 
 _log = logging.getLogger(__name__)
-RESTORED_FROM = "restored_from"  # the metadata field with a checkpoint's content digest
-RESTORED_FROM_TRIAL = "restored_from_trial"  # ... and what that says of its trial
 COUNTERS = "__trainable__"  # the key of the state under which the Trainable's own counters stand
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import Sampler
 from tune_ckpt.errors import Fault, UnsupportedComponentError
 from tune_ckpt.objects.adapters.registry import STATE_DICT, Adapter, Fit, Stored, fit_same_class
 from tune_ckpt.objects.classes import name_of_class
-from tune_ckpt.objects.nested import rebuilt
+from tune_ckpt.objects.nested import replaced
 
 
 def fit_arrays(expected: Mapping[str, Any], state: Any) -> Fit:
@@ -161,15 +161,8 @@ ADAPTERS = {
 
 def moved(state: Any, device: Any) -> Any:
     """Return a state with its tensors on a device; all else in it is the same."""
-    return _moved(state, device, {})
-
-
-def _moved(state: Any, device: Any, done: dict[int, Any]) -> Any:
-    if isinstance(state, torch.Tensor):
-        if id(state) not in done:  # one tensor under two names stays one
-            done[id(state)] = _on_device(state, device)
-        return done[id(state)]
-    return rebuilt(state, lambda _, part: _moved(part, device, done))
+    is_tensor = torch.is_tensor
+    return replaced(state, lambda leaf: _on_device(leaf, device) if is_tensor(leaf) else leaf)
 
 
 def _on_device(tensor: torch.Tensor, device: Any) -> torch.Tensor:

@@ -144,7 +144,7 @@ def _params(store: Store, name: str) -> Any:
     try:
         return json.loads(store.read_bytes(name))
     except ValueError as error:
-        raise CorruptDataError(store.path(name), f"it is no JSON ({error})") from error
+        raise CorruptDataError(store.path(name), f"it is not JSON ({error})") from error
 
 
 def _algorithm(policies: dict[str, Policy], part: Part) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_ckpt.errors import Fault, StorageError
 from tune_ckpt.formats import rllib_dialect
-from tune_ckpt.tree.commit import can_stage, staging
+from tune_ckpt.tree.staging import filling
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
 
@@ -51,11 +51,8 @@ def open_empty(path: Any, filesystem: Any, what_for: str) -> Store:
 
 def write(target: Store, folder: Folder) -> None:
     """Write a folder with all below it; on a local disk all of it or nothing."""
-    if can_stage(target):
-        with staging(target, lambda _: ()) as place:
-            add(place.store, folder)
-    else:
-        add(target, folder)
+    with filling(target) as store:
+        add(store, folder)
 
 
 def add(store: Store, folder: Folder) -> None:

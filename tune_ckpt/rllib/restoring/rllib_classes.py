@@ -17,7 +17,8 @@ from tune_ckpt.errors import (
     NotInCheckpointError,
     TuneCkptError,
 )
-from tune_ckpt.objects.classes import current_name, family, name_of_class, same_class
+from tune_ckpt.objects.classes import family, name_of_class, same_class
+from tune_ckpt.objects.renaming import current_name
 from tune_ckpt.objects.trust import Trust, imported
 from tune_ckpt.rllib.converting.algorithms import REMOVED_ALGORITHMS
 from tune_ckpt.rllib.converting.moves import moved

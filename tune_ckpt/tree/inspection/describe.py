@@ -10,10 +10,10 @@ from tune_ckpt.tree.inspection.contents import open_contents
 from tune_ckpt.tree.inspection.description import Description
 from tune_ckpt.tree.inspection.found import ArrayFacts
 from tune_ckpt.tree.inspection.inspecting import Inspected, inspect
+from tune_ckpt.tree.metadata import LINEAGE
 from tune_ckpt.tree.not_checkpoints import why_not_rllibs
 from tune_ckpt.tree.storage.store import is_plain_file, open_parent, open_store
 
-_LINEAGE = ("restored_from", "restored_from_trial", "converted_from")
 _VERSIONS = {
     "Python": "python_version",
     "Ray": "ray_version",
@@ -73,7 +73,7 @@ def _describe(name: str, found: Inspected) -> Description:
         tuple(_arrays(found)),
         metrics if isinstance(metrics, dict) else {},
         facts.get("trial"),
-        {key: facts[key] for key in _LINEAGE if key in facts},
+        {key: facts[key] for key in LINEAGE if key in facts},
         {word: str(facts[key]) for word, key in _VERSIONS.items() if facts.get(key)},
         str(facts["created"]) if facts.get("created") else None,
         tuple(_describe(name, child) for name, child in found.children()),

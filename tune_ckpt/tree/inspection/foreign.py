@@ -234,4 +234,4 @@ def _read_json(store: Store, name: str) -> Any:
     try:
         return json.loads(store.read_bytes(name))
     except (ValueError, RecursionError) as error:
-        raise CorruptDataError(store.path(name), f"it is no JSON ({error})") from error
+        raise CorruptDataError(store.path(name), f"it is not JSON ({error})") from error

@@ -1,8 +1,7 @@
-"""Replacing a checkpoint in one step, so that a reader finds the old one or the new one.
+"""Replacing a checkpoint on the local disk: a reader finds the old one or the new one.
 
-Here is how it is done on the local disk: the new tree is written in a hidden folder beside the old
-one and takes its place by one rename or exchange. Where there is no such step, it is done as told
-in `tune_ckpt.tree.generations`.
+The new tree is written in a hidden folder beside the old one, and takes its place by one rename or
+exchange. Where there is no such step, it is done as told in `tune_ckpt.tree.generations`.
 """
 
 from __future__ import annotations
@@ -13,38 +12,17 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
 from tune_ckpt.errors import StorageError
-from tune_ckpt.tree.layout import new_save
+from tune_ckpt.tree.layout import has_name_of_ours
+from tune_ckpt.tree.place import Place
 from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 from tune_ckpt.tree.storage.leftovers import OLD, held, remove_leftovers, sibling
 from tune_ckpt.tree.storage.local import LocalStore
 
 _LONGEST_NAME_NBYTES = 255
-
-
-@dataclass
-class Place:
-    """Where a tree is written that shall take another's place.
-
-    Attributes:
-        store: The folder.
-        save: The save's id.
-        in_names: Whether the files' names have the id in them (see `FileNames.of_save`).
-        written: The files written so far; whoever writes them lists them here.
-    """
-
-    store: Store
-    save: str = field(default_factory=new_save)
-    in_names: bool = False
-    written: list[tuple[Store, str]] = field(default_factory=list)
-
-    def commit(self, metadata_file: str, data: bytes) -> None:
-        """Write the root's metadata, after all else: the tree is whole."""
-        self.store.write_bytes(metadata_file, data)
 
 
 def can_stage(store: Store) -> TypeGuard[LocalStore]:
@@ -77,8 +55,8 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
 
     Args:
         store: Where the tree shall be.
-        owned: Tells which names in a folder belong to the checkpoint there. All others are carried
-            over into the new folder.
+        owned: Tells which paths in a folder belong to the checkpoint there. What has another is
+            carried over into the new folder.
 
     Raises:
         StorageError: The storage refuses.
@@ -90,8 +68,11 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
     with held(folder):
         try:
             new = store.at(folder)
-            yield Place(new)
-            _carry_over(store.at(root), folder, owned)
+            yield (place := Place(new))
+            if place.root:
+                new.write_bytes(*place.root)
+            old = store.at(root)
+            _carry_over(old, folder, owned(old))
             new.sync()
             _swap(folder, root)
             store.at(root.parent).sync()
@@ -101,19 +82,35 @@ def staging(store: LocalStore, owned: Callable[[Store], Collection[str]]) -> Ite
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _carry_over(
-    store: LocalStore, staging: Path, owned: Callable[[Store], Collection[str]]
-) -> None:
-    ours = owned(store)
+@contextmanager
+def filling(store: Store) -> Iterator[Store]:
+    """Yield where to write what shall be in an empty folder; on a local disk it appears whole.
+
+    Raises:
+        StorageError: The storage refuses.
+    """
+    if can_stage(store):
+        with staging(store, lambda _: ()) as place:
+            yield place.store
+    else:
+        yield store
+
+
+def _carry_over(store: LocalStore, target: Path, owned: Collection[str], above: str = "") -> None:
     for entry in store.list():
-        target = staging / entry.name
-        if entry.name in ours or TEMPORARY in entry.name or target.exists():
+        path, source, place = above + entry.name, store.root / entry.name, target / entry.name
+        is_folder = entry.is_dir and not source.is_symlink()
+        if path in owned and is_folder:
+            _carry_over(store.child(entry.name), place, owned, f"{path}/")
+        if path in owned or TEMPORARY in entry.name or place.exists():
             continue
-        source = store.root / entry.name
-        if entry.is_dir and not source.is_symlink():
-            shutil.copytree(source, target, symlinks=True, copy_function=_link_or_copy)
+        if above and has_name_of_ours(entry.name):
+            continue  # what a damaged component has left
+        target.mkdir(parents=True, exist_ok=True)
+        if is_folder:
+            shutil.copytree(source, place, symlinks=True, copy_function=_link_or_copy)
         else:
-            _link_or_copy(source, target)
+            _link_or_copy(source, place)
 
 
 def _link_or_copy(source: str | Path, target: str | Path) -> None:

@@ -19,7 +19,7 @@ from tune_ckpt.errors import (
     OccupiedFolderError,
     StorageError,
 )
-from tune_ckpt.tree import commit, writing
+from tune_ckpt.tree import staging, writing
 from tune_ckpt.tree.storage import leftovers
 from tune_ckpt.tree.storage.store import LocalStore
 
@@ -121,7 +121,7 @@ class Refusing:
 
 @pytest.mark.parametrize("libc", [Refusing(errno.EINVAL), Refusing(errno.ENOSYS), object()])
 def test_without_an_exchange_two_renames_do(tmp_path, monkeypatch, libc):
-    monkeypatch.setattr(commit.ctypes, "CDLL", lambda *_, **__: libc)
+    monkeypatch.setattr(staging.ctypes, "CDLL", lambda *_, **__: libc)
     trained(step=1).save_to_path(tmp_path / "c")
     trained(step=2).save_to_path(tmp_path / "c")
     assert os.listdir(tmp_path) == ["c"]
@@ -130,7 +130,7 @@ def test_without_an_exchange_two_renames_do(tmp_path, monkeypatch, libc):
 
 def test_an_exchange_that_is_forbidden_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     trained(step=1).save_to_path(tmp_path / "c")
-    monkeypatch.setattr(commit.ctypes, "CDLL", lambda *_, **__: Refusing(errno.EACCES))
+    monkeypatch.setattr(staging.ctypes, "CDLL", lambda *_, **__: Refusing(errno.EACCES))
     with pytest.raises(StorageError, match="Permission denied"):
         trained(step=2).save_to_path(tmp_path / "c")
     assert Agent.from_checkpoint(tmp_path / "c").step == 1
@@ -146,7 +146,7 @@ def test_what_is_not_ours_is_carried_over_where_files_cannot_be_linked(tmp_path,
     def refused(*args, **options):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(commit.os, "link", refused)
+    monkeypatch.setattr(staging.os, "link", refused)
     trained(step=2).save_to_path(tmp_path / "c")
     assert (tmp_path / "c" / "notes" / "mine.txt").read_text() == "keep"
     assert os.readlink(tmp_path / "c" / "link") == "notes/mine.txt"
