@@ -12,7 +12,7 @@ from tune_ckpt.formats.document import Document, in_threads
 from tune_ckpt.formats.document_reading import check_blob, read_head
 from tune_ckpt.formats.inert import Tree
 from tune_ckpt.formats.io import BytesSink, BytesSource, Source
-from tune_ckpt.formats.making import make
+from tune_ckpt.formats.making import make, part_of
 from tune_ckpt.formats.packing import pack_fast
 from tune_ckpt.formats.unpacking import MALFORMED, Tensors, Unpacking
 from tune_ckpt.formats.walking import Walk
@@ -95,7 +95,7 @@ def load(
         raise CorruptDataError(source.name, "it is not the document that was committed", 0)
     if at is not None:
         tree = Tree(source, head)
-        return make(tree, tree.part(at), tensors=tensors, mmap=mmap)
+        return make(tree, part_of(tree, at), tensors=tensors, mmap=mmap)
     try:
         return Unpacking(source, head, tensors, mmap=mmap).state()
     except MALFORMED as error:

@@ -23,8 +23,9 @@ from tune_ckpt.formats.arrays import raw_bytes
 from tune_ckpt.formats.extensions import Refused, why_refused
 from tune_ckpt.formats.io import Sink
 from tune_ckpt.formats.packing import INLINE_NBYTES, UNWRITABLE
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.rllib_reading import decode_descr, load
-from tune_ckpt.formats.walking import MAX_DEPTH, label
+from tune_ckpt.formats.walking import MAX_DEPTH
 from tune_ckpt.formats.wire import packb, unpackb
 
 __all__ = ["Stream", "load", "pack"]

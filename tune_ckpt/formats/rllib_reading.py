@@ -13,8 +13,8 @@ from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.arrays import array_of_bytes
 from tune_ckpt.formats.extensions import expect
 from tune_ckpt.formats.io import Source, read_range
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.unpacking import MALFORMED
-from tune_ckpt.formats.walking import label
 from tune_ckpt.formats.wire import streamed, unpackb, why_unread
 
 
