@@ -47,6 +47,7 @@ class Unpacking:
         self._shared: list[Any] = []
         self._open: list[int] = []  # the places in it of the values under way; -1 for no place
         self._claimed = 0
+        self._installed: dict[str, bool] = {}  # asked for each tensor, and slow to find out
         self._jobs: list[tuple[int, memoryview]] = []
 
     def state(self) -> Any:
@@ -99,9 +100,11 @@ class Unpacking:
 
     def wants(self, package: str) -> bool:
         """Return whether a package's own tensors are wanted, not NumPy arrays instead of them."""
-        if self._tensors == "numpy":
-            return False
-        return self._tensors == package or importlib.util.find_spec(package) is not None
+        if self._tensors in ("numpy", package):
+            return self._tensors == package
+        if package not in self._installed:
+            self._installed[package] = importlib.util.find_spec(package) is not None
+        return self._installed[package]
 
     def equal(self, first: Any, second: Any) -> bool:
         """Return whether two values are equal down to every type and bit.
