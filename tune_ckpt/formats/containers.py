@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,9 @@ def _read_deque(_: Unpacking, maxlen: Any, items: Any) -> deque[Any]:
 
 
 def _is_namedtuple(kind: type) -> bool:
-    return issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple)
+    if not issubclass(kind, tuple) or issubclass(kind, enum.Enum):
+        return False
+    return isinstance(getattr(kind, "_fields", None), tuple)
 
 
 def _write_namedtuple(value: Any, packing: Packing) -> list[Any]:
