@@ -32,7 +32,7 @@ from tune_ckpt.formats import pickle_torch
 from tune_ckpt.formats.io import Source, stream_of
 from tune_ckpt.formats.pickle_build import Builder, Tables
 from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
-from tune_ckpt.formats.pickle_nodes import parse
+from tune_ckpt.formats.pickle_nodes import canonical, parse
 from tune_ckpt.formats.pickle_opaque import Opaque, holds_opaque
 
 __all__ = [
@@ -151,7 +151,7 @@ def loads_restricted(
     tables = Tables(
         pickle_torch.VALUES_WITH_TORCH,
         CALLS | pickle_torch.calls_for_tensors(file),
-        {f"{cls.__module__}:{cls.__qualname__}": cls for cls in allowed},
+        {canonical(cls.__module__, cls.__qualname__): cls for cls in allowed},
     )
     offending = tuple(name for name in parsed.names if not tables.know(name))
     if offending:
