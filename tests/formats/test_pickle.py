@@ -99,6 +99,15 @@ def test_scalars_come_back_with_their_type(scalar: Any) -> None:
         assert back == scalar
 
 
+def test_every_dtype_of_ml_dtypes_comes_back() -> None:
+    kinds = [
+        k for k in vars(ml_dtypes).values() if isinstance(k, type) and issubclass(k, np.generic)
+    ]
+    arrays = [np.zeros(2, kind) for kind in kinds]
+    back: Any = pickle.loads_restricted(std_pickle.dumps(arrays), file="x")
+    assert [array.dtype.type for array in back] == kinds
+
+
 @pytest.mark.parametrize(
     "dtype", ["f8", ">f8", "U5", "M8[ns]", "V7", "i4,f8", "O"], ids=lambda d: f"dtype {d}"
 )
