@@ -1,6 +1,7 @@
 """Storage: the local disk, and any pyarrow filesystem."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,10 +25,29 @@ def test_an_unknown_scheme_is_an_error_that_names_it():
         tc.load_state("nowhere://bucket/c")
 
 
-@pytest.mark.parametrize("path", [None, 7, "a\0b"])
+class BytesPath(os.PathLike):
+    def __fspath__(self):
+        return b"c"
+
+
+@pytest.mark.parametrize("path", [None, 7, "a\0b", BytesPath()])
 def test_what_is_no_path_is_an_error_of_ours(path):
     with pytest.raises(InvalidArgumentError, match="it may be: a local path"):
         tc.load_state(path)
+
+
+@pytest.mark.parametrize("filesystem", [7, "s3"])
+def test_what_is_no_filesystem_is_an_error_of_ours(filesystem):
+    with pytest.raises(InvalidArgumentError, match=r"filesystem=.*may be: a pyarrow"):
+        tc.load_state("c", filesystem=filesystem)
+
+
+def test_a_uri_that_pathlib_cut_is_no_local_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for uri in ("s3://bucket/c", "file:///c"):
+        with pytest.raises(InvalidArgumentError, match="pathlib takes one away"):
+            tc.save_state({}, Path(uri))
+    assert tc.save_state({}, "./s3:/c").path == str(tmp_path / "s3:" / "c")
 
 
 def test_a_ray_checkpoint_is_a_path(tmp_path):
