@@ -17,7 +17,7 @@ Steps = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What a document tells of one array.
+    """What a document says about one array.
 
     Attributes:
         path: Where it stands in the state.
@@ -35,7 +35,7 @@ class ArrayInfo:
 
 
 def list_arrays(tree: Tree) -> Iterator[ArrayInfo]:
-    """Yield what a document tells of each array, in order; of a shared one once.
+    """Yield what a document says about each array, in order; a shared one is yielded once.
 
     Raises:
         CorruptDataError: The tree is malformed.
@@ -59,7 +59,7 @@ def _info(tree: Tree, steps: Steps, node: Node) -> ArrayInfo:
     code, shape, data, *_ = node.parts
     nbytes = len(data) if type(data) is bytes else 0
     if type(data) is int:
-        nbytes = sum(piece.nbytes for piece in tree.head.blobs[data])
+        nbytes = tree.head.nbytes_of(data)
     dtype = code if type(code) is str else str(decode_dtype(code))
     return ArrayInfo(path_of(steps), node.row.name, dtype, tuple(shape), nbytes)
 

@@ -1,10 +1,11 @@
 """A state to one msgpack document and back, exactly (the typed dialect): the public face.
 
-What a document looks like is told in FORMAT.md, beside this file.
+FORMAT.md, beside this file, specifies what a document looks like.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, Fault, UnsupportedStateError
@@ -116,11 +117,5 @@ def verify(source: Source) -> str:
         CorruptDataError: The bytes are not what was written.
     """
     head = read_head(source)
-
-    def check_one(number: int) -> None:
-        """Check one array's bytes."""
-        check_blob(source, head, number)
-
-    nbytes = sum(piece.nbytes for pieces in head.blobs for piece in pieces)
-    in_threads(check_one, range(len(head.blobs)), nbytes)
+    in_threads(partial(check_blob, source, head), range(len(head.blobs)), source.nbytes)
     return head.digest

@@ -54,7 +54,7 @@ class Unpacking:
         """Return the state, its arrays filled.
 
         Raises:
-            ValueError: Or any other of `MALFORMED`, where the tree is none.
+            ValueError: Or any other of `MALFORMED`, where the tree is malformed.
         """
         state = unpack_with(self._head.state, self._ext_hook, self._list_hook)
         if self._open or self._claimed != len(self._head.blobs):
@@ -140,7 +140,7 @@ class Unpacking:
     def _blob_array(self, dtype: Any, shape: Any, number: int, order: Any) -> arrays.Array:
         pieces = self._claim(number)
         due = arrays.nbytes_of(shape, dtype)
-        if sum(piece.nbytes for piece in pieces) != due:
+        if self._head.nbytes_of(number) != due:
             raise ValueError(f"blob {number} does not have {due} bytes")
         if self._mapped is not None and len(pieces) == 1:
             return arrays.mapped_array(dtype, shape, order, self._mapped, pieces[0].offset)
