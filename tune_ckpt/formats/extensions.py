@@ -37,8 +37,8 @@ class Row:
         write: The value's parts: anything that can itself be written.
         read: The value again, from the `Unpacking` and the parts, one argument each. Wrong parts
             may raise any ordinary error.
-        identity: For types of which one object under two names stays one object: what tells two
-            such objects apart. None for the rest.
+        identity: Where one object under two names must stay one object: what two such objects
+            differ in. None for other types.
         is_array: Whether the parts are ``[dtype, shape, data, ...]``: a small one has a short form.
         read_short: The value again, from a short form's payload, where there is a quicker way than
             by the parts.

@@ -1,7 +1,7 @@
-"""A document's tree without the values: of the types of the table, nothing is made.
+"""A document's tree with its values left inert: nothing of the table's types is made.
 
 `tune_ckpt.formats.making` makes the real values, of all of it or of a part;
-`tune_ckpt.formats.listing` tells of the arrays.
+`tune_ckpt.formats.listing` lists the arrays.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def part_of(tree: Tree, at: str) -> Any:
     """Return one part of a tree, inert; see `tune_ckpt.formats.parts.find_part`.
 
     Raises:
-        PartNotFoundError: There is no such part; tells what there is.
+        PartNotFoundError: There is no such part; it lists what there is.
         CorruptDataError: The tree is malformed on the way to it.
         MissingDependencyError: A dict's key needs a package that is not installed.
     """

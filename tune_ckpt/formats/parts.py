@@ -24,7 +24,7 @@ def path_of(steps: Iterable[Any]) -> str:
 
 
 def _plain_contents(value: Any) -> Any:
-    """Return the items that a real value has inside, or None where it is no container."""
+    """Return the items that a real value has inside, or None if it is not a container."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return dict(zip(value._fields, value, strict=True))
     return value if isinstance(value, Mapping | list | tuple | deque) else None
@@ -43,7 +43,7 @@ def find_part(
         contents: Returns the dict or sequence that a value has inside, or None.
 
     Raises:
-        PartNotFoundError: There is no such part; tells what there is.
+        PartNotFoundError: There is no such part; it lists what there is.
     """
     found, value = "", state
     while at:

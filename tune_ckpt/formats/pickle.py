@@ -85,7 +85,7 @@ def dump_parts(value: object, *, pickler: Any = None) -> list[bytes | memoryview
 
 
 def unpicklable(error: Exception) -> UnsupportedStateError:
-    """Return the error that tells why a value cannot be pickled."""
+    """Return the error that says why a value cannot be pickled."""
     return UnsupportedStateError(
         (Fault("", f"it cannot be pickled ({type(error).__name__}: {error})"),)
     )

@@ -1,7 +1,7 @@
 """The rllib dialect: what RLlib writes with msgpack under ``msgpack_numpy``, and reads again.
 
-Arrays and numbers are dicts with bytes as keys, marked by ``nd`` or ``complex``; FORMAT.md tells of
-them. msgpack itself is never patched, and no object array is ever unpickled freely.
+Arrays and numbers are dicts with bytes as keys, marked by ``nd`` or ``complex``; see FORMAT.md.
+msgpack itself is never patched, and no object array is ever unpickled freely.
 
 Some types come back as others, as they do in RLlib: tuples and namedtuples as lists, subclasses of
 dict, list, str, bytes, int and float (so ``numpy.float64``, enums of ints, ``OrderedDict``) as the

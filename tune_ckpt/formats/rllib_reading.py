@@ -95,7 +95,7 @@ def decode_descr(code: Any) -> np.dtype[Any]:
     """Return the dtype that NumPy's text or ``descr`` stands for.
 
     Raises:
-        ValueError, TypeError: It is none of this dialect.
+        ValueError, TypeError: This dialect has no such dtype.
     """
     if isinstance(code, list | tuple):
         fields = [(_text(name), decode_descr(kind), *_shape(*rest)) for name, kind, *rest in code]

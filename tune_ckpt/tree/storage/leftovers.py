@@ -1,7 +1,7 @@
-"""What killed writers leave behind on the local disk, told from what living ones still need.
+"""What killed writers leave behind on the local disk, and living ones still need.
 
 Whatever is being written has a name like ``.model.tune_ckpt-1f00ba42`` and is locked: a lock dies
-with its process. Where the disk has no locks (some network file systems), age tells instead.
+with its process. Where the disk has no locks (some network file systems), age decides instead.
 """
 
 from __future__ import annotations

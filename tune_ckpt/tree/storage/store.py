@@ -1,4 +1,4 @@
-"""Where bytes live: from a path, a URI or a Ray Checkpoint to the folder that it means."""
+"""From a path, a URI or a Ray Checkpoint to the `Store` of the folder that it means."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def open_store(path: Any, filesystem: Any = None) -> Store:
             looked up.
 
     Raises:
-        InvalidArgumentError: The path is no such thing, or the filesystem is none.
-        StorageError: The URI names no storage that is known here.
+        InvalidArgumentError: It is not a path, or not a filesystem.
+        StorageError: No known storage has such URIs.
         MissingDependencyError: pyarrow is not installed, and the storage is a remote one.
     """
     text, filesystem = _looked_up(path, filesystem)
@@ -113,7 +113,7 @@ def _is_local(filesystem: Any) -> bool:
 def _as_arrow(filesystem: Any) -> Any:
     if hasattr(filesystem, "type_name"):
         return filesystem
-    fsspec = sys.modules.get("fsspec")  # whoever has such a filesystem has imported it
+    fsspec = sys.modules.get("fsspec")  # a caller with such a filesystem has imported it
     if fsspec is None or not isinstance(filesystem, fsspec.AbstractFileSystem):
         expected = ("a pyarrow.fs.FileSystem", "an fsspec filesystem")
         raise InvalidArgumentError("filesystem", filesystem, expected)
