@@ -165,6 +165,15 @@ def test_whether_torch_is_installed_is_looked_up_once(monkeypatch):
     assert asked == ["torch"]
 
 
+def test_a_dtype_that_this_ml_dtypes_lacks_is_an_error_that_says_so(monkeypatch):
+    array = np.zeros(2, ml_dtypes.int4)
+    data = msgpack.dumps(array)
+    monkeypatch.delattr(ml_dtypes, "int4")
+    dtypes._decode_plain.cache_clear()
+    with pytest.raises(MissingDependencyError, match=r"dtype int4 needs ml_dtypes>\d"):
+        msgpack.loads(data)
+
+
 def test_tensors_need_no_ml_dtypes(monkeypatch):
     state = {"w": torch.ones(3, dtype=torch.bfloat16), "dtype": torch.bfloat16}
     data = msgpack.dumps(state)

@@ -181,6 +181,16 @@ def test_bfloat16_is_widened_where_ml_dtypes_is_not_installed(
         pickle.loads_restricted(alone, file="x")
 
 
+def test_a_dtype_that_this_ml_dtypes_lacks_is_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = std_pickle.dumps(np.zeros(2, ml_dtypes.int4))
+    monkeypatch.delattr(ml_dtypes, "int4")
+    assert isinstance(pickle.loads_inert(data, file="x"), Opaque)
+    with pytest.raises(MissingDependencyError, match=r"needs ml_dtypes>\d"):
+        pickle.loads_restricted(data, file="x")
+
+
 def test_tensors_without_torch_are_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     data = std_pickle.dumps(TENSORS["float"])
     for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:

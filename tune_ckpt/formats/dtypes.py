@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ def decode_dtype(code: Any) -> np.dtype[Any]:
     """Return the dtype that `encode_dtype` wrote as ``code``.
 
     Raises:
-        MissingDependencyError: It is one of ml_dtypes', which is not installed.
+        MissingDependencyError: It is one of ml_dtypes', which is not installed, or too old.
         ValueError, TypeError: It is not such a code.
     """
     if type(code) is str:
@@ -147,9 +148,16 @@ def _decode_ml(name: str) -> np.dtype[Any]:
     except ImportError as error:
         raise MissingDependencyError("ml_dtypes", f"An array of dtype {name}") from error
     kind = vars(ml_dtypes).get(name)
+    if kind is None:
+        raise MissingDependencyError(newer(ml_dtypes), f"An array of dtype {name}")
     if not (isinstance(kind, type) and issubclass(kind, np.generic)):
         raise ValueError(f"{name!r} is not a dtype")
     return np.dtype(kind)
+
+
+def newer(package: ModuleType) -> str:
+    """Return, as pip takes it, a newer version of a package than this one."""
+    return f"{package.__name__}>{package.__version__.partition('+')[0]}"
 
 
 def _decode_struct(itemsize: Any, aligned: Any, fields: Any) -> np.dtype[Any]:
