@@ -242,6 +242,7 @@ def test_an_attempt_that_succeeds_is_the_last(monkeypatch):
         (OSError("AWS Error ACCESS_DENIED during PutObject operation"), False),
         (OSError("AWS Error NO_SUCH_BUCKET during HeadObject operation"), False),
         (OSError("AWS Error UNKNOWN (HTTP status 403) during HeadObject operation"), False),
+        (OSError("AWS Error UNKNOWN (HTTP status 501) during CopyObject operation"), False),
     ],
 )
 def test_what_is_transient(error, expected):

@@ -59,6 +59,11 @@ def test_a_ray_checkpoint_is_a_path(tmp_path):
     assert tc.load_state(Checkpoint(str(tmp_path / "c")))["step"] == 7
 
 
+def test_a_bucket_has_the_path_that_its_uri_has(remote):
+    assert open_store("", remote).path("bucket") == "subtree://bucket"
+    assert open_store("/").path("c") == "/c"
+
+
 def test_a_relative_path_needs_no_filesystem(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trained().save_to_path("c")

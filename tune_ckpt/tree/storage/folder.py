@@ -120,7 +120,7 @@ class Store(ABC):
 
     def path(self, name: str) -> str:
         """Return the full path of ``name``, for messages."""
-        return f"{self.location.rstrip('/')}/{name}"
+        return f"{self.location}{'' if self.location.endswith('/') else '/'}{name}"
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of the file ``name``.

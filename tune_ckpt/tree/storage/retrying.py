@@ -30,7 +30,7 @@ _TRANSIENT = {
 # Arrow gives what a server said as text; AWS's names for its codes, and HTTP's numbers.
 _TRANSIENT_TEXT = re.compile(
     r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|THROTTLING|REQUEST_TIMEOUT|SERVICE_UNAVAILABLE|"
-    r"INTERNAL_FAILURE)|HTTP status (408|429|5\d\d)|UNAVAILABLE|DEADLINE_EXCEEDED"
+    r"INTERNAL_FAILURE)|HTTP status (408|429|5(?!01|05)\d\d)|UNAVAILABLE|DEADLINE_EXCEEDED"
 )
 
 
