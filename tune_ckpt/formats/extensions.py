@@ -34,7 +34,8 @@ class Row:
     Attributes:
         code: The tag's ext code, 0 to 127; part of the format, never reused.
         name: What the specification and messages call it.
-        write: The value's parts: anything that can itself be written.
+        write: The value's parts: anything that can itself be written. Values that it takes out of
+            an object that is no container go through `Packing.guard`.
         read: The value again, from the `Unpacking` and the parts, one argument each. Wrong parts
             may raise any ordinary error.
         identity: Where one object under two names must stay one object: what two such objects
@@ -113,6 +114,13 @@ def row_with(code: int) -> Row | None:
         if code in backend.codes:
             backend.load()
     return ROWS.get(code)
+
+
+def container_types() -> frozenset[type]:
+    """Return the types that hold other values: msgpack's own, and those of rows that say so."""
+    rows = {kind: row for kind, row in _BY_TYPE.items() if row is not None}
+    found = [kind for kind, row in rows.items() if row.contents or row.parts_are_items]
+    return frozenset({dict, list, *found})
 
 
 def package_of(kind: type) -> str:
