@@ -91,7 +91,8 @@ class Store(ABC):
     def create(self, name: str, nbytes: int) -> AbstractContextManager[Sink]:
         """Return a context manager that yields what takes the file ``name``, of that size.
 
-        The file appears under its name, whole, when the context ends without an error.
+        The file appears under its name, whole, when the context ends without an error; only on
+        remote storage that is not an object store, it grows under its name.
         """
 
     @abstractmethod
