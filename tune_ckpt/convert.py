@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, UnsupportedStateError
 from tune_ckpt.formats import rllib_dialect
+from tune_ckpt.formats.io import Buffers
 from tune_ckpt.formats.pickle_by_name import dumps_by_name
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.rewriting import read_component, rewrite, write_as_msgpack
@@ -19,7 +20,7 @@ from tune_ckpt.tree.apart import check_outside
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, RLLIB_FIELDS, STATE, Format
-from tune_ckpt.tree.packing import PACKERS, Component, PackedComponent, Plain, pack_tree
+from tune_ckpt.tree.packing import PACKERS, Component, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import Store, address_of, is_plain_file, open_store
 from tune_ckpt.tree.storage.traffic import Encoded
@@ -168,7 +169,7 @@ def _to_pickle(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
 
 def _pack_by_name(component: Component, format: Format) -> PackedComponent:
     _name_classes(component)
-    packers = {**PACKERS, "pickle": lambda value: Plain(dumps_by_name(value, Encoded()))}
+    packers = {**PACKERS, "pickle": lambda value: Buffers([dumps_by_name(value, Encoded())])}
     return pack_tree(component, format, packers)
 
 

@@ -98,8 +98,12 @@ def test_every_array_is_told_of_once():
 def test_a_path_has_a_dicts_keys_as_python_shows_them():
     one = np.arange(1)
     state = {(1, "a"): {None: one.copy()}, Color.RED: one.copy(), 2**70: [one]}
-    paths = [info.path for info in list_arrays(tree_of(msgpack.dumps(state)))]
+    data = msgpack.dumps(state)
+    paths = [info.path for info in list_arrays(tree_of(data))]
     assert paths == ["(1, 'a')/None", "<Color.RED: 1>", f"{2**70}/0"]
+    assert [msgpack.loads(data, at=path) for path in paths] == [one] * 3
+    with pytest.raises(PartNotFoundError, match=r"there: \(1, 'a'\), <Color\.RED: 1>, "):
+        msgpack.loads(data, at="none")
 
 
 def test_a_path_in_an_error_has_them_too():

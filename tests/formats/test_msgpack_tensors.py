@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -155,6 +156,22 @@ except MissingDependencyError as error:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     expected = "bfloat16 [1.0, 1.0, 1.0] None\nA tensor as such needs torch: pip install torch\n"
     assert run.stdout == expected, run.stderr
+
+
+def test_whether_torch_is_installed_is_looked_up_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(importlib.util, "find_spec", asked.append)
+    assert type(round_trip([torch.ones(2), torch.zeros(2)])[1]) is np.ndarray
+    assert asked == ["torch"]
+
+
+def test_a_dtype_that_this_ml_dtypes_lacks_is_an_error_that_says_so(monkeypatch):
+    array = np.zeros(2, ml_dtypes.int4)
+    data = msgpack.dumps(array)
+    monkeypatch.delattr(ml_dtypes, "int4")
+    dtypes._decode_plain.cache_clear()
+    with pytest.raises(MissingDependencyError, match=r"dtype int4 needs ml_dtypes>\d"):
+        msgpack.loads(data)
 
 
 def test_tensors_need_no_ml_dtypes(monkeypatch):

@@ -41,6 +41,14 @@ def test_classes_that_are_gone_leave_stand_ins_that_are_written_back(monkeypatch
     assert_same(state, msgpack.loads(msgpack.dumps(stand_ins)))
 
 
+class Pixel(Point, enum.Enum):
+    ORIGIN = (0, 0)
+
+
+def test_a_member_that_is_a_namedtuple_is_itself_again():
+    assert msgpack.loads(msgpack.dumps(Pixel.ORIGIN)) is Pixel.ORIGIN
+
+
 def test_a_combination_with_a_flag_that_is_gone_leaves_a_stand_in(monkeypatch):
     data = msgpack.dumps([Access.READ | Access.WRITE, Access(0)])
     poorer = enum.Flag("Access", {"READ": 1}, module=Access.__module__)

@@ -99,6 +99,15 @@ def test_scalars_come_back_with_their_type(scalar: Any) -> None:
         assert back == scalar
 
 
+def test_every_dtype_of_ml_dtypes_comes_back() -> None:
+    kinds = [
+        k for k in vars(ml_dtypes).values() if isinstance(k, type) and issubclass(k, np.generic)
+    ]
+    arrays = [np.zeros(2, kind) for kind in kinds]
+    back: Any = pickle.loads_restricted(std_pickle.dumps(arrays), file="x")
+    assert [array.dtype.type for array in back] == kinds
+
+
 @pytest.mark.parametrize(
     "dtype", ["f8", ">f8", "U5", "M8[ns]", "V7", "i4,f8", "O"], ids=lambda d: f"dtype {d}"
 )
@@ -170,6 +179,16 @@ def test_bfloat16_is_widened_where_ml_dtypes_is_not_installed(
     assert isinstance(array, Opaque)
     with pytest.raises(MissingDependencyError, match="ml_dtypes"):
         pickle.loads_restricted(alone, file="x")
+
+
+def test_a_dtype_that_this_ml_dtypes_lacks_is_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = std_pickle.dumps(np.zeros(2, ml_dtypes.int4))
+    monkeypatch.delattr(ml_dtypes, "int4")
+    assert isinstance(pickle.loads_inert(data, file="x"), Opaque)
+    with pytest.raises(MissingDependencyError, match=r"needs ml_dtypes>\d"):
+        pickle.loads_restricted(data, file="x")
 
 
 def test_tensors_without_torch_are_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import functools
 import pickle as std_pickle
+import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,16 @@ def test_allowed_classes_are_instantiated() -> None:
     assert colour is Colour.RED
     assert (pair, type(pair)) == ((1, 2), Pair)
     assert cls is Point
+
+
+def test_a_module_may_be_named_as_one_of_python_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python's unpickler would look for commands.Run, of protocol 2, in subprocess.
+    module = types.ModuleType("commands")
+    module.Run = type("Run", (), {"__module__": "commands"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "commands", module)
+    data = std_pickle.dumps(module.Run())
+    made = pickle.loads_restricted(data, file="x", allowed={"commands:Run": module.Run})
+    assert type(made) is module.Run
 
 
 def test_a_class_that_is_not_allowed_is_refused_by_its_whole_name() -> None:

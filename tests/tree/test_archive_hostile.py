@@ -50,7 +50,7 @@ def test_a_path_that_leads_elsewhere(path):
 
 
 def test_a_path_that_is_no_utf8():
-    _refused(_GOOD.replace(b"b/c", b"b/\xff"), "is no UTF-8")
+    _refused(_GOOD.replace(b"b/c", b"b/\xff"), "is not UTF-8")
 
 
 def test_the_same_path_twice():
@@ -62,8 +62,8 @@ def test_files_out_of_order():
 
 
 def test_a_file_that_is_a_folder_too():
-    _refused(zipped([("a", b"1"), ("a/b", b"2")]), "'a' is no folder")
-    _refused(zipped([("a", b"1"), ("a/b", b"2"), ("a-b", b"3")]), "'a' is no folder")
+    _refused(zipped([("a", b"1"), ("a/b", b"2")]), "'a' is not a folder")
+    _refused(zipped([("a", b"1"), ("a/b", b"2"), ("a-b", b"3")]), "'a' is not a folder")
 
 
 # ------------------------------------------------------------------------------------- places

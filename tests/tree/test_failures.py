@@ -4,6 +4,7 @@ import errno
 from itertools import cycle
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyarrow import fs
 
@@ -13,6 +14,7 @@ from tests.s3 import broken, cut, cut_answer, denied, slow_down
 from tests.tree.killing import FaultyFilesystem
 from tune_ckpt.errors import NotACheckpointError, StorageError
 from tune_ckpt.tree.storage import retrying
+from tune_ckpt.tree.storage.arrow_files import ArrowSource
 from tune_ckpt.tree.storage.retrying import Retry, is_transient
 
 REFUSED = {"cut": cut, "slow": slow_down, "broken": broken}
@@ -72,6 +74,21 @@ def test_what_does_not_pass_is_an_error_after_the_deadline(s3, saved, impatient,
         tc.load_state(saved, filesystem=impatient)
     assert 15 < clock.now < 30
     assert len(s3.requests("GET", "model/state")) < 20
+
+
+class _Broken(pa.BufferReader):
+    def read_at(self, nbytes, offset):
+        raise ConnectionResetError
+
+
+def test_a_file_that_broke_is_opened_again_once(monkeypatch):
+    monkeypatch.setattr(retrying, "RETRY", Retry(first_delay=0.0))
+    files = iter([_Broken(b"abc"), pa.BufferReader(b"abc")])
+    source = ArrowSource(lambda: next(files), "x")
+    found = bytearray(3)
+    for offset in range(3):
+        source.read_into(offset, memoryview(found)[offset : offset + 1])
+    assert found == b"abc"
 
 
 def test_what_is_denied_is_not_tried_again(s3, saved, impatient):
@@ -227,6 +244,7 @@ def test_an_attempt_that_succeeds_is_the_last(monkeypatch):
         (OSError("AWS Error ACCESS_DENIED during PutObject operation"), False),
         (OSError("AWS Error NO_SUCH_BUCKET during HeadObject operation"), False),
         (OSError("AWS Error UNKNOWN (HTTP status 403) during HeadObject operation"), False),
+        (OSError("AWS Error UNKNOWN (HTTP status 501) during CopyObject operation"), False),
     ],
 )
 def test_what_is_transient(error, expected):

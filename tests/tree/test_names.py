@@ -79,9 +79,9 @@ BAD = {
     "ü" * 101: "200 bytes",
     "con": "Windows",
     "Com1.txt": "Windows",
-    "state.msgpack": "cannot be told from",
-    "METADATA.JSON": "cannot be told from",
-    "class_and_ctor_args.pkl": "cannot be told from",
+    "state.msgpack": "cannot tell it from",
+    "METADATA.JSON": "cannot tell it from",
+    "class_and_ctor_args.pkl": "cannot tell it from",
 }
 
 
@@ -121,7 +121,7 @@ NFC, NFD = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     "pair", [("a", "A"), (NFC, NFD), ("straße", "STRASSE"), (NFC, NFD.upper())]
 )
 def test_names_that_some_disk_takes_for_one_are_refused(tmp_path, pair):
-    with pytest.raises(InvalidNameError, match="cannot be told from the component"):
+    with pytest.raises(InvalidNameError, match="cannot tell it from the component"):
         Named(pair).save_to_path(tmp_path / "c")
 
 

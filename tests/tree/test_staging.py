@@ -161,6 +161,17 @@ def test_between_the_two_renames_readers_find_the_old_one_and_the_next_save_mend
     assert os.listdir(tmp_path) == ["c"]
 
 
+@pytest.mark.parametrize("suffix", [None, leftovers.OLD])
+def test_a_leftover_that_stays_is_not_said_to_be_deleted(tmp_path, monkeypatch, suffix):
+    def refuse(path, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(leftovers.shutil, "rmtree", refuse)
+    for path in (tmp_path / "c", leftovers.sibling(tmp_path / "c", suffix)):
+        path.mkdir()
+    assert leftovers.remove_leftovers(tmp_path / "c") == []
+
+
 def test_a_folder_in_use_is_no_leftover_and_one_left_behind_is(tmp_path):
     in_use, left = (leftovers.sibling(tmp_path / "c") for _ in range(2))
     left.mkdir()

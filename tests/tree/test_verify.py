@@ -25,7 +25,7 @@ from tune_ckpt.errors import (
 from tune_ckpt.tree import files
 from tune_ckpt.tree.inspection import verify
 from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata, sealed
-from tune_ckpt.tree.storage.store import TEMPORARY
+from tune_ckpt.tree.storage.folder import TEMPORARY
 
 REPO = Path(__file__).parents[2]
 

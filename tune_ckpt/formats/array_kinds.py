@@ -46,13 +46,13 @@ def _read_masked(unpacking: Unpacking, data: Any, mask: Any, fill: Any, hard: An
     if type(data) is not np.ndarray:
         raise TypeError("a masked array without its data")
     if mask is not None and not _is_mask(mask, data):
-        raise TypeError("a masked array whose mask is none")
+        raise TypeError("a masked array whose mask is not one")
     unpacking.settle()  # NumPy copies some masks
     mask = np.ma.nomask if mask is None else mask
     array: Any = np.ma.MaskedArray(data, mask, hard_mask=expect(bool, hard), copy=False)
     if fill is not None:
         if type(fill) is not np.ndarray or fill.shape:  # of any dtype: NumPy invents such ones
-            raise TypeError("a masked array whose fill value is none")
+            raise TypeError("a masked array whose fill value is not one")
         array._fill_value = fill
     return array
 

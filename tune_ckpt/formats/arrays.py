@@ -119,7 +119,7 @@ def read_short(payload: bytes) -> Array:
     """Return the array of a short form's payload, in few calls: there may be very many.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not one.
     """
     start = 1 + payload[0]
     dtype, shape, nbytes = _KINDS[payload[:start]]
@@ -204,9 +204,9 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
         ValueError: It is not a list of sizes, or they are beyond any memory.
     """
     if type(shape) is not list or len(shape) > _MAX_DIMENSIONS:
-        raise ValueError("a shape that is no short list")
+        raise ValueError("a shape that is not a list, or too long")
     if any(type(size) is not int or not 0 <= size < 2**62 for size in shape):
-        raise ValueError("a shape with something that is no size")
+        raise ValueError("a shape with something in it that is not a size")
     if math.prod(max(size, 1) for size in shape) >= 2**62:
         raise ValueError(f"the shape {shape} is too large")
     return tuple(shape)
@@ -216,7 +216,7 @@ def nbytes_of(shape: Any, dtype: np.dtype[Any]) -> int:
     """Return how many bytes an array has.
 
     Raises:
-        ValueError: ``shape`` is none.
+        ValueError: ``shape`` is not a shape.
     """
     return math.prod(checked_shape(shape)) * dtype.itemsize
 

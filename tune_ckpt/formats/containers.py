@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections import Counter, OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,9 @@ def _read_deque(_: Unpacking, maxlen: Any, items: Any) -> deque[Any]:
 
 
 def _is_namedtuple(kind: type) -> bool:
-    return issubclass(kind, tuple) and isinstance(getattr(kind, "_fields", None), tuple)
+    if not issubclass(kind, tuple) or issubclass(kind, enum.Enum):
+        return False
+    return isinstance(getattr(kind, "_fields", None), tuple)
 
 
 def _write_namedtuple(value: Any, packing: Packing) -> list[Any]:
@@ -97,15 +100,47 @@ def _read_namedtuple(_: Unpacking, name: Any, fields: Any, values: Any) -> Any:
     return NamedTupleValue(cls, names, tuple(values))
 
 
-register(Row(1, "tuple", lambda value, _: value, lambda _, *parts: parts), tuple)
-register(Row(2, "set", _write_set, lambda _, *parts: set(parts)), set)
-register(Row(3, "frozenset", _write_set, lambda _, *parts: frozenset(parts)), frozenset)
-register(Row(7, "OrderedDict", _write_ordered, _read_ordered), OrderedDict)
-register(Row(8, "defaultdict", _write_defaultdict, _read_defaultdict), defaultdict)
-register(Row(9, "Counter", _write_counter, _read_counter), Counter)
-register(Row(10, "deque", _write_deque, _read_deque), deque)
+def _values_by_field(_: Any, fields: Any, values: Any) -> dict[str, Any]:
+    return dict(zip(fields, values, strict=True))
+
+
 register(
-    Row(11, "namedtuple", _write_namedtuple, _read_namedtuple),
+    Row(
+        1,
+        "tuple",
+        lambda value, _: value,
+        lambda _, *parts: parts,
+        contents=lambda *parts: [*parts],
+        parts_are_items=True,
+    ),
+    tuple,
+)
+register(
+    Row(2, "set", _write_set, lambda _, *parts: set(parts), parts_are_items=True),
+    set,
+)
+register(
+    Row(3, "frozenset", _write_set, lambda _, *parts: frozenset(parts), parts_are_items=True),
+    frozenset,
+)
+register(
+    Row(7, "OrderedDict", _write_ordered, _read_ordered, contents=lambda items, *_: items),
+    OrderedDict,
+)
+register(
+    Row(8, "defaultdict", _write_defaultdict, _read_defaultdict, contents=lambda _, items: items),
+    defaultdict,
+)
+register(
+    Row(9, "Counter", _write_counter, _read_counter, contents=lambda items: items),
+    Counter,
+)
+register(
+    Row(10, "deque", _write_deque, _read_deque, contents=lambda _, items: items),
+    deque,
+)
+register(
+    Row(11, "namedtuple", _write_namedtuple, _read_namedtuple, contents=_values_by_field),
     NamedTupleValue,
     family=_is_namedtuple,
 )

@@ -8,7 +8,7 @@ the packed bytes costs less.
 from __future__ import annotations
 
 import gc
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Collection
 from itertools import compress
 from typing import Any
 
@@ -20,7 +20,6 @@ from msgpack import UnpackException
 from tune_ckpt.formats.wire import streamed
 
 _DISGUISED = {bytearray, memoryview, msgpack.ExtType, msgpack.Timestamp}
-_CONTAINERS = {dict, list, tuple, set, frozenset, OrderedDict, defaultdict, Counter, deque}
 
 _BIN_AND_EXT = bytes([*range(0xC4, 0xCA), *range(0xD4, 0xD9)])
 # How many bytes of length follow these bytes, where they stand for str, array and map.
@@ -68,10 +67,12 @@ def _before_altered_lengths(marks: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp
     return found
 
 
-def holds_disguised(values: list[Any]) -> bool:
+def holds_disguised(values: list[Any], containers: Collection[type]) -> bool:
     """Return whether any of the values, at any depth, is one that is written as something else.
 
-    They must hold no cycles.
+    Args:
+        values: The values, which must hold no cycles.
+        containers: The types, no subclasses, of what is looked into.
     """
     level = values
     while True:
@@ -79,6 +80,6 @@ def holds_disguised(values: list[Any]) -> bool:
         kinds = set(types)
         if not _DISGUISED.isdisjoint(kinds):
             return True
-        if _CONTAINERS.isdisjoint(kinds):
+        if kinds.isdisjoint(containers):
             return False
-        level = gc.get_referents(*compress(level, map(_CONTAINERS.__contains__, types)))
+        level = gc.get_referents(*compress(level, map(containers.__contains__, types)))

@@ -63,6 +63,11 @@ def place_blobs(start: int, sizes: Sequence[int]) -> Iterator[list[Piece]]:
         yield pieces
 
 
+def end_of(places: Sequence[Sequence[Piece]], start: int) -> int:
+    """Return where the last blob ends; ``start``, behind the tree, where there is none."""
+    return places[-1][-1].offset + places[-1][-1].nbytes if places else start
+
+
 class Document:
     """A packed state, ready to be written.
 
@@ -82,8 +87,7 @@ class Document:
         table_nbytes = len(self._table([b"\0" * 16] * len(blobs)))
         head_nbytes = HEADER.size + table_nbytes + len(state)
         self._places = list(place_blobs(head_nbytes, sizes))
-        last = self._places[-1][-1] if blobs else Piece(head_nbytes, 0, b"")
-        self.nbytes = last.offset + last.nbytes
+        self.nbytes = end_of(self._places, head_nbytes)
 
     def over(self, blobs: Sequence[memoryview]) -> Document:
         """Return the same document over copies of its blobs."""

@@ -10,7 +10,15 @@ import xxhash
 from msgpack import UnpackException
 
 from tune_ckpt.errors import CorruptDataError
-from tune_ckpt.formats.document import HEADER, HEADER_START, VERSION, Piece, digest_of, place_blobs
+from tune_ckpt.formats.document import (
+    HEADER,
+    HEADER_START,
+    VERSION,
+    Piece,
+    digest_of,
+    end_of,
+    place_blobs,
+)
 from tune_ckpt.formats.io import Source, read_range
 from tune_ckpt.formats.wire import streamed, why_unread
 
@@ -31,6 +39,10 @@ class Head:
     blobs: list[list[Piece]]
     digests: list[bytes]
 
+    def nbytes_of(self, number: int) -> int:
+        """Return the size of a blob."""
+        return sum(piece.nbytes for piece in self.blobs[number])
+
 
 def read_head(source: Source) -> Head:
     """Read header and tree, and check them and the document's size.
@@ -40,7 +52,7 @@ def read_head(source: Source) -> Head:
     """
     header = bytes(read_range(source, 0, min(HEADER.size, source.nbytes)))
     if not header.startswith(HEADER_START):
-        raise CorruptDataError(source.name, "it is no tune_ckpt document", 0)
+        raise CorruptDataError(source.name, "it is not a tune_ckpt document", 0)
     if len(header) < HEADER.size:
         raise CorruptDataError(source.name, "its header is cut short", len(header))
     _, _, version, uint64, tree_nbytes, bin8, size, digest = HEADER.unpack(header)
@@ -66,9 +78,9 @@ def _parse_tree(source: Source, tree: memoryview, digest: bytes) -> Head:
         where = HEADER.size + unpacker.tell()
         reason = f"its tree cannot be read: {why_unread(error)}"
         raise CorruptDataError(source.name, reason, where) from error
-    blobs = list(place_blobs(HEADER.size + tree.nbytes, sizes))
-    last = blobs[-1][-1] if blobs else Piece(HEADER.size + tree.nbytes, 0, b"")
-    nbytes = last.offset + last.nbytes
+    behind_tree = HEADER.size + tree.nbytes
+    blobs = list(place_blobs(behind_tree, sizes))
+    nbytes = end_of(blobs, behind_tree)
     if end != tree.nbytes or nbytes != source.nbytes:
         reason = f"it has {source.nbytes} bytes instead of {nbytes}"
         raise CorruptDataError(source.name, reason, min(nbytes, source.nbytes))

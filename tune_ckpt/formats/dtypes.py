@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def _encode_struct(dtype: np.dtype[Any]) -> list[Any]:
 
 def _encode_field(name: str, dtype: Any, offset: int, title: Any = None) -> list[Any]:
     if not (title is None or type(title) is str):
-        raise Refused(f"a field of its dtype has the title {title!r}, which is no text")
+        raise Refused(f"a field of its dtype has the title {title!r}, which is not text")
     return [name, encode_dtype(dtype), offset, title]
 
 
@@ -84,7 +85,7 @@ def _encode_string(dtype: Any) -> list[Any]:
 def unused_bytes(dtype: np.dtype[Any]) -> npt.NDArray[np.bool_] | None:
     """Return which bytes of an element mean nothing (they hold garbage), or None if all are used.
 
-    They are written as zeros: equal arrays shall give equal bytes.
+    They are written as zeros: equal arrays must give equal bytes.
     """
     if dtype.names is None and dtype.char not in "gG":
         return None
@@ -102,7 +103,7 @@ def _used_bytes(dtype: np.dtype[Any]) -> npt.NDArray[np.bool_]:
         halves[:, : _X87_NBYTES if dtype.char in "gG" and _LONG_BITS == _X87_BITS else None] = True
         return used
     for name in dtype.names:
-        field, offset = dtype.fields[name][:2]  # type: ignore[index]  # who has names has fields
+        field, offset = dtype.fields[name][:2]  # type: ignore[index]  # what has names has fields
         used[offset : offset + field.itemsize] |= _used_bytes(field)
     return used
 
@@ -114,8 +115,8 @@ def decode_dtype(code: Any) -> np.dtype[Any]:
     """Return the dtype that `encode_dtype` wrote as ``code``.
 
     Raises:
-        MissingDependencyError: It is one of ml_dtypes', which is not installed.
-        ValueError, TypeError: It is no such code.
+        MissingDependencyError: It is one of ml_dtypes', which is not installed, or too old.
+        ValueError, TypeError: It is not such a code.
     """
     if type(code) is str:
         return _decode_plain(code)
@@ -147,9 +148,16 @@ def _decode_ml(name: str) -> np.dtype[Any]:
     except ImportError as error:
         raise MissingDependencyError("ml_dtypes", f"An array of dtype {name}") from error
     kind = vars(ml_dtypes).get(name)
+    if kind is None:
+        raise MissingDependencyError(newer(ml_dtypes), f"An array of dtype {name}")
     if not (isinstance(kind, type) and issubclass(kind, np.generic)):
-        raise ValueError(f"{name!r} is no dtype")
+        raise ValueError(f"{name!r} is not a dtype")
     return np.dtype(kind)
+
+
+def newer(package: ModuleType) -> str:
+    """Return, as pip takes it, a newer version of a package than this one."""
+    return f"{package.__name__}>{package.__version__.partition('+')[0]}"
 
 
 def _decode_struct(itemsize: Any, aligned: Any, fields: Any) -> np.dtype[Any]:
@@ -173,7 +181,7 @@ def struct_dtype(fields: Sequence[Field], itemsize: int, *, aligned: bool) -> np
     """
     for _, dtype, offset, _ in fields:
         if not isinstance(dtype, np.dtype):  # NumPy makes dtypes of almost anything
-            raise TypeError("a field whose dtype is none")
+            raise TypeError("a field whose dtype is not one")
         # NumPy's own check overflows, and then it reads beyond the element.
         if not 0 <= offset <= offset + dtype.itemsize <= itemsize < 2**31:
             raise ValueError(f"a field at {offset} in an element of {itemsize} bytes")

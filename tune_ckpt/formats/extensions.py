@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgpack import ExtType, Timestamp
 
@@ -34,14 +34,17 @@ class Row:
     Attributes:
         code: The tag's ext code, 0 to 127; part of the format, never reused.
         name: What the specification and messages call it.
-        write: The value's parts: anything that can itself be written.
+        write: The value's parts: anything that can itself be written. Values that it takes out of
+            an object that is no container go through `Packing.guard`.
         read: The value again, from the `Unpacking` and the parts, one argument each. Wrong parts
             may raise any ordinary error.
-        identity: For types of which one object under two names stays one object: what tells two
-            such objects apart. None for the rest.
+        identity: Where one object under two names must stay one object: what two such objects
+            differ in. None for other types.
         is_array: Whether the parts are ``[dtype, shape, data, ...]``: a small one has a short form.
         read_short: The value again, from a short form's payload, where there is a quicker way than
             by the parts.
+        contents: For containers into which paths lead: the dict or list of the items, of the parts.
+        parts_are_items: Whether the path of a part has its number as a step.
         tag: The array element that announces this row.
     """
 
@@ -52,6 +55,8 @@ class Row:
     identity: Callable[[Any], Hashable] | None = None
     is_array: bool = False
     read_short: Callable[[bytes], Any] | None = None
+    contents: Callable[..., Any] | None = None
+    parts_are_items: bool = False
     tag: ExtType = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -73,13 +78,22 @@ def register(row: Row, *types: type, family: Callable[[type], bool] | None = Non
         _FAMILIES.append((family, row))
 
 
-# A backend's rows live in a module of ours, imported when the first value or code of it is met.
-_BACKENDS = {"torch": "torch_tensors", "jax": "jax_arrays", "jaxlib": "jax_arrays"}
-_BACKEND_OF_CODE = dict.fromkeys(range(60, 70), "torch") | dict.fromkeys(range(80, 90), "jax")
+class _Backend(NamedTuple):
+    """A module that registers an optional package's rows, when the first value or code is met."""
+
+    module: str
+    packages: tuple[str, ...]
+    codes: range
+
+    def load(self) -> None:
+        """Have the rows registered."""
+        importlib.import_module(f"tune_ckpt.formats.{self.module}")
 
 
-def _load_backend(package: str) -> None:
-    importlib.import_module(f"tune_ckpt.formats.{_BACKENDS[package]}")
+_BACKENDS = (
+    _Backend("torch_tensors", ("torch",), range(60, 70)),
+    _Backend("jax_arrays", ("jax", "jaxlib"), range(80, 90)),
+)
 
 
 def row_of(kind: type) -> Row | None:
@@ -87,18 +101,26 @@ def row_of(kind: type) -> Row | None:
     try:
         return _BY_TYPE[kind]
     except KeyError:
-        package = package_of(kind)
-        if package in _BACKENDS:
-            _load_backend(package)
+        for backend in _BACKENDS:
+            if package_of(kind) in backend.packages:
+                backend.load()
         found = (row for accepts, row in _FAMILIES if accepts(kind))
         return _BY_TYPE.setdefault(kind, next(found, None))
 
 
 def row_with(code: int) -> Row | None:
     """Return the row with this ext code, or None where there is none."""
-    if code not in ROWS and code in _BACKEND_OF_CODE:
-        _load_backend(_BACKEND_OF_CODE[code])
+    for backend in _BACKENDS:
+        if code in backend.codes:
+            backend.load()
     return ROWS.get(code)
+
+
+def container_types() -> frozenset[type]:
+    """Return the types that hold other values: msgpack's own, and those of rows that say so."""
+    rows = {kind: row for kind, row in _BY_TYPE.items() if row is not None}
+    found = [kind for kind, row in rows.items() if row.contents or row.parts_are_items]
+    return frozenset({dict, list, *found})
 
 
 def package_of(kind: type) -> str:

@@ -1,21 +1,19 @@
-"""A document's tree without the values: of the types of the table, nothing is made.
+"""A document's tree with its values left inert: nothing of the table's types is made.
 
 `tune_ckpt.formats.making` makes the real values, of all of it or of a part;
-`tune_ckpt.formats.listing` tells of the arrays.
+`tune_ckpt.formats.listing` lists the arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.document_reading import Head
 from tune_ckpt.formats.extensions import Row
 from tune_ckpt.formats.io import Source
-from tune_ckpt.formats.parts import find_part
+from tune_ckpt.formats.parts import path_of
 from tune_ckpt.formats.unpacking import MALFORMED, SHARED_ROW, find_row, short_parts, unpack_with
-from tune_ckpt.formats.walking import label
 
 
 class Node:
@@ -36,17 +34,6 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.row.name}>"
-
-
-# The items of a node that is a container, by its row's code.
-_CONTENTS: dict[int, Callable[..., Any]] = {
-    1: lambda *items: list(items),
-    7: lambda items, *_: items,
-    8: lambda _, items: items,
-    9: lambda items: items,
-    10: lambda _, items: items,
-    11: lambda _, fields, values: dict(zip(fields, values, strict=True)),
-}
 
 
 def _text(error: Exception) -> str:
@@ -84,7 +71,7 @@ class Tree:
 
     def fault(self, steps: tuple[Any, ...], error: Exception) -> CorruptDataError:
         """Return the error that names a place in the tree."""
-        path = "/".join(label(step) for step in steps if step is not None) or "(root)"
+        path = path_of(steps) or "(root)"
         reason = f"its tree holds what no writer writes, at {path} ({_text(error)})"
         return CorruptDataError(self.source.name, reason)
 
@@ -121,23 +108,3 @@ class Tree:
         if found is None:
             raise ValueError("there is no earlier value of that number")
         return found
-
-    def contents(self, value: Any) -> Any:
-        """Return the dict or list that a value has inside, or None where it is no container."""
-        if type(value) is Node:
-            node = self.referred(value)
-            contents = _CONTENTS.get(node.row.code)
-            value = contents(*node.parts) if contents else None
-        return value if isinstance(value, dict | list) else None
-
-    def part(self, at: str) -> Any:
-        """Return one part of the tree, inert; see `tune_ckpt.formats.parts.find_part`.
-
-        Raises:
-            PartNotFoundError: There is no such part; tells what there is.
-            CorruptDataError: The tree is malformed on the way to it.
-        """
-        try:
-            return find_part(self.state, at, self.source.name, self.contents)
-        except MALFORMED as error:
-            raise self.fault((at,), error) from error

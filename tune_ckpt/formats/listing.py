@@ -1,4 +1,4 @@
-"""What a document tells of its arrays, none of which is read for it."""
+"""The arrays of a document, listed from its tree: none of them is read."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from tune_ckpt.formats.dtypes import decode_dtype
 from tune_ckpt.formats.inert import Node, Tree
-from tune_ckpt.formats.making import make
+from tune_ckpt.formats.making import contents_of
+from tune_ckpt.formats.parts import path_of
 from tune_ckpt.formats.unpacking import MALFORMED, SHARED_ROW
-from tune_ckpt.formats.walking import label
 
 Steps = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What a document tells of one array.
+    """What a document says about one array.
 
     Attributes:
         path: Where it stands in the state.
@@ -35,7 +35,7 @@ class ArrayInfo:
 
 
 def list_arrays(tree: Tree) -> Iterator[ArrayInfo]:
-    """Yield what a document tells of each array, in order; of a shared one once.
+    """Yield what a document says about each array, in order; a shared one is yielded once.
 
     Raises:
         CorruptDataError: The tree is malformed.
@@ -59,24 +59,17 @@ def _info(tree: Tree, steps: Steps, node: Node) -> ArrayInfo:
     code, shape, data, *_ = node.parts
     nbytes = len(data) if type(data) is bytes else 0
     if type(data) is int:
-        nbytes = sum(piece.nbytes for piece in tree.head.blobs[data])
+        nbytes = tree.head.nbytes_of(data)
     dtype = code if type(code) is str else str(decode_dtype(code))
-    path = "/".join(label(step) for step in steps if step is not None)
-    return ArrayInfo(path, node.row.name, dtype, tuple(shape), nbytes)
+    return ArrayInfo(path_of(steps), node.row.name, dtype, tuple(shape), nbytes)
 
 
 def _children(tree: Tree, value: Any) -> list[tuple[Any, Any]]:
     if type(value) is Node and value.row is SHARED_ROW:
         return []
-    items = tree.contents(value)
+    items = contents_of(tree, value)
     if isinstance(items, dict):
-        return [(_real_key(tree, key), item) for key, item in items.items()]
+        return [("None" if key is None else key, item) for key, item in items.items()]
     if items is not None:
         return list(enumerate(items))
     return [(None, part) for part in value.parts] if type(value) is Node else []
-
-
-def _real_key(tree: Tree, key: Any) -> Any:
-    if key is None:
-        return "None"
-    return make(tree, key, tensors="numpy") if type(key) is Node else key

@@ -1,12 +1,15 @@
-"""The real values of an inert tree, or of one part of it: reads only the blobs that it needs."""
+"""The real values of an inert tree, or of one part of it: only the blobs they need are read."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from functools import partial
+from itertools import count, repeat
 from typing import Any
 
 from tune_ckpt.formats.extensions import Row
 from tune_ckpt.formats.inert import Node, Tree
+from tune_ckpt.formats.parts import find_part
 from tune_ckpt.formats.unpacking import MALFORMED, Tensors, Unpacking
 
 
@@ -15,7 +18,7 @@ def make(tree: Tree, value: Any, *, tensors: Tensors | None = None, mmap: bool =
 
     Args:
         tree: The tree that the value is from.
-        value: The inert value: ``tree.state``, or what ``tree.part`` found.
+        value: The inert value: ``tree.state``, or what `part_of` found.
         tensors: How tensors come back; see `tune_ckpt.formats.msgpack.load`.
         mmap: Whether to map the arrays instead of reading them.
 
@@ -27,6 +30,33 @@ def make(tree: Tree, value: Any, *, tensors: Tensors | None = None, mmap: bool =
     made = maker.run(value)
     maker.settle()
     return made
+
+
+def contents_of(tree: Tree, value: Any) -> Any:
+    """Return the dict (its keys real) or list that an inert value has inside; None without."""
+    if type(value) is Node:
+        node = tree.referred(value)
+        value = node.row.contents(*node.parts) if node.row.contents else None
+    if not isinstance(value, dict):
+        return value if isinstance(value, list) else None
+    return {
+        make(tree, key, tensors="numpy") if type(key) is Node else key: item
+        for key, item in value.items()
+    }
+
+
+def part_of(tree: Tree, at: str) -> Any:
+    """Return one part of a tree, inert; see `tune_ckpt.formats.parts.find_part`.
+
+    Raises:
+        PartNotFoundError: There is no such part; it lists what there is.
+        CorruptDataError: The tree is malformed on the way to it.
+        MissingDependencyError: A dict's key needs a package that is not installed.
+    """
+    try:
+        return find_part(tree.state, at, tree.source.name, partial(contents_of, tree))
+    except MALFORMED as error:
+        raise tree.fault((at,), error) from error
 
 
 _Making = Generator[tuple[Any, Any], Any, Any]  # yields steps and inert values, is sent real ones
@@ -85,9 +115,8 @@ class _Maker(Unpacking):
             raise ValueError("a value that contains itself")
         if number >= 0:
             self._under_way.add(number)
-        numbered = node.row.code in (1, 2, 3)  # tuple, set, frozenset: their parts are their items
-        steps = range(len(node.parts)) if numbered else [None] * len(node.parts)
-        parts = yield from _each(zip(steps, node.parts, strict=True))
+        steps = count() if node.row.parts_are_items else repeat(None)
+        parts = yield from _each(zip(steps, node.parts, strict=False))
         made = node.row.read(self, *parts)
         if number >= 0:
             self._made[number] = made

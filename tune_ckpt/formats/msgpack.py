@@ -1,10 +1,11 @@
 """A state to one msgpack document and back, exactly (the typed dialect): the public face.
 
-What a document looks like is told in FORMAT.md, beside this file.
+FORMAT.md, beside this file, specifies what a document looks like.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, Fault, UnsupportedStateError
@@ -12,7 +13,7 @@ from tune_ckpt.formats.document import Document, in_threads
 from tune_ckpt.formats.document_reading import check_blob, read_head
 from tune_ckpt.formats.inert import Tree
 from tune_ckpt.formats.io import BytesSink, BytesSource, Source
-from tune_ckpt.formats.making import make
+from tune_ckpt.formats.making import make, part_of
 from tune_ckpt.formats.packing import pack_fast
 from tune_ckpt.formats.unpacking import MALFORMED, Tensors, Unpacking
 from tune_ckpt.formats.walking import Walk
@@ -95,7 +96,7 @@ def load(
         raise CorruptDataError(source.name, "it is not the document that was committed", 0)
     if at is not None:
         tree = Tree(source, head)
-        return make(tree, tree.part(at), tensors=tensors, mmap=mmap)
+        return make(tree, part_of(tree, at), tensors=tensors, mmap=mmap)
     try:
         return Unpacking(source, head, tensors, mmap=mmap).state()
     except MALFORMED as error:
@@ -116,11 +117,5 @@ def verify(source: Source) -> str:
         CorruptDataError: The bytes are not what was written.
     """
     head = read_head(source)
-
-    def check_one(number: int) -> None:
-        """Check one array's bytes."""
-        check_blob(source, head, number)
-
-    nbytes = sum(piece.nbytes for pieces in head.blobs for piece in pieces)
-    in_threads(check_one, range(len(head.blobs)), nbytes)
+    in_threads(partial(check_blob, source, head), range(len(head.blobs)), source.nbytes)
     return head.digest

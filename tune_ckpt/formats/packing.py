@@ -15,7 +15,7 @@ from msgpack import ExtType
 from tune_ckpt.formats import array_kinds, arrays, containers, names, random_states, scalars
 from tune_ckpt.formats.disguised import holds_disguised, may_hold_disguised
 from tune_ckpt.formats.dtypes import encode_dtype, unused_bytes
-from tune_ckpt.formats.extensions import Refused, Row, row_of, why_refused
+from tune_ckpt.formats.extensions import Refused, Row, container_types, row_of, why_refused
 from tune_ckpt.formats.short_form import shortened
 from tune_ckpt.formats.wire import packb
 
@@ -23,6 +23,7 @@ INLINE_NBYTES = 1024  # arrays up to this size stand in the tree itself
 SHARED = 100  # the ext code of a second name for an earlier value
 
 TABLE = array_kinds, containers, names, random_states, scalars  # being imported, they fill it
+_CONTAINERS = container_types()
 # What a value may raise while it is written.
 UNWRITABLE = (
     Refused,
@@ -140,9 +141,9 @@ def pack_fast(state: Any) -> tuple[bytes, list[memoryview]] | None:
     except UNWRITABLE:
         return None
     if packing.asked:
-        disguised = holds_disguised([state, *packing.guarded])
+        disguised = holds_disguised([state, *packing.guarded], _CONTAINERS)
     else:
-        disguised = may_hold_disguised(packed) and holds_disguised([state])
+        disguised = may_hold_disguised(packed) and holds_disguised([state], _CONTAINERS)
     if disguised:
         return None
     return packed, packing.blobs

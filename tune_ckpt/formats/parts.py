@@ -1,24 +1,37 @@
-"""One part of a state by its path, whether the state is real or inert."""
+"""Paths in a state, like ``optimizer/state/0``: how they are written, and the part at one."""
 
 from __future__ import annotations
 
+import reprlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tune_ckpt.errors import PartNotFoundError
-from tune_ckpt.formats.walking import label
 
 
-def plain_contents(value: Any) -> Any:
-    """Return the items that a real value has inside, or None where it is no container."""
+def label(step: Any) -> str:
+    """Return what to call a dict's key or a list's index in a path."""
+    try:
+        return step if type(step) is str else reprlib.repr(step)
+    except ValueError:  # an int of too many digits
+        return type(step).__name__
+
+
+def path_of(steps: Iterable[Any]) -> str:
+    """Return the path of these steps, without those that are None."""
+    return "/".join(label(step) for step in steps if step is not None)
+
+
+def _plain_contents(value: Any) -> Any:
+    """Return the items that a real value has inside, or None if it is not a container."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return dict(zip(value._fields, value, strict=True))
     return value if isinstance(value, Mapping | list | tuple | deque) else None
 
 
 def find_part(
-    state: Any, at: str, file: str, contents: Callable[[Any], Any] = plain_contents
+    state: Any, at: str, file: str, contents: Callable[[Any], Any] = _plain_contents
 ) -> Any:
     """Return one part of a state.
 
@@ -30,7 +43,7 @@ def find_part(
         contents: Returns the dict or sequence that a value has inside, or None.
 
     Raises:
-        PartNotFoundError: There is no such part; tells what there is.
+        PartNotFoundError: There is no such part; it lists what there is.
     """
     found, value = "", state
     while at:

@@ -33,7 +33,7 @@ from tune_ckpt.formats import pickle_torch
 from tune_ckpt.formats.io import Source, stream_of
 from tune_ckpt.formats.pickle_build import Builder, Tables
 from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
-from tune_ckpt.formats.pickle_nodes import parse
+from tune_ckpt.formats.pickle_nodes import canonical, parse
 from tune_ckpt.formats.pickle_opaque import Opaque, holds_opaque
 
 __all__ = [
@@ -88,7 +88,7 @@ def dump_parts(value: object, *, pickler: Any = None) -> list[bytes | memoryview
 
 
 def unpicklable(error: Exception) -> UnsupportedStateError:
-    """Return the error that tells why a value cannot be pickled."""
+    """Return the error that says why a value cannot be pickled."""
     return UnsupportedStateError(
         (Fault("", f"it cannot be pickled ({type(error).__name__}: {error})"),)
     )
@@ -155,7 +155,7 @@ def loads_restricted(
     tables = Tables(
         pickle_torch.VALUES_WITH_TORCH,
         CALLS | pickle_torch.calls_for_tensors(file),
-        allowed,
+        {canonical(*name.split(":", 1)): cls for name, cls in allowed.items()},
     )
     offending = tuple(name for name in parsed.names if not tables.know(name))
     if offending:

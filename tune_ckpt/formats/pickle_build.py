@@ -19,6 +19,7 @@ from tune_ckpt.errors import (
     TuneCkptError,
     UntrustedPickleError,
 )
+from tune_ckpt.formats.dtypes import newer
 from tune_ckpt.formats.pickle_nodes import ClassNode, Node, canonical
 from tune_ckpt.formats.pickle_opaque import Opaque, holds_opaque
 
@@ -141,12 +142,16 @@ class Builder:
         return self._opaque(cls) if value is None else self._keep(cls, value)
 
     def _import(self, late: Late) -> Any:
+        purpose = f"Reading {self._file}"
         try:
-            return getattr(importlib.import_module(late.module), late.name, None)
+            module = importlib.import_module(late.module)
         except ImportError as error:
             if self._strict:
-                raise MissingDependencyError(late.module, f"Reading {self._file}") from error
+                raise MissingDependencyError(late.module, purpose) from error
             return None
+        if self._strict and not hasattr(module, late.name):
+            raise MissingDependencyError(newer(module), purpose)
+        return getattr(module, late.name, None)
 
     def _class_node(self, node: ClassNode) -> Any:
         return self._global(node) if node.args is None else self._node(node)

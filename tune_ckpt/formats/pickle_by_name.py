@@ -17,7 +17,7 @@ _OURS = "tune_ckpt.formats."  # stand-ins for what was not imported
 _Base: Any = pickle._Pickler
 
 
-class PicklerByName(_Base):  # type: ignore[misc]  # its stubs tell nothing of what is inside
+class PicklerByName(_Base):  # type: ignore[misc]  # the stubs leave its internals out
     """Writes a `Reference` as pickle writes the class or function itself."""
 
     dispatch: ClassVar[dict[Any, Any]] = _Base.dispatch.copy()
@@ -37,7 +37,7 @@ def dumps_by_name(value: Any, stream: io.BytesIO | None = None) -> bytes:
 
     Args:
         value: The value.
-        stream: Where to write it, for whoever wants to see it grow.
+        stream: Where to write it, for a caller that watches it grow.
 
     Raises:
         UnsupportedStateError: It holds something else, or an object whose class was not imported.

@@ -25,9 +25,9 @@ class Scan:
     extensions: tuple[int, ...]
 
 
-# An opcode's size with its argument; 0 where the argument tells it, and for those of interest.
+# An opcode's size with its argument; 0 if that depends on the argument, or it needs a check.
 _SIZES = [0] * 256
-# How many bytes tell an argument's length, and how many lines an argument has.
+# How many bytes hold an argument's length, and how many lines an argument has.
 _LENGTH_NBYTES: dict[int, int] = {}
 _LINES: dict[int, int] = {}
 _EXTENSIONS = {pickle.EXT1[0]: 1, pickle.EXT2[0]: 2, pickle.EXT4[0]: 4}
@@ -87,7 +87,7 @@ def scan(data: bytes, start: int = 0) -> Scan:
             elif code == _STOP:
                 return Scan(position + 1, tuple(extensions))
             else:
-                raise ValueError(f"byte {position} is no opcode")
+                raise ValueError(f"byte {position} is not an opcode")
     except IndexError:
         raise ValueError("it is cut short") from None
 

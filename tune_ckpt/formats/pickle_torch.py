@@ -125,7 +125,7 @@ def _read_sequence(data: bytes, file: str, names: Names) -> tuple[object, Mappin
 
 
 def _itemsize(dtype: str) -> int:
-    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
+    return np.dtype(CARRIERS.get(dtype, dtype)).itemsize
 
 
 def calls_for_arrays(file: str, names: Names) -> dict[str, Make]:

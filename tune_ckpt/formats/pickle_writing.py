@@ -36,5 +36,5 @@ class Parts:
         self.parts: list[bytes | memoryview] = []
 
     def write(self, part: Any) -> None:
-        """Keep a part; what is no one's but the pickler's is copied."""
+        """Keep a part; the pickler's own buffers, which it reuses, are copied."""
         self.parts.append(part.raw() if isinstance(part, PickleBuffer) else bytes(part))

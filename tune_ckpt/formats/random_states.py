@@ -49,7 +49,7 @@ def _write_bits(value: Any, _: Packing) -> list[Any]:
 
 def _read_bits(unpacking: Unpacking, name: Any, state: Any, seed: Any) -> Any:
     if not (seed is None or type(seed) is np.random.SeedSequence):
-        raise TypeError("a generator whose seed is none")
+        raise TypeError("a generator whose seed is not a SeedSequence")
     unpacking.settle()  # the state is about to be copied
     check_state(expect(dict, state))
     bits = BIT_GENERATORS[name](0 if seed is None else seed)
@@ -63,7 +63,7 @@ def check_state(state: dict[str, Any]) -> None:
     """Check the state of a bit generator: NumPy believes it, and would read beyond its buffer.
 
     Raises:
-        ValueError, TypeError: It is none.
+        ValueError, TypeError: It is not one.
     """
     place, end = state["state"].get("pos", 0), state.get("buffer_pos", 0)
     if not (0 <= expect(int, place) <= 624 and 0 <= expect(int, end) <= 4):
@@ -154,12 +154,11 @@ def _write_generator(value: np.random.Generator, _: Packing) -> list[Any]:
     return [value.bit_generator]
 
 
-_ROWS: dict[Row, tuple[type, ...]] = {
-    Row(70, "Random", _write_python, _read_python, identity=id): (random.Random,),
-    Row(71, "Generator", _write_generator, _read_generator, identity=id): (np.random.Generator,),
-    Row(72, "RandomState", _write_legacy, _read_legacy, identity=id): (np.random.RandomState,),
-    Row(73, "SeedSequence", _write_seed, _read_seed, identity=id): (np.random.SeedSequence,),
-    Row(74, "bit generator", _write_bits, _read_bits, identity=id): (*BIT_GENERATORS.values(),),
-}
-for _row, _types in _ROWS.items():
-    register(_row, *_types)
+register(Row(70, "Random", _write_python, _read_python, identity=id), random.Random)
+register(
+    Row(71, "Generator", _write_generator, _read_generator, identity=id),
+    np.random.Generator,
+)
+register(Row(72, "RandomState", _write_legacy, _read_legacy, identity=id), np.random.RandomState)
+register(Row(73, "SeedSequence", _write_seed, _read_seed, identity=id), np.random.SeedSequence)
+register(Row(74, "bit generator", _write_bits, _read_bits, identity=id), *BIT_GENERATORS.values())

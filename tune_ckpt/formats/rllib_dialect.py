@@ -1,7 +1,7 @@
 """The rllib dialect: what RLlib writes with msgpack under ``msgpack_numpy``, and reads again.
 
-Arrays and numbers are dicts with bytes as keys, marked by ``nd`` or ``complex``; FORMAT.md tells of
-them. msgpack itself is never patched, and no object array is ever unpickled freely.
+Arrays and numbers are dicts with bytes as keys, marked by ``nd`` or ``complex``; see FORMAT.md.
+msgpack itself is never patched, and no object array is ever unpickled freely.
 
 Some types come back as others, as they do in RLlib: tuples and namedtuples as lists, subclasses of
 dict, list, str, bytes, int and float (so ``numpy.float64``, enums of ints, ``OrderedDict``) as the
@@ -16,53 +16,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.arrays import raw_bytes
 from tune_ckpt.formats.extensions import Refused, why_refused
-from tune_ckpt.formats.io import Sink
+from tune_ckpt.formats.io import Buffers
 from tune_ckpt.formats.packing import INLINE_NBYTES, UNWRITABLE
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.rllib_reading import decode_descr, load
-from tune_ckpt.formats.walking import MAX_DEPTH, label
+from tune_ckpt.formats.walking import MAX_DEPTH
 from tune_ckpt.formats.wire import packb, unpackb
 
-__all__ = ["Stream", "load", "pack"]
+__all__ = ["load", "pack"]
 
-_CHUNK_NBYTES = 2**18
 _MAX_NBYTES = 2**32 - 1
 _MARKERS = b"nd", b"complex"
 
 # ------------------------------------------------------------------------------------- writing
 
 
-class Stream:
-    """A packed state, ready to be written.
-
-    Args:
-        pieces: What it consists of, in order.
-
-    Attributes:
-        nbytes: The size of it all.
-    """
-
-    def __init__(self, pieces: list[memoryview]) -> None:
-        self._pieces = pieces
-        self.nbytes = sum(piece.nbytes for piece in pieces)
-
-    def write(self, sink: Sink) -> str:
-        """Write it to a sink of `nbytes` bytes and return its XXH3-128 (hexadecimal)."""
-        digest, offset = xxhash.xxh3_128(), 0
-        for piece in self._pieces:
-            for start in range(0, piece.nbytes, _CHUNK_NBYTES):
-                chunk = piece[start : start + _CHUNK_NBYTES]
-                digest.update(chunk)
-                sink.write_at(offset, chunk)
-                offset += chunk.nbytes
-        return digest.hexdigest()
-
-
-def pack(state: Any) -> Stream:
+def pack(state: Any) -> Buffers:
     """Pack a state; its larger arrays are referred to, not copied.
 
     Raises:
@@ -77,7 +50,7 @@ def pack(state: Any) -> Stream:
     if not readable:
         faults = tuple(_faults(state)) or (Fault("", "RLlib could not read it again"),)
         raise UnsupportedStateError(faults)
-    return Stream(list(packing.spliced(packed)))
+    return Buffers(list(packing.spliced(packed)))
 
 
 class _Packing:

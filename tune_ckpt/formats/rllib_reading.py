@@ -13,8 +13,8 @@ from tune_ckpt.errors import CorruptDataError
 from tune_ckpt.formats.arrays import array_of_bytes
 from tune_ckpt.formats.extensions import expect
 from tune_ckpt.formats.io import Source, read_range
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.unpacking import MALFORMED
-from tune_ckpt.formats.walking import label
 from tune_ckpt.formats.wire import streamed, unpackb, why_unread
 
 
@@ -95,7 +95,7 @@ def decode_descr(code: Any) -> np.dtype[Any]:
     """Return the dtype that NumPy's text or ``descr`` stands for.
 
     Raises:
-        ValueError, TypeError: It is none of this dialect.
+        ValueError, TypeError: This dialect has no such dtype.
     """
     if isinstance(code, list | tuple):
         fields = [(_text(name), decode_descr(kind), *_shape(*rest)) for name, kind, *rest in code]

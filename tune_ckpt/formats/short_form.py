@@ -51,7 +51,7 @@ def described(description: bytes) -> tuple[Any, Any]:
     """Return dtype and shape, as parts, of what a payload begins with.
 
     Raises:
-        ValueError: It is no description.
+        ValueError: It is not a description.
     """
     dtype, shape = unpackb(description[1:])
     return dtype, shape

@@ -47,13 +47,14 @@ class Unpacking:
         self._shared: list[Any] = []
         self._open: list[int] = []  # the places in it of the values under way; -1 for no place
         self._claimed = 0
+        self._installed: dict[str, bool] = {}  # asked for each tensor, and slow to find out
         self._jobs: list[tuple[int, memoryview]] = []
 
     def state(self) -> Any:
         """Return the state, its arrays filled.
 
         Raises:
-            ValueError: Or any other of `MALFORMED`, where the tree is none.
+            ValueError: Or any other of `MALFORMED`, where the tree is malformed.
         """
         state = unpack_with(self._head.state, self._ext_hook, self._list_hook)
         if self._open or self._claimed != len(self._head.blobs):
@@ -99,9 +100,11 @@ class Unpacking:
 
     def wants(self, package: str) -> bool:
         """Return whether a package's own tensors are wanted, not NumPy arrays instead of them."""
-        if self._tensors == "numpy":
-            return False
-        return self._tensors == package or importlib.util.find_spec(package) is not None
+        if self._tensors in ("numpy", package):
+            return self._tensors == package
+        if package not in self._installed:
+            self._installed[package] = importlib.util.find_spec(package) is not None
+        return self._installed[package]
 
     def equal(self, first: Any, second: Any) -> bool:
         """Return whether two values are equal down to every type and bit.
@@ -137,7 +140,7 @@ class Unpacking:
     def _blob_array(self, dtype: Any, shape: Any, number: int, order: Any) -> arrays.Array:
         pieces = self._claim(number)
         due = arrays.nbytes_of(shape, dtype)
-        if sum(piece.nbytes for piece in pieces) != due:
+        if self._head.nbytes_of(number) != due:
             raise ValueError(f"blob {number} does not have {due} bytes")
         if self._mapped is not None and len(pieces) == 1:
             return arrays.mapped_array(dtype, shape, order, self._mapped, pieces[0].offset)

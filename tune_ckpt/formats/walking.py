@@ -5,7 +5,6 @@ It writes what the fast way cannot, and lists all that cannot be written at all.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterable, Iterator
 from itertools import chain, count, repeat
 from typing import Any, NamedTuple
@@ -13,13 +12,14 @@ from typing import Any, NamedTuple
 from msgpack import ExtType
 
 from tune_ckpt.errors import Fault
+from tune_ckpt.formats.extensions import row_of
 from tune_ckpt.formats.packing import UNWRITABLE, Packing
+from tune_ckpt.formats.parts import path_of
 from tune_ckpt.formats.wire import Packer
 
 MAX_DEPTH = 1000  # msgpack's readers stop at 1024
 _MAX_LENGTH = 2**32 - 1
 _NATIVE = {type(None), bool, float, str, bytes}
-_NUMBERED = {tuple, set, frozenset}  # whose parts are their items
 
 Child = tuple[Any, Any]  # a step of a path (None for none), and the value there
 
@@ -109,7 +109,9 @@ class Walk:
         tag, *parts = written
         self._packer.pack_array_header(1 + len(parts))
         self._packer.pack_ext_type(*tag)
-        return zip(count() if kind in _NUMBERED else repeat(None), parts, strict=False)
+        row = row_of(kind)
+        numbered = row is not None and row.parts_are_items
+        return zip(count() if numbered else repeat(None), parts, strict=False)
 
     def _steps(self, items: list[Any]) -> Iterable[Any]:
         return self._packing.steps.get(id(items)) or count()
@@ -129,19 +131,10 @@ class Walk:
         steps = [*(level.step for level in self._levels), step]
         if len(steps) > MAX_DEPTH:
             steps = [*steps[:8], "..."]
-        path = "/".join(label(step) for step in steps if step is not None)
-        self.faults.append(Fault(path, reason))
+        self.faults.append(Fault(path_of(steps), reason))
 
 
 def _entry(item: tuple[Any, Any]) -> tuple[Child, Child]:
     key, value = item
     step = "None" if key is None else key
     return (step, key), (step, value)
-
-
-def label(step: Any) -> str:
-    """Return what to call a dict's key or a list's index in a path."""
-    try:
-        return step if type(step) is str else reprlib.repr(step)
-    except ValueError:  # an int of too many digits
-        return type(step).__name__

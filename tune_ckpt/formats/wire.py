@@ -4,7 +4,7 @@
 classes behind them stay as they are.
 
 Where msgpack was installed without its C part, its Python part reads and writes the same bytes, but
-far slower, and nested no deeper than the stack of Python has room.
+far more slowly, and nested only as deep as Python's stack allows.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def packb(value: Any, **options: Any) -> bytes:
 
 
 def streamed(data: bytes | bytearray | memoryview) -> Any:
-    """Return an unpacker of bytes that are there, which it copies a chunk at a time.
+    """Return an unpacker over bytes in memory, of which it copies a chunk at a time.
 
-    ``feed`` copies them all, which takes longer than to skip through them.
+    ``feed`` would copy them all, which takes longer than skipping through them.
     """
     limit = max(len(data), _CHUNK_NBYTES)
     return Unpacker(_Reader(memoryview(data)), read_size=_CHUNK_NBYTES, max_buffer_size=limit)

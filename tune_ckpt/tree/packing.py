@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import xxhash
-
 from tune_ckpt.errors import Fault, InvalidArgumentError, UnsupportedStateError
 from tune_ckpt.formats import msgpack, pickle
-from tune_ckpt.formats.io import Sink
+from tune_ckpt.formats.io import Buffers, Sink
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, FileNames, Format, check_names
 from tune_ckpt.tree.metadata import ComponentRecord
 
@@ -90,63 +88,13 @@ class PackedComponent:
     written: dict[str, ComponentRecord] = field(default_factory=dict)
 
 
-class Plain:
-    """Content that is in memory of its own.
-
-    Args:
-        data: The content.
-        digest: Its digest, where that is not the digest of the bytes themselves.
-    """
-
-    def __init__(self, data: bytes | memoryview, digest: str | None = None) -> None:
-        self._data = data
-        self._digest = digest
-        self.nbytes = len(data)
-
-    def digest(self) -> str:
-        """Return the digest."""
-        return self._digest or xxhash.xxh3_128_hexdigest(self._data)
-
-    def write(self, sink: Sink) -> str:
-        """Write it and return its digest."""
-        sink.write_at(0, self._data)
-        return self.digest()
-
-
-class Pickled:
-    """A value pickled: its large arrays are read when they are written, and not copied before.
-
-    Args:
-        value: The value; it must not change until it is written.
-
-    Raises:
-        UnsupportedStateError: Something in it cannot be pickled.
-    """
-
-    def __init__(self, value: Any) -> None:
-        self._parts = pickle.dump_parts(value)
-        self.nbytes = sum(map(len, self._parts))
-
-    def digest(self) -> str:
-        """Return the digest of all parts."""
-        digest = xxhash.xxh3_128()
-        for part in self._parts:
-            digest.update(part)
-        return digest.hexdigest()
-
-    def write(self, sink: Sink) -> str:
-        """Write the parts and return their digest."""
-        offset, digest = 0, xxhash.xxh3_128()
-        for part in self._parts:
-            digest.update(part)
-            sink.write_at(offset, part)
-            offset += len(part)
-        return digest.hexdigest()
+def _pickled(value: Any) -> Packed:
+    return Buffers(pickle.dump_parts(value))
 
 
 Packers = Mapping[Format, Callable[[Any], Packed]]
 PACKERS: Packers = {
-    "pickle": Pickled,
+    "pickle": _pickled,
     "msgpack": msgpack.pack,
 }
 

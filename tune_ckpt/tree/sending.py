@@ -7,28 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from tune_ckpt.formats.io import BytesSink
-from tune_ckpt.tree.packing import Packed, PackedComponent, Plain
+from tune_ckpt.formats.io import Buffers, BytesSink
+from tune_ckpt.tree.packing import Packed, PackedComponent
 
 
 def sendable(packed: PackedComponent) -> PackedComponent:
     """Return the same tree, with copies of what its files refer to."""
-    files: dict[str, Packed] = {role: _Sendable.of(file) for role, file in packed.files.items()}
+    files: dict[str, Packed] = {role: _Sendable(file) for role, file in packed.files.items()}
     components = {name: sendable(child) for name, child in packed.components.items()}
     return replace(packed, files=files, components=components)
 
 
-class _Sendable(Plain):
-    @classmethod
-    def of(cls, file: Packed) -> _Sendable:
-        """Return the bytes that a file will have."""
+class _Sendable(Buffers):
+    def __init__(self, file: Packed) -> None:
         sink = BytesSink(file.nbytes)
         digest = file.write(sink)
-        return cls(memoryview(sink.buffer), digest)
+        self._array = np.frombuffer(sink.buffer, np.uint8)  # Ray copies no array
+        super().__init__([self._array.data], digest)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _received, (np.frombuffer(self._data, np.uint8), self._digest)  # Ray copies no array
+        return _received, (self._array, self.digest())
 
 
-def _received(data: Any, digest: str) -> Plain:
-    return Plain(data.data, digest)
+def _received(array: Any, digest: str) -> Buffers:
+    return Buffers([array.data], digest)

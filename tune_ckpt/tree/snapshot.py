@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_ckpt.formats.document import Document, in_threads
-from tune_ckpt.formats.io import Sink
+from tune_ckpt.formats.io import Buffers, Sink
 from tune_ckpt.formats.pickle_lifted import Rebuild, drop, lift
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.packing import (
@@ -25,8 +25,6 @@ from tune_ckpt.tree.packing import (
     Packed,
     PackedComponent,
     Packers,
-    Pickled,
-    Plain,
     pack_tree,
 )
 
@@ -92,9 +90,9 @@ class _LatePickle:
         return _LatePickle(self._data, self._rebuild, blobs)
 
     @cached_property
-    def _made(self) -> Pickled:
+    def _made(self) -> Packed:
         parts = [make(blob) for make, blob in zip(self._rebuild, self.blobs, strict=True)]
-        return Pickled(drop(self._data, parts))
+        return PACKERS["pickle"](drop(self._data, parts))
 
     @property
     def nbytes(self) -> int:
@@ -113,7 +111,7 @@ class _LatePickle:
 def _pickle_late(value: Any) -> Packed:
     data, lifted = lift(value)
     if not lifted:
-        return Plain(data)
+        return Buffers([data])
     return _LatePickle(data, [one.rebuild for one in lifted], [one.memory for one in lifted])
 
 

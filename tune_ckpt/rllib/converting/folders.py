@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_ckpt.errors import Fault, StorageError
-from tune_ckpt.formats import rllib_dialect
+from tune_ckpt.formats.io import Buffers
 from tune_ckpt.tree.staging import filling
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store
@@ -18,7 +18,7 @@ from tune_ckpt.tree.storage.store import open_store
 class Folder:
     """A folder to be written: metadata last."""
 
-    files: dict[str, bytes | rllib_dialect.Stream] = field(default_factory=dict)
+    files: dict[str, bytes | Buffers] = field(default_factory=dict)
     metadata: dict[str, bytes] = field(default_factory=dict)
     children: dict[str, Folder] = field(default_factory=dict)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tune_ckpt.errors import Fault
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.pickle import Opaque
-from tune_ckpt.formats.walking import label
 from tune_ckpt.rllib.converting.filters import NOT_NORMALISED
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE, Carrying

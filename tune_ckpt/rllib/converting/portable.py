@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from tune_ckpt.errors import CorruptDataError, Fault, UnsupportedStateError
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.pickle import Opaque, list_globals
-from tune_ckpt.formats.walking import label
 from tune_ckpt.rllib.reading.generations import POLICY_SPEC
 from tune_ckpt.rllib.reading.member_kinds import spec_fields
 from tune_ckpt.rllib.reading.plain import code_name, fields, plain

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from tune_ckpt.errors import Fault
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.formats.walking import label
 from tune_ckpt.rllib.converting.moves import can_be_found, is_local, reference
 from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call, Instance

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_ckpt.errors import NotInCheckpointError, listed
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.pickle import Opaque
-from tune_ckpt.formats.walking import label
 from tune_ckpt.rllib.reading.member_kinds import Member
 from tune_ckpt.rllib.reading.members import of_each
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_ckpt.errors import Fault
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.formats.walking import label
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE
 from tune_ckpt.rllib.reading.plain import last_name, with_colon

@@ -24,7 +24,7 @@ from tune_ckpt.formats.document_reading import read_head
 from tune_ckpt.formats.inert import Node, Tree
 from tune_ckpt.formats.io import BytesSource, Source, read_range
 from tune_ckpt.formats.listing import list_arrays
-from tune_ckpt.formats.making import make
+from tune_ckpt.formats.making import contents_of, make
 from tune_ckpt.formats.unpacking import MALFORMED
 from tune_ckpt.tree.inspection.found import UNTOLD, Array, ArrayFacts, Found, Group, Key, walk
 from tune_ckpt.tree.inspection.looking import (
@@ -199,13 +199,11 @@ class _Document:
         return self._group(node, node.row.name) or look(self._real(node))
 
     def _group(self, value: Any, kind: str) -> Group | None:
-        items = self._tree.contents(value)
+        items = contents_of(self._tree, value)
         if items is None:
             return None
-        if isinstance(items, list):
-            return Group(kind, value, list_children(items))
-        keys = (self._real(key) if type(key) is Node else key for key in items)
-        return Group(kind, value, dict_children(dict(zip(keys, items.values(), strict=True))))
+        children = list_children(items) if isinstance(items, list) else dict_children(items)
+        return Group(kind, value, children)
 
     def _real(self, node: Node) -> Any:
         return make(self._tree, node, tensors="numpy")

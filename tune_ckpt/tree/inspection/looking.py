@@ -15,9 +15,9 @@ import xxhash
 
 from tune_ckpt.formats.arrays import in_memory_order, raw_bytes, with_zeros
 from tune_ckpt.formats.dtypes import unused_bytes
+from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import EnumValue, NamedTupleValue, Reference
-from tune_ckpt.formats.walking import label
 from tune_ckpt.tree.inspection.found import UNTOLD, Array, Child, Found, Group, Named, Value
 
 

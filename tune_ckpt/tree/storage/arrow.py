@@ -65,7 +65,7 @@ class ArrowStore(Store):
         """Create the folder and its parents, where there are folders."""
         if self._root and not self._is_object_store:
             with reported("create the folder", self.location):
-                self.filesystem.create_dir(self._root, recursive=True)
+                retrying.RETRY.call(lambda: self.filesystem.create_dir(self._root, recursive=True))
 
     @contextmanager
     def open(self, name: str) -> Iterator[Source]:
@@ -99,6 +99,9 @@ class ArrowStore(Store):
                 stream.close()
         except StorageError as error:
             _log.debug("%s", error)
+        self._remove(name)
+
+    def _remove(self, name: str) -> None:
         try:
             self.delete(name)
         except StorageError as error:
@@ -124,8 +127,12 @@ class ArrowStore(Store):
         temporary = f".{name}{TEMPORARY}{uuid.uuid4().hex[:8]}"
         with self.create(temporary, len(data)) as sink:
             sink.write_at(0, data)
-        with reported("write", self.path(name)):
-            self.filesystem.move(self._at(temporary), self._at(name))
+        try:
+            with reported("write", self.path(name)):
+                self.filesystem.move(self._at(temporary), self._at(name))
+        except BaseException:
+            self._remove(temporary)
+            raise
 
     def take(self, name: str, source: Store, source_name: str) -> bool:
         """Let the storage itself copy a file."""

@@ -65,6 +65,7 @@ class ArrowSource:
         file = self._open()
         if file.size() != self.nbytes:
             raise CorruptDataError(self.name, "it was replaced while it was being read")
+        self._file = file  # for what is read later, too: the former one may never work again
         return file
 
     def mapped(self, offset: int = 0, nbytes: int | None = None) -> memoryview | None:

@@ -2,8 +2,9 @@
 
 A `Store` is one folder. Names in it are single path elements; `Store.child` goes one level down.
 Whatever the storage refuses becomes a `StorageError` that names the path and the operation. The
-kinds of storage are `tune_ckpt.tree.storage.local` and `tune_ckpt.tree.storage.arrow`; which one a
-path means is known to `tune_ckpt.tree.storage.store`.
+kinds of storage are `tune_ckpt.tree.storage.local`, `tune_ckpt.tree.storage.arrow` and, to be read
+only, `tune_ckpt.tree.storage.zip_store`; `tune_ckpt.tree.storage.store` opens the one that a path
+means.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Entry:
         name: The name.
         is_dir: Whether it is a folder.
         nbytes: The file's size; 0 for a folder.
-        is_link: Whether it is a link; the rest tells of what it leads to.
+        is_link: Whether it is a link; the other fields describe what it leads to.
         mtime: When it was written, by the storage's clock; None where that is not known.
     """
 
@@ -70,7 +71,7 @@ class Store(ABC):
     def names(self) -> dict[str, bool]:
         """Return the names in the folder, and of each whether it is a folder; cheaper than `list`.
 
-        Nothing is told where the folder does not exist.
+        There are none where the folder does not exist.
         """
         return {entry.name: entry.is_dir for entry in self.list()}
 
@@ -90,7 +91,8 @@ class Store(ABC):
     def create(self, name: str, nbytes: int) -> AbstractContextManager[Sink]:
         """Return a context manager that yields what takes the file ``name``, of that size.
 
-        The file appears under its name, whole, when the context ends without an error.
+        The file appears under its name, whole, when the context ends without an error; only on
+        remote storage that is not an object store, it grows under its name.
         """
 
     @abstractmethod
@@ -119,7 +121,7 @@ class Store(ABC):
 
     def path(self, name: str) -> str:
         """Return the full path of ``name``, for messages."""
-        return f"{self.location.rstrip('/')}/{name}"
+        return f"{self.location}{'' if self.location.endswith('/') else '/'}{name}"
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of the file ``name``.

@@ -1,7 +1,7 @@
-"""What killed writers leave behind on the local disk, told from what living ones still need.
+"""What killed writers leave behind on the local disk, and living ones still need.
 
 Whatever is being written has a name like ``.model.tune_ckpt-1f00ba42`` and is locked: a lock dies
-with its process. Where the disk has no locks (some network file systems), age tells instead.
+with its process. Where the disk has no locks (some network file systems), age decides instead.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _lock(fd: int, operation: int) -> bool | None:
 
 
 def remove_leftovers(path: Path) -> list[Path]:
-    """Delete what killed writers left beside ``path``, and return it; mend an interrupted swap."""
+    """Delete what killed writers left beside ``path``; return what went. Mends a swap cut short."""
     try:
         beside = [entry.path for entry in os.scandir(path.parent) if TEMPORARY in entry.name]
     except OSError:
@@ -117,8 +117,7 @@ def _settle(old: Path, original: Path) -> bool:
         with reported("rename", old), suppress(FileNotFoundError):  # another one's work by now
             os.rename(old, original)
         return False
-    shutil.rmtree(old, ignore_errors=True)
-    return True
+    return _delete(old)
 
 
 def _remove_abandoned(path: Path) -> bool:
@@ -131,14 +130,16 @@ def _remove_abandoned(path: Path) -> bool:
         is_old = os.fstat(fd).st_mtime < time.time() - ABANDONED_AFTER
         if locked is False or (locked is None and not is_old):
             return False
-        _delete(path)  # while it is locked, or its writer might just begin
+        return _delete(path)  # while it is locked, or its writer might just begin
     finally:
         os.close(fd)
-    return True
 
 
-def _delete(path: Path) -> None:
+def _delete(path: Path) -> bool:
     try:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:
-        _log.warning("A leftover stays behind: %s", error)
+        if path.exists():  # and no other writer has deleted it meanwhile
+            _log.warning("A leftover stays behind: %s", error)
+            return False
+    return True

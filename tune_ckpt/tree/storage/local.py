@@ -30,7 +30,7 @@ class LocalStore(Store):
 
     @property
     def real_root(self) -> Path:
-        """The folder itself: where ``root`` is a link to a checkpoint, the link shall stay."""
+        """The folder itself: where ``root`` is a link to a checkpoint, the link must stay."""
         return Path(os.path.realpath(self.root))
 
     def child(self, name: str) -> LocalStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -73,10 +74,19 @@ class LocalSink:
             offset += count
 
 
+# What file systems answer that cannot; some C libraries then write zeros instead, others do not.
+_CANNOT_RESERVE = {errno.EINVAL, errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
 def reserve(fd: int, nbytes: int) -> None:
-    """Reserve a file's space: so a full disk is found before the first byte is written."""
-    if nbytes and hasattr(os, "posix_fallocate"):
+    """Reserve a file's space, where the file system can: a full disk shows before any writing."""
+    if not nbytes or not hasattr(os, "posix_fallocate"):
+        return
+    try:
         os.posix_fallocate(fd, 0, nbytes)
+    except OSError as error:
+        if error.errno not in _CANNOT_RESERVE:
+            raise
 
 
 _FICLONE = 0x40049409

@@ -21,7 +21,7 @@ def objection(name: object) -> str | None:
     if any(character in '/\\:*?"<>|' or ord(character) < 32 for character in name):
         return 'it holds one of / \\ : * ? " < > | or a control character'
     if any("\ud800" <= character <= "\udfff" for character in name):
-        return "it is no valid Unicode"
+        return "it is not valid Unicode"
     if len(name.encode()) > _LONGEST_NBYTES:
         return f"it is longer than {_LONGEST_NBYTES} bytes"
     if _RESERVED.fullmatch(name):
@@ -41,10 +41,11 @@ def check_side_by_side(names: Iterable[tuple[str, str]]) -> None:
     taken: dict[str, str] = {}
     for name, what in names:
         reason = objection(name)
-        if reason is None and (other := taken.setdefault(_folded(name), what)) is not what:
-            reason = f"it cannot be told from {other} on every disk"
+        if reason is None and (other := taken.get(_folded(name))):
+            reason = f"some disks cannot tell it from {other}"
         if reason:
             raise InvalidNameError(str(name), reason)
+        taken[_folded(name)] = what
 
 
 def _folded(name: str) -> str:

@@ -1,7 +1,7 @@
 """Trying again what remote storage refused for the moment, until a deadline.
 
-A loop of our own and no library: one policy is needed, what is transient must be told from the text
-of Arrow's errors anyway, and a dependency would be longer than this file.
+A loop of our own, not a library: one policy is enough, and which errors are transient must be
+recognised by the text of Arrow's errors anyway.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _TRANSIENT = {
 # Arrow gives what a server said as text; AWS's names for its codes, and HTTP's numbers.
 _TRANSIENT_TEXT = re.compile(
     r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|THROTTLING|REQUEST_TIMEOUT|SERVICE_UNAVAILABLE|"
-    r"INTERNAL_FAILURE)|HTTP status (408|429|5\d\d)|UNAVAILABLE|DEADLINE_EXCEEDED"
+    r"INTERNAL_FAILURE)|HTTP status (408|429|5(?!01|05)\d\d)|UNAVAILABLE|DEADLINE_EXCEEDED"
 )
 
 
 def is_transient(error: OSError) -> bool:
-    """Say whether an operation that failed may well succeed soon; what is not known, may not."""
+    """Say whether an operation that failed may soon succeed; unknown errors are not transient."""
     if isinstance(error, ConnectionError | TimeoutError) or error.errno in _TRANSIENT:
         return True
     return _TRANSIENT_TEXT.search(str(error)) is not None
@@ -80,7 +80,7 @@ RETRY = Retry()  # for all remote storage
 
 @contextmanager
 def impatient(deadline: float = 5.0) -> Iterator[None]:
-    """Give up sooner in here, for all threads: at first contact, somebody waits at a prompt."""
+    """Give up sooner in here, in all threads: for a first contact, while a user waits."""
     global RETRY
     patient, RETRY = RETRY, Retry(min(deadline, RETRY.deadline), RETRY.first_delay)
     try:

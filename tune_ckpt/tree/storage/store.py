@@ -1,8 +1,9 @@
-"""Where bytes live: from a path, a URI or a Ray Checkpoint to the folder that it means."""
+"""From a path, a URI or a Ray Checkpoint to the `Store` of the folder that it means."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 from tune_ckpt.errors import InvalidArgumentError, MissingDependencyError, StorageError
 from tune_ckpt.tree.storage.arrow import ArrowStore
-from tune_ckpt.tree.storage.folder import TEMPORARY, Entry, Store
+from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.zip_store import SUFFIX, ZipStore
 
 __all__ = [
-    "TEMPORARY",
     "ArrowStore",
-    "Entry",
     "LocalStore",
     "Store",
     "address_of",
@@ -26,7 +25,8 @@ __all__ = [
     "open_store",
 ]
 
-
+_PATHS = ("a local path", "a URI", "a Ray Checkpoint", "a record of a sweep")
+_CUT_URI = re.compile(r"[a-z][a-z0-9+.-]+:/(?!/)", re.IGNORECASE)
 _WITH_BUCKETS = {"s3", "gs", "gcs"}  # without one, all of an account's would be listed
 
 
@@ -40,8 +40,8 @@ def open_store(path: Any, filesystem: Any = None) -> Store:
             looked up.
 
     Raises:
-        InvalidArgumentError: The path is no such thing.
-        StorageError: The URI names no storage that is known here.
+        InvalidArgumentError: It is not a path, or not a filesystem.
+        StorageError: No known storage has such URIs.
         MissingDependencyError: pyarrow is not installed, and the storage is a remote one.
     """
     text, filesystem = _looked_up(path, filesystem)
@@ -82,11 +82,14 @@ def address_of(path: Any, filesystem: Any = None) -> str:
 def _unwrapped(path: Any, filesystem: Any) -> tuple[str, Any]:
     if hasattr(path, "filesystem") and hasattr(path, "path"):
         path, filesystem = path.path, path.filesystem
-    is_empty = path == "" and filesystem is None  # of a filesystem it is the root
-    if not isinstance(path, str | os.PathLike) or "\0" in str(path) or is_empty:
-        expected = ("a local path", "a URI", "a Ray Checkpoint", "a record of a sweep")
-        raise InvalidArgumentError("path", path, expected)
-    return os.fspath(path), filesystem
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    is_empty = text == "" and filesystem is None  # of a filesystem it is the root
+    if not isinstance(text, str) or "\0" in text or is_empty:
+        raise InvalidArgumentError("path", path, _PATHS)
+    if filesystem is None and _CUT_URI.match(text):
+        why = "a URI has two slashes after its scheme (pathlib takes one away)"
+        raise InvalidArgumentError("path", path, (*_PATHS, f"./{text} for a folder"), why)
+    return text, filesystem
 
 
 def _looked_up(path: Any, filesystem: Any) -> tuple[str, Any]:
@@ -108,9 +111,12 @@ def _is_local(filesystem: Any) -> bool:
 
 
 def _as_arrow(filesystem: Any) -> Any:
-    fsspec = sys.modules.get("fsspec")  # whoever has such a filesystem has imported it
-    if fsspec is None or not isinstance(filesystem, fsspec.AbstractFileSystem):
+    if hasattr(filesystem, "type_name"):
         return filesystem
+    fsspec = sys.modules.get("fsspec")  # a caller with such a filesystem has imported it
+    if fsspec is None or not isinstance(filesystem, fsspec.AbstractFileSystem):
+        expected = ("a pyarrow.fs.FileSystem", "an fsspec filesystem")
+        raise InvalidArgumentError("filesystem", filesystem, expected)
     try:
         from pyarrow import fs
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""How many bytes are read, encoded and written, for whoever shows that to somebody."""
+"""How many bytes are read, encoded and written, for progress bars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _listeners: list[Callable[[int], object]] = []
 
 @contextmanager
 def heard(listener: Callable[[int], object]) -> Iterator[None]:
-    """Call ``listener`` with each number of bytes that any thread moves meanwhile."""
+    """Call ``listener`` with the number of bytes each time that any thread has moved some."""
     _listeners.append(listener)
     try:
         yield

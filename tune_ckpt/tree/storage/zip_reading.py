@@ -65,7 +65,7 @@ def check_header(source: Source, member: Member, found: bytes | bytearray) -> No
         CorruptDataError: It differs from what the directory says.
     """
     if found != local_header(member):
-        reason = f"the local header of {member.path!r} is not the one that its directory tells of"
+        reason = f"the local header of {member.path!r} differs from its entry in the directory"
         raise CorruptDataError(source.name, reason, member.offset)
 
 
@@ -81,7 +81,7 @@ def _read_end(source: Source, tail: bytes) -> tuple[int, int, int]:
         _, _, _, _, _, _, _, count, nbytes, start = END64.unpack(end64)
     expected = end_records(count, nbytes, start) if start + nbytes < 2**63 else b""
     if not expected or start + nbytes + len(expected) != source.nbytes:
-        reason = "its end record tells of a directory elsewhere: cut, prepended or appended to"
+        reason = "its end record places the directory elsewhere: cut, prepended or appended to"
         raise CorruptDataError(source.name, reason, source.nbytes - END.size)
     if not tail.endswith(expected):
         reason = "its end record says what no writer says, such as several disks or a comment"
@@ -116,7 +116,7 @@ def _parse(source: Source, raw: bytes, offset: int) -> tuple[str, int, int]:
     try:
         return name.decode(), nbytes, crc
     except UnicodeDecodeError as error:
-        raise CorruptDataError(source.name, f"its entry {name!r} is no UTF-8", offset) from error
+        raise CorruptDataError(source.name, f"its entry {name!r} is not UTF-8", offset) from error
 
 
 def _described(flags: int, method: int, *_: int) -> str:
@@ -142,4 +142,4 @@ def _check(source: Source, members: Sequence[Member], start: int) -> None:
 def _misplaced(before: str, path: str) -> str | None:
     if order(path) <= order(before):
         return "it is there twice, or out of order"
-    return f"{before!r} is no folder" if path.startswith(f"{before}/") else None
+    return f"{before!r} is not a folder" if path.startswith(f"{before}/") else None

@@ -1,6 +1,6 @@
 """An archive as a folder that can only be read: ranged and mapped reading work inside it.
 
-What the file looks like is told in `zip_format`; `tune_ckpt.tree.archive` makes it.
+`zip_format` describes the file; `tune_ckpt.tree.archive` makes it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _File(Source, Protocol):
 
 
 class _Archive:
-    """One zip file. It stays open: whoever replaces it meanwhile does not disturb the reader."""
+    """One zip file. It stays open, so replacing it does not disturb a reader."""
 
     def __init__(self, folder: Store, name: str) -> None:
         self.folder = folder
