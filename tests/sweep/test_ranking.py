@@ -270,6 +270,18 @@ def test_a_table_for_people(tmp_path):
     assert repr(table[:1]) == f"<CheckpointTable of 1: acc (max) in {tmp_path}>"
 
 
+def test_brackets_in_a_table_are_no_markup(tmp_path):
+    function_trial(tmp_path / "[bold]run", A, [{"[acc]": 0.5}], config={"act": "[relu]"})
+    config = {"layers": "[/64]"}
+    function_trial(tmp_path / "[bold]run", B, [{"[acc]": 0.25}], config=config)
+    text = str(tc.rank_checkpoints(tmp_path / "[bold]run", "[acc]"))
+    title, header = text.splitlines()[0], text.splitlines()[2]
+    assert "[acc] (max) in" in title
+    assert "[bold]run" in title
+    assert "[acc]" in header
+    assert all(told in text for told in ("act=[relu]", "layers=[/64]", "[bold]run/train_"))
+
+
 def test_why_others_were_passed_over(tmp_path):
     table = _small_sweep(tmp_path)
     for told in (table.explain(), table[0].explain()):
