@@ -37,6 +37,14 @@ def test_pinned_ones_stay(pinned):
     assert [one.path for one, _ in pruner.take_doomed({"t"}, set())] == ["p2"]
 
 
+def test_a_pinning_function_is_asked_of_results_only():
+    pruner = LivePruner(Retention(keep_last=1, pinned=lambda result: result["acc"] > 0.5))
+    pruner.note(Found("t", "p1", {}))  # a killed driver's, of which nothing is recorded
+    pruner.add("t", "p2", {"acc": 0.9, "training_iteration": math.inf})
+    pruner.add("t", "p3", {"acc": 0.1})
+    assert [one.path for one, _ in pruner.take_doomed({"t"}, set())] == ["p1"]
+
+
 def test_what_was_kept_after_all_is_looked_at_again():
     pruner = LivePruner(Retention())
     for name in ("p1", "p2"):

@@ -40,7 +40,8 @@ class Retention:
         metric: What is best, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
         keep_every: Those after every so many iterations.
-        pinned: Iterations; or a function that says of a result whether its checkpoint is pinned.
+        pinned: Iterations; or a function that says of a result whether its checkpoint is pinned. It
+            is not asked of a checkpoint whose result is recorded nowhere.
         max_bytes: For the whole sweep, such as ``"50 GB"``. The best of all are kept, then the
             newest: the budget takes from the other end, whatever role a checkpoint has. A new
             checkpoint is measured at once, and takes no room until that is done: so the budget may
@@ -85,9 +86,9 @@ class Retention:
         return _nbytes(self.max_bytes)
 
     def pins(self, iteration: int, metrics: Mapping[str, Any]) -> bool:
-        """Say whether a checkpoint is pinned."""
+        """Say whether a checkpoint is pinned; of one whose result is lost there are no metrics."""
         if callable(self.pinned):
-            return bool(self.pinned(metrics))
+            return bool(metrics) and bool(self.pinned(metrics))
         return iteration in self.pinned
 
 
