@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
+from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tune.fates import Held
 from tune_ckpt.tune.pruning_jobs import delete_whole, measure, prune, survey
 
@@ -22,6 +23,14 @@ def test_a_survey_tells_each_checkpoint_with_its_metrics(tmp_path):
     assert (first.path, first.metrics) == (f"{trial}/checkpoint_000000", {})
     assert (second.path, second.metrics) == (f"{trial}/checkpoint_000001", line)
     assert survey("t", str(tmp_path / "nowhere")) == []
+
+
+def test_a_survey_reads_each_checkpoint_once(tmp_path, monkeypatch):
+    for number in range(5):
+        tc.save_state({"w": number}, tmp_path / f"checkpoint_{number:06}")
+    read, real = [], LocalStore.open
+    monkeypatch.setattr(LocalStore, "open", lambda *args: read.append(args) or real(*args))
+    assert len(survey("t", str(tmp_path))) == len(read) == 5
 
 
 def test_a_checkpoint_goes_with_its_conversion_and_whatever_else_is_in_it(tmp_path):

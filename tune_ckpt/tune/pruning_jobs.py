@@ -47,9 +47,10 @@ def survey(trial: str, folder: str, filesystem: Any = None) -> list[Found | Outc
     """
     try:
         sweep = OpenSweep.open(folder, filesystem)
+        looked_at = [(found, found.pairs()) for found in (sweep.look() if sweep.only else ())]
         return [
-            Found(trial, f"{folder}/{name}", found.pairs().get(name, {}))
-            for found in (sweep.look() if sweep.only else ())
+            Found(trial, f"{folder}/{name}", pairs.get(name, {}))
+            for found, pairs in looked_at
             for name in sorted(found.checkpoints)
         ]
     except TuneCkptError as error:
