@@ -77,6 +77,21 @@ def test_another_librarys_checkpoint_is_out_of_sight_before_its_first_file_goes(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("call", ["os.rename", "shutil.rmtree"])
+def test_what_the_disk_refuses_to_delete_is_a_failure(tmp_path, monkeypatch, call):
+    folder = tmp_path / "checkpoint_000000"
+    folder.mkdir()
+
+    def refuse(*args, **options):
+        if not options:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(call, refuse)
+    (outcome,) = prune(Held(str(folder), "t", 0), None)
+    assert (outcome.status, outcome.cause) == ("failed", "StorageError")
+    assert "Permission denied" in outcome.detail
+
+
 def test_what_is_gone_already_is_no_failure(tmp_path):
     assert prune(Held(str(tmp_path / "c/d"), "t", 0), None)[0].status == "done"
 

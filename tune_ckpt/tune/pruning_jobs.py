@@ -20,7 +20,7 @@ from tune_ckpt.sweep.result_log import Metrics
 from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.inspection.verify import verify
 from tune_ckpt.tree.removing import delete_checkpoint
-from tune_ckpt.tree.storage.folder import TEMPORARY
+from tune_ckpt.tree.storage.folder import TEMPORARY, reported
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import open_parent, open_store
 from tune_ckpt.tune.fates import Held
@@ -116,6 +116,6 @@ def _delete_at_once(folder: Path) -> None:
     # Another library's checkpoint: out of sight in one step, then file by file.
     hidden = folder.with_name(f".{folder.name}{TEMPORARY}deleted")
     shutil.rmtree(hidden, ignore_errors=True)  # a killed one's
-    with suppress(FileNotFoundError):
+    with reported("delete", folder), suppress(FileNotFoundError):
         os.rename(folder, hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+        shutil.rmtree(hidden)
