@@ -92,6 +92,15 @@ def test_the_number_of_its_report_is_a_train_runs_iteration(tmp_path):
     assert [record.iteration for record in ranked] == [5, 2]
 
 
+@pytest.mark.parametrize("scope", [None, "last"])
+def test_that_a_train_run_has_no_results_of_tunes_is_nothing_to_tell(tmp_path, scope):
+    _train_run(tmp_path / "run", [0.5, 0.25])
+    sweep = tc.Sweep.open(tmp_path / "run")
+    best = tc.best_checkpoint(sweep, "loss", "min", scope=scope)
+    assert "result.json" not in best.explain()
+    assert sweep._opened.notes.lines == ()
+
+
 def test_several_train_runs_are_ranked_together(tmp_path):
     _train_run(tmp_path / "one", [0.5])
     _train_run(tmp_path / "two", [0.25])
@@ -249,6 +258,18 @@ def test_a_second_look_finds_what_is_new_and_reads_nothing_else(tmp_path, monkey
     assert read["result.json"] == 2 * (len(json.dumps(line)) + 1 + _size(tmp_path, B))
     shutil.rmtree(folder)
     assert [r.value for r in tc.rank_checkpoints(sweep, "acc")] == [0.7]
+
+
+def test_a_config_that_comes_later_is_found_at_the_next_look(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}], config={"lr": 3})
+    text = (folder / "params.json").read_text()
+    (folder / "params.json").unlink()  # the worker's checkpoint was there first
+    sweep, configs = tc.Sweep.open(tmp_path), []
+    for content in (None, text[:3], text):
+        if content:
+            (folder / "params.json").write_text(content)
+        configs.append(tc.best_checkpoint(sweep, "acc").config)
+    assert configs == [{}, {}, {"lr": 3}]
 
 
 def _size(experiment, trial):

@@ -128,7 +128,7 @@ def read_history(
 def _curve(ranking: Ranking, folder: TrialFolder, config: str) -> Curve:
     metric = ranking.metrics[0]
     points: dict[int, float] = {}  # after a crash an iteration is reported again
-    for place, result in enumerate(folder.log.results(), 1):
+    for place, result in enumerate(folder.results(), 1):
         value = metric.value(result)
         iteration = whole(result.get("training_iteration", place))
         if value is not None and iteration is not None:

@@ -24,7 +24,7 @@ from tune_ckpt.sweep.metrics import Metric, names
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.paths import below, last_of, parent_of, places_of
 from tune_ckpt.sweep.private import goal_of
-from tune_ckpt.sweep.result_log import RESULTS, Bound, Pairs
+from tune_ckpt.sweep.result_log import Bound, Pairs
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store, open_store
@@ -104,9 +104,7 @@ class OpenSweep:
     def _reported(self) -> list[str]:
         """Return the metrics of the first trial that has any, the user's own first."""
         for folder in self.look():
-            results = [*folder.pairs().values()]
-            if RESULTS in folder.names:
-                results += folder.log.results()
+            results = [*folder.pairs().values(), *folder.results()]
             found = {name for result in results for name in names(result)}
             if found:
                 return sorted(found, key=lambda name: (name in OF_TUNE, name))[:_LISTED]

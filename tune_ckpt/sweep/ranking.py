@@ -156,7 +156,7 @@ class Ranking:
 
     def _score(self, folder: TrialFolder, places: list[Place]) -> float | None:
         assert self.scope is not None
-        values = folder.log.values(self.metrics[0])
+        values = folder.values(self.metrics[0])
         if not values:  # no result.json: of what is known of checkpoints
             values = [place.values[0] for place in sorted(places, key=_iteration)]
         return number(self.scope.score(self.metrics[0], values)) if values else None

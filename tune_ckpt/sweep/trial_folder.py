@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tune_ckpt.errors import StorageError
@@ -68,7 +68,7 @@ class TrialFolder:
         self.name = name
         self.store = store
         self.names: dict[str, bool] = {}
-        self.log = ResultLog(store, self.trial_id, notes)
+        self._log = ResultLog(store, self.trial_id, notes)
         self._notes = notes
         self._recorded = recorded
         self._in_memory = in_memory or {}
@@ -110,10 +110,19 @@ class TrialFolder:
     @property
     def config(self) -> dict[str, Any]:
         """The config as ``params.json`` has it: plain values, and text for the rest."""
-        if self._config is None:
-            found = self._json(self.store, PARAMETERS) if PARAMETERS in self.names else None
-            self._config = found if isinstance(found, dict) else {}
-        return self._config
+        if self._config is None and PARAMETERS in self.names:
+            found = self._json(self.store, PARAMETERS)
+            self._config = found if isinstance(found, dict) else None
+        return self._config or {}  # of a running sweep the file may come later
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Yield every result in order; a Train run has none."""
+        if RESULTS in self.names:
+            yield from self._log.results()
+
+    def values(self, metric: Metric) -> list[float]:
+        """Return the metric's values in all results in order, those that are numbers."""
+        return self._log.values(metric) if RESULTS in self.names else []
 
     def home(self, checkpoint: str) -> tuple[str, ...] | None:
         """Return where a checkpoint is below the folder; its conversion stands in for one gone."""
@@ -134,7 +143,7 @@ class TrialFolder:
         newest = max(self.checkpoints, default=None)
         if newest is not None:
             bounds.append(self._own_bound(newest, metric))
-        return min([self.log.bound(metric), *bounds])
+        return min([self._log.bound(metric), *bounds])
 
     def _own_bound(self, checkpoint: str, metric: Metric) -> Bound:
         try:
@@ -147,7 +156,7 @@ class TrialFolder:
     def pairs(self) -> Pairs:
         """Return the metrics of its checkpoints: their own where they hold them."""
         own = self._own_pairs()
-        pairs = self.log.pairs() if RESULTS in self.names else {}
+        pairs = self._log.pairs() if RESULTS in self.names else {}
         if SNAPSHOT in self.names:
             pairs = pairs | reported(self._json(self.store, SNAPSHOT))
         pairs = pairs | self._in_memory

@@ -134,8 +134,7 @@ def _nbytes(folder: Store, path: str) -> int:
 
 
 def _is_finished(folder: TrialFolder) -> bool:
-    results = folder.log.results() if RESULTS in folder.names else ()
-    return bool([result.get("done") for result in results][-1:] == [True])
+    return bool([result.get("done") for result in folder.results()][-1:] == [True])
 
 
 def _in_order(found: list[_Trial]) -> list[tuple[str, str, Metrics, int]]:
