@@ -17,6 +17,7 @@ from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.configs import flat
 from tune_ckpt.sweep.metrics import Metric, nearest_first
+from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.sweep.record_table import CheckpointTable
 from tune_ckpt.sweep.records import CheckpointRecord, record_of
@@ -132,7 +133,7 @@ def rank_checkpoints(
     if where is not None and not callable(where) and not isinstance(where, Mapping):
         expected = ("a function of the record", "a dict of values that the config must have")
         raise InvalidArgumentError("where", where, expected)
-    sweep = OpenSweep.open(experiment, filesystem)
+    sweep = open_sweep(experiment, filesystem)
     wanted = _metrics(sweep, metric, mode, metrics)
     if scope is not None and len(wanted) > 1:
         raise InvalidArgumentError("scope", scope, ("None where there are several metrics",))

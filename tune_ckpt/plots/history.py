@@ -11,6 +11,7 @@ from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.configs import config_text, telling_keys
 from tune_ckpt.sweep.metrics import Metric, number, whole
+from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.ranking import Ranking
 from tune_ckpt.sweep.records import CheckpointRecord, record_of
 from tune_ckpt.sweep.trial_folder import TrialFolder
@@ -108,7 +109,7 @@ def read_history(
         UnknownMetricError: No result has such a metric; those there are, are listed.
         NoCheckpointError: There is no trial.
     """
-    sweep = OpenSweep.open(experiment, filesystem)
+    sweep = open_sweep(experiment, filesystem)
     wanted = sweep.metric(metric, mode)
     ranking = Ranking(sweep, [wanted], None, None, lambda place: True)
     place, folders = ranking.next(verify=verify), ranking.folders

@@ -8,7 +8,6 @@ moved.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,12 +21,11 @@ from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.experiment_state import ExperimentState
 from tune_ckpt.sweep.metrics import Metric, names
 from tune_ckpt.sweep.notes import Notes
-from tune_ckpt.sweep.paths import below, last_of, parent_of, places_of
-from tune_ckpt.sweep.private import goal_of
+from tune_ckpt.sweep.paths import below, places_of
 from tune_ckpt.sweep.result_log import Bound, Pairs
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
-from tune_ckpt.tree.storage.store import Store, open_store
+from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tree.tune_metrics import OF_TUNE
 
 _REQUESTS = 16  # at a time, where each takes a while
@@ -38,6 +36,8 @@ T = TypeVar("T")
 @dataclass(eq=False)
 class OpenSweep:
     """A sweep's folder, and what is known of it in memory; it is read only where it has changed.
+
+    `tune_ckpt.sweep.opening.open_sweep` makes one of whatever means a sweep.
 
     Attributes:
         store: The folder.
@@ -59,31 +59,6 @@ class OpenSweep:
     _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
     _found: list[TrialFolder] = field(default_factory=list, repr=False)
     _pinned: Pinned | None = field(default=None, repr=False)
-
-    @classmethod
-    def open(cls, experiment: Any, filesystem: Any = None) -> OpenSweep:
-        """Return the sweep that ``experiment`` means; see `tune_ckpt.Sweep.open`."""
-        if isinstance(experiment, OpenSweep):
-            return experiment
-        if isinstance(experiment, str | os.PathLike):
-            return cls._of_folder(experiment, filesystem)
-        for attributes, opener in _OBJECTS:
-            if all(hasattr(experiment, name) for name in attributes):
-                return opener(experiment)
-        expected = ("a ResultGrid, Result or ExperimentAnalysis", "a folder as a path or URI")
-        raise InvalidArgumentError("experiment", experiment, expected)
-
-    @classmethod
-    def _of_folder(cls, source: str | os.PathLike[str], filesystem: Any) -> OpenSweep:
-        store = open_store(source, filesystem)
-        base = os.fspath(source) if store.filesystem else store.location
-        given = store.filesystem if filesystem else None
-        folder = TrialFolder("", store, Notes())
-        folder.look()
-        if not folder.is_trial:
-            return cls(store, base, given)
-        parent, name = parent_of(base)  # where Tune's experiment state is
-        return cls(open_store(parent, given), parent, given, only=name)
 
     def metric(self, name: str | None, mode: str | None) -> Metric:
         """Return what to rank by; what is None is as in the ``TuneConfig``, else the maximum.
@@ -200,48 +175,3 @@ class OpenSweep:
         if isinstance(own, dict) and own and not pickle.holds_opaque(own):
             return own
         return candidate.folder.config
-
-
-# ------------------------------------------------------------------------------ objects of Ray's
-
-
-def _of_grid(results: Any) -> OpenSweep:
-    sweep = OpenSweep.open(results.experiment_path, results.filesystem)
-    goal = goal_of(results)
-    sweep.goal = Metric(*goal) if goal else None
-    for result in results:
-        if result.path is not None:  # else a trial that never started
-            sweep.in_memory[last_of(result.path)] = _pairs(result)
-    return sweep
-
-
-def _of_result(result: Any) -> OpenSweep:
-    if result.path is None:
-        raise InvalidArgumentError("experiment", result, ("a Result of a trial that was started",))
-    parent, name = parent_of(result.path)
-    store = open_store(parent, result.filesystem)
-    given = store.filesystem  # a URI is none of Ray's paths
-    return OpenSweep(store, parent, given, {name: _pairs(result)}, only=name)
-
-
-def _of_analysis(analysis: Any) -> OpenSweep:
-    from ray.tune import ResultGrid  # whoever has an analysis has imported Ray
-
-    return _of_grid(ResultGrid(analysis))
-
-
-# Known by what they have, without importing Ray or what is above.
-_OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], OpenSweep]]] = [
-    (("_opened",), lambda sweep: sweep._opened),  # a tune_ckpt.Sweep
-    (("experiment_path", "trials"), _of_analysis),
-    (("experiment_path", "filesystem"), _of_grid),
-    (("path", "filesystem", "best_checkpoints"), _of_result),
-]
-
-
-def _pairs(result: Any) -> Pairs:
-    trial, pairs = last_of(result.path), {}
-    for checkpoint, metrics in result.best_checkpoints or ():
-        if last_of(checkpoint.path, 2) == trial:  # not one that it took over from another trial
-            pairs[last_of(checkpoint.path)] = metrics
-    return pairs

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError, UnknownMetricError
-from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.experiment_state import PREFIX
 from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
+from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.result_log import RESULTS, Metrics
 from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.progress import Advance
@@ -84,7 +84,7 @@ def plan_pruning(experiment: Any, policy: Retention, *, filesystem: Any = None) 
         UnknownMetricError: No checkpoint has a value of the metric: all would count as the worst.
         StorageError: The storage refuses.
     """
-    sweep = OpenSweep.open(experiment, filesystem)
+    sweep = open_sweep(experiment, filesystem)
     root = _root(sweep.store)
     folders = sweep.look()
     found = [_Trial.of(folder) for folder in folders]

@@ -15,7 +15,7 @@ from tune_ckpt.errors import (
     NotACheckpointError,
     TuneCkptError,
 )
-from tune_ckpt.sweep.candidates import OpenSweep
+from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.result_log import Metrics
 from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.inspection.verify import verify
@@ -46,7 +46,7 @@ def survey(trial: str, folder: str, filesystem: Any = None) -> list[Found | Outc
         filesystem: The pyarrow filesystem it lies on; None for the local disk.
     """
     try:
-        sweep = OpenSweep.open(folder, filesystem)
+        sweep = open_sweep(folder, filesystem)
         looked_at = [(found, found.pairs()) for found in (sweep.look() if sweep.only else ())]
         return [
             Found(trial, f"{folder}/{name}", pairs.get(name, {}))
