@@ -7,7 +7,9 @@ import math
 import pickle
 import shutil
 from itertools import product
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -152,6 +154,17 @@ def test_where(tmp_path, where):
     function_trial(tmp_path, A, [{"acc": 9}], config={"model": {"lr": 1}})
     function_trial(tmp_path, B, [{"acc": 1}], config={"model": {"lr": 2}})
     assert tc.best_checkpoint(tmp_path, "acc", where=where).trial_id == B
+
+
+def test_where_compares_arrays_too(tmp_path):
+    folder = function_trial(tmp_path, A, [{}], config={"layers": "[2 2]"})
+    known = SimpleNamespace(path=str(folder / "checkpoint_000000"))
+    metrics = {"acc": 0.5, "config": {"layers": np.array([2, 2])}}
+    result = SimpleNamespace(path=str(folder), filesystem=None, best_checkpoints=[(known, metrics)])
+    for layers in ([2, 2], np.array([2, 2])):
+        assert tc.best_checkpoint(result, "acc", where={"layers": layers}).value == 0.5
+    with pytest.raises(NoCheckpointError, match=r"no layers is 2; there are: array\(\[2, 2\]\)"):
+        tc.best_checkpoint(result, "acc", where={"layers": 2})
 
 
 def test_where_nothing_is_left_it_is_said(tmp_path):

@@ -13,7 +13,7 @@ from tune_ckpt.sweep.configs import config_text, telling_keys
 from tune_ckpt.sweep.metrics import Metric, number, whole
 from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.ranking import Ranking
-from tune_ckpt.sweep.records import CheckpointRecord, record_of
+from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
@@ -111,13 +111,12 @@ def read_history(
     """
     sweep = open_sweep(experiment, filesystem)
     wanted = sweep.metric(metric, mode)
-    ranking = Ranking(sweep, [wanted], None, None, lambda place: True)
-    place, folders = ranking.next(verify=verify), ranking.folders
-    if place is None:
+    ranking = Ranking(sweep, [wanted])
+    best, folders = ranking.next(verify=verify), ranking.folders
+    if best is None:
         failure = ranking.why.failure(folders)
         if not folders or not isinstance(failure, NoCheckpointError):
             raise failure  # else there are curves all the same
-    best = None if place is None else record_of(ranking, place)
     configs = sweep.configs()
     keys = telling_keys(configs) if len(configs) > 1 else []
     curves = [_curve(ranking, folder, config_text(folder.config, keys)) for folder in folders]
