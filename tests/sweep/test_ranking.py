@@ -348,6 +348,33 @@ def test_a_pinned_copy_stands_for_a_checkpoint_that_was_deleted(tmp_path, logged
     assert "best.json cannot be read" in tc.best_checkpoint(tmp_path, "acc").explain()
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_a_copy_of_what_was_written_again_since_is_a_checkpoint_of_its_own(tmp_path, left):
+    folder = function_trial(tmp_path, A, [{"acc": 0.3}])
+    function_trial(tmp_path, B, [{"acc": 0.5}])
+    _pin(tmp_path, folder.name, "checkpoint_000000", {"acc": 0.9, "training_iteration": 1})
+    if not left:
+        shutil.rmtree(folder / "checkpoint_000000")
+    ranked = tc.rank_checkpoints(tmp_path, "acc")
+    assert [(record.value, record.path.endswith("best/copy")) for record in ranked] == [
+        *((0.9, True), (0.5, False)),
+        *([(0.3, False)] if left else []),
+    ]
+
+
+def test_a_train_runs_own_copy_counts(tmp_path):
+    metrics = {"acc": 0.9, "training_iteration": 1}
+    _pin(tmp_path / "run", "", "", metrics)
+    told = json.loads((tmp_path / "run/best/best.json").read_text())
+    (tmp_path / "run/best/best.json").write_text(json.dumps({**told, "checkpoint": "checkpoint_1"}))
+    results = [{"checkpoint_dir_name": "checkpoint_1", "metrics": metrics}]
+    snapshot = json.dumps({"checkpoint_results": results})
+    (tmp_path / "run/checkpoint_manager_snapshot.json").write_text(snapshot)
+    for experiment in (tmp_path, tmp_path / "run"):
+        best = tc.best_checkpoint(experiment, "acc")
+        assert (best.value, best.path) == (0.9, str(tmp_path / "run/best/copy"))
+
+
 def test_a_checkpoint_that_is_there_is_preferred_to_its_copy(tmp_path):
     folder = function_trial(tmp_path, A, [{"acc": 0.9}])
     _pin(tmp_path, folder.name, "checkpoint_000000", {"acc": 0.9, "training_iteration": 1})

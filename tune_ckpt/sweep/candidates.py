@@ -22,7 +22,7 @@ from tune_ckpt.sweep.experiment_state import ExperimentState
 from tune_ckpt.sweep.metrics import Metric, names
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.paths import below, places_of
-from tune_ckpt.sweep.result_log import Bound, Pairs
+from tune_ckpt.sweep.result_log import Bound, Metrics, Pairs
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store
@@ -31,6 +31,28 @@ from tune_ckpt.tree.tune_metrics import OF_TUNE
 _REQUESTS = 16  # at a time, where each takes a while
 _LISTED = 12  # metrics, where none was told
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PinnedCopy:
+    """The copy of a trial's checkpoint that is pinned.
+
+    Attributes:
+        name: The checkpoint's name in its trial's folder.
+        path: Where the copy is, below the sweep's folder.
+        pinned: What is known of it.
+    """
+
+    name: str
+    path: str
+    pinned: Pinned
+
+    @property
+    def metrics(self) -> Metrics:
+        """The checkpoint's own metrics, with its iteration."""
+        iteration = self.pinned.iteration
+        known = {} if iteration is None else {"training_iteration": iteration}
+        return {**known, **self.pinned.metrics}
 
 
 @dataclass(eq=False)
@@ -58,7 +80,7 @@ class OpenSweep:
     notes: Notes = field(default_factory=Notes, repr=False)
     _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
     _found: list[TrialFolder] = field(default_factory=list, repr=False)
-    _pinned: Pinned | None = field(default=None, repr=False)
+    _copies: dict[str, PinnedCopy] = field(default_factory=dict, repr=False)  # by trial folder
 
     def metric(self, name: str | None, mode: str | None) -> Metric:
         """Return what to rank by; what is None is as in the ``TuneConfig``, else the maximum.
@@ -98,21 +120,36 @@ class OpenSweep:
         names = {self.only: True} if self.only else self.store.names()
         found = {name for name, is_dir in names.items() if is_dir}
         folders = [self._folder(name) for name in sorted(found | self.in_memory.keys())]
-        self._pinned = self._read_pinned() if self.only or FOLDER in found else None
         self._each(TrialFolder.look, folders)
         self._found = [f for f in folders if f.is_trial or f.name in self.in_memory]
+        homes = [f.name for f in self._found if f.names.get(FOLDER)]  # a Train run has its own
+        if self.only or FOLDER in found:
+            homes.append("")
+        self._copies = {trial: copy for home in homes for trial, copy in self._pinned_in(home)}
         return self._found
 
-    def _read_pinned(self) -> Pinned | None:
+    def _pinned_in(self, home: str) -> Iterator[tuple[str, PinnedCopy]]:
+        """Yield what is pinned in a folder, with its trial's folder."""
+        above = [home] if home else []
         try:
-            return read_pinned(self.store.child(FOLDER))
+            pinned = read_pinned((self.store.child(home) if home else self.store).child(FOLDER))
         except (StorageError, CorruptDataError) as error:
-            self.notes.unreadable(self.path(FOLDER, FILE), error.reason)
-            return None
+            self.notes.unreadable(self.path(*above, FOLDER, FILE), error.reason)
+            return
+        if pinned is not None:
+            trial, _, name = "/".join((*above, pinned.checkpoint)).partition("/")
+            yield trial, PinnedCopy(name, "/".join((*above, FOLDER, pinned.folder)), pinned)
 
     def bounds(self, folders: Iterable[TrialFolder], metric: Metric) -> list[Bound]:
-        """Return a bound of the metric for each trial."""
-        return self._each(lambda folder: folder.bound(metric), folders)
+        """Return a bound of the metric for each trial, its pinned copy included."""
+        return self._each(lambda folder: min(self._bounds(folder, metric)), folders)
+
+    def _bounds(self, folder: TrialFolder, metric: Metric) -> Iterator[Bound]:
+        yield folder.bound(metric)
+        copy = self._copies.get(folder.name)
+        value = None if copy is None else metric.value(copy.metrics, folder.name)
+        if value is not None:
+            yield metric.cost(value), -1.0, ""
 
     def configs(self) -> list[dict[str, Any]]:
         """Return the config of each trial that was found, by its folder's name."""
@@ -142,20 +179,22 @@ class OpenSweep:
             self.notes.add(f"trial {folder.trial_id}: the metrics of {name} are recorded nowhere")
         for name, metrics in pairs.items():
             yield Candidate(folder, name, metrics)
-        if self._pinned is not None:
-            trial, _, name = self._pinned.checkpoint.partition("/")
-            if trial == folder.name and name not in pairs:
-                yield Candidate(folder, name, self._pinned.metrics)
+        copy = self._copies.get(folder.name)
+        if copy is not None and not copy.pinned.is_of(pairs.get(copy.name, {})):
+            yield Candidate(folder, copy.path, copy.metrics)
 
     def homes(self, candidate: Candidate) -> list[str]:
         """Return the paths at which a candidate or its pinned copy is; none where it is gone."""
-        name, folder, pinned = candidate.name, candidate.folder, self._pinned
+        name, folder = candidate.name, candidate.folder
+        copy = self._copies.get(folder.name)
+        if copy is not None and name == copy.path:
+            return [self.path(copy.path)]
         if "/" in name:
             return places_of(self.base, name)
         home = folder.home(name)
         paths = [self.path(folder.name, *home)] if home else []
-        if pinned and pinned.checkpoint == f"{folder.name}/{name}":
-            paths.append(self.path(FOLDER, pinned.folder))
+        if copy is not None and name == copy.name and copy.pinned.is_of(candidate.metrics):
+            paths.append(self.path(copy.path))
         return paths
 
     def needed(self, folder: TrialFolder) -> set[str]:
