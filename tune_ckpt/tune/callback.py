@@ -18,8 +18,8 @@ from ray.tune import Callback
 from tune_ckpt.errors import InvalidArgumentError, UnknownMetricError
 from tune_ckpt.tune import private
 from tune_ckpt.tune.arguments import check_count
-from tune_ckpt.tune.beside import convert_last, convert_one
-from tune_ckpt.tune.completion import PIN, last_of, missing_jobs, report
+from tune_ckpt.tune.beside import convert_one
+from tune_ckpt.tune.completion import PIN, last_jobs, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.metric_checks import check_modes, refusal, warn_of_lacking
@@ -171,8 +171,8 @@ class CheckpointCallback(CheckpointOptions, Callback):
     @harmless
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Note a trial's last checkpoint for conversion."""
-        if self.convert == "last" and trial.checkpoint:
-            self._work.add(trial.trial_id, convert_last, last_of(trial))
+        for job in last_jobs(trial) if self.convert == "last" else ():
+            self._work.add(*job)
 
     on_trial_error = on_trial_complete
 
