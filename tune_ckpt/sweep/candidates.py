@@ -159,7 +159,7 @@ class OpenSweep:
         if name not in self._known:
             pairs = self.in_memory.get(name)
             store = self.store.child(name)
-            self._known[name] = TrialFolder(name, store, self.notes, self._state.pairs, pairs)
+            self._known[name] = TrialFolder(name, store, self.notes, self._state, pairs)
         return self._known[name]
 
     def _each(self, do: Callable[[TrialFolder], T], folders: Iterable[TrialFolder]) -> list[T]:

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tune_ckpt.errors import StorageError
+from tune_ckpt.sweep.experiment_state import ExperimentState
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.result_log import (
@@ -49,7 +50,7 @@ class TrialFolder:
         name: Its name.
         store: The folder.
         notes: Gets what cannot be read.
-        recorded: What is known elsewhere of the checkpoints of a trial's folder, by its name.
+        state: Tune's experiment state, which may know of its checkpoints; None outside of a sweep.
         in_memory: What results in memory say of them.
 
     Attributes:
@@ -62,7 +63,7 @@ class TrialFolder:
         name: str,
         store: Store,
         notes: Notes,
-        recorded: Callable[[str], Pairs] = lambda name: {},
+        state: ExperimentState | None = None,
         in_memory: Pairs | None = None,
     ) -> None:
         self.name = name
@@ -70,7 +71,7 @@ class TrialFolder:
         self.names: dict[str, bool] = {}
         self._log = ResultLog(store, self.trial_id, notes)
         self._notes = notes
-        self._recorded = recorded
+        self._state = state
         self._in_memory = in_memory or {}
         self.checkpoints: frozenset[str] = frozenset()
         self._converted: frozenset[str] | None = None
@@ -78,13 +79,16 @@ class TrialFolder:
 
     def look(self) -> None:
         """Find what is in the folder now; nothing where it cannot be read."""
-        try:
-            self.names = self.store.names()
-        except StorageError as error:
-            self.names = {}
-            self._notes.unreadable(self.store.location, error.reason)
+        self.names = self._listed(self.store)
         self.checkpoints = _checkpoints(self.names)
         self._converted = None
+
+    def _listed(self, store: Store) -> dict[str, bool]:
+        try:
+            return store.names()
+        except StorageError as error:
+            self._notes.unreadable(store.location, error.reason)
+            return {}
 
     @property
     def is_trial(self) -> bool:
@@ -96,15 +100,15 @@ class TrialFolder:
     @property
     def trial_id(self) -> str:
         """The trial's id as its folder's name tells it; where it does not, that name."""
-        found = _TRIAL_ID.search(self.name)
-        return found[1] if found else self.name
+        return trial_id_in(self.name) or self.name
 
     @property
     def converted(self) -> frozenset[str]:
         """The names of those in its folder of conversions."""
         if self._converted is None:
             there = self.names.get(CONVERTED, False)
-            self._converted = _checkpoints(self.store.child(CONVERTED).names() if there else {})
+            names = self._listed(self.store.child(CONVERTED)) if there else {}
+            self._converted = _checkpoints(names)
         return self._converted
 
     @property
@@ -160,8 +164,9 @@ class TrialFolder:
         if SNAPSHOT in self.names:
             pairs = pairs | reported(self._json(self.store, SNAPSHOT))
         pairs = pairs | self._in_memory
-        if self.checkpoints - pairs.keys() - own.keys():  # only then: it may be large
-            pairs = self._recorded(self.name) | pairs
+        unknown = self.checkpoints - pairs.keys() - own.keys()
+        if unknown and self._state is not None:  # only then: it may be large
+            pairs = self._state.pairs(self.name) | pairs
         return pairs | {name: _joined(own[name], pairs.get(name, {})) for name in own}
 
     def _own_pairs(self) -> Pairs:
@@ -197,9 +202,10 @@ class TrialFolder:
         return None
 
 
-def is_trial_name(name: str) -> bool:
-    """Say whether a folder is called as Tune calls a trial's, with the trial's id in it."""
-    return _TRIAL_ID.search(name) is not None
+def trial_id_in(name: str) -> str | None:
+    """Return the trial's id in the name that Tune gives a trial's folder; None in another name."""
+    found = _TRIAL_ID.search(name)
+    return found[1] if found else None
 
 
 def _checkpoints(names: dict[str, bool]) -> frozenset[str]:
