@@ -25,6 +25,7 @@ from tests.sweep.folders import (
 )
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError
 from tune_ckpt.sweep import experiment_state
+from tune_ckpt.tree.storage.local import LocalStore
 
 # ------------------------------------------------------------------------------ a single trial
 
@@ -258,6 +259,36 @@ def test_a_second_look_finds_what_is_new_and_reads_nothing_else(tmp_path, monkey
     assert read["result.json"] == 2 * (len(json.dumps(line)) + 1 + _size(tmp_path, B))
     shutil.rmtree(folder)
     assert [r.value for r in tc.rank_checkpoints(sweep, "acc")] == [0.7]
+
+
+def test_what_checkpoints_say_themselves_is_read_again_only_where_it_was_written_again(
+    tmp_path, monkeypatch
+):
+    folder = function_trial(tmp_path, A, [{"acc": 0.1}])
+    for number in (1, 2):
+        own_checkpoint(folder / f"checkpoint_{number:06}", {"acc": number / 10}, number + 1)
+    sweep = tc.Sweep.open(tmp_path)
+    read = _counted(monkeypatch)
+    for acc in (0.2, 0.2, 0.7):
+        if acc == 0.7:
+            own_checkpoint(folder / "checkpoint_000002", {"acc": acc}, 3)
+        before = read["metadata.json"]
+        ranked = tc.rank_checkpoints(sweep, "acc", verify=False)
+        assert ranked[0].value == acc
+    newest = (folder / "checkpoint_000002/metadata.json").stat().st_size
+    assert read["metadata.json"] - before == 2 * newest  # for its bound, and for itself
+
+
+def test_the_state_of_all_trials_is_looked_for_once_a_look(tmp_path, monkeypatch):
+    entries = [class_trial(tmp_path, f"aaaaa_{n:05}", [{"acc": n}]) for n in range(5)]
+    write_state(tmp_path, *entries)
+    listed, real = [], LocalStore.names
+    monkeypatch.setattr(LocalStore, "names", lambda s: listed.append(s.location) or real(s))
+    sweep = tc.Sweep.open(tmp_path)
+    for _ in range(2):
+        listed.clear()
+        assert len(tc.rank_checkpoints(sweep, "acc")) == 5
+        assert listed.count(str(tmp_path)) == 2  # the trials' folders, and the states
 
 
 def test_a_config_that_comes_later_is_found_at_the_next_look(tmp_path):

@@ -117,6 +117,7 @@ class OpenSweep:
         Those are included that are known in memory but gone from storage.
         """
         self.notes.clear()
+        self._state.look()
         names = {self.only: True} if self.only else self.store.names()
         found = {name for name, is_dir in names.items() if is_dir}
         folders = [self._folder(name) for name in sorted(found | self.in_memory.keys())]

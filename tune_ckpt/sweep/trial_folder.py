@@ -35,7 +35,7 @@ from tune_ckpt.sweep.result_log import (
 )
 from tune_ckpt.sweep.train_snapshot import SNAPSHOT, reported
 from tune_ckpt.tree.layout import FileNames
-from tune_ckpt.tree.storage.store import Store
+from tune_ckpt.tree.storage.store import Entry, Store
 
 PARAMETERS = "params.json"
 CONVERTED = "msgpack"  # the folder of conversions
@@ -75,6 +75,7 @@ class TrialFolder:
         self._in_memory = in_memory or {}
         self.checkpoints: frozenset[str] = frozenset()
         self._converted: frozenset[str] | None = None
+        self._own: dict[str, tuple[Entry, Metrics | None]] = {}  # by path, with its file
         self._config: dict[str, Any] | None = None
 
     def look(self) -> None:
@@ -179,18 +180,19 @@ class TrialFolder:
 
     def _own_metrics(self, checkpoint: Store) -> Metrics | None:
         try:
-            there = checkpoint.exists(FileNames.metadata)
-            document = self._json(checkpoint, FileNames.metadata) if there else None
+            file = checkpoint.stat(FileNames.metadata)
         except StorageError as error:
             self._notes.unreadable(checkpoint.location, error.reason)
             return None
-        if not isinstance(document, dict) or not isinstance(document.get("metrics"), dict):
+        if file is None:
             return None
-        trial = document.get("trial")
-        trial = trial if isinstance(trial, dict) else {}
-        facts = {"training_iteration": trial.get("iteration"), "trial_id": trial.get("id")}
-        known = {key: value for key, value in facts.items() if value is not None}
-        return {**known, **document["metrics"]} if document["metrics"] else None
+        seen, metrics = self._own.get(checkpoint.location, (None, None))
+        if seen != file:
+            document = self._json(checkpoint, FileNames.metadata)
+            metrics = _noted_in(document)
+            if document is not None and file.mtime is not None:  # else nothing tells a new one
+                self._own[checkpoint.location] = file, metrics
+        return metrics
 
     def _json(self, store: Store, name: str) -> Any:
         try:
@@ -216,3 +218,14 @@ def _joined(own: Metrics, other: Metrics) -> Metrics:
     # Ours are cut down to what JSON can hold; what else was reported at that moment is as good.
     same = own.get("training_iteration") == other.get("training_iteration")
     return {**other, **own} if same else own
+
+
+def _noted_in(document: Any) -> Metrics | None:
+    """Return the metrics in a checkpoint's own metadata, with its iteration and trial."""
+    if not isinstance(document, dict) or not isinstance(document.get("metrics"), dict):
+        return None
+    trial = document.get("trial")
+    trial = trial if isinstance(trial, dict) else {}
+    facts = {"training_iteration": trial.get("iteration"), "trial_id": trial.get("id")}
+    known = {key: value for key, value in facts.items() if value is not None}
+    return {**known, **document["metrics"]} if document["metrics"] else None
