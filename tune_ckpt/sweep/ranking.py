@@ -135,13 +135,13 @@ class Ranking:
     def _ranked(
         self, folder: TrialFolder, candidates: list[Candidate]
     ) -> Iterator[tuple[Key, Place]]:
-        places = [place for place in map(self._scored, candidates) if place is not None]
+        places = [place for place in map(self._place, candidates) if place is not None]
         if not self.scope:
             for place in places:
                 costs = self._costs(place.values)
                 yield (costs, (_iteration(place), place.candidate.trial_id)), place
             return
-        score = self._score(folder, places)
+        score = self._score_of(folder, places)
         if score is not None:
             for place in places:
                 metric, trial = self.metrics[0], place.candidate.trial_id
@@ -149,14 +149,14 @@ class Ranking:
                 tie = (trial, newest, own) if self.scope.newest_first else (trial, own, -newest)
                 yield ((metric.cost(score),), tie), replace(place, score=score)
 
-    def _score(self, folder: TrialFolder, places: list[Place]) -> float | None:
+    def _score_of(self, folder: TrialFolder, places: list[Place]) -> float | None:
         assert self.scope is not None
         values = folder.values(self.metrics[0])
         if not values:  # no result.json: of what is known of checkpoints
             values = [place.values[0] for place in sorted(places, key=_iteration)]
         return number(self.scope.score(self.metrics[0], values)) if values else None
 
-    def _scored(self, candidate: Candidate) -> Place | None:
+    def _place(self, candidate: Candidate) -> Place | None:
         found = [metric.find(candidate.metrics, str(candidate)) for metric in self.metrics]
         values = [number(value) for value in found]
         for metric, value in zip(self.metrics, found, strict=True):

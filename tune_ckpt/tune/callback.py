@@ -51,8 +51,8 @@ class CheckpointCallback(CheckpointOptions, Callback):
     Args:
         convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
             the ``"best"`` of the sweep by ``metric`` and ``mode``; each trial's ``"last"``;
-            ``"all"``; or ``"at end"``, all that are left when the sweep ends. What others there
-            are is deleted: of several callbacks in a sweep, those that convert must agree.
+            ``"all"``; or ``"at end"``, all that are left when the sweep ends. Any other
+            conversions are deleted, so callbacks of one sweep must agree on which they make.
         metric: The metric's name, ``a/b`` for nested ones. Where something is done with the best
             and a sweep's first result lacks it, a warning says so: its name may be misspelled.
         mode: ``"max"`` or ``"min"``.
@@ -85,7 +85,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self._begin()
 
     def _begin(self) -> None:
-        """Know nothing of any sweep."""
+        """Forget whatever is known of a sweep."""
         self.outcomes = []
         self.memory = SchedulerMemory()
         self._best = None

@@ -45,7 +45,7 @@ class LivePruner(Pruner):
         """Yield what is to be done for a running sweep: each job with its key and arguments."""
         by_id = {str(trial.trial_id): trial for trial in trials}
         self._forget_deleted(by_id)
-        for trial_id in self._strangers(by_id):
+        for trial_id in self._unsurveyed(by_id):
             yield trial_id, survey, trial_id, *private.trial_folder(by_id[trial_id])
         known = [one for one in self._held.values() if one.trial in by_id]
         for one in known if self.policy.max_bytes is not None else ():
@@ -64,7 +64,7 @@ class LivePruner(Pruner):
         for path in gone:
             del self._held[path]
 
-    def _strangers(self, by_id: Mapping[str, Any]) -> list[str]:
+    def _unsurveyed(self, by_id: Mapping[str, Any]) -> list[str]:
         """Return the trials that may have checkpoints of which nobody has told: a killed driver."""
         new = [trial_id for trial_id in by_id if trial_id not in self._seen]
         self._seen.update(new)
