@@ -24,7 +24,7 @@ from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tune.fates import Fate, Held
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning import Pruner, excess
-from tune_ckpt.tune.pruning_jobs import Measured, prune
+from tune_ckpt.tune.pruning_jobs import Measured, is_whole, prune
 from tune_ckpt.tune.retention import Retention
 
 QUIET_SECS = 300.0  # after so long without news, an unfinished sweep counts as dead
@@ -62,12 +62,16 @@ class Plan:
 
     def carry_out(self, advance: Advance = lambda _: None) -> Iterator[Outcome]:
         """Delete what goes, each checkpoint in one step, and yield what came of it."""
-        whole: set[str | None] = {None}
+        checked: dict[str, bool] = {}
+
+        def check(newest: str, filesystem: Any) -> bool:
+            """Say whether a checkpoint is whole; its bytes are read once."""
+            if newest not in checked:
+                checked[newest] = is_whole(newest, filesystem)
+            return checked[newest]
+
         for one, newest in self.doomed:
-            for outcome in prune(one, None if newest in whole else newest, self.filesystem):
-                if outcome.status == "done":
-                    whole.add(newest)
-                yield outcome
+            yield from prune(one, newest, self.filesystem, check)
             advance(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,17 +74,29 @@ def measure(checkpoint: str, filesystem: Any = None) -> list[Measured | Outcome]
         return [failed(checkpoint, "measure", error)]
 
 
-def prune(one: Held, newest: str | None, filesystem: Any = None) -> list[Outcome]:
+def is_whole(checkpoint: str, filesystem: Any) -> bool:
+    """Say whether a checkpoint is there, and each byte of it is as it was written."""
+    store = open_store(checkpoint, filesystem)
+    return bool(store.names()) and verify(checkpoint, filesystem=filesystem).ok
+
+
+def prune(
+    one: Held,
+    newest: str | None,
+    filesystem: Any = None,
+    check: Callable[[str, Any], bool] = is_whole,
+) -> list[Outcome]:
     """Delete a checkpoint and its conversion, if the newest one of its trial is whole.
 
     Args:
         one: The checkpoint.
         newest: The newest one of a trial that is not finished.
         filesystem: The pyarrow filesystem they lie on; None for the local disk.
+        check: Says whether the newest is whole.
     """
     source = Source(one.path, filesystem)
     try:
-        if newest is not None and not _is_whole(newest, filesystem):
+        if newest is not None and not check(newest, filesystem):
             detail = f"the newest of its trial is damaged: {Source(newest).name}"
             return [Outcome(one.path, "delete", "skipped", detail)]
         for path in (one.path, f"{source.trial}/{CONVERTED}/{source.name}"):
@@ -92,11 +105,6 @@ def prune(one: Held, newest: str | None, filesystem: Any = None) -> list[Outcome
         return [failed(one.path, "delete", error)]
     value = "" if one.value is None else f", value {one.value!r}"
     return [Outcome(one.path, "delete", "done", f"iteration {one.iteration}{value}")]
-
-
-def _is_whole(checkpoint: str, filesystem: Any) -> bool:
-    store = open_store(checkpoint, filesystem)
-    return bool(store.names()) and verify(checkpoint, filesystem=filesystem).ok
 
 
 def delete_whole(checkpoint: str, filesystem: Any = None) -> None:
