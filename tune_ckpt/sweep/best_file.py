@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.sweep.as_json import plain
 from tune_ckpt.sweep.metrics import Metric, whole
 from tune_ckpt.tree.storage.folder import Store
 
@@ -59,17 +58,6 @@ class Pinned:
     def to_json(self) -> bytes:
         """Return the file's content."""
         return json.dumps(plain(asdict(self)), indent=2).encode()
-
-
-def plain(value: Any) -> Any:
-    """Return what JSON can hold of a value: text stands for the rest."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return value if isinstance(value, bool | int | float | str | None) else repr(value)
 
 
 def read_pinned(folder: Store) -> Pinned | None:

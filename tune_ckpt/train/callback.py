@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import RayError
 from ray.train import UserCallback
 
-from tune_ckpt.sweep.best_file import plain
+from tune_ckpt.sweep.as_json import plain, plain_metrics
 from tune_ckpt.train.converter import Job, Run, start_converter
 from tune_ckpt.train.jobs import Wanted, convert_reported, pin_reported
 from tune_ckpt.train.later import Later
@@ -30,7 +30,6 @@ from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.options import CheckpointOptions
 from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed
 from tune_ckpt.tune.pinning import Pinning
-from tune_ckpt.tune.plain_metrics import plain_metrics
 from tune_ckpt.tune.private import local_or
 from tune_ckpt.tune.source import Source
 
