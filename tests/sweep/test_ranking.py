@@ -186,10 +186,11 @@ def test_where_no_config_has_such_a_name_those_there_are_are_told_nested_ones_to
         tc.best_checkpoint(tmp_path, "acc", where={"width": 1})
 
 
-def test_where_is_a_function_or_a_dict(tmp_path):
+@pytest.mark.parametrize("where", ["lr=1", {"": 1}, {3: 1}], ids=repr)
+def test_where_is_a_function_or_a_dict(tmp_path, where):
     function_trial(tmp_path, A, [{"acc": 9}])
-    with pytest.raises(InvalidArgumentError, match=r"where='lr=1' .* a function of the record"):
-        tc.best_checkpoint(tmp_path, "acc", where="lr=1")
+    with pytest.raises(InvalidArgumentError, match=r"^where=.* a function of the record"):
+        tc.best_checkpoint(tmp_path, "acc", where=where)
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,13 @@ _MOST = 12  # values, or names, that a message lists
 
 
 def check_where(where: Any) -> None:
-    """Refuse what is neither a function nor a dict.
+    """Refuse what is neither a function nor a dict of values by name.
 
     Raises:
         InvalidArgumentError: It is neither.
     """
-    if where is not None and not callable(where) and not isinstance(where, Mapping):
+    is_dict = isinstance(where, Mapping) and all(isinstance(n, str) and n for n in where)
+    if where is not None and not callable(where) and not is_dict:
         expected = ("a function of the record", "a dict of values that the config must have")
         raise InvalidArgumentError("where", where, expected)
 
