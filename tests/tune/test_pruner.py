@@ -97,6 +97,17 @@ def test_what_a_killed_driver_had_not_noted_is_looked_for_and_may_go():
     assert (gone[0].path, gone[1]) == ("/run/t/checkpoint_000002", "/run/t/checkpoint_000003")
 
 
+def test_a_trial_that_tune_restarted_under_another_id_is_a_finished_one():
+    pruner = LivePruner(Retention(keep_last=1, max_bytes="1 GB"))
+    for number in (1, 2):
+        pruner.add("old", f"/run/old/checkpoint_00000{number}", {"training_iteration": number})
+    resumed = LivePruner(pruner.policy)
+    resumed.set_state(pruner.get_state())
+    jobs = _jobs(resumed, _trial("new"))
+    assert [job for job, _ in jobs] == ["survey", "measure", "measure", "prune"]
+    assert jobs[-1][1].path == "/run/old/checkpoint_000001"
+
+
 def test_so_are_all_where_no_state_was_kept_but_a_new_sweep_is_not_looked_through():
     pruner = LivePruner(Retention())
     latest = "/run/a/checkpoint_000000"
