@@ -111,13 +111,9 @@ class LivePruner(Pruner):
         self.has_news = self._is_resumed = True
 
 
-def _live_trials(trials: Iterable[Any]) -> set[str]:
-    """Return the ids of trials that may go on, those included that failed: they can be resumed."""
-    return {str(trial.trial_id) for trial in trials if trial.status != TERMINATED}
-
-
 def _needs(by_id: Mapping[str, Any]) -> tuple[set[str], set[str]]:
     """Return the trials of a running sweep that are live, and the checkpoints that are in use."""
-    live = _live_trials(by_id.values())
+    # Those that failed may go on, too: they can be resumed.
+    live = {name for name, trial in by_id.items() if trial.status != TERMINATED}
     in_use = {path for path in map(private.latest_path, (by_id[name] for name in live)) if path}
     return live, in_use | (private.exploitable() if live else set())
