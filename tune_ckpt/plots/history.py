@@ -142,8 +142,6 @@ def _curve(ranking: Ranking, folder: TrialFolder, config: str) -> Curve:
 def _mark(ranking: Ranking, candidate: Candidate) -> Mark:
     sweep, metric = ranking.sweep, ranking.metrics[0]
     homes = sweep.homes(candidate)
-    if "/" in candidate.name:  # where it was: it may not be there any more
-        homes = [path for path in homes if open_store(path, sweep.filesystem).list()]
     home = homes[0] if homes else None
     seconds = number(candidate.metrics.get("timestamp"))
     saved = None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)

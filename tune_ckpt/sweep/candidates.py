@@ -25,7 +25,7 @@ from tune_ckpt.sweep.paths import below, places_of
 from tune_ckpt.sweep.result_log import Bound, Metrics, Pairs
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
-from tune_ckpt.tree.storage.store import Store
+from tune_ckpt.tree.storage.store import Store, open_store
 from tune_ckpt.tree.tune_metrics import OF_TUNE
 
 _REQUESTS = 16  # at a time, where each takes a while
@@ -191,12 +191,18 @@ class OpenSweep:
         if copy is not None and name == copy.path:
             return [self.path(copy.path)]
         if "/" in name:
-            return places_of(self.base, name)
+            return [path for path in places_of(self.base, name) if self._may_be_at(path)]
         home = folder.home(name)
         paths = [self.path(folder.name, *home)] if home else []
         if copy is not None and name == copy.name and copy.pinned.is_of(candidate.metrics):
             paths.append(self.path(copy.path))
         return paths
+
+    def _may_be_at(self, path: str) -> bool:
+        try:
+            return bool(open_store(path, self.filesystem).names())
+        except StorageError:
+            return True  # why it cannot be read is told where it is looked at
 
     def needed(self, folder: TrialFolder) -> set[str]:
         """Return the checkpoints, as ``<trial folder>/<name>``, that a trial would go on from."""
