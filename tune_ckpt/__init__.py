@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tune_ckpt.rllib.reading.info import get_checkpoint_info
     from tune_ckpt.rng import RngState
     from tune_ckpt.sweep.averaging import average_checkpoints
-    from tune_ckpt.sweep.opened import Sweep
+    from tune_ckpt.sweep.opening import Sweep
     from tune_ckpt.sweep.pinned import pinned_checkpoint
     from tune_ckpt.sweep.record_table import CheckpointTable
     from tune_ckpt.sweep.records import CheckpointRecord
@@ -85,7 +85,7 @@ _HOMES = {
     "rllib.reading.info": ["get_checkpoint_info"],
     "rng": ["RngState"],
     "sweep.averaging": ["average_checkpoints"],
-    "sweep.opened": ["Sweep"],
+    "sweep.opening": ["Sweep"],
     "sweep.pinned": ["pinned_checkpoint"],
     "sweep.record_table": ["CheckpointTable"],
     "sweep.records": ["CheckpointRecord"],

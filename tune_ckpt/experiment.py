@@ -7,22 +7,21 @@ are whose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from numbers import Integral
 from typing import Any
 
-from tune_ckpt.errors import InvalidArgumentError, listed
+from tune_ckpt.errors import InvalidArgumentError, TuneCkptError
 from tune_ckpt.sweep.candidates import OpenSweep
-from tune_ckpt.sweep.configs import flat
-from tune_ckpt.sweep.metrics import Metric, nearest_first
-from tune_ckpt.sweep.ranking import Place, Ranking
+from tune_ckpt.sweep.conditions import Where, check_names, check_where, values_there_are
+from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.sweep.opening import open_sweep
+from tune_ckpt.sweep.ranking import Ranking
 from tune_ckpt.sweep.record_table import CheckpointTable
-from tune_ckpt.sweep.records import CheckpointRecord, record_of
+from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.sweep.scopes import Scope
-
-Where = Callable[[CheckpointRecord], bool] | Mapping[str, Any]
 
 
 def best_checkpoint(
@@ -129,27 +128,18 @@ def rank_checkpoints(
     for name, number in (("k", k), ("per_trial", per_trial)):
         if number is not None and (not isinstance(number, Integral) or number < 1):
             raise InvalidArgumentError(name, number, ("a positive whole number", None))
-    if where is not None and not callable(where) and not isinstance(where, Mapping):
-        expected = ("a function of the record", "a dict of values that the config must have")
-        raise InvalidArgumentError("where", where, expected)
-    sweep = OpenSweep.open(experiment, filesystem)
+    check_where(where)
+    sweep = open_sweep(experiment, filesystem)
     wanted = _metrics(sweep, metric, mode, metrics)
     if scope is not None and len(wanted) > 1:
         raise InvalidArgumentError("scope", scope, ("None where there are several metrics",))
-    ranking = Ranking(
-        sweep,
-        wanted,
-        Scope.named(scope),
-        per_trial,
-        lambda place: where is None or _fits(record_of(ranking, place), where),
-    )
+    ranking = Ranking(sweep, wanted, Scope.named(scope), per_trial, where)
     found = list(islice(iter(lambda: ranking.next(verify=verify), None), k))
     if not found:
-        _check_names(where, ranking)
-        raise ranking.why.failure(ranking.folders, _values_there_are(where, ranking))
+        raise _nothing(ranking, where)
+    records = _linked(found, ranking.next(verify=False))
     title = ", ".join(f"{metric.name} ({metric.mode})" for metric in wanted)
-    records = _linked(ranking, found)
-    return CheckpointTable(records, f"{title} in {ranking.sweep.base}", ranking.why.lines())
+    return CheckpointTable(records, f"{title} in {sweep.base}", ranking.why.lines())
 
 
 def _metrics(
@@ -164,56 +154,20 @@ def _metrics(
     return [Metric(name, of) for name, of in metrics.items()]
 
 
-def _check_names(where: Where | None, ranking: Ranking) -> None:
-    """Refuse names that no trial's config has: nothing would ever fit them."""
-    configs = ranking.sweep.configs()
-    for name in where if isinstance(where, Mapping) and any(configs) else ():
-        if all(Metric(name).find(config) is None for config in configs):
-            known = {name for config in configs for name in flat(config)}
-            raise InvalidArgumentError("where", name, nearest_first(name, known))
+def _nothing(ranking: Ranking, where: Where | None) -> TuneCkptError:
+    """Return the error that tells why no checkpoint is left."""
+    check_names(where, ranking.sweep.configs())
+    opened = [one for _, found in ranking.why.opened for one in found]
+    told = values_there_are(where, [ranking.sweep.config(one) for one in opened])
+    return ranking.why.failure(ranking.folders, told)
 
 
-def _values_there_are(where: Where | None, ranking: Ranking) -> list[str]:
-    """Return a line for each value that no checkpoint's config has: what there is instead."""
-    configs = [ranking.sweep.config(one) for _, found in ranking.why.opened for one in found]
-    lines = []
-    for name, value in where.items() if isinstance(where, Mapping) else ():
-        there = [Metric(name).find(config) for config in configs]
-        if all(found != value for found in there):
-            told = listed([*dict.fromkeys(map(repr, there))], _MOST)
-            lines.append(f"no {name} is {value!r}; there are: {told}")
-    return lines
-
-
-_MOST = 12  # values, or names, that a message lists
-
-
-def _fits(record: CheckpointRecord, where: Where) -> bool:
-    if isinstance(where, Mapping):
-        return all(Metric(name).find(record.config) == value for name, value in where.items())
-    try:
-        return bool(where(record))
-    except (KeyError, AttributeError) as error:
-        raise InvalidArgumentError("where", where, [_what_it_has(record, error)]) from error
-
-
-def _what_it_has(record: CheckpointRecord, error: Exception) -> str:
-    wanted = str(error.args[0]) if error.args else ""
-    known = {"config": record.config, "metrics": record.metrics}
-    lists = [
-        f"record.{name} has {listed(nearest_first(wanted, map(str, keys)), _MOST, 'nothing')}"
-        for name, keys in known.items()
-    ]
-    what = f"{type(error).__name__}: {error}"
-    return f"a function that does not raise {what}, as at {record.path}, where {'; '.join(lists)}"
-
-
-def _linked(ranking: Ranking, found: list[Place]) -> list[CheckpointRecord]:
-    """Return the records of places, each with the next as its runner-up."""
-    following = ranking.next(verify=False)
-    last = None if following is None else record_of(ranking, following)
+def _linked(
+    records: Sequence[CheckpointRecord], following: CheckpointRecord | None
+) -> list[CheckpointRecord]:
+    """Return records, each with the next as its runner-up."""
     linked = []
-    for place in reversed(found):
-        last = replace(record_of(ranking, place), runner_up=last)
-        linked.append(last)
+    for record in reversed(records):
+        following = replace(record, runner_up=following)
+        linked.append(following)
     return linked[::-1]

@@ -18,9 +18,9 @@ from tune_ckpt.objects.bundle import check_parts
 from tune_ckpt.objects.functions import Restored, restore_by_name
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.session import current_session
+from tune_ckpt.sweep.as_json import plain_metrics
 from tune_ckpt.tree.layout import SUFFIXES, Format
 from tune_ckpt.tree.metadata import RESTORED_FROM
-from tune_ckpt.tune.plain_metrics import plain_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -7,6 +7,7 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import Agent
 from tests.cli.conftest import make_sweep, without_escapes
+from tests.sweep.folders import A, function_trial, plain_checkpoint
 from tune_ckpt.cli.options import Scopes
 from tune_ckpt.sweep.scopes import SCOPES
 
@@ -34,6 +35,17 @@ def test_ls_without_a_metric_lists_all_and_tells_the_metrics(tk, sweep):
     found = [(row["trial_id"], row["iteration"]) for row in answer["checkpoints"]]
     assert found == [(t, i) for t in ("aaaaa_00000", "aaaaa_00001") for i in (2, 3)]
     assert "eval/acc" in answer["metrics"]
+
+
+def test_ls_tells_where_a_checkpoint_is_that_lies_elsewhere(tk, tmp_path):
+    trial = function_trial(tmp_path / "sweep", A, [{}], checkpoints=False)
+    there = tmp_path / "there/run/checkpoint_1"  # of a Train run, whose storage is another
+    plain_checkpoint(there)
+    paths = [str(there), "/gone/run/checkpoint_2"]
+    lines = [json.dumps({"acc": 1, "checkpoint_path": path}) for path in paths]
+    (trial / "result.json").write_text("\n".join(lines))
+    found = tk("ls", tmp_path / "sweep", "--json").json["checkpoints"]
+    assert [row["path"] for row in found] == [str(there)]
 
 
 def test_ls_passes_over_a_damaged_one_only_if_told_to_verify(tk, sweep):

@@ -13,6 +13,8 @@ import tune_ckpt as tc
 from tests.cli.conftest import make_sweep
 from tests.cli.test_remote import upload
 from tests.conftest import REPO
+from tests.sweep.folders import A, function_trial, own_checkpoint
+from tune_ckpt.tune import pruning_jobs
 from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.pruning_at_rest import plan_pruning
 
@@ -52,6 +54,22 @@ def test_what_the_dry_run_told_is_what_goes(tk, finished):
     left = {str(path.relative_to(finished)) for path in finished.glob("*/checkpoint_*")}
     assert left == {row["path"] for row in rows if row["stays"]}
     assert all(tc.verify(finished / name).ok for name in left)
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_the_newest_of_an_unfinished_trial_is_verified_once(tmp_path, monkeypatch, damaged):
+    trial = function_trial(tmp_path, A, [{"acc": n / 10} for n in range(4)], checkpoints=False)
+    for number in range(4):
+        own_checkpoint(trial / f"checkpoint_{number:06}", {"acc": number / 10}, number + 1)
+    if damaged:
+        (trial / "checkpoint_000003/state.msgpack").write_bytes(b"x")
+    verified, real = [], pruning_jobs.verify
+    monkeypatch.setattr(
+        pruning_jobs, "verify", lambda path, **more: verified.append(path) or real(path, **more)
+    )
+    outcomes = list(plan_pruning(tmp_path, tc.Retention(keep_last=1)).carry_out())
+    assert [outcome.status for outcome in outcomes] == ["skipped" if damaged else "done"] * 3
+    assert verified == [str(trial / "checkpoint_000003")]
 
 
 def test_the_plan_is_that_of_the_callback(finished):

@@ -53,6 +53,23 @@ def test_tensors(tmp_path, dtype):
     assert mean["n"].item() == 1
 
 
+def test_parameters_stay_parameters_and_masks_stay(tmp_path):
+    torch = pytest.importorskip("torch")
+    states = [
+        {
+            "frozen": torch.nn.Parameter(torch.tensor([n]), requires_grad=False),
+            "w": torch.tensor([n], requires_grad=True),
+            "masked": np.ma.MaskedArray([n, n], [True, False]),
+        }
+        for n in (1.0, 3.0)
+    ]
+    mean = tc.average_checkpoints(_saved(tmp_path, states))
+    assert type(mean["frozen"]) is torch.nn.Parameter
+    assert [mean[name].requires_grad for name in ("frozen", "w")] == [False, True]
+    assert [mean["frozen"].item(), mean["w"].item()] == [2, 2]
+    assert mean["masked"].tolist() == [None, 2]
+
+
 def test_bfloat16_arrays(tmp_path):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     states = [{"w": np.full(2, n, ml_dtypes.bfloat16)} for n in (1, 3)]

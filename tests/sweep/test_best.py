@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import tune_ckpt as tc
-from tests.sweep.folders import A, B, function_trial, names, own_checkpoint
+from tests.sweep.folders import A, B, edit, function_trial, names, own_checkpoint
 from tune_ckpt.errors import (
     AmbiguousMetricError,
     InvalidArgumentError,
@@ -32,6 +32,29 @@ def test_the_best_is_a_checkpoint_not_a_trial(tmp_path, mode, expected):
     assert json.loads(Path(best.path, "weights.txt").read_text()) == best.metrics
     assert (best.metric, best.mode, best.filesystem) == ("acc", mode, None)
     assert best.config == {"lr": 1}
+
+
+class WithItsOwnWay(tc.Checkpointable):
+    """Its ``restore_from_path`` needs a path."""
+
+    files = ()
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {"files": len(self.files)}
+
+    def set_state(self, state):
+        pass
+
+    def restore_from_path(self, path, **options):
+        self.files = [file.name for file in Path(path).iterdir()]
+        return super().restore_from_path(path, **options)
+
+
+def test_an_objects_own_way_of_restoring_gets_the_path_of_the_best(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}], checkpoints=False)
+    WithItsOwnWay().save_to_path(folder / "checkpoint_000000")
+    edit(folder / "checkpoint_000000", metrics={"acc": 0.5})
+    assert "metadata.json" in tc.best_checkpoint(tmp_path, "acc").restore(WithItsOwnWay).files
 
 
 def test_the_ranking_goes_down_and_ties_are_settled(tmp_path):

@@ -17,7 +17,7 @@ from tests.sweep.folders import (
     plain_checkpoint,
     write_state,
 )
-from tune_ckpt.sweep.paths import parent_of
+from tune_ckpt.sweep.paths import parent_of, places_of
 
 
 def test_a_moved_sweep(tmp_path):
@@ -69,6 +69,11 @@ def test_the_options_of_a_uri_stay_at_its_end():
 )
 def test_the_folder_above(path, expected):
     assert parent_of(path) == expected
+
+
+def test_a_sweep_that_is_called_as_the_folder_above_it_may_be_moved():
+    places = places_of("/new/ppo", "/old/ppo/ppo/trial/run/checkpoint_1")
+    assert "/new/ppo/trial/run/checkpoint_1" in places
 
 
 class _Grid(list):

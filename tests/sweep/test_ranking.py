@@ -7,7 +7,9 @@ import math
 import pickle
 import shutil
 from itertools import product
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,6 +156,17 @@ def test_where(tmp_path, where):
     assert tc.best_checkpoint(tmp_path, "acc", where=where).trial_id == B
 
 
+def test_where_compares_arrays_too(tmp_path):
+    folder = function_trial(tmp_path, A, [{}], config={"layers": "[2 2]"})
+    known = SimpleNamespace(path=str(folder / "checkpoint_000000"))
+    metrics = {"acc": 0.5, "config": {"layers": np.array([2, 2])}}
+    result = SimpleNamespace(path=str(folder), filesystem=None, best_checkpoints=[(known, metrics)])
+    for layers in ([2, 2], np.array([2, 2])):
+        assert tc.best_checkpoint(result, "acc", where={"layers": layers}).value == 0.5
+    with pytest.raises(NoCheckpointError, match=r"no layers is 2; there are: array\(\[2, 2\]\)"):
+        tc.best_checkpoint(result, "acc", where={"layers": 2})
+
+
 def test_where_nothing_is_left_it_is_said(tmp_path):
     function_trial(tmp_path, A, [{"acc": 9}, {"acc": 8}])
     with pytest.raises(NoCheckpointError, match=r"where= refused all 2 checkpoint"):
@@ -173,10 +186,11 @@ def test_where_no_config_has_such_a_name_those_there_are_are_told_nested_ones_to
         tc.best_checkpoint(tmp_path, "acc", where={"width": 1})
 
 
-def test_where_is_a_function_or_a_dict(tmp_path):
+@pytest.mark.parametrize("where", ["lr=1", {"": 1}, {3: 1}], ids=repr)
+def test_where_is_a_function_or_a_dict(tmp_path, where):
     function_trial(tmp_path, A, [{"acc": 9}])
-    with pytest.raises(InvalidArgumentError, match=r"where='lr=1' .* a function of the record"):
-        tc.best_checkpoint(tmp_path, "acc", where="lr=1")
+    with pytest.raises(InvalidArgumentError, match=r"^where=.* a function of the record"):
+        tc.best_checkpoint(tmp_path, "acc", where=where)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +284,18 @@ def test_a_table_for_people(tmp_path):
     assert repr(table[:1]) == f"<CheckpointTable of 1: acc (max) in {tmp_path}>"
 
 
+def test_brackets_in_a_table_are_no_markup(tmp_path):
+    function_trial(tmp_path / "[bold]run", A, [{"[acc]": 0.5}], config={"act": "[relu]"})
+    config = {"layers": "[/64]"}
+    function_trial(tmp_path / "[bold]run", B, [{"[acc]": 0.25}], config=config)
+    text = str(tc.rank_checkpoints(tmp_path / "[bold]run", "[acc]"))
+    title, header = text.splitlines()[0], text.splitlines()[2]
+    assert "[acc] (max) in" in title
+    assert "[bold]run" in title
+    assert "[acc]" in header
+    assert all(told in text for told in ("act=[relu]", "layers=[/64]", "[bold]run/train_"))
+
+
 def test_why_others_were_passed_over(tmp_path):
     table = _small_sweep(tmp_path)
     for told in (table.explain(), table[0].explain()):
@@ -321,6 +347,33 @@ def test_a_pinned_copy_stands_for_a_checkpoint_that_was_deleted(tmp_path, logged
     (tmp_path / "best" / "best.json").write_text("{")
     assert tc.best_checkpoint(tmp_path, "acc").value == 0.5
     assert "best.json cannot be read" in tc.best_checkpoint(tmp_path, "acc").explain()
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_a_copy_of_what_was_written_again_since_is_a_checkpoint_of_its_own(tmp_path, left):
+    folder = function_trial(tmp_path, A, [{"acc": 0.3}])
+    function_trial(tmp_path, B, [{"acc": 0.5}])
+    _pin(tmp_path, folder.name, "checkpoint_000000", {"acc": 0.9, "training_iteration": 1})
+    if not left:
+        shutil.rmtree(folder / "checkpoint_000000")
+    ranked = tc.rank_checkpoints(tmp_path, "acc")
+    assert [(record.value, record.path.endswith("best/copy")) for record in ranked] == [
+        *((0.9, True), (0.5, False)),
+        *([(0.3, False)] if left else []),
+    ]
+
+
+def test_a_train_runs_own_copy_counts(tmp_path):
+    metrics = {"acc": 0.9, "training_iteration": 1}
+    _pin(tmp_path / "run", "", "", metrics)
+    told = json.loads((tmp_path / "run/best/best.json").read_text())
+    (tmp_path / "run/best/best.json").write_text(json.dumps({**told, "checkpoint": "checkpoint_1"}))
+    results = [{"checkpoint_dir_name": "checkpoint_1", "metrics": metrics}]
+    snapshot = json.dumps({"checkpoint_results": results})
+    (tmp_path / "run/checkpoint_manager_snapshot.json").write_text(snapshot)
+    for experiment in (tmp_path, tmp_path / "run"):
+        best = tc.best_checkpoint(experiment, "acc")
+        assert (best.value, best.path) == (0.9, str(tmp_path / "run/best/copy"))
 
 
 def test_a_checkpoint_that_is_there_is_preferred_to_its_copy(tmp_path):

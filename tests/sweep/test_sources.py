@@ -25,6 +25,7 @@ from tests.sweep.folders import (
 )
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError
 from tune_ckpt.sweep import experiment_state
+from tune_ckpt.tree.storage.local import LocalStore
 
 # ------------------------------------------------------------------------------ a single trial
 
@@ -90,6 +91,15 @@ def test_the_number_of_its_report_is_a_train_runs_iteration(tmp_path):
     _train_run(tmp_path / "run", [0.5, 0.25], checkpoint_report_indices=[1, 4])
     ranked = tc.rank_checkpoints(tmp_path / "run", "loss", "min")
     assert [record.iteration for record in ranked] == [5, 2]
+
+
+@pytest.mark.parametrize("scope", [None, "last"])
+def test_that_a_train_run_has_no_results_of_tunes_is_nothing_to_tell(tmp_path, scope):
+    _train_run(tmp_path / "run", [0.5, 0.25])
+    sweep = tc.Sweep.open(tmp_path / "run")
+    best = tc.best_checkpoint(sweep, "loss", "min", scope=scope)
+    assert "result.json" not in best.explain()
+    assert sweep._opened.notes.lines == ()
 
 
 def test_several_train_runs_are_ranked_together(tmp_path):
@@ -249,6 +259,48 @@ def test_a_second_look_finds_what_is_new_and_reads_nothing_else(tmp_path, monkey
     assert read["result.json"] == 2 * (len(json.dumps(line)) + 1 + _size(tmp_path, B))
     shutil.rmtree(folder)
     assert [r.value for r in tc.rank_checkpoints(sweep, "acc")] == [0.7]
+
+
+def test_what_checkpoints_say_themselves_is_read_again_only_where_it_was_written_again(
+    tmp_path, monkeypatch
+):
+    folder = function_trial(tmp_path, A, [{"acc": 0.1}])
+    for number in (1, 2):
+        own_checkpoint(folder / f"checkpoint_{number:06}", {"acc": number / 10}, number + 1)
+    sweep = tc.Sweep.open(tmp_path)
+    read = _counted(monkeypatch)
+    for acc in (0.2, 0.2, 0.7):
+        if acc == 0.7:
+            own_checkpoint(folder / "checkpoint_000002", {"acc": acc}, 3)
+        before = read["metadata.json"]
+        ranked = tc.rank_checkpoints(sweep, "acc", verify=False)
+        assert ranked[0].value == acc
+    newest = (folder / "checkpoint_000002/metadata.json").stat().st_size
+    assert read["metadata.json"] - before == 2 * newest  # for its bound, and for itself
+
+
+def test_the_state_of_all_trials_is_looked_for_once_a_look(tmp_path, monkeypatch):
+    entries = [class_trial(tmp_path, f"aaaaa_{n:05}", [{"acc": n}]) for n in range(5)]
+    write_state(tmp_path, *entries)
+    listed, real = [], LocalStore.names
+    monkeypatch.setattr(LocalStore, "names", lambda s: listed.append(s.location) or real(s))
+    sweep = tc.Sweep.open(tmp_path)
+    for _ in range(2):
+        listed.clear()
+        assert len(tc.rank_checkpoints(sweep, "acc")) == 5
+        assert listed.count(str(tmp_path)) == 2  # the trials' folders, and the states
+
+
+def test_a_config_that_comes_later_is_found_at_the_next_look(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}], config={"lr": 3})
+    text = (folder / "params.json").read_text()
+    (folder / "params.json").unlink()  # the worker's checkpoint was there first
+    sweep, configs = tc.Sweep.open(tmp_path), []
+    for content in (None, text[:3], text):
+        if content:
+            (folder / "params.json").write_text(content)
+        configs.append(tc.best_checkpoint(sweep, "acc").config)
+    assert configs == [{}, {}, {"lr": 3}]
 
 
 def _size(experiment, trial):

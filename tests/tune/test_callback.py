@@ -20,6 +20,7 @@ from tests.tune.sweeps import checkpoints, sweep
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import InvalidArgumentError
 from tune_ckpt.tune import beside, private
+from tune_ckpt.tune.completion import last_jobs
 from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.private import experiment_folder, trial_folder
@@ -151,6 +152,29 @@ def test_what_msgpack_refuses_is_told_and_leaves_nothing(tmp_path):
     assert (outcome.status, outcome.cause) == ("failed", "UnsupportedStateError")
     assert "extra/helper" in outcome.detail
     assert [path.name for path in tmp_path.rglob("checkpoint_*")] == ["checkpoint_000000"]
+
+
+def test_the_last_checkpoint_of_a_trial_is_its_own_not_one_that_it_took_over():
+    def trial(name, latest, *kept):
+        results = [SimpleNamespace(checkpoint=SimpleNamespace(path=p), metrics={}) for p in kept]
+        manager = SimpleNamespace(
+            _checkpoint_results=results,
+            _latest_checkpoint_result=SimpleNamespace(
+                checkpoint=SimpleNamespace(path=latest), metrics={}
+            ),
+        )
+        local = SimpleNamespace(type_name="local")
+        return SimpleNamespace(
+            trial_id=name,
+            storage=SimpleNamespace(trial_fs_path=f"/run/{name}", storage_filesystem=local),
+            run_metadata=SimpleNamespace(checkpoint_manager=manager),
+        )
+
+    donor = trial("a", "/run/a/checkpoint_000003", "/run/a/checkpoint_000001")
+    heir = trial("b", "/run/a/checkpoint_000001", "/run/b/checkpoint_000000")
+    fresh = trial("c", "/run/a/checkpoint_000001")
+    sources = [job[2].path for each in (donor, heir, fresh) for job in last_jobs(each)]
+    assert sources == ["/run/a/checkpoint_000003", "/run/b/checkpoint_000000"]
 
 
 HOOKS = {

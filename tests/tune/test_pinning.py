@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 import tune_ckpt as tc
+from tests.sweep.folders import A, function_trial, own_checkpoint
 from tests.tune.sweeps import sweep
 from tests.tune.trainables import Walker
 from tune_ckpt.errors import CorruptDataError, NoCheckpointError
 from tune_ckpt.sweep.metrics import Metric
+from tune_ckpt.tune.beside import convert_best
 from tune_ckpt.tune.outcomes import Summary
 from tune_ckpt.tune.pinning import pin_best
 
@@ -68,6 +70,20 @@ def test_what_a_killed_driver_left_undone_is_pinned_afterwards(experiment):
         assert (outcome.status, tc.pinned_checkpoint(experiment).value) == ("done", best)
         (again,) = pin_best(str(experiment), Metric("score", mode), as_msgpack=False)
         assert again.status == "up to date"
+
+
+def test_what_is_pinned_from_a_conversion_is_one_checkpoint_with_it(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}])
+    shutil.rmtree(folder / "checkpoint_000000")
+    own_checkpoint(folder / "msgpack/checkpoint_000000", {"acc": 0.5}, 1)
+    (outcome,) = pin_best(str(tmp_path), Metric("acc"), as_msgpack=True)
+    assert outcome.status == "done"
+    conversion = folder / "msgpack/checkpoint_000000"
+    assert [record.path for record in tc.rank_checkpoints(tmp_path, "acc")] == [str(conversion)]
+    shutil.rmtree(conversion)
+    assert tc.best_checkpoint(tmp_path, "acc").path == tc.pinned_checkpoint(tmp_path).path
+    assert convert_best(str(tmp_path), Metric("acc")) == []
+    assert not (tmp_path / "best/msgpack").exists()
 
 
 def test_where_nothing_is_pinned_the_error_says_how_to(tmp_path):

@@ -21,6 +21,7 @@ from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.remembering import RememberingScheduler
 from tune_ckpt.tune.resuming.scheduler_memory import put_back
 from tune_ckpt.tune.resuming.snapshot import Snapshot, class_name
+from tune_ckpt.tune.resuming.state_files import StateFiles
 
 KILLED = Path(__file__).parents[1] / "data/tune/killed-ray2.48.0-class"  # in its second trial
 
@@ -46,6 +47,15 @@ def _resumed(tmp_path, change=lambda trial: None):
         entry[0] = json.dumps(facts)
     file.write_text(json.dumps(state))
     return tc.resume(folder, T, portable=True, run_config=STOP)
+
+
+def test_a_state_that_lacks_the_runners_own_data_is_written_anew_with_it(tmp_path):
+    (tmp_path / "experiment_state-2026-01-01_00-00-00.json").write_text('{"trial_data": [["{}"]]}')
+    files = StateFiles.look(open_store(tmp_path))
+    files.write("2026-01-02_00-00-00", [["{}", "{}"]], {"t1"})
+    again = StateFiles.look(open_store(tmp_path))
+    assert again.document["runner_data"]["_session_str"] == "2026-01-02_00-00-00"
+    assert again.strangers == {"t1"}
 
 
 def test_a_class_of_an_older_ray_goes_on_where_only_the_experiment_state_tells(tmp_path):

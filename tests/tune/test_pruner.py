@@ -37,6 +37,14 @@ def test_pinned_ones_stay(pinned):
     assert [one.path for one, _ in pruner.take_doomed({"t"}, set())] == ["p2"]
 
 
+def test_a_pinning_function_is_asked_of_results_only():
+    pruner = LivePruner(Retention(keep_last=1, pinned=lambda result: result["acc"] > 0.5))
+    pruner.note(Found("t", "p1", {}))  # a killed driver's, of which nothing is recorded
+    pruner.add("t", "p2", {"acc": 0.9, "training_iteration": math.inf})
+    pruner.add("t", "p3", {"acc": 0.1})
+    assert [one.path for one, _ in pruner.take_doomed({"t"}, set())] == ["p1"]
+
+
 def test_what_was_kept_after_all_is_looked_at_again():
     pruner = LivePruner(Retention())
     for name in ("p1", "p2"):
@@ -87,6 +95,17 @@ def test_what_a_killed_driver_had_not_noted_is_looked_for_and_may_go():
     resumed.add("t", "/run/t/checkpoint_000003", {"m": 3, "training_iteration": 4})
     (gone,) = resumed.take_doomed({"t"}, set())
     assert (gone[0].path, gone[1]) == ("/run/t/checkpoint_000002", "/run/t/checkpoint_000003")
+
+
+def test_a_trial_that_tune_restarted_under_another_id_is_a_finished_one():
+    pruner = LivePruner(Retention(keep_last=1, max_bytes="1 GB"))
+    for number in (1, 2):
+        pruner.add("old", f"/run/old/checkpoint_00000{number}", {"training_iteration": number})
+    resumed = LivePruner(pruner.policy)
+    resumed.set_state(pruner.get_state())
+    jobs = _jobs(resumed, _trial("new"))
+    assert [job for job, _ in jobs] == ["survey", "measure", "measure", "prune"]
+    assert jobs[-1][1].path == "/run/old/checkpoint_000001"
 
 
 def test_so_are_all_where_no_state_was_kept_but_a_new_sweep_is_not_looked_through():

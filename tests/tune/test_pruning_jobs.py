@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
+from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tune.fates import Held
 from tune_ckpt.tune.pruning_jobs import delete_whole, measure, prune, survey
 
@@ -22,6 +23,14 @@ def test_a_survey_tells_each_checkpoint_with_its_metrics(tmp_path):
     assert (first.path, first.metrics) == (f"{trial}/checkpoint_000000", {})
     assert (second.path, second.metrics) == (f"{trial}/checkpoint_000001", line)
     assert survey("t", str(tmp_path / "nowhere")) == []
+
+
+def test_a_survey_reads_each_checkpoint_once(tmp_path, monkeypatch):
+    for number in range(5):
+        tc.save_state({"w": number}, tmp_path / f"checkpoint_{number:06}")
+    read, real = [], LocalStore.open
+    monkeypatch.setattr(LocalStore, "open", lambda *args: read.append(args) or real(*args))
+    assert len(survey("t", str(tmp_path))) == len(read) == 5
 
 
 def test_a_checkpoint_goes_with_its_conversion_and_whatever_else_is_in_it(tmp_path):
@@ -66,6 +75,21 @@ def test_another_librarys_checkpoint_is_out_of_sight_before_its_first_file_goes(
     folder.mkdir()
     delete_whole(str(folder))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("call", ["os.rename", "shutil.rmtree"])
+def test_what_the_disk_refuses_to_delete_is_a_failure(tmp_path, monkeypatch, call):
+    folder = tmp_path / "checkpoint_000000"
+    folder.mkdir()
+
+    def refuse(*args, **options):
+        if not options:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(call, refuse)
+    (outcome,) = prune(Held(str(folder), "t", 0), None)
+    assert (outcome.status, outcome.cause) == ("failed", "StorageError")
+    assert "Permission denied" in outcome.detail
 
 
 def test_what_is_gone_already_is_no_failure(tmp_path):

@@ -18,7 +18,7 @@ from typing import Any
 from tune_ckpt.cli import cluster, failing, interrupts
 from tune_ckpt.convert import convert_checkpoint
 from tune_ckpt.errors import TuneCkptError
-from tune_ckpt.sweep.candidates import OpenSweep
+from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.paths import below
 from tune_ckpt.tree.progress import steps_bar
 from tune_ckpt.tree.storage.store import address_of
@@ -81,7 +81,7 @@ def conversions(experiment: str, dst: str | None, options: dict[str, Any]) -> li
         dst: Where the new ones shall be, each in its trial's folder; None for in place.
         options: As for `convert_checkpoint`.
     """
-    sweep = OpenSweep.open(experiment)
+    sweep = open_sweep(experiment)
     base = dst and address_of(dst)  # a cluster's workers are in other folders
     places = [(trial.name, name) for trial in sweep.look() for name in sorted(trial.checkpoints)]
     return [

@@ -21,10 +21,10 @@ def opened(experiment: str) -> OpenSweep:
     Raises:
         WrongUse: There is none.
     """
-    from tune_ckpt.sweep.candidates import OpenSweep
+    from tune_ckpt.sweep.opening import open_sweep
 
     check_folder(experiment)
-    return OpenSweep.open(experiment)
+    return open_sweep(experiment)
 
 
 def ranked(

@@ -24,7 +24,7 @@ from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.inspection.foreign_reading import check_still_there, consistently_or_foreign
 from tune_ckpt.tree.packing import DICT
 from tune_ckpt.tree.reading import OpenComponent
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.storage.store import open_store, path_and_filesystem
 
 T = TypeVar("T")
 _BY_NAME = (
@@ -46,6 +46,7 @@ def restored_object(
 
     The class may also be one of RLlib's, or of a kind that an adapter knows.
     """
+    path, filesystem = path_and_filesystem(path, filesystem)
     store = open_store(path, filesystem)
     trust: dict[str, Any] = {"allow_pickle": allow_pickle, "trusted": trusted}
 

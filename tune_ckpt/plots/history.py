@@ -11,8 +11,9 @@ from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.configs import config_text, telling_keys
 from tune_ckpt.sweep.metrics import Metric, number, whole
+from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.ranking import Ranking
-from tune_ckpt.sweep.records import CheckpointRecord, record_of
+from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
@@ -108,15 +109,14 @@ def read_history(
         UnknownMetricError: No result has such a metric; those there are, are listed.
         NoCheckpointError: There is no trial.
     """
-    sweep = OpenSweep.open(experiment, filesystem)
+    sweep = open_sweep(experiment, filesystem)
     wanted = sweep.metric(metric, mode)
-    ranking = Ranking(sweep, [wanted], None, None, lambda place: True)
-    place, folders = ranking.next(verify=verify), ranking.folders
-    if place is None:
+    ranking = Ranking(sweep, [wanted])
+    best, folders = ranking.next(verify=verify), ranking.folders
+    if best is None:
         failure = ranking.why.failure(folders)
         if not folders or not isinstance(failure, NoCheckpointError):
             raise failure  # else there are curves all the same
-    best = None if place is None else record_of(ranking, place)
     configs = sweep.configs()
     keys = telling_keys(configs) if len(configs) > 1 else []
     curves = [_curve(ranking, folder, config_text(folder.config, keys)) for folder in folders]
@@ -128,7 +128,7 @@ def read_history(
 def _curve(ranking: Ranking, folder: TrialFolder, config: str) -> Curve:
     metric = ranking.metrics[0]
     points: dict[int, float] = {}  # after a crash an iteration is reported again
-    for place, result in enumerate(folder.log.results(), 1):
+    for place, result in enumerate(folder.results(), 1):
         value = metric.value(result)
         iteration = whole(result.get("training_iteration", place))
         if value is not None and iteration is not None:
@@ -142,8 +142,6 @@ def _curve(ranking: Ranking, folder: TrialFolder, config: str) -> Curve:
 def _mark(ranking: Ranking, candidate: Candidate) -> Mark:
     sweep, metric = ranking.sweep, ranking.metrics[0]
     homes = sweep.homes(candidate)
-    if "/" in candidate.name:  # where it was: it may not be there any more
-        homes = [path for path in homes if open_store(path, sweep.filesystem).list()]
     home = homes[0] if homes else None
     seconds = number(candidate.metrics.get("timestamp"))
     saved = None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)

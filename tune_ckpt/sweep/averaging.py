@@ -101,7 +101,13 @@ def _doubled(array: Any) -> Any:
 
 
 def _like(mean: Any, array: Any) -> Any:
-    return mean.to(array.dtype) if _is_tensor(array) else np.asarray(mean).astype(array.dtype)
+    """Return a mean with the dtype of the array that it is of; a Parameter is one again."""
+    if not _is_tensor(array):
+        return np.asanyarray(mean).astype(array.dtype)
+    tensor, torch = mean.to(array.dtype), sys.modules["torch"]
+    if isinstance(array, torch.nn.Parameter):
+        return torch.nn.Parameter(tensor, array.requires_grad)
+    return tensor.requires_grad_(array.requires_grad)
 
 
 def _mismatches(first: Leaves, other: Leaves) -> Iterator[Fault]:

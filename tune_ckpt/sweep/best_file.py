@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from tune_ckpt.errors import CorruptDataError
+from tune_ckpt.sweep.as_json import plain
+from tune_ckpt.sweep.metrics import Metric, whole
 from tune_ckpt.tree.storage.folder import Store
 
 FOLDER, FILE = "best", "best.json"
@@ -47,20 +47,17 @@ class Pinned:
     config: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
 
+    def is_of(self, metrics: Mapping[str, Any]) -> bool:
+        """Say whether these metrics were reported with it.
+
+        After a crash Tune writes a checkpoint's name again, maybe with another content.
+        """
+        value = Metric(self.metric).value(metrics)
+        return (whole(metrics.get("training_iteration")), value) == (self.iteration, self.value)
+
     def to_json(self) -> bytes:
         """Return the file's content."""
         return json.dumps(plain(asdict(self)), indent=2).encode()
-
-
-def plain(value: Any) -> Any:
-    """Return what JSON can hold of a value: text stands for the rest."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return value if isinstance(value, bool | int | float | str | None) else repr(value)
 
 
 def read_pinned(folder: Store) -> Pinned | None:
@@ -77,8 +74,10 @@ def read_pinned(folder: Store) -> Pinned | None:
     except (ValueError, TypeError, RecursionError) as error:
         raise CorruptDataError(folder.path(FILE), f"it cannot be read: {error}") from error
     wrong = [name for name, of in _TYPES.items() if not isinstance(getattr(pinned, name), of)]
-    if wrong or pinned.folder in ("", ".", "..") or "/" in pinned.folder:
-        raise CorruptDataError(folder.path(FILE), f"it has no usable {wrong or ['folder']}")
+    if not wrong and (pinned.folder in ("", ".", "..") or "/" in pinned.folder):
+        wrong = ["folder"]
+    if wrong or not pinned.metric:
+        raise CorruptDataError(folder.path(FILE), f"it has no usable {wrong or ['metric']}")
     return pinned
 
 

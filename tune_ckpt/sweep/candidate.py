@@ -15,7 +15,8 @@ class Candidate:
 
     Attributes:
         folder: Its trial's folder.
-        name: Its own folder's name, or the path that was recorded where it lies elsewhere.
+        name: Its own folder's name; where it lies elsewhere the path that was recorded, or that of
+            its pinned copy below the sweep's folder.
         metrics: Those of the result to which it belongs.
     """
 

@@ -8,7 +8,6 @@ moved.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,9 +21,8 @@ from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.experiment_state import ExperimentState
 from tune_ckpt.sweep.metrics import Metric, names
 from tune_ckpt.sweep.notes import Notes
-from tune_ckpt.sweep.paths import below, last_of, parent_of, places_of
-from tune_ckpt.sweep.private import goal_of
-from tune_ckpt.sweep.result_log import RESULTS, Bound, Pairs
+from tune_ckpt.sweep.paths import below, places_of
+from tune_ckpt.sweep.result_log import Bound, Metrics, Pairs
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store, open_store
@@ -35,9 +33,33 @@ _LISTED = 12  # metrics, where none was told
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class PinnedCopy:
+    """The copy of a trial's checkpoint that is pinned.
+
+    Attributes:
+        name: The checkpoint's name in its trial's folder.
+        path: Where the copy is, below the sweep's folder.
+        pinned: What is known of it.
+    """
+
+    name: str
+    path: str
+    pinned: Pinned
+
+    @property
+    def metrics(self) -> Metrics:
+        """The checkpoint's own metrics, with its iteration."""
+        iteration = self.pinned.iteration
+        known = {} if iteration is None else {"training_iteration": iteration}
+        return {**known, **self.pinned.metrics}
+
+
 @dataclass(eq=False)
 class OpenSweep:
     """A sweep's folder, and what is known of it in memory; it is read only where it has changed.
+
+    `tune_ckpt.sweep.opening.open_sweep` makes one of whatever means a sweep.
 
     Attributes:
         store: The folder.
@@ -58,32 +80,7 @@ class OpenSweep:
     notes: Notes = field(default_factory=Notes, repr=False)
     _known: dict[str, TrialFolder] = field(default_factory=dict, repr=False)
     _found: list[TrialFolder] = field(default_factory=list, repr=False)
-    _pinned: Pinned | None = field(default=None, repr=False)
-
-    @classmethod
-    def open(cls, experiment: Any, filesystem: Any = None) -> OpenSweep:
-        """Return the sweep that ``experiment`` means; see `tune_ckpt.Sweep.open`."""
-        if isinstance(experiment, OpenSweep):
-            return experiment
-        if isinstance(experiment, str | os.PathLike):
-            return cls._of_folder(experiment, filesystem)
-        for attributes, opener in _OBJECTS:
-            if all(hasattr(experiment, name) for name in attributes):
-                return opener(experiment)
-        expected = ("a ResultGrid, Result or ExperimentAnalysis", "a folder as a path or URI")
-        raise InvalidArgumentError("experiment", experiment, expected)
-
-    @classmethod
-    def _of_folder(cls, source: str | os.PathLike[str], filesystem: Any) -> OpenSweep:
-        store = open_store(source, filesystem)
-        base = os.fspath(source) if store.filesystem else store.location
-        given = store.filesystem if filesystem else None
-        folder = TrialFolder("", store, Notes())
-        folder.look()
-        if not folder.is_trial:
-            return cls(store, base, given)
-        parent, name = parent_of(base)  # where Tune's experiment state is
-        return cls(open_store(parent, given), parent, given, only=name)
+    _copies: dict[str, PinnedCopy] = field(default_factory=dict, repr=False)  # by trial folder
 
     def metric(self, name: str | None, mode: str | None) -> Metric:
         """Return what to rank by; what is None is as in the ``TuneConfig``, else the maximum.
@@ -104,9 +101,7 @@ class OpenSweep:
     def _reported(self) -> list[str]:
         """Return the metrics of the first trial that has any, the user's own first."""
         for folder in self.look():
-            results = [*folder.pairs().values()]
-            if RESULTS in folder.names:
-                results += folder.log.results()
+            results = [*folder.pairs().values(), *folder.results()]
             found = {name for result in results for name in names(result)}
             if found:
                 return sorted(found, key=lambda name: (name in OF_TUNE, name))[:_LISTED]
@@ -122,24 +117,40 @@ class OpenSweep:
         Those are included that are known in memory but gone from storage.
         """
         self.notes.clear()
+        self._state.look()
         names = {self.only: True} if self.only else self.store.names()
         found = {name for name, is_dir in names.items() if is_dir}
         folders = [self._folder(name) for name in sorted(found | self.in_memory.keys())]
-        self._pinned = self._read_pinned() if self.only or FOLDER in found else None
         self._each(TrialFolder.look, folders)
         self._found = [f for f in folders if f.is_trial or f.name in self.in_memory]
+        homes = [f.name for f in self._found if f.names.get(FOLDER)]  # a Train run has its own
+        if self.only or FOLDER in found:
+            homes.append("")
+        self._copies = {trial: copy for home in homes for trial, copy in self._pinned_in(home)}
         return self._found
 
-    def _read_pinned(self) -> Pinned | None:
+    def _pinned_in(self, home: str) -> Iterator[tuple[str, PinnedCopy]]:
+        """Yield what is pinned in a folder, with its trial's folder."""
+        above = [home] if home else []
         try:
-            return read_pinned(self.store.child(FOLDER))
+            pinned = read_pinned((self.store.child(home) if home else self.store).child(FOLDER))
         except (StorageError, CorruptDataError) as error:
-            self.notes.unreadable(self.path(FOLDER, FILE), error.reason)
-            return None
+            self.notes.unreadable(self.path(*above, FOLDER, FILE), error.reason)
+            return
+        if pinned is not None:
+            trial, _, name = "/".join((*above, pinned.checkpoint)).partition("/")
+            yield trial, PinnedCopy(name, "/".join((*above, FOLDER, pinned.folder)), pinned)
 
     def bounds(self, folders: Iterable[TrialFolder], metric: Metric) -> list[Bound]:
-        """Return a bound of the metric for each trial."""
-        return self._each(lambda folder: folder.bound(metric), folders)
+        """Return a bound of the metric for each trial, its pinned copy included."""
+        return self._each(lambda folder: min(self._bounds(folder, metric)), folders)
+
+    def _bounds(self, folder: TrialFolder, metric: Metric) -> Iterator[Bound]:
+        yield folder.bound(metric)
+        copy = self._copies.get(folder.name)
+        value = None if copy is None else metric.value(copy.metrics, folder.name)
+        if value is not None:
+            yield metric.cost(value), -1.0, ""
 
     def configs(self) -> list[dict[str, Any]]:
         """Return the config of each trial that was found, by its folder's name."""
@@ -149,7 +160,7 @@ class OpenSweep:
         if name not in self._known:
             pairs = self.in_memory.get(name)
             store = self.store.child(name)
-            self._known[name] = TrialFolder(name, store, self.notes, self._state.pairs, pairs)
+            self._known[name] = TrialFolder(name, store, self.notes, self._state, pairs)
         return self._known[name]
 
     def _each(self, do: Callable[[TrialFolder], T], folders: Iterable[TrialFolder]) -> list[T]:
@@ -169,21 +180,29 @@ class OpenSweep:
             self.notes.add(f"trial {folder.trial_id}: the metrics of {name} are recorded nowhere")
         for name, metrics in pairs.items():
             yield Candidate(folder, name, metrics)
-        if self._pinned is not None:
-            trial, _, name = self._pinned.checkpoint.partition("/")
-            if trial == folder.name and name not in pairs:
-                yield Candidate(folder, name, self._pinned.metrics)
+        copy = self._copies.get(folder.name)
+        if copy is not None and not copy.pinned.is_of(pairs.get(copy.name, {})):
+            yield Candidate(folder, copy.path, copy.metrics)
 
     def homes(self, candidate: Candidate) -> list[str]:
         """Return the paths at which a candidate or its pinned copy is; none where it is gone."""
-        name, folder, pinned = candidate.name, candidate.folder, self._pinned
+        name, folder = candidate.name, candidate.folder
+        copy = self._copies.get(folder.name)
+        if copy is not None and name == copy.path:
+            return [self.path(copy.path)]
         if "/" in name:
-            return places_of(self.base, name)
+            return [path for path in places_of(self.base, name) if self._may_be_at(path)]
         home = folder.home(name)
         paths = [self.path(folder.name, *home)] if home else []
-        if pinned and pinned.checkpoint == f"{folder.name}/{name}":
-            paths.append(self.path(FOLDER, pinned.folder))
+        if copy is not None and name == copy.name and copy.pinned.is_of(candidate.metrics):
+            paths.append(self.path(copy.path))
         return paths
+
+    def _may_be_at(self, path: str) -> bool:
+        try:
+            return bool(open_store(path, self.filesystem).names())
+        except StorageError:
+            return True  # why it cannot be read is told where it is looked at
 
     def needed(self, folder: TrialFolder) -> set[str]:
         """Return the checkpoints, as ``<trial folder>/<name>``, that a trial would go on from."""
@@ -202,48 +221,3 @@ class OpenSweep:
         if isinstance(own, dict) and own and not pickle.holds_opaque(own):
             return own
         return candidate.folder.config
-
-
-# ------------------------------------------------------------------------------ objects of Ray's
-
-
-def _of_grid(results: Any) -> OpenSweep:
-    sweep = OpenSweep.open(results.experiment_path, results.filesystem)
-    goal = goal_of(results)
-    sweep.goal = Metric(*goal) if goal else None
-    for result in results:
-        if result.path is not None:  # else a trial that never started
-            sweep.in_memory[last_of(result.path)] = _pairs(result)
-    return sweep
-
-
-def _of_result(result: Any) -> OpenSweep:
-    if result.path is None:
-        raise InvalidArgumentError("experiment", result, ("a Result of a trial that was started",))
-    parent, name = parent_of(result.path)
-    store = open_store(parent, result.filesystem)
-    given = store.filesystem  # a URI is none of Ray's paths
-    return OpenSweep(store, parent, given, {name: _pairs(result)}, only=name)
-
-
-def _of_analysis(analysis: Any) -> OpenSweep:
-    from ray.tune import ResultGrid  # whoever has an analysis has imported Ray
-
-    return _of_grid(ResultGrid(analysis))
-
-
-# Known by what they have, without importing Ray or what is above.
-_OBJECTS: list[tuple[tuple[str, ...], Callable[[Any], OpenSweep]]] = [
-    (("_opened",), lambda sweep: sweep._opened),  # a tune_ckpt.Sweep
-    (("experiment_path", "trials"), _of_analysis),
-    (("experiment_path", "filesystem"), _of_grid),
-    (("path", "filesystem", "best_checkpoints"), _of_result),
-]
-
-
-def _pairs(result: Any) -> Pairs:
-    trial, pairs = last_of(result.path), {}
-    for checkpoint, metrics in result.best_checkpoints or ():
-        if last_of(checkpoint.path, 2) == trial:  # not one that it took over from another trial
-            pairs[last_of(checkpoint.path)] = metrics
-    return pairs

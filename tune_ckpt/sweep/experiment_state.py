@@ -40,9 +40,14 @@ class ExperimentState:
         self._experiment = experiment
         self._notes = notes
         self._problems = Notes()  # of what is known now
+        self._may_be_old = True
         self._version: object = None  # of the newest file, whether it can be read or not
         self._entries: dict[str, Callable[[], Any]] = {}
         self._loose: dict[str, Pairs] = {}
+
+    def look(self) -> None:
+        """Look for a newer file before anything is asked next: the sweep may be running."""
+        self._may_be_old = True
 
     def pairs(self, folder: str) -> Pairs:
         """Return what it says of the checkpoints in one trial's folder."""
@@ -69,6 +74,9 @@ class ExperimentState:
 
     def _load(self) -> None:
         """Read the newest file that can be read, unless there is none that is new."""
+        if not self._may_be_old:
+            return
+        self._may_be_old = False
         names = [name for name in self._experiment.names() if name.startswith(PREFIX)]
         newest = self._experiment.stat(max(names)) if names else None
         if newest is None or newest == self._version:

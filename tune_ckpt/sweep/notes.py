@@ -1,4 +1,4 @@
-"""What could not be read of a sweep: survived, and told."""
+"""What could not be read of a sweep: it is left out, and that is told."""
 
 from __future__ import annotations
 

@@ -43,9 +43,10 @@ def places_of(experiment: str, recorded: str) -> list[str]:
     is_uri = "://" in experiment
     options = _split(experiment)[1]
     parent, name = parent_of(experiment)
-    within = recorded.partition(f"/{name}/")[2]
+    folders = recorded.split("/")  # several may be called as the sweep is
+    within = ["/".join(folders[n + 1 :]) for n, each in enumerate(folders) if each == name]
     beside = "/".join(recorded.rstrip("/").split("/")[-2:])
     scheme = experiment.partition("://")[0]
     there = f"{scheme}://{_quoted(recorded)}" if is_uri else recorded
-    paths = [below(experiment, within)] if within else []
+    paths = [below(experiment, path) for path in within if path]
     return [*paths, below(parent, beside), there + options]

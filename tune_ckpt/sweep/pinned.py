@@ -10,6 +10,7 @@ from typing import Any
 from tune_ckpt.errors import NoCheckpointError
 from tune_ckpt.sweep.best_file import FILE, FOLDER, Pinned, read_pinned
 from tune_ckpt.sweep.candidates import OpenSweep
+from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.records import CheckpointRecord
 
 
@@ -28,7 +29,7 @@ def pinned_checkpoint(experiment: Any, *, filesystem: Any = None) -> CheckpointR
         NoCheckpointError: None is pinned there, or not yet.
         CorruptDataError: What names it is damaged.
     """
-    sweep = OpenSweep.open(experiment, filesystem)
+    sweep = open_sweep(experiment, filesystem)
     home, pinned = _home(sweep)
     if pinned is None:
         reason = f"there is no {FOLDER}/{FILE}, which callbacks with pin_best=True write"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -22,11 +22,12 @@ from typing import Any
 from tune_ckpt.errors import StorageError
 from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.candidates import OpenSweep
+from tune_ckpt.sweep.conditions import Where, fits
 from tune_ckpt.sweep.metrics import Metric, number
 from tune_ckpt.sweep.reasons import Reasons
+from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.sweep.scopes import Scope
 from tune_ckpt.sweep.trial_folder import TrialFolder
-from tune_ckpt.tree.inspection.verification import Report
 from tune_ckpt.tree.inspection.verify import verify as verify_checkpoint
 from tune_ckpt.tree.storage.store import open_store
 
@@ -35,23 +36,17 @@ Key = tuple[tuple[float, ...], tuple[Any, ...]]  # costs, and what settles ties
 
 @dataclass(frozen=True)
 class Place:
-    """A checkpoint in the ranking.
+    """A checkpoint's place in the ranking.
 
     Attributes:
         candidate: The checkpoint.
         values: Its values of the metrics.
-        score: What it was ranked by: its value of the first metric, or its trial's in the scope.
-        path: Where it is; empty where it is gone.
-        verified: Whether every byte of it was compared with a digest.
-        passed_over: What could not be ranked, or was better but is not usable: one line each.
+        score: What it is ranked by: its value of the first metric, or its trial's in the scope.
     """
 
     candidate: Candidate
     values: tuple[float, ...]
     score: float
-    path: str = ""
-    verified: bool = False
-    passed_over: tuple[str, ...] = ()
 
 
 class Ranking:
@@ -62,7 +57,7 @@ class Ranking:
         metrics: What to rank by.
         scope: Which of a trial's values count; None where each checkpoint stands for itself.
         per_trial: How many checkpoints of one trial at most; None for all.
-        accepts: Which checkpoints count, before they are looked at.
+        where: Which checkpoints count; None for all.
 
     Attributes:
         folders: The trials that there are.
@@ -76,15 +71,15 @@ class Ranking:
         self,
         sweep: OpenSweep,
         metrics: Sequence[Metric],
-        scope: Scope | None,
-        per_trial: int | None,
-        accepts: Callable[[Place], bool],
+        scope: Scope | None = None,
+        per_trial: int | None = None,
+        where: Where | None = None,
     ) -> None:
         self.sweep = sweep
         self.metrics = tuple(metrics)
         self.scope = scope
         self._per_trial = per_trial
-        self._accepts = accepts
+        self._where = where
         self.why = Reasons(sweep, self.metrics)
         self._taken: Counter[str] = Counter()
         self._front: list[tuple[float, ...]] = []
@@ -104,7 +99,7 @@ class Ranking:
 
     # --------------------------------------------------------------------------------- the queue
 
-    def next(self, *, verify: bool) -> Place | None:
+    def next(self, *, verify: bool) -> CheckpointRecord | None:
         """Return the next checkpoint that is usable, or None.
 
         Args:
@@ -117,12 +112,12 @@ class Ranking:
             if isinstance(item, TrialFolder):
                 self._open(item)
                 continue
-            usable = self._usable(item, verify)
-            if usable is not None:
+            record = self._usable(item, verify)
+            if record is not None:
                 self._taken[item.candidate.folder.name] += 1
                 if len(self.metrics) > 1:
                     self._front.append(costs)
-                return usable
+                return record
         return None
 
     def _is_dominated(self, costs: tuple[float, ...]) -> bool:
@@ -140,13 +135,13 @@ class Ranking:
     def _ranked(
         self, folder: TrialFolder, candidates: list[Candidate]
     ) -> Iterator[tuple[Key, Place]]:
-        places = [place for place in map(self._scored, candidates) if place is not None]
+        places = [place for place in map(self._place, candidates) if place is not None]
         if not self.scope:
             for place in places:
                 costs = self._costs(place.values)
                 yield (costs, (_iteration(place), place.candidate.trial_id)), place
             return
-        score = self._score(folder, places)
+        score = self._score_of(folder, places)
         if score is not None:
             for place in places:
                 metric, trial = self.metrics[0], place.candidate.trial_id
@@ -154,14 +149,14 @@ class Ranking:
                 tie = (trial, newest, own) if self.scope.newest_first else (trial, own, -newest)
                 yield ((metric.cost(score),), tie), replace(place, score=score)
 
-    def _score(self, folder: TrialFolder, places: list[Place]) -> float | None:
+    def _score_of(self, folder: TrialFolder, places: list[Place]) -> float | None:
         assert self.scope is not None
-        values = folder.log.values(self.metrics[0])
+        values = folder.values(self.metrics[0])
         if not values:  # no result.json: of what is known of checkpoints
             values = [place.values[0] for place in sorted(places, key=_iteration)]
         return number(self.scope.score(self.metrics[0], values)) if values else None
 
-    def _scored(self, candidate: Candidate) -> Place | None:
+    def _place(self, candidate: Candidate) -> Place | None:
         found = [metric.find(candidate.metrics, str(candidate)) for metric in self.metrics]
         values = [number(value) for value in found]
         for metric, value in zip(self.metrics, found, strict=True):
@@ -175,13 +170,14 @@ class Ranking:
 
     # ------------------------------------------------------------------------------ one checkpoint
 
-    def _usable(self, place: Place, verify: bool) -> Place | None:
-        """Return a place with its path, or None, and why not is kept."""
+    def _usable(self, place: Place, verify: bool) -> CheckpointRecord | None:
+        """Return the record of a checkpoint, or None, and why not is kept."""
         candidate = place.candidate
         if self._per_trial and self._taken[candidate.folder.name] >= self._per_trial:
             return None
         homes = self.sweep.homes(candidate)
-        if not self._accepts(replace(place, path=homes[0] if homes else "")):
+        record = self._record(place, homes[0] if homes else "")
+        if self._where is not None and not fits(record, self._where):
             self.why.refused += 1
             return None
         problem = ""
@@ -189,7 +185,7 @@ class Ranking:
             found, verified = self._checked(path, verify)
             if found is None:
                 lines = self.why.lines()
-                return replace(place, path=path, verified=verified, passed_over=lines)
+                return replace(record, path=path, verified=verified, passed_over=lines)
             problem = found or problem
         told = f"{candidate} has {self._told(place)}, but its checkpoint {problem or 'was deleted'}"
         self.why.unusable.append(told)
@@ -197,20 +193,38 @@ class Ranking:
             self.why.damaged[candidate.folder.name, candidate.name] = told
         return None
 
+    def _record(self, place: Place, path: str) -> CheckpointRecord:
+        candidate, metric = place.candidate, self.metrics[0]
+        names = [metric.name for metric in self.metrics]
+        return CheckpointRecord(
+            path=path,
+            trial_id=candidate.trial_id,
+            iteration=candidate.iteration,
+            config=self.sweep.config(candidate),
+            metrics=dict(candidate.metrics),
+            metric=metric.name,
+            mode=metric.mode,
+            value=place.values[0],
+            values=dict(zip(names, place.values, strict=True)),
+            scope=self.scope.name if self.scope else None,
+            score=place.score,
+            converted=self.sweep.converted(candidate),
+            filesystem=self.sweep.filesystem,
+            ranking=self,
+        )
+
     def _checked(self, path: str, verify: bool) -> tuple[str | None, bool]:
         """Say what is wrong (nothing more than that it is gone: ``""``), and if digests agreed."""
+        filesystem = self.sweep.filesystem
         try:
-            if not open_store(path, self.sweep.filesystem).names():
+            if not open_store(path, filesystem).names():
                 return "", False
-            report = self._report(path) if verify else None
+            report = verify_checkpoint(path, filesystem=filesystem) if verify else None
         except StorageError as error:
             return f"cannot be read: {error.reason}", False
         if report is None or report.ok:
             return None, report is not None and not report.unverified
         return f"is damaged: {'; '.join(map(str, report.faults))}", False
-
-    def _report(self, path: str) -> Report:
-        return verify_checkpoint(path, filesystem=self.sweep.filesystem)
 
     def _told(self, place: Place) -> str:
         named = zip(self.metrics, place.values, strict=True)

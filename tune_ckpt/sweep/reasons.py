@@ -10,7 +10,6 @@ from tune_ckpt.errors import NoCheckpointError, TuneCkptError, UnknownMetricErro
 from tune_ckpt.sweep.candidate import Candidate
 from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.metrics import Metric, names, nearest_first, whole
-from tune_ckpt.sweep.result_log import RESULTS
 from tune_ckpt.sweep.trial_folder import TrialFolder
 
 
@@ -49,7 +48,7 @@ class Reasons:
         metric = self.metrics[0]
         for folder, candidates in self.opened:
             known = {candidate.iteration for candidate in candidates}
-            for result in folder.log.results():
+            for result in folder.results():
                 better = metric.value(result, folder.name)
                 iteration = whole(result.get("training_iteration"))
                 if better is None or iteration in known or not metric.better(better, value):
@@ -83,8 +82,7 @@ class Reasons:
     def _all_metrics(self) -> Iterator[Any]:
         for folder, candidates in self.opened:
             yield from (candidate.metrics for candidate in candidates)
-            if RESULTS in folder.names:
-                yield from folder.log.results()
+            yield from folder.results()
 
     def _nothing(self, folders: Sequence[TrialFolder]) -> tuple[str, ...]:
         trials = [f"trial {folder.trial_id} has no checkpoint" for folder in folders]

@@ -80,11 +80,14 @@ class CheckpointTable(Sequence[CheckpointRecord]):
     def __rich__(self) -> Table:
         """Return it as a table of rich's."""
         from rich.table import Table
+        from rich.text import Text  # in plain strings, rich takes brackets for markup
 
         rows = self._shown()
-        table = Table(*(rows[0] if rows else ()), title=self.title or None)
+        table = Table(title=Text(self.title) if self.title else None)
+        for name in rows[0] if rows else ():
+            table.add_column(Text(name))
         for row in rows:
-            table.add_row(*row.values())
+            table.add_row(*map(Text, row.values()))
         return table
 
     def __repr__(self) -> str:

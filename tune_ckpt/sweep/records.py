@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.errors import MissingDependencyError, NotACheckpointError, TuneCkptError
 from tune_ckpt.sweep.configs import config_text, flat
-from tune_ckpt.sweep.ranking import Place, Ranking
 from tune_ckpt.tree.apart import check_apart
 from tune_ckpt.tree.not_checkpoints import is_surely_none
 from tune_ckpt.tree.notebook import as_html
@@ -19,6 +18,8 @@ from tune_ckpt.tree.storage.store import Store, address_of, open_store
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
+
+    from tune_ckpt.sweep.ranking import Ranking
 
 _log = logging.getLogger(__name__)
 
@@ -202,27 +203,3 @@ def _copied(source: Store, path: str | os.PathLike[str]) -> str:
     told = "%s is copied as it is: neither tune_ckpt nor RLlib wrote it, so nothing was verified."
     _log.warning(told, source.location)
     return address_of(path)
-
-
-def record_of(ranking: Ranking, place: Place) -> CheckpointRecord:
-    """Return the record of a checkpoint's place in a ranking."""
-    sweep, candidate, metric = ranking.sweep, place.candidate, ranking.metrics[0]
-    names = [metric.name for metric in ranking.metrics]
-    return CheckpointRecord(
-        path=place.path,
-        trial_id=candidate.trial_id,
-        iteration=candidate.iteration,
-        config=sweep.config(candidate),
-        metrics=dict(candidate.metrics),
-        metric=metric.name,
-        mode=metric.mode,
-        value=place.values[0],
-        values=dict(zip(names, place.values, strict=True)),
-        scope=ranking.scope.name if ranking.scope else None,
-        score=place.score,
-        verified=place.verified,
-        passed_over=place.passed_over,
-        converted=sweep.converted(candidate),
-        filesystem=sweep.filesystem,
-        ranking=ranking,
-    )

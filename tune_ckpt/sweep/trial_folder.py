@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from tune_ckpt.errors import StorageError
+from tune_ckpt.sweep.experiment_state import ExperimentState
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.result_log import (
@@ -34,7 +35,7 @@ from tune_ckpt.sweep.result_log import (
 )
 from tune_ckpt.sweep.train_snapshot import SNAPSHOT, reported
 from tune_ckpt.tree.layout import FileNames
-from tune_ckpt.tree.storage.store import Store
+from tune_ckpt.tree.storage.folder import Entry, Store
 
 PARAMETERS = "params.json"
 CONVERTED = "msgpack"  # the folder of conversions
@@ -49,7 +50,7 @@ class TrialFolder:
         name: Its name.
         store: The folder.
         notes: Gets what cannot be read.
-        recorded: What is known elsewhere of the checkpoints of a trial's folder, by its name.
+        state: Tune's experiment state, which may know of its checkpoints; None outside of a sweep.
         in_memory: What results in memory say of them.
 
     Attributes:
@@ -62,29 +63,33 @@ class TrialFolder:
         name: str,
         store: Store,
         notes: Notes,
-        recorded: Callable[[str], Pairs] = lambda name: {},
+        state: ExperimentState | None = None,
         in_memory: Pairs | None = None,
     ) -> None:
         self.name = name
         self.store = store
         self.names: dict[str, bool] = {}
-        self.log = ResultLog(store, self.trial_id, notes)
+        self._log = ResultLog(store, self.trial_id, notes)
         self._notes = notes
-        self._recorded = recorded
+        self._state = state
         self._in_memory = in_memory or {}
         self.checkpoints: frozenset[str] = frozenset()
         self._converted: frozenset[str] | None = None
+        self._own: dict[str, tuple[Entry, Metrics | None]] = {}  # by path, with its file
         self._config: dict[str, Any] | None = None
 
     def look(self) -> None:
         """Find what is in the folder now; nothing where it cannot be read."""
-        try:
-            self.names = self.store.names()
-        except StorageError as error:
-            self.names = {}
-            self._notes.unreadable(self.store.location, error.reason)
+        self.names = self._listed(self.store)
         self.checkpoints = _checkpoints(self.names)
         self._converted = None
+
+    def _listed(self, store: Store) -> dict[str, bool]:
+        try:
+            return store.names()
+        except StorageError as error:
+            self._notes.unreadable(store.location, error.reason)
+            return {}
 
     @property
     def is_trial(self) -> bool:
@@ -96,24 +101,33 @@ class TrialFolder:
     @property
     def trial_id(self) -> str:
         """The trial's id as its folder's name tells it; where it does not, that name."""
-        found = _TRIAL_ID.search(self.name)
-        return found[1] if found else self.name
+        return trial_id_in(self.name) or self.name
 
     @property
     def converted(self) -> frozenset[str]:
         """The names of those in its folder of conversions."""
         if self._converted is None:
             there = self.names.get(CONVERTED, False)
-            self._converted = _checkpoints(self.store.child(CONVERTED).names() if there else {})
+            names = self._listed(self.store.child(CONVERTED)) if there else {}
+            self._converted = _checkpoints(names)
         return self._converted
 
     @property
     def config(self) -> dict[str, Any]:
         """The config as ``params.json`` has it: plain values, and text for the rest."""
-        if self._config is None:
-            found = self._json(self.store, PARAMETERS) if PARAMETERS in self.names else None
-            self._config = found if isinstance(found, dict) else {}
-        return self._config
+        if self._config is None and PARAMETERS in self.names:
+            found = self._json(self.store, PARAMETERS)
+            self._config = found if isinstance(found, dict) else None
+        return self._config or {}  # of a running sweep the file may come later
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Yield every result in order; a Train run has none."""
+        if RESULTS in self.names:
+            yield from self._log.results()
+
+    def values(self, metric: Metric) -> list[float]:
+        """Return the metric's values in all results in order, those that are numbers."""
+        return self._log.values(metric) if RESULTS in self.names else []
 
     def home(self, checkpoint: str) -> tuple[str, ...] | None:
         """Return where a checkpoint is below the folder; its conversion stands in for one gone."""
@@ -134,7 +148,7 @@ class TrialFolder:
         newest = max(self.checkpoints, default=None)
         if newest is not None:
             bounds.append(self._own_bound(newest, metric))
-        return min([self.log.bound(metric), *bounds])
+        return min([self._log.bound(metric), *bounds])
 
     def _own_bound(self, checkpoint: str, metric: Metric) -> Bound:
         try:
@@ -147,12 +161,13 @@ class TrialFolder:
     def pairs(self) -> Pairs:
         """Return the metrics of its checkpoints: their own where they hold them."""
         own = self._own_pairs()
-        pairs = self.log.pairs() if RESULTS in self.names else {}
+        pairs = self._log.pairs() if RESULTS in self.names else {}
         if SNAPSHOT in self.names:
             pairs = pairs | reported(self._json(self.store, SNAPSHOT))
         pairs = pairs | self._in_memory
-        if self.checkpoints - pairs.keys() - own.keys():  # only then: it may be large
-            pairs = self._recorded(self.name) | pairs
+        unknown = self.checkpoints - pairs.keys() - own.keys()
+        if unknown and self._state is not None:  # only then: it may be large
+            pairs = self._state.pairs(self.name) | pairs
         return pairs | {name: _joined(own[name], pairs.get(name, {})) for name in own}
 
     def _own_pairs(self) -> Pairs:
@@ -165,18 +180,19 @@ class TrialFolder:
 
     def _own_metrics(self, checkpoint: Store) -> Metrics | None:
         try:
-            there = checkpoint.exists(FileNames.metadata)
-            document = self._json(checkpoint, FileNames.metadata) if there else None
+            file = checkpoint.stat(FileNames.metadata)
         except StorageError as error:
             self._notes.unreadable(checkpoint.location, error.reason)
             return None
-        if not isinstance(document, dict) or not isinstance(document.get("metrics"), dict):
+        if file is None:
             return None
-        trial = document.get("trial")
-        trial = trial if isinstance(trial, dict) else {}
-        facts = {"training_iteration": trial.get("iteration"), "trial_id": trial.get("id")}
-        known = {key: value for key, value in facts.items() if value is not None}
-        return {**known, **document["metrics"]} if document["metrics"] else None
+        seen, metrics = self._own.get(checkpoint.location, (None, None))
+        if seen != file:
+            document = self._json(checkpoint, FileNames.metadata)
+            metrics = _noted_in(document)
+            if document is not None and file.mtime is not None:  # else nothing tells a new one
+                self._own[checkpoint.location] = file, metrics
+        return metrics
 
     def _json(self, store: Store, name: str) -> Any:
         try:
@@ -188,9 +204,10 @@ class TrialFolder:
         return None
 
 
-def is_trial_name(name: str) -> bool:
-    """Say whether a folder is called as Tune calls a trial's, with the trial's id in it."""
-    return _TRIAL_ID.search(name) is not None
+def trial_id_in(name: str) -> str | None:
+    """Return the trial's id in the name that Tune gives a trial's folder; None in another name."""
+    found = _TRIAL_ID.search(name)
+    return found[1] if found else None
 
 
 def _checkpoints(names: dict[str, bool]) -> frozenset[str]:
@@ -201,3 +218,14 @@ def _joined(own: Metrics, other: Metrics) -> Metrics:
     # Ours are cut down to what JSON can hold; what else was reported at that moment is as good.
     same = own.get("training_iteration") == other.get("training_iteration")
     return {**other, **own} if same else own
+
+
+def _noted_in(document: Any) -> Metrics | None:
+    """Return the metrics in a checkpoint's own metadata, with its iteration and trial."""
+    if not isinstance(document, dict) or not isinstance(document.get("metrics"), dict):
+        return None
+    trial = document.get("trial")
+    trial = trial if isinstance(trial, dict) else {}
+    facts = {"training_iteration": trial.get("iteration"), "trial_id": trial.get("id")}
+    known = {key: value for key, value in facts.items() if value is not None}
+    return {**known, **document["metrics"]} if document["metrics"] else None

@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import RayError
 from ray.train import UserCallback
 
-from tune_ckpt.sweep.best_file import plain
+from tune_ckpt.sweep.as_json import plain, plain_metrics
 from tune_ckpt.train.converter import Job, Run, start_converter
 from tune_ckpt.train.jobs import Wanted, convert_reported, pin_reported
 from tune_ckpt.train.later import Later
@@ -30,7 +30,6 @@ from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.options import CheckpointOptions
 from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed
 from tune_ckpt.tune.pinning import Pinning
-from tune_ckpt.tune.plain_metrics import plain_metrics
 from tune_ckpt.tune.private import local_or
 from tune_ckpt.tune.source import Source
 
@@ -48,14 +47,14 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
     logged and reported; the run's result stays the same, whatever happens here. Checkpoints that
     `tune_ckpt.report` writes are msgpack already.
 
-    After ``fit()`` call ``callback.wait(result)``. Where nobody does, what is to be done at the end
-    of the run is done ten minutes later, if Ray still runs.
+    After ``fit()`` call ``callback.wait(result)``. Otherwise the work that is due at the end of the
+    run begins ten minutes later, if Ray is still running.
 
     Args:
         convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
             the ``"best"`` of the run by ``metric`` and ``mode``; the ``"last"``; ``"all"``; or
-            ``"at end"``, all that are left when the run ends. What others there are is deleted: of
-            several callbacks of a run, those that convert must agree.
+            ``"at end"``, all that are left when the run ends. Any other conversions are deleted, so
+            callbacks of one run must agree on which they make.
         metric: The metric's name, ``a/b`` for nested ones; that of the worker with rank 0.
         mode: ``"max"`` or ``"min"``.
         verify: Check every byte of every checkpoint, once it is in storage.

@@ -12,6 +12,7 @@ from typing import Any
 
 from tune_ckpt.errors import NotACheckpointError, TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
+from tune_ckpt.sweep.as_json import plain_metrics
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
@@ -23,7 +24,6 @@ from tune_ckpt.tune.jobs import tidy, verify_one
 from tune_ckpt.tune.options import Convert
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_best, pin_one
-from tune_ckpt.tune.plain_metrics import plain_metrics
 from tune_ckpt.tune.source import Owner, Source
 
 

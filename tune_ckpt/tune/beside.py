@@ -13,6 +13,7 @@ import xxhash
 
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.experiment import best_checkpoint
+from tune_ckpt.sweep.best_file import FOLDER
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.metadata import CONVERTED_FROM
@@ -67,12 +68,10 @@ def convert_best(experiment: str, metric: Metric, filesystem: Any = None) -> lis
         best = best_checkpoint(experiment, metric.name, metric.mode, filesystem=filesystem)
     except TuneCkptError as error:
         return [Outcome(experiment, "convert", "skipped", str(error))]
-    source = Source(best.path, filesystem)
-    outcomes = []
-    if source.trial.endswith(f"/{CONVERTED}"):  # the copy is all that is left of it
-        source = Source(f"{source.trial.removesuffix(f'/{CONVERTED}')}/{source.name}", filesystem)
-    else:
-        outcomes += convert_one(source)
+    found = Source(best.path, filesystem)
+    source = found.original  # it may be gone: then its conversion is all that is left of it
+    is_left = source == found and source.trial != f"{experiment}/{FOLDER}"  # nor a pinned copy
+    outcomes = convert_one(source) if is_left else []
     store = open_store(experiment, filesystem)
     for entry in store.list():
         if entry.is_dir:

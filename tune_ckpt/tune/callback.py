@@ -18,8 +18,8 @@ from ray.tune import Callback
 from tune_ckpt.errors import InvalidArgumentError, UnknownMetricError
 from tune_ckpt.tune import private
 from tune_ckpt.tune.arguments import check_count
-from tune_ckpt.tune.beside import convert_last, convert_one
-from tune_ckpt.tune.completion import PIN, last_of, missing_jobs, report
+from tune_ckpt.tune.beside import convert_one
+from tune_ckpt.tune.completion import PIN, last_jobs, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.metric_checks import check_modes, refusal, warn_of_lacking
@@ -51,8 +51,8 @@ class CheckpointCallback(CheckpointOptions, Callback):
     Args:
         convert: Which checkpoints are written again as msgpack, beside the originals: ``"never"``;
             the ``"best"`` of the sweep by ``metric`` and ``mode``; each trial's ``"last"``;
-            ``"all"``; or ``"at end"``, all that are left when the sweep ends. What others there
-            are is deleted: of several callbacks in a sweep, those that convert must agree.
+            ``"all"``; or ``"at end"``, all that are left when the sweep ends. Any other
+            conversions are deleted, so callbacks of one sweep must agree on which they make.
         metric: The metric's name, ``a/b`` for nested ones. Where something is done with the best
             and a sweep's first result lacks it, a warning says so: its name may be misspelled.
         mode: ``"max"`` or ``"min"``.
@@ -85,7 +85,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self._begin()
 
     def _begin(self) -> None:
-        """Know nothing of any sweep."""
+        """Forget whatever is known of a sweep."""
         self.outcomes = []
         self.memory = SchedulerMemory()
         self._best = None
@@ -171,8 +171,8 @@ class CheckpointCallback(CheckpointOptions, Callback):
     @harmless
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Note a trial's last checkpoint for conversion."""
-        if self.convert == "last" and trial.checkpoint:
-            self._work.add(trial.trial_id, convert_last, last_of(trial))
+        for job in last_jobs(trial) if self.convert == "last" else ():
+            self._work.add(*job)
 
     on_trial_error = on_trial_complete
 

@@ -15,7 +15,7 @@ from tune_ckpt.tune.jobs import tidy
 from tune_ckpt.tune.options import CheckpointOptions
 from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, report_json
 from tune_ckpt.tune.pinning import pin_best
-from tune_ckpt.tune.private import experiment_folder, local_or, trial_folder
+from tune_ckpt.tune.private import experiment_folder, own_latest_path, trial_folder
 from tune_ckpt.tune.source import Source
 
 PIN = "best"  # the key of jobs that pin: one after the other, whichever trial they come from
@@ -37,15 +37,20 @@ def missing_jobs(trials: Sequence[Any], options: CheckpointOptions) -> Iterator[
     for trial in trials:
         if convert in ("all", "at end"):
             yield trial.trial_id, convert_all, *trial_folder(trial)
-        elif convert == "last" and trial.checkpoint:
-            yield trial.trial_id, convert_last, last_of(trial)
+        elif convert == "last":
+            yield from last_jobs(trial)
     if filesystem is None:
         yield _TIDY, tidy, [trial_folder(trial)[0] for trial in trials], options.owner
 
 
-def last_of(trial: Any) -> Source:
-    """Return a trial's last checkpoint."""
-    return Source(trial.checkpoint.path, local_or(trial.checkpoint.filesystem))
+def last_jobs(trial: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the job that converts a trial's last checkpoint, if it has one.
+
+    One that it took over from another trial, as in PBT, is that one's.
+    """
+    path = own_latest_path(trial)
+    if path is not None:
+        yield trial.trial_id, convert_last, Source(path, trial_folder(trial)[1])
 
 
 def report(trial: Any, outcomes: Sequence[Outcome], timeout_secs: float) -> None:

@@ -54,7 +54,7 @@ class Pinning:
             as_msgpack: Whether the copy shall be msgpack.
             known: What else `Pinned` says of it.
         """
-        within = path.removeprefix(experiment.rstrip("/")).lstrip("/")
+        within = Source(path).original.path.removeprefix(experiment.rstrip("/")).lstrip("/")
         facts = Pinned(goal.name, goal.mode, checkpoint=within, folder="", **known)
         return cls(experiment, facts, as_msgpack)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tune_ckpt.sweep.metrics import number
+from tune_ckpt.sweep.metrics import whole
 from tune_ckpt.tree.units import human
 from tune_ckpt.tune.fates import Fate, Held, age, doomed, fates
 from tune_ckpt.tune.pruning_jobs import Measured
@@ -43,7 +43,7 @@ class Pruner:
 
     def _hold(self, trial: str, path: str, metrics: Mapping[str, Any], order: float) -> None:
         metric = self.policy.ranked_by
-        iteration = int(number(metrics.get("training_iteration")) or 0)
+        iteration = whole(metrics.get("training_iteration")) or 0
         self.has_news = True
         self._held[path] = Held(
             path=path,

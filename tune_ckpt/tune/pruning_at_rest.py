@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError, UnknownMetricError
-from tune_ckpt.sweep.candidates import OpenSweep
 from tune_ckpt.sweep.experiment_state import PREFIX
 from tune_ckpt.sweep.metrics import Metric, names, nearest_first, number
+from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.result_log import RESULTS, Metrics
 from tune_ckpt.sweep.trial_folder import TrialFolder
 from tune_ckpt.tree.progress import Advance
@@ -24,7 +24,7 @@ from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tune.fates import Fate, Held
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pruning import Pruner, excess
-from tune_ckpt.tune.pruning_jobs import Measured, prune
+from tune_ckpt.tune.pruning_jobs import Measured, is_whole, prune
 from tune_ckpt.tune.retention import Retention
 
 QUIET_SECS = 300.0  # after so long without news, an unfinished sweep counts as dead
@@ -62,12 +62,16 @@ class Plan:
 
     def carry_out(self, advance: Advance = lambda _: None) -> Iterator[Outcome]:
         """Delete what goes, each checkpoint in one step, and yield what came of it."""
-        whole: set[str | None] = {None}
+        checked: dict[str, bool] = {}
+
+        def check(newest: str, filesystem: Any) -> bool:
+            """Say whether a checkpoint is whole; its bytes are read once."""
+            if newest not in checked:
+                checked[newest] = is_whole(newest, filesystem)
+            return checked[newest]
+
         for one, newest in self.doomed:
-            for outcome in prune(one, None if newest in whole else newest, self.filesystem):
-                if outcome.status == "done":
-                    whole.add(newest)
-                yield outcome
+            yield from prune(one, newest, self.filesystem, check)
             advance(1)
 
 
@@ -84,7 +88,7 @@ def plan_pruning(experiment: Any, policy: Retention, *, filesystem: Any = None) 
         UnknownMetricError: No checkpoint has a value of the metric: all would count as the worst.
         StorageError: The storage refuses.
     """
-    sweep = OpenSweep.open(experiment, filesystem)
+    sweep = open_sweep(experiment, filesystem)
     root = _root(sweep.store)
     folders = sweep.look()
     found = [_Trial.of(folder) for folder in folders]
@@ -134,8 +138,7 @@ def _nbytes(folder: Store, path: str) -> int:
 
 
 def _is_finished(folder: TrialFolder) -> bool:
-    results = folder.log.results() if RESULTS in folder.names else ()
-    return bool([result.get("done") for result in results][-1:] == [True])
+    return bool([result.get("done") for result in folder.results()][-1:] == [True])
 
 
 def _in_order(found: list[_Trial]) -> list[tuple[str, str, Metrics, int]]:

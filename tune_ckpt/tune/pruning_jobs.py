@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,12 @@ from tune_ckpt.errors import (
     NotACheckpointError,
     TuneCkptError,
 )
-from tune_ckpt.sweep.candidates import OpenSweep
+from tune_ckpt.sweep.opening import open_sweep
 from tune_ckpt.sweep.result_log import Metrics
 from tune_ckpt.sweep.trial_folder import CONVERTED
 from tune_ckpt.tree.inspection.verify import verify
 from tune_ckpt.tree.removing import delete_checkpoint
-from tune_ckpt.tree.storage.folder import TEMPORARY
+from tune_ckpt.tree.storage.folder import TEMPORARY, reported
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import open_parent, open_store
 from tune_ckpt.tune.fates import Held
@@ -46,10 +47,11 @@ def survey(trial: str, folder: str, filesystem: Any = None) -> list[Found | Outc
         filesystem: The pyarrow filesystem it lies on; None for the local disk.
     """
     try:
-        sweep = OpenSweep.open(folder, filesystem)
+        sweep = open_sweep(folder, filesystem)
+        looked_at = [(found, found.pairs()) for found in (sweep.look() if sweep.only else ())]
         return [
-            Found(trial, f"{folder}/{name}", found.pairs().get(name, {}))
-            for found in (sweep.look() if sweep.only else ())
+            Found(trial, f"{folder}/{name}", pairs.get(name, {}))
+            for found, pairs in looked_at
             for name in sorted(found.checkpoints)
         ]
     except TuneCkptError as error:
@@ -72,17 +74,29 @@ def measure(checkpoint: str, filesystem: Any = None) -> list[Measured | Outcome]
         return [failed(checkpoint, "measure", error)]
 
 
-def prune(one: Held, newest: str | None, filesystem: Any = None) -> list[Outcome]:
+def is_whole(checkpoint: str, filesystem: Any) -> bool:
+    """Say whether a checkpoint is there, and each byte of it is as it was written."""
+    store = open_store(checkpoint, filesystem)
+    return bool(store.names()) and verify(checkpoint, filesystem=filesystem).ok
+
+
+def prune(
+    one: Held,
+    newest: str | None,
+    filesystem: Any = None,
+    check: Callable[[str, Any], bool] = is_whole,
+) -> list[Outcome]:
     """Delete a checkpoint and its conversion, if the newest one of its trial is whole.
 
     Args:
         one: The checkpoint.
         newest: The newest one of a trial that is not finished.
         filesystem: The pyarrow filesystem they lie on; None for the local disk.
+        check: Says whether the newest is whole.
     """
     source = Source(one.path, filesystem)
     try:
-        if newest is not None and not _is_whole(newest, filesystem):
+        if newest is not None and not check(newest, filesystem):
             detail = f"the newest of its trial is damaged: {Source(newest).name}"
             return [Outcome(one.path, "delete", "skipped", detail)]
         for path in (one.path, f"{source.trial}/{CONVERTED}/{source.name}"):
@@ -91,11 +105,6 @@ def prune(one: Held, newest: str | None, filesystem: Any = None) -> list[Outcome
         return [failed(one.path, "delete", error)]
     value = "" if one.value is None else f", value {one.value!r}"
     return [Outcome(one.path, "delete", "done", f"iteration {one.iteration}{value}")]
-
-
-def _is_whole(checkpoint: str, filesystem: Any) -> bool:
-    store = open_store(checkpoint, filesystem)
-    return bool(store.names()) and verify(checkpoint, filesystem=filesystem).ok
 
 
 def delete_whole(checkpoint: str, filesystem: Any = None) -> None:
@@ -115,6 +124,6 @@ def _delete_at_once(folder: Path) -> None:
     # Another library's checkpoint: out of sight in one step, then file by file.
     hidden = folder.with_name(f".{folder.name}{TEMPORARY}deleted")
     shutil.rmtree(hidden, ignore_errors=True)  # a killed one's
-    with suppress(FileNotFoundError):
+    with reported("delete", folder), suppress(FileNotFoundError):
         os.rename(folder, hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
+        shutil.rmtree(hidden)

@@ -44,16 +44,18 @@ class LivePruner(Pruner):
     def take_jobs(self, trials: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         """Yield what is to be done for a running sweep: each job with its key and arguments."""
         by_id = {str(trial.trial_id): trial for trial in trials}
+        if not by_id:
+            return
+        _, filesystem = private.trial_folder(next(iter(by_id.values())))  # it is the sweep's
         self._forget_deleted(by_id)
-        for trial_id in self._strangers(by_id):
+        for trial_id in self._unsurveyed(by_id):
             yield trial_id, survey, trial_id, *private.trial_folder(by_id[trial_id])
-        known = [one for one in self._held.values() if one.trial in by_id]
-        for one in known if self.policy.max_bytes is not None else ():
+        for one in [*self._held.values()] if self.policy.max_bytes is not None else ():
             if one.nbytes is None and one.path not in self._asked:
                 self._asked.add(one.path)
-                yield one.trial, measure, one.path, private.trial_folder(by_id[one.trial])[1]
-        for one, newest in self.take_doomed(*_needs(by_id)):
-            yield one.trial, prune, one, newest, private.trial_folder(by_id[one.trial])[1]
+                yield one.trial, measure, one.path, filesystem
+        for one, newest in self.take_doomed(*_needs(by_id)):  # of a trial that Tune restarted, too
+            yield one.trial, prune, one, newest, filesystem
 
     def _forget_deleted(self, by_id: Mapping[str, Any]) -> None:
         """Forget what Tune has deleted: it must take no room in the budget, and no one's role."""
@@ -64,7 +66,7 @@ class LivePruner(Pruner):
         for path in gone:
             del self._held[path]
 
-    def _strangers(self, by_id: Mapping[str, Any]) -> list[str]:
+    def _unsurveyed(self, by_id: Mapping[str, Any]) -> list[str]:
         """Return the trials that may have checkpoints of which nobody has told: a killed driver."""
         new = [trial_id for trial_id in by_id if trial_id not in self._seen]
         self._seen.update(new)
@@ -109,13 +111,9 @@ class LivePruner(Pruner):
         self.has_news = self._is_resumed = True
 
 
-def _live_trials(trials: Iterable[Any]) -> set[str]:
-    """Return the ids of trials that may go on, those included that failed: they can be resumed."""
-    return {str(trial.trial_id) for trial in trials if trial.status != TERMINATED}
-
-
 def _needs(by_id: Mapping[str, Any]) -> tuple[set[str], set[str]]:
     """Return the trials of a running sweep that are live, and the checkpoints that are in use."""
-    live = _live_trials(by_id.values())
+    # Those that failed may go on, too: they can be resumed.
+    live = {name for name, trial in by_id.items() if trial.status != TERMINATED}
     in_use = {path for path in map(private.latest_path, (by_id[name] for name in live)) if path}
     return live, in_use | (private.exploitable() if live else set())

@@ -83,11 +83,11 @@ def resume(
         PopulationBasedTrainingReplay  exactly             at the step that its trial has reached
         ResourceChangingScheduler      exactly             as what it wraps; trials keep their share
 
-    From a save that asynchronous PBT had asked for, and that was not done yet, nobody can go on.
+    A save that asynchronous PBT had asked for, but that had not ended, is lost.
 
-    Searchers are saved by Tune itself, and go on with that; what ended after Tune's last note they
-    are told. With ``portable`` their state is made again: they suggest the past trials once more,
-    and are told of their results::
+    Tune saves searchers itself. They go on from there, and are told which trials have ended since.
+    With ``portable`` their state is made again: they suggest the past trials once more, and are
+    told of their results::
 
         Searcher                       resumed             with portable=True
         BasicVariantGenerator          exactly             exactly, of the same random_state

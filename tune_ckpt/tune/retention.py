@@ -29,9 +29,10 @@ _SIZE = re.compile(r"\s*(\d+(?:_\d+)*(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 class Retention:
     """Which checkpoints a sweep keeps; give it to `CheckpointCallback`.
 
-    What has any role is kept. Never deleted are the newest checkpoint of a trial that is not
-    finished (if it is damaged, the one before it either), what a scheduler such as PBT may still
-    exploit, and pinned ones. Tune's own ``num_to_keep`` must be left unset: it knows no roles.
+    A checkpoint that has any role is kept. Three kinds are never deleted: the newest one of a trial
+    that is not finished (and none of that trial while the newest is damaged), those that a
+    scheduler such as PBT may still exploit, and pinned ones. Tune's own ``num_to_keep`` must be
+    left unset: it knows no roles.
 
     Args:
         keep_last: How many of each trial, the newest first.
@@ -40,11 +41,12 @@ class Retention:
         metric: What is best, ``a/b`` for nested ones.
         mode: ``"max"`` or ``"min"``.
         keep_every: Those after every so many iterations.
-        pinned: Iterations; or a function that says of a result whether its checkpoint is pinned.
-        max_bytes: For the whole sweep, such as ``"50 GB"``. The best of all are kept, then the
-            newest: the budget takes from the other end, whatever role a checkpoint has. A new
-            checkpoint is measured at once, and takes no room until that is done: so the budget may
-            be exceeded for that moment, and nothing goes that need not.
+        pinned: Iterations; or a function that says of a result whether its checkpoint is pinned. It
+            is not asked of a checkpoint whose result is recorded nowhere.
+        max_bytes: A budget for the whole sweep, such as ``"50 GB"``. The best of all are kept, then
+            the newest, and the rest is deleted, whatever role it has. A new checkpoint counts as
+            soon as it is measured: for that moment the budget may be exceeded, but nothing is
+            deleted needlessly.
         late_metric: Whether first results may lack the metric. By default a sweep whose first
             result lacks it is stopped at once, since its name may be misspelled.
 
@@ -85,9 +87,9 @@ class Retention:
         return _nbytes(self.max_bytes)
 
     def pins(self, iteration: int, metrics: Mapping[str, Any]) -> bool:
-        """Say whether a checkpoint is pinned."""
+        """Say whether a checkpoint is pinned; of one whose result is lost there are no metrics."""
         if callable(self.pinned):
-            return bool(self.pinned(metrics))
+            return bool(metrics) and bool(self.pinned(metrics))
         return iteration in self.pinned
 
 

@@ -42,8 +42,9 @@ class TuneSession:
         **options: Any,
     ) -> None:
         """Report metrics, and a checkpoint of the parts where there are any."""
-        if options.keys() - {"checkpoint_upload_mode"}:
-            raise InvalidArgumentError("options", sorted(options), ("none in a Tune function",))
+        of_train = sorted(options.keys() - {"checkpoint_upload_mode"})
+        if of_train:
+            raise InvalidArgumentError("options", of_train, ("none in a Tune function",))
         if not parts:
             tune.report(dict(metrics))
             return

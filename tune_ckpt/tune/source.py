@@ -56,6 +56,12 @@ class Source:
         return self.path.rstrip("/").rpartition("/")[2]
 
     @property
+    def original(self) -> Source:
+        """What Tune wrote, where this is its conversion; else this."""
+        above, _, folder = self.trial.rpartition("/")
+        return replace(self, path=f"{above}/{self.name}") if folder == CONVERTED else self
+
+    @property
     def readable(self) -> str:
         """The path to read it from, in ``filesystem``."""
         return self.snapshot if self.snapshot and os.path.isdir(self.snapshot) else self.path

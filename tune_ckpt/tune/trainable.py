@@ -18,12 +18,12 @@ from tune_ckpt.objects.parts import read_parts
 from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.saving import component_of
 from tune_ckpt.objects.wishes import Wishes
+from tune_ckpt.sweep.as_json import plain_metrics
 from tune_ckpt.tree.layout import SUFFIXES, Format
 from tune_ckpt.tree.metadata import RESTORED_FROM, RESTORED_FROM_TRIAL, Metadata
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import save_tree
 from tune_ckpt.tune import private
-from tune_ckpt.tune.plain_metrics import plain_metrics
 from tune_ckpt.tune.sigterm import end, notice
 
 _log = logging.getLogger(__name__)

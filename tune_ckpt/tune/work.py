@@ -85,4 +85,4 @@ class Work:
 
 
 def _lost(key: str, error: Exception | str) -> list[Outcome]:
-    return [failed(f"(trial {key})", "hook", error)]
+    return [failed(f"(of {key})", "hook", error)]  # a trial, or what jobs of all trials are for

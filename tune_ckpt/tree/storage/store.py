@@ -23,6 +23,7 @@ __all__ = [
     "is_plain_file",
     "open_parent",
     "open_store",
+    "path_and_filesystem",
 ]
 
 _PATHS = ("a local path", "a URI", "a Ray Checkpoint", "a record of a sweep")
@@ -79,9 +80,15 @@ def address_of(path: Any, filesystem: Any = None) -> str:
     return _folder(text, filesystem).location
 
 
-def _unwrapped(path: Any, filesystem: Any) -> tuple[str, Any]:
+def path_and_filesystem(path: Any, filesystem: Any = None) -> tuple[Any, Any]:
+    """Return what a Ray Checkpoint or a record of a sweep stands for; a path as it is."""
     if hasattr(path, "filesystem") and hasattr(path, "path"):
-        path, filesystem = path.path, path.filesystem
+        return path.path, path.filesystem
+    return path, filesystem
+
+
+def _unwrapped(path: Any, filesystem: Any) -> tuple[str, Any]:
+    path, filesystem = path_and_filesystem(path, filesystem)
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     is_empty = text == "" and filesystem is None  # of a filesystem it is the root
     if not isinstance(text, str) or "\0" in text or is_empty:

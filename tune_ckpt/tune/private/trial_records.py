@@ -84,6 +84,13 @@ def latest_path(trial: Any) -> str | None:
     return result.checkpoint.path if result and result.checkpoint else None
 
 
+def own_latest_path(trial: Any) -> str | None:
+    """Return the path of the newest checkpoint that a trial wrote itself; None if it wrote none."""
+    own = [path for path in recorded(trial) if path.startswith(f"{trial.storage.trial_fs_path}/")]
+    latest = latest_path(trial)
+    return latest if latest in own else max(own, default=None)
+
+
 def reached(trial: Any) -> int:
     """Return the iteration of that checkpoint; 0 for the start."""
     result = latest(trial)

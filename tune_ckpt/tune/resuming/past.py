@@ -9,9 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from tune_ckpt.errors import StorageError
-from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.result_log import RESULTS
-from tune_ckpt.sweep.trial_folder import PARAMETERS, TrialFolder
+from tune_ckpt.sweep.trial_folder import PARAMETERS, trial_id_in
 from tune_ckpt.tree.layout import FileNames
 from tune_ckpt.tree.storage.store import Store
 from tune_ckpt.tune.resuming.aside import ASIDE
@@ -36,7 +35,7 @@ class PastTrial:
     @property
     def trial_id(self) -> str:
         """The trial's id as its folder's name tells it; where it does not, that name."""
-        return TrialFolder(self.name, self.store, Notes()).trial_id
+        return trial_id_in(self.name) or self.name
 
     @cached_property
     def config(self) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_ckpt.errors import NotACheckpointError, StorageError
-from tune_ckpt.sweep.trial_folder import is_trial_name
+from tune_ckpt.sweep.trial_folder import trial_id_in
 from tune_ckpt.tree.storage.store import Store, open_store
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import PastTrial, is_trial, past_trials
@@ -61,7 +61,7 @@ class Place:
     def trial_like(self) -> set[str]:
         """Return the names of the folders that are called as Ray calls trials' ones."""
         names = self.store.names()
-        return {name for name, is_dir in names.items() if is_dir and is_trial_name(name)}
+        return {name for name, is_dir in names.items() if is_dir and trial_id_in(name)}
 
     def pasts(self, named: Iterable[str] = ()) -> dict[str, PastTrial]:
         """Return the trials' folders by name.

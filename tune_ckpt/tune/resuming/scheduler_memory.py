@@ -62,9 +62,10 @@ class SchedulerMemory:
         self.search.put_back(controller)
 
     def snapshot(self) -> bytes | None:
-        """Return the scheduler's present state, packed; None outside of a sweep.
+        """Return the scheduler's present state, packed.
 
-        So it is where the scheduler holds what cannot be pickled; that is logged.
+        None outside of a sweep, and where the scheduler holds what cannot be pickled: that is
+        logged.
         """
         trials = private.trials(self._controller) if self._controller is not None else []
         try:

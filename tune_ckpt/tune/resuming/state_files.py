@@ -172,7 +172,7 @@ class StateFiles:
             strangers: The trials of which the searcher must hear nothing; Tune passes that over,
                 and once the sweep runs, the `CheckpointCallback` keeps it.
         """
-        document = self.document or {"runner_data": {}, "stats": {}}
+        document = {"runner_data": {}, "stats": {}, **(self.document or {})}
         runner = {"_session_str": session, "_start_time": 0.0, **document["runner_data"]}
         new = {"trial_data": trial_data, "runner_data": runner, _STRANGERS: sorted(strangers)}
         name = f"{STATE}-{session}.json"
