@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,10 @@ from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
     from tune_ckpt.cli.batch import Outcome
+
+
+# How often a checkpoint's bytes move: read, encoded where that takes as long, written.
+_PASSES: dict[object, int] = {"msgpack": 2, "pickle": 3}
 
 
 class To(str, Enum):
@@ -57,7 +60,7 @@ def convert(
         "dialect": dialect and dialect.value,
         "allow_pickle": allow_pickle,
     }
-    outcomes = [_as_typed(outcome) for outcome in _outcomes(src, dst, options, jobs, address)]
+    outcomes = _outcomes(src, dst, options, jobs, address)
     if as_json:
         output.say_json([vars(outcome) for outcome in outcomes])
     else:
@@ -81,18 +84,6 @@ def _outcomes(
             if not many:
                 raise
     return batch.run_all(many, jobs=jobs, address=address, progress=output.is_terminal())
-
-
-def _as_typed(outcome: Outcome) -> Outcome:
-    from tune_ckpt.cli.failing import at_the_prompt
-
-    return (
-        outcome if outcome.error is None else replace(outcome, error=at_the_prompt(outcome.error))
-    )
-
-
-# How often a checkpoint's bytes move: read, encoded where that takes as long, written.
-_PASSES: dict[object, int] = {"msgpack": 2, "pickle": 3}
 
 
 def _say(outcomes: list[Outcome]) -> None:

@@ -107,7 +107,6 @@ def _run(
     experiment: str, trainable: Any, options: dict[str, Any], address: str | None
 ) -> tuple[ResumedTuner, Any, bool]:
     """Go on with the sweep; return its Tuner, its results, and whether Ctrl-C ended it."""
-    from tune_ckpt.cli import cluster
     from tune_ckpt.tune import private
     from tune_ckpt.tune.resume import resume as tuner_of
 
