@@ -14,8 +14,8 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent, same_agents, trained
-from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
+from tests.sweep.folders import make_sweep
 from tests.test_checkpointable import Secretive
 from tune_ckpt import weights_file
 from tune_ckpt.cli import batch

@@ -6,7 +6,8 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent
-from tests.cli.conftest import make_sweep, without_escapes
+from tests.cli.conftest import without_escapes
+from tests.sweep.folders import make_sweep
 from tune_ckpt.cli.options import Scopes
 from tune_ckpt.sweep.scopes import SCOPES
 

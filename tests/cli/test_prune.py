@@ -10,9 +10,9 @@ import sys
 import pytest
 
 import tune_ckpt as tc
-from tests.cli.conftest import make_sweep
 from tests.cli.test_remote import upload
 from tests.conftest import REPO
+from tests.sweep.folders import make_sweep
 from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.pruning_at_rest import plan_pruning
 

@@ -5,7 +5,7 @@ import shutil
 from pyarrow import fs
 
 import tune_ckpt as tc
-from tests.cli.conftest import make_sweep
+from tests.sweep.folders import make_sweep
 from tune_ckpt.cli import output
 
 
