@@ -3,8 +3,7 @@
 import json
 import pickle
 import shutil
-import subprocess
-import sys
+import warnings
 from collections import deque
 
 import cloudpickle
@@ -21,6 +20,7 @@ from tests.rllib.cases import (
     of_ray_1_with_a_filter,
     one,
 )
+from tests.rllib.score import register_environments, score
 from tune_ckpt.errors import (
     CorruptDataError,
     InvalidArgumentError,
@@ -430,21 +430,24 @@ def test_the_tables_lead_to_what_ray_has():
     assert "PPOTorchPolicy" in found
 
 
-@pytest.fixture(scope="module")
-def scored():
-    """What became of each committed case in Ray itself, in one process."""
-    command = [sys.executable, "-m", "tests.rllib.score", "--committed"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    rows = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
-    assert rows, run.stderr
-    return {row["case"]: row for row in rows}
+@pytest.fixture
+def scored(ray_session, unpatched, tmp_path):
+    """Tell what becomes of a case in Ray itself."""
+    register_environments()
+
+    def of(case):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # RLlib's own
+            return score(case, tmp_path, upgrade_checkpoint)
+
+    return of
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", COMMITTED, ids=lambda case: case.name)
 def test_ray_loads_it_with_equal_weights_and_outputs_and_goes_on(scored, case):
-    row = scored[case.name]
-    assert "error" not in row
+    row = scored(case)
+    assert "error" not in row, row
     assert row["loaded"]
     assert row["weights"]
     assert row["output error"] < 1e-6
@@ -454,7 +457,7 @@ def test_ray_loads_it_with_equal_weights_and_outputs_and_goes_on(scored, case):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", OTHERS, ids=lambda case: case.name)
 def test_other_algorithms_go_on_too(scored, case):
-    row = scored[case.name]
-    assert "error" not in row
+    row = scored(case)
+    assert "error" not in row, row
     assert row["weights"]
     assert row["trained"] == "iteration 1 to 2"
