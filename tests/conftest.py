@@ -61,6 +61,47 @@ def ray_session():
     ray.shutdown()
 
 
+@pytest.fixture
+def unpatched():
+    """RLlib patches msgpack for the whole process: other tests shall not see it."""
+    import msgpack
+
+    before = dict(vars(msgpack))
+    yield
+    vars(msgpack).update(before)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """One S3 server for all tests."""
+    from tests.s3 import S3Server
+
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """The server without trouble, credentials in the environment, and quick retries."""
+    from tests.s3 import ENVIRONMENT
+    from tune_ckpt.tree.storage import retrying
+
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(
+        retrying, "RETRY", retrying.Retry(10.0, first_delay=0.01, longest_delay=0.1)
+    )
+    s3_server.quiet()
+    yield s3_server
+    s3_server.quiet()
+
+
+@pytest.fixture
+def bucket(s3):
+    return s3.new_bucket()
+
+
 @pytest.fixture(scope="session")
 def corpus():
     """The folder of real checkpoints by many Ray versions."""

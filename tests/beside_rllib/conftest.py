@@ -3,7 +3,6 @@
 import os
 import sys
 
-import msgpack
 import pytest
 
 from tests.beside_rllib.nodes import NODE
@@ -27,11 +26,8 @@ def nodes(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _unpatched():
-    """RLlib patches msgpack for the whole process: other tests shall not see it."""
-    before = dict(vars(msgpack))
-    yield
-    vars(msgpack).update(before)
+def _unpatched(unpatched):
+    """Take RLlib's patch back after each test here."""
 
 
 @pytest.fixture
