@@ -42,10 +42,10 @@ def convert(
     ] = None,
     allow_pickle: AllowPickle = False,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", help="How many at a time, of a sweep.", min=1)
+        int | None, typer.Option("--jobs", "-j", help="Of a sweep: how many at a time.", min=1)
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster that shall do it, of a sweep.")
+        str | None, typer.Option(help="Of a sweep: the Ray cluster that converts it.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
