@@ -107,7 +107,14 @@ def test_where_chooses_by_the_config(tk, sweep, command, typed, lr):
 
 @pytest.mark.parametrize(
     ("typed", "value"),
-    [("64", 64), ("true", True), ("True", True), ("null", None), ("'64'", "64"), ("relu", "relu")],
+    [
+        ("64", 64),
+        ("true", True),
+        ("True", True),
+        ("null", None),
+        ("'64'", "64"),
+        ("{[]: 1}", "{[]: 1}"),
+    ],
 )
 def test_where_takes_values_as_json_and_python_write_them(tk, sweep, typed, value):
     for trial in sweep.glob("train_*"):

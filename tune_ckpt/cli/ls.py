@@ -69,7 +69,7 @@ def _check_unranked(experiment: str, choosing: dict[str, Any], verify: bool) -> 
     """Refuse what only a ranking can do."""
     given = [option for option, typed in choosing.items() if typed]
     if given:
-        raise WrongUse(f"{' and '.join(given)} choose among what is ranked: give --metric, too")
+        raise WrongUse(f"nothing is ranked for {' and '.join(given)} to choose: give --metric, too")
     if verify:
         how = how_to_verify(experiment)
         raise WrongUse(f"--verify checks what is ranked: give --metric, too, or use {how}")
