@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 import sys
@@ -18,6 +19,7 @@ import tune_ckpt as tc
 from tests.agents import trained
 from tests.sweep.folders import make_sweep
 from tune_ckpt.errors import MissingDependencyError, NoCheckpointError, UnknownMetricError
+from tune_ckpt.plots import curves
 from tune_ckpt.plots.curves import draw_curves
 from tune_ckpt.plots.history import Curve, History, Mark, read_history
 from tune_ckpt.plots.page import page
@@ -174,6 +176,15 @@ def test_infinity_is_told_but_has_no_star(tmp_path):
     assert any("best inf" in text for text in _texts(figure))
 
 
+@pytest.mark.parametrize("timestamp", [1.7e18, -1e300])
+def test_a_timestamp_that_is_no_time_is_left_out(sweep, timestamp):
+    for file in sweep.glob("*/result.json"):
+        results = [{**json.loads(line), "timestamp": timestamp} for line in file.open()]
+        file.write_text("".join(f"{json.dumps(result)}\n" for result in results))
+    marks = read_history(sweep, "eval/acc").marks
+    assert [mark.saved is None for mark in marks] == [mark.path is None for mark in marks]
+
+
 def test_iterations_are_whole_numbers(tmp_path):
     axes = tc.plot(make_sweep(tmp_path / "s", {"aaaaa_00000": (0.1, [0.5])}), "eval/acc").axes[0]
     assert {float(tick).is_integer() for tick in axes.get_xticks()} == {True}
@@ -199,6 +210,7 @@ def test_errors_are_those_of_the_ranking(sweep, tmp_path):
 
 def test_without_matplotlib_it_says_what_to_install(sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(curves, "read_history", lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(MissingDependencyError, match="pip install matplotlib"):
         tc.plot(sweep, "eval/acc")
 
