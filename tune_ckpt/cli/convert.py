@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AllowPickle, AsJson, check_there, is_sweep
+from tune_ckpt.cli.options import AllowPickle, AsJson, WrongUse, check_there, is_sweep
 from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def convert(
     Without DST they are converted in place, which is only for what no running sweep writes, and
     not for RLlib's own.
     """
+    if to is To.PICKLE and dialect is Dialect.RLLIB:
+        raise WrongUse("--dialect rllib is one of msgpack: give either it or --to pickle")
     check_there(src)
     options: dict[str, object] = {
         "to": to.value,
