@@ -5,6 +5,8 @@ import pickle
 import shutil
 import warnings
 from collections import deque
+from functools import cache
+from pathlib import Path
 
 import cloudpickle
 import gymnasium as gym
@@ -51,9 +53,16 @@ from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.reading.member_kinds import arguments
 
 
+@pytest.fixture(scope="module")
+def upgrade(tmp_path_factory):
+    """Upgrade a case, once for all tests."""
+    folder = tmp_path_factory.mktemp("upgraded")
+    return cache(lambda case: upgrade_checkpoint(case.path, folder / case.name))
+
+
 @every_case
-def test_weights_and_counters_are_the_same(tmp_path, case):
-    upgraded = upgrade_checkpoint(case.path, tmp_path / "c")
+def test_weights_and_counters_are_the_same(upgrade, case):
+    upgraded = upgrade(case)
     np.testing.assert_equal(load_weights(upgraded), load_weights(case.path))
     if get_checkpoint_info(upgraded, details=False)["type"] == "Algorithm":
         before, after = load_counters(case.path), load_counters(upgraded)
@@ -61,9 +70,8 @@ def test_weights_and_counters_are_the_same(tmp_path, case):
 
 
 @every_case
-def test_no_code_is_in_it_and_only_rllibs_own_classes_are_named(tmp_path, case):
-    upgrade_checkpoint(case.path, tmp_path / "c")
-    for file in (tmp_path / "c").rglob("*.pkl"):
+def test_no_code_is_in_it_and_only_rllibs_own_classes_are_named(upgrade, case):
+    for file in Path(upgrade(case)).rglob("*.pkl"):
         packages = {name.partition(":")[0].partition(".")[0] for name in _globals(file)}
         has_filter = (case.path / "env_runner/env_to_module_connector/MeanStdFilter").exists()
         ours = {"tune_ckpt"} if has_filter else set()  # which makes it
