@@ -26,7 +26,6 @@ from tune_ckpt.train import converter
 from tune_ckpt.train.jobs import Wanted, complete
 from tune_ckpt.tune.beside import convert_one
 from tune_ckpt.tune.options import CheckpointOptions
-from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.source import Owner, Source
 
 SCORES = [0.1, 0.9, float("nan"), 0.5]
@@ -203,26 +202,6 @@ def test_what_a_killed_actor_left_undone_is_done_at_the_end(run, ray_session):
     check_conversions(run, KEPT["all"])
     verified = {o.checkpoint for o in outcomes if (o.action, o.status) == ("verify", "done")}
     assert verified == {str(run.folder / name) for name in NAMES}
-
-
-class EndsItsProcess(tc.TrainCheckpointCallback):
-    """Its job ends the process that does it, for the first time."""
-
-    def _jobs(self, source, metrics, config):
-        yield _end_once, (f"{source.trial}/.marker",)
-
-
-def _end_once(marker):
-    if not os.path.exists(marker):
-        Path(marker).touch()
-        os._exit(1)
-    return [Outcome("", "hook", "done")]
-
-
-def test_a_job_whose_process_ends_is_done_again(run, ray_session):
-    made = EndsItsProcess(verify=True, drain_timeout_secs=math.inf)
-    run.report(made, 0)
-    assert made.wait()[0] == Outcome("", "hook", "done")
 
 
 def test_an_actor_that_cannot_be_started_is_waited_for_no_longer_than_was_said(
