@@ -204,6 +204,35 @@ def test_what_a_killed_actor_left_undone_is_done_at_the_end(run, ray_session):
     assert verified == {str(run.folder / name) for name in NAMES}
 
 
+def test_the_order_in_which_a_restarted_actor_answers_loses_nothing(run, monkeypatch):
+    done, left = [], [0]
+
+    def finish(of):
+        left[0] = 1
+        return 1
+
+    def jobs_left(known, secs):
+        if left[0]:  # the one that was queued
+            done.append("complete")
+            left[0] = 0
+        return 0
+
+    def call(function):
+        return SimpleNamespace(remote=lambda *args: lambda: function(*args))
+
+    def get(calls, timeout=None):
+        return [one() for one in reversed(calls)][::-1] if isinstance(calls, list) else calls()
+
+    actor = SimpleNamespace(
+        finish=call(finish), left=call(jobs_left), outcomes=call(lambda: ([], None))
+    )
+    ours = SimpleNamespace(get=get, kill=lambda actor: done.append("killed"))
+    monkeypatch.setattr(train_callback, "ray", ours)
+    monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: actor)
+    callback("all").wait(run.result)
+    assert done == ["complete", "killed"]
+
+
 def test_an_actor_that_cannot_be_started_is_waited_for_no_longer_than_was_said(
     run, ray_session, monkeypatch, request
 ):
