@@ -14,6 +14,8 @@ import tune_ckpt as tc
 from tests.tune.trainables import Walker
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError
 
+pytestmark = pytest.mark.slow
+
 SCORES = {
     "a": [0.1, 0.9, 0.2],
     "b": [math.nan, 0.5, 0.9],
