@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
-from tests.agents import trained
+from tests.agents import Secretive, trained
 from tests.cli.conftest import Attack
 from tests.conftest import REPO
 from tests.sweep.folders import make_sweep
-from tests.test_checkpointable import Secretive
 from tune_ckpt.cli import output
 
 BEST = ["--metric", "eval/acc"]

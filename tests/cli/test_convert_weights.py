@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
-from tests.agents import Agent, same_agents, trained
+from tests.agents import Agent, Secretive, same_agents, trained
 from tests.conftest import REPO
 from tests.sweep.folders import make_sweep
-from tests.test_checkpointable import Secretive
 from tune_ckpt import weights_file
 from tune_ckpt.cli import batch
 
