@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import msgpack
 import pytest
 from hypothesis import settings
 
@@ -19,6 +20,8 @@ MOST_NBYTES, MOST_PROCESSES = 2.5 * 2**30, 4
 
 # There is a test process for each core: in each, what computes does so in one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+MSGPACK = dict(vars(msgpack))  # as it is before any test
 
 REPO = Path(__file__).parents[1]
 CORPUS = REPO.parent / "shared" / "corpus"
@@ -61,14 +64,11 @@ def ray_session():
     ray.shutdown()
 
 
-@pytest.fixture
-def unpatched():
-    """RLlib patches msgpack for the whole process: other tests shall not see it."""
-    import msgpack
-
-    before = dict(vars(msgpack))
+@pytest.fixture(autouse=True)
+def _unpatched():
+    """RLlib patches msgpack for the whole process: the tests that follow shall not see it."""
     yield
-    vars(msgpack).update(before)
+    vars(msgpack).update(MSGPACK)
 
 
 @pytest.fixture(scope="session")

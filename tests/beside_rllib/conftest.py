@@ -1,4 +1,4 @@
-"""Fixtures: the classes over both base classes, and RLlib's patch of msgpack taken back."""
+"""Fixtures: the classes over both base classes."""
 
 import os
 import sys
@@ -23,11 +23,6 @@ def nodes(tmp_path_factory):
     yield nodes_of_both
     sys.path.remove(str(folder))
     del sys.modules["nodes_of_both"]
-
-
-@pytest.fixture(autouse=True)
-def _unpatched(unpatched):
-    """Take RLlib's patch back after each test here."""
 
 
 @pytest.fixture

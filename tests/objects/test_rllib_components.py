@@ -10,8 +10,7 @@ import tune_ckpt as tc
 from tests.agents import Weights
 from tune_ckpt.errors import ConstructorError, RestoreError
 
-# RLlib takes seconds to import.
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpatched")]
+pytestmark = pytest.mark.slow  # RLlib takes seconds to import
 FORMATS = pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])
 
 

@@ -439,7 +439,7 @@ def test_the_tables_lead_to_what_ray_has():
 
 
 @pytest.fixture
-def scored(ray_session, unpatched, tmp_path):
+def scored(ray_session, tmp_path):
     """Tell what becomes of a case in Ray itself."""
     register_environments()
 
