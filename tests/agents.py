@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 
 import tune_ckpt
@@ -57,6 +59,13 @@ class Model(Weights):
 
     def get_checkpointable_components(self):
         return [("head", self.head)]
+
+
+class Secretive(Weights):
+    """Its state holds an object of a class that only a trusted pickle may name."""
+
+    def get_state(self, components=None, *, not_components=None, **kwargs):
+        return {"w": textwrap.TextWrapper(width=3)}
 
 
 def trained(step=7, size=500, name="agent"):

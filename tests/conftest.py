@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import msgpack
 import pytest
 from hypothesis import settings
 
@@ -19,6 +20,8 @@ MOST_NBYTES, MOST_PROCESSES = 2.5 * 2**30, 4
 
 # There is a test process for each core: in each, what computes does so in one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+MSGPACK = dict(vars(msgpack))  # as it is before any test
 
 REPO = Path(__file__).parents[1]
 CORPUS = REPO.parent / "shared" / "corpus"
@@ -59,6 +62,44 @@ def ray_session():
         ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _unpatched():
+    """RLlib patches msgpack for the whole process: the tests that follow shall not see it."""
+    yield
+    vars(msgpack).update(MSGPACK)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """One S3 server for all tests."""
+    from tests.s3 import S3Server
+
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """The server without trouble, credentials in the environment, and quick retries."""
+    from tests.s3 import ENVIRONMENT
+    from tune_ckpt.tree.storage import retrying
+
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(
+        retrying, "RETRY", retrying.Retry(10.0, first_delay=0.01, longest_delay=0.1)
+    )
+    s3_server.quiet()
+    yield s3_server
+    s3_server.quiet()
+
+
+@pytest.fixture
+def bucket(s3):
+    return s3.new_bucket()
 
 
 @pytest.fixture(scope="session")

@@ -125,6 +125,11 @@ class S3Server:
         self.quiet()
         return name
 
+    def upload(self, folder, path):
+        """Copy a local folder to a path, and return its URI."""
+        fs.copy_files(str(folder), path, destination_filesystem=self.filesystem())
+        return self.uri(path)
+
     def uri(self, path):
         """Return the URI of a path; the credentials are in the environment."""
         options = f"endpoint_override={quote(self.endpoint)}&scheme=http&region=us-east-1"

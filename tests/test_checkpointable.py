@@ -4,14 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tune_ckpt as tc
-from tests.agents import Agent, Model, Weights, same_agents, trained
+from tests.agents import Agent, Model, Secretive, Weights, same_agents, trained
 from tune_ckpt.errors import (
     ClassNotFoundError,
     ComponentNotFoundError,
@@ -240,13 +239,6 @@ def test_a_class_of_main_round_trips_between_scripts_and_modules(tmp_path, monke
     assert script_of_digits.Digits.from_checkpoint(tmp_path / "c").lr == 0.5
     with pytest.raises(ClassNotFoundError, match="__main__:Digits"):
         Agent.from_checkpoint(tmp_path / "c")
-
-
-class Secretive(Weights):
-    """Its state holds an object of a class that only a trusted pickle may name."""
-
-    def get_state(self, components=None, *, not_components=None, **kwargs):
-        return {"w": textwrap.TextWrapper(width=3)}
 
 
 def test_a_pickle_that_names_other_classes_needs_trust(tmp_path):

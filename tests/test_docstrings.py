@@ -11,8 +11,8 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import trained
-from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
+from tests.sweep.folders import make_sweep
 
 RLLIB = REPO / "tests" / "data" / "rllib"
 

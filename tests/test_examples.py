@@ -62,7 +62,7 @@ def _ran(name, *options, address="local"):
 def test_a_sweep_is_killed_resumes_and_its_best_checkpoint_is_used_without_ray(
     smaller, ray_session
 ):
-    sizes = {"trials": 2, "iterations": 4, "kill_after_checkpoints": 3}
+    sizes = {"trials": 1, "iterations": 4, "kill_after_checkpoints": 2}
     address = ray_session.get_runtime_context().gcs_address
     told = _ran("digits_sweep.py", *smaller("digits_sweep.yaml", **sizes), address=address)
     assert "Killed the driver (SIGKILL)" in told
@@ -119,7 +119,7 @@ def test_where_nothing_is_nothing_is_rescued(printed, tmp_path):
 
 @pytest.mark.slow
 def test_a_function_trainable_goes_on_after_a_kill(printed, smaller):
-    rates = {"learning_rates": [0.05, 0.2], "killed": 0.05}
+    rates = {"learning_rates": [0.05], "killed": 0.05}
     told = printed("function_trainable.py", *smaller("function_trainable.yaml", epochs=4, **rates))
     assert "The killed trial went on after epoch 2 of 4." in told
     best = re.search(r"Best: trial .* epoch \d: ([0-9.]+)", told)

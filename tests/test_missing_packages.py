@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import tune_ckpt as tc
-from tests.cli.conftest import make_sweep
+from tests.sweep.folders import make_sweep
 from tune_ckpt.errors import MissingDependencyError
 
 

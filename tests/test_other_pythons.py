@@ -10,10 +10,17 @@ from tests.interpreters import bare_environment, find_interpreter, run_script
 from tests.portable_values import values
 from tests.rllib.cases import CASES, COMMITTED, DATA
 
-OTHERS = [f"3.{minor}" for minor in range(10, 14) if minor != sys.version_info.minor]
+# Each takes seconds to be installed: by day the one that is furthest from this one.
+FURTHEST, *OTHERS = sorted(
+    (f"3.{minor}" for minor in range(10, 14) if minor != sys.version_info.minor),
+    key=lambda version: -abs(int(version[2:]) - sys.version_info.minor),
+)
 
 
-@pytest.fixture(scope="module", params=OTHERS)
+@pytest.fixture(
+    scope="module",
+    params=[FURTHEST, *(pytest.param(version, marks=pytest.mark.nightly) for version in OTHERS)],
+)
 def python(request, tmp_path_factory):
     """A Python in an environment with these three packages alone."""
     interpreter = find_interpreter(request.param)

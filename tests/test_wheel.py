@@ -8,6 +8,9 @@ import pytest
 
 from tests.conftest import REPO
 
+# The wheel that every run builds is installed and used by .ci/wheel.
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
@@ -18,7 +21,6 @@ def wheel(tmp_path_factory):
     return zipfile.ZipFile(made)
 
 
-@pytest.mark.slow
 def test_the_wheel_holds_the_whole_package_and_only_it(wheel):
     names = [name for name in wheel.namelist() if ".dist-info/" not in name]
     tracked = subprocess.run(
@@ -28,7 +30,6 @@ def test_the_wheel_holds_the_whole_package_and_only_it(wheel):
     assert "tune_ckpt/py.typed" in names
 
 
-@pytest.mark.slow
 def test_the_wheel_brings_the_command_and_the_license(wheel):
     (entry,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     assert "tune-ckpt = tune_ckpt.cli:main" in wheel.read(entry).decode()

@@ -7,8 +7,8 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import trained
-from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
+from tests.sweep.folders import make_sweep
 from tune_ckpt.errors import (
     ComponentNotFoundError,
     InvalidArgumentError,

@@ -3,7 +3,7 @@
 import pytest
 
 import tune_ckpt as tc
-from tests.cli.conftest import make_sweep
+from tests.sweep.folders import make_sweep
 from tune_ckpt.errors import InvalidArgumentError, NoCheckpointError, NotACheckpointError
 
 

@@ -131,7 +131,8 @@ class Pool:
         """Return actors that are as newly made."""
         idle = self._idle[cls]
         again = [idle.pop() for _ in range(min(count, len(idle)))]
-        ray.get([actor.begin.remote(*args) for actor in again])
+        for actor in again:
+            begin(actor, *args)
         actors = again + start(cls, count - len(again), *args)
         self._taken += [(cls, actor) for actor in actors]
         return actors
@@ -169,6 +170,11 @@ def _wait_until_dead(actor):
             ray.get(actor.pid.remote())
     except ray.exceptions.RayActorError:
         pass
+
+
+def begin(actor, *args):
+    """Let an actor be as newly made."""
+    ray.get(actor.begin.remote(*args))
 
 
 def seen(actors):

@@ -1,9 +1,8 @@
-"""Fixtures: the classes over both base classes, and RLlib's patch of msgpack taken back."""
+"""Fixtures: the classes over both base classes."""
 
 import os
 import sys
 
-import msgpack
 import pytest
 
 from tests.beside_rllib.nodes import NODE
@@ -24,14 +23,6 @@ def nodes(tmp_path_factory):
     yield nodes_of_both
     sys.path.remove(str(folder))
     del sys.modules["nodes_of_both"]
-
-
-@pytest.fixture(autouse=True)
-def _unpatched():
-    """RLlib patches msgpack for the whole process: other tests shall not see it."""
-    before = dict(vars(msgpack))
-    yield
-    vars(msgpack).update(before)
 
 
 @pytest.fixture

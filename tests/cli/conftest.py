@@ -13,34 +13,8 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import trained
-from tests.tree.conftest import bucket, s3, s3_server  # noqa: F401  # fixtures
+from tests.sweep.folders import make_sweep
 from tune_ckpt.cli import main
-
-TRIALS = {"aaaaa_00000": (0.1, [0.5, 0.7, 0.9]), "aaaaa_00001": (0.2, [0.4, 0.6, 0.8])}
-
-
-def make_sweep(root, trials=TRIALS, *, deleted=("checkpoint_000000",), use_msgpack=False):
-    """Write what Tune writes for functions that save every iteration; the first was deleted."""
-    for trial, (lr, values) in trials.items():
-        folder = root / f"train_{trial}_0_lr={lr}_2026-01-01_00-00-00"
-        folder.mkdir(parents=True)
-        (folder / "params.json").write_text(json.dumps({"lr": lr, "same": 1}))
-        lines = []
-        for place, value in enumerate(values):
-            name = f"checkpoint_{place:06}"
-            facts = {
-                "training_iteration": place + 1,
-                "trial_id": trial,
-                "checkpoint_dir_name": name,
-            }
-            told = {**facts, "timestamp": 1_790_000_000 + place, "eval": {"acc": value}}
-            lines.append(json.dumps(told) + "\n")
-            if name not in deleted:
-                agent = trained(step=place + 1, size=3)
-                agent.save_to_path(folder / name, use_msgpack=use_msgpack)
-        (folder / "result.json").write_text("".join(lines))
-    (root / "experiment_state-2026-01-01_00-00-00.json").write_text("{}")
-    return root
 
 
 class Attack:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
-from tests.agents import trained
-from tests.cli.conftest import Attack, make_sweep
+from tests.agents import Secretive, trained
+from tests.cli.conftest import Attack
 from tests.conftest import REPO
-from tests.test_checkpointable import Secretive
+from tests.sweep.folders import make_sweep
 from tune_ckpt.cli import output
 
 BEST = ["--metric", "eval/acc"]
@@ -50,6 +50,7 @@ TABLE = [
     (["ls", "{sweep}", "--verify"], 2, False),
     (["best", "{sweep}", *BEST], 0, True),
     (["best", "{gone}", *BEST], 1, False),
+    (["best", "{sweep}", *BEST, "-o", ""], 2, False),
     (["best", "{sweep}", "--metric", "eval/accuracy"], 2, False),
     (["show", "{saved}"], 0, True),
     (["show", "nosuch://bucket/c"], 1, False),
@@ -66,6 +67,7 @@ TABLE = [
     (["convert", "{saved}", "{new}"], 0, True),
     (["convert", "{secret}", "{new}"], 1, False),
     (["convert", "{none}"], 2, False),
+    (["convert", "{sweep}", "{new}", "--to", "pickle", "--dialect", "rllib"], 2, False),
     (["convert", "{damaged}"], 3, False),
     (["upgrade", "{old}", "{new}"], 0, True),
     (["upgrade", "{old}", "{saved}"], 1, False),
@@ -130,6 +132,7 @@ def test_json_and_exit_code(tk, places, typed, code, answered):
 
 
 def test_json_of_what_json_cannot_express(capsys):
-    output.say_json({1: np.float32(0.5), "nan": float("nan"), "s": {"b", "a"}, "t": (1, print)})
+    numbers = {1: np.float32(0.5), "nan": float("nan"), "zero-d": np.array(2)}
+    output.say_json({**numbers, "s": {"b", "a"}, "t": (1, print)})
     told = json.loads(capsys.readouterr().out)
-    assert told == {"1": 0.5, "nan": "nan", "s": ["a", "b"], "t": [1, str(print)]}
+    assert told == {"1": 0.5, "nan": "nan", "zero-d": 2, "s": ["a", "b"], "t": [1, str(print)]}

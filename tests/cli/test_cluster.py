@@ -13,9 +13,9 @@ import time
 import pytest
 
 import tune_ckpt as tc
-from tests.cli.conftest import make_sweep
 from tests.cli.test_process import MAIN
 from tests.conftest import REPO
+from tests.sweep.folders import make_sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 import tune_ckpt as tc
-from tests.agents import Agent, same_agents, trained
-from tests.cli.conftest import make_sweep
+from tests.agents import Agent, Secretive, same_agents, trained
 from tests.conftest import REPO
-from tests.test_checkpointable import Secretive
+from tests.sweep.folders import make_sweep
 from tune_ckpt import weights_file
 from tune_ckpt.cli import batch
 from tune_ckpt.errors import InvalidArgumentError

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 import tune_ckpt as tc
-from tests.cli.conftest import make_sweep
-from tests.test_checkpointable import Secretive
+from tests.agents import Secretive
+from tests.sweep.folders import make_sweep
 from tune_ckpt.cli import failing
 from tune_ckpt.errors import NoCheckpointError
 from tune_ckpt.tree.storage import retrying

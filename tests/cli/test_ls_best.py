@@ -6,8 +6,8 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import Agent
-from tests.cli.conftest import make_sweep, without_escapes
-from tests.sweep.folders import A, function_trial, plain_checkpoint
+from tests.cli.conftest import without_escapes
+from tests.sweep.folders import A, function_trial, make_sweep, plain_checkpoint
 from tune_ckpt.cli.options import Scopes
 from tune_ckpt.sweep.scopes import SCOPES
 
@@ -118,7 +118,14 @@ def test_where_chooses_by_the_config(tk, sweep, command, typed, lr):
 
 @pytest.mark.parametrize(
     ("typed", "value"),
-    [("64", 64), ("true", True), ("True", True), ("null", None), ("'64'", "64"), ("relu", "relu")],
+    [
+        ("64", 64),
+        ("true", True),
+        ("True", True),
+        ("null", None),
+        ("'64'", "64"),
+        ("{[]: 1}", "{[]: 1}"),
+    ],
 )
 def test_where_takes_values_as_json_and_python_write_them(tk, sweep, typed, value):
     for trial in sweep.glob("train_*"):

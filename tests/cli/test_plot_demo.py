@@ -1,5 +1,7 @@
 """``tune-ckpt plot`` and ``tune-ckpt demo``."""
 
+import shlex
+
 import pytest
 
 import tune_ckpt as tc
@@ -50,15 +52,24 @@ def test_plot_into_an_unknown_kind_of_file_is_wrong_use(tk, sweep, tmp_path):
     assert ".html, .png or .svg" in answer.err
 
 
-@pytest.mark.slow
-def test_demo_makes_a_sweep_that_the_other_commands_take(tk, tmp_path, ray_session, monkeypatch):
-    came, run = [], demo_sweep.run
-    monkeypatch.setattr(demo_sweep, "run", lambda folder, advance: run(folder, came.append))
-    answer = tk("demo", tmp_path / "demo", "--json").json
-    assert list(answer) == ["path", "metric", "best", "other"]
-    rows = tk("ls", answer["path"], "--metric", answer["metric"], "--json").json["checkpoints"]
-    assert len({row["trial_id"] for row in rows}) == 4
-    assert tk("verify", answer["best"]).code == 0
-    assert tk("diff", answer["best"], answer["other"]).code == 1
-    assert tk("scan", answer["best"]).code == 0
-    assert came == [1] * demo_sweep.RESULTS  # which moves the bar
+# What it is when it is not pretended, tests/test_readme.py shows, with the commands that follow.
+def test_demo_tells_the_two_best_and_what_to_type_next(tk, sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_sweep, "run", lambda folder, advance: str(sweep))
+    best, other = (record.path for record in tc.rank_checkpoints(sweep, "eval/acc", k=2))
+    answer = tk("demo", tmp_path, "--json").json
+    assert answer == {"path": str(sweep), "metric": "eval/acc", "best": best, "other": other}
+    told = tk("demo", tmp_path)
+    assert told.out == f"{sweep}\n"
+    assert f"  tune-ckpt diff {best} {other}\n" in told.err
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in told.err.splitlines() if line.startswith("  tune-ckpt ")]
+    assert len(lines) == 6
+    for line in lines:
+        _, *arguments = shlex.split(line.partition("  # ")[0])
+        assert tk(*arguments).code == 0, line  # diff, too: both are of the same iteration
+
+
+def test_each_result_of_the_demo_moves_its_bar():
+    came = []
+    demo_sweep._Told(came.append).on_trial_result(1, [], None, {})
+    assert came == [1]

@@ -6,11 +6,10 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 import tune_ckpt as tc
-from tests.cli.conftest import make_sweep
 from tests.conftest import REPO
+from tests.sweep.folders import make_sweep
 
 HEAVY = {"ray", "torch", "pandas", "pyarrow", "matplotlib"}
 MAIN = "from tune_ckpt.cli import main; main()"
@@ -77,19 +76,11 @@ def test_looking_at_local_checkpoints_loads_neither_ray_nor_torch(saved, sweep):
 
 
 def test_exit_codes_reach_the_shell(saved, tmp_path):
-    assert _run("verify", saved).returncode == 0
-    assert _run("diff", saved, saved).returncode == 0
-    assert _run("show", tmp_path / "none").returncode == 2
+    run = _run("show", tmp_path / "none")
+    assert (run.returncode, run.stderr.startswith("tune-ckpt: ")) == (2, True)
     (saved / "state.pkl").unlink()
     run = _run("verify", saved)
     assert (run.returncode, "it is missing" in run.stdout) == (3, True)
-
-
-def test_an_error_is_a_message_unless_debug_is_asked(tmp_path):
-    run = _run("show", tmp_path / "none")
-    assert run.stderr.startswith("tune-ckpt: ")
-    assert "Traceback" not in run.stderr
-    assert "Traceback" in _run("show", tmp_path / "none", "--debug").stderr
 
 
 def test_a_pipe_that_is_closed_early_is_no_error(tmp_path):
@@ -121,13 +112,7 @@ def test_letters_that_the_terminal_has_not_are_no_error(tmp_path):
     assert run.stdout.isascii()
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_can_complete(shell):
-    script = _run(_TUNE_CKPT_COMPLETE=f"source_{shell}", code=f"import sys; {MAIN}").stdout
-    assert "tune-ckpt" in script or "tune_ckpt" in script
-
-
-def test_completion_offers_subcommands():
+def test_shells_can_complete_subcommands():
     environment = {"COMP_WORDS": "tune-ckpt ve", "COMP_CWORD": "1"}
     run = _run(_TUNE_CKPT_COMPLETE="complete_bash", **environment)
     assert run.stdout.split() == ["verify"]

@@ -10,10 +10,8 @@ import sys
 import pytest
 
 import tune_ckpt as tc
-from tests.cli.conftest import make_sweep
-from tests.cli.test_remote import upload
 from tests.conftest import REPO
-from tests.sweep.folders import A, function_trial, own_checkpoint
+from tests.sweep.folders import A, function_trial, make_sweep, own_checkpoint
 from tune_ckpt.tune import pruning_jobs
 from tune_ckpt.tune.pruning import Pruner
 from tune_ckpt.tune.pruning_at_rest import plan_pruning
@@ -173,7 +171,7 @@ def test_wrong_use_deletes_nothing(tk, finished, options, told):
 
 
 def test_on_s3(tk, tmp_path, s3, bucket):
-    uri = upload(s3, bucket, _finish(make_sweep(tmp_path / "sweep")))
+    uri = s3.upload(_finish(make_sweep(tmp_path / "sweep")), f"{bucket}/sweep")
     answer = tk("prune", uri, *BEST, "--yes", "--json")
     assert (answer.code, [row["status"] for row in answer.json["checkpoints"]]) == (
         0,

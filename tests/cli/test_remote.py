@@ -1,27 +1,12 @@
 """URIs where paths can stand."""
 
-import shutil
-
-from pyarrow import fs
-
 import tune_ckpt as tc
-from tests.cli.conftest import make_sweep
+from tests.sweep.folders import make_sweep
 from tune_ckpt.cli import output
 
 
-def upload(s3, bucket, folder):
-    fs.copy_files(
-        str(folder),
-        f"{bucket}/sweep",
-        source_filesystem=fs.LocalFileSystem(),
-        destination_filesystem=s3.filesystem(),
-    )
-    shutil.rmtree(folder)
-    return s3.uri(f"{bucket}/sweep")
-
-
 def test_a_sweep_on_s3_from_listing_to_export(tk, tmp_path, s3, bucket, monkeypatch):
-    uri = upload(s3, bucket, make_sweep(tmp_path / "sweep", use_msgpack=True))
+    uri = s3.upload(make_sweep(tmp_path / "sweep", use_msgpack=True), f"{bucket}/sweep")
     rows = tk("ls", uri, "--metric", "eval/acc", "--json").json["checkpoints"]
     assert [row["value"] for row in rows] == [0.9, 0.8, 0.7, 0.6]
     best = tk("best", uri, "--metric", "eval/acc").out.strip()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import make_sweep
 from tests.cli.test_process import MAIN
 from tests.conftest import REPO
+from tests.sweep.folders import make_sweep
 from tests.tune.resuming import Climber, new_tuner, results_of
 
 CLIMBER = "tests.tune.resuming:Climber"

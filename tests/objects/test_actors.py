@@ -113,7 +113,7 @@ def test_a_part_of_the_actors_can_be_restored_alone(tmp_path, workers):
 
 @FORMATS
 def test_a_given_state_is_saved_instead_of_the_actors_own(tmp_path, workers, use_msgpack):
-    owner = workers.Owner(workers.take(workers.PlainWorker))
+    owner = workers.Owner(workers.take(workers.PlainWorker, 1))
     state = {"step": 1, "actors": {"value": np.ones(2000)}}
     owner.save_to_path(tmp_path / "c", state=state, use_msgpack=use_msgpack)
     value = tc.load_state(tmp_path / "c", "actors")["value"]
@@ -121,10 +121,9 @@ def test_a_given_state_is_saved_instead_of_the_actors_own(tmp_path, workers, use
     assert value.flags.writeable
 
 
-@FORMATS
-def test_a_save_in_the_background_has_the_actors_state_of_the_call(tmp_path, workers, use_msgpack):
+def test_a_save_in_the_background_has_the_actors_state_of_the_call(tmp_path, workers):
     owner = workers.Owner(_trained_workers(workers, 1))
-    pending = owner.save_async(tmp_path / "c", use_msgpack=use_msgpack)
+    pending = owner.save_async(tmp_path / "c", use_msgpack=True)
     workers.kill(owner.actors[0])
     pending.result()
     fresh = workers.take(workers.AgentWorker, 1, 500)
@@ -225,12 +224,11 @@ def test_a_checkpoint_that_does_not_fit_touches_no_actor(tmp_path, workers):
 def test_a_component_that_the_actors_lack_is_an_error_with_its_path(tmp_path, workers):
     workers.Owner(trained().model).save_to_path(tmp_path / "c")
     with pytest.raises(RestoreError, match="actors/head"):
-        workers.Owner(workers.take(workers.HeadlessWorker)).restore_from_path(tmp_path / "c")
+        workers.Owner(workers.take(workers.HeadlessWorker, 1)).restore_from_path(tmp_path / "c")
 
 
 def test_values_that_cannot_be_written_are_listed_with_the_path_of_the_actors(tmp_path, workers):
-    actors = workers.take(workers.PlainWorker)
-    owner = workers.Owner(actors)
+    owner = workers.Owner(workers.take(workers.PlainWorker, 1))
     state = {"step": open, "actors": {"value": (x for x in ())}}
     with pytest.raises(UnsupportedStateError):
         owner.save_to_path(tmp_path / "c", state=state)  # a generator cannot be sent
@@ -301,12 +299,14 @@ def test_rllibs_manager_without_actors_is_an_error(tmp_path, workers, managed):
         workers.Owner(managed(0)).save_to_path(tmp_path / "c")
 
 
-@FORMATS
 @pytest.mark.parametrize("name", ["RllibWorker", "TorchWorker"])
-def test_actors_of_others_classes_are_components(tmp_path, workers, use_msgpack, name):
+def test_actors_of_others_classes_are_components(tmp_path, workers, name):
     theirs = pytest.importorskip("tests.rllib_workers")
-    cls = getattr(theirs, name)
-    workers.Owner(workers.take(cls, 1, 5)).save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
-    fresh = workers.take(cls, 1)
-    workers.Owner(fresh).restore_from_path(tmp_path / "c")
-    assert workers.seen(fresh) == [(5, 6)]
+    (actor,) = workers.take(getattr(theirs, name), 1, 5)  # its process takes seconds to import
+    owner = workers.Owner(actor)
+    for use_msgpack in (False, True):
+        owner.save_to_path(tmp_path / "c", use_msgpack=use_msgpack)
+        workers.begin(actor)
+        assert workers.seen([actor]) == [(0, 1)]
+        owner.restore_from_path(tmp_path / "c")
+        assert workers.seen([actor]) == [(5, 6)]

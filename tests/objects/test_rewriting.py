@@ -3,8 +3,7 @@
 import pytest
 
 import tune_ckpt as tc
-from tests.agents import Agent, same_agents, trained
-from tests.test_checkpointable import Secretive
+from tests.agents import Agent, Secretive, same_agents, trained
 from tune_ckpt.errors import CorruptDataError, UnsupportedStateError, UntrustedPickleError
 
 

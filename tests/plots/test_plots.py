@@ -2,9 +2,11 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,8 +17,9 @@ from matplotlib.text import Text
 
 import tune_ckpt as tc
 from tests.agents import trained
-from tests.cli.conftest import make_sweep
+from tests.sweep.folders import make_sweep
 from tune_ckpt.errors import MissingDependencyError, NoCheckpointError, UnknownMetricError
+from tune_ckpt.plots import curves
 from tune_ckpt.plots.curves import draw_curves
 from tune_ckpt.plots.history import Curve, History, Mark, read_history
 from tune_ckpt.plots.page import page
@@ -24,8 +27,6 @@ from tune_ckpt.plots.sizes import draw_sizes
 from tune_ckpt.plots.theme import DARK, LIGHT
 from tune_ckpt.plots.timeline import draw_timeline
 from tune_ckpt.sweep.metrics import Metric
-
-GONE = ("checkpoint_000000",)
 
 
 def _trials(count, name="aaaaa"):
@@ -107,16 +108,24 @@ def test_the_curves_are_the_results(sweep):
     assert values == [[0.4, 0.6, 0.8], [0.5, 0.7, 0.9]]
 
 
-@pytest.mark.parametrize("count", [1, 10, pytest.param(200, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("dark", [False, True])
-def test_few_trials_are_told_apart_and_the_rest_is_counted(tmp_path, count, dark):
-    history = read_history(make_sweep(tmp_path / "s", _trials(count), deleted=GONE), "eval/acc")
-    figure = draw_curves(history, dark=dark)
+def _history(count):
+    """What is read of a sweep of so many trials, each with a checkpoint that was deleted."""
+    saved = datetime(2026, 1, 30, tzinfo=timezone.utc)
+    marks = [Mark(place, 0.5, "c" if place > 1 else None, saved, None) for place in (1, 2, 3)]
+    curves = [
+        Curve(f"aaaaa_{n:05}", f"lr={n}", [1, 2, 3], [n, 0.7, n], marks) for n in range(count)
+    ]
+    return History("s", Metric("eval/acc"), curves, None)
+
+
+@pytest.mark.parametrize(("count", "dark"), [(1, False), (10, True), (200, False)])
+def test_few_trials_are_told_apart_and_the_rest_is_counted(count, dark):
+    figure = draw_curves(_history(count), dark=dark)
     texts = _texts(figure)
     assert sum(text.startswith("aaaaa_") for text in texts) == min(5, count)
     assert (f"{count - 5:,} other trials" in texts) is (count > 5)
-    for made in (figure, draw_timeline(history, dark=dark)):
-        made.savefig(io.BytesIO(), format="png")
+    for made in (figure, draw_timeline(_history(count), dark=dark)):
+        made.draw_without_rendering()
         assert made.get_facecolor()[:3] == _rgb(DARK.ground if dark else LIGHT.ground)
 
 
@@ -167,6 +176,15 @@ def test_infinity_is_told_but_has_no_star(tmp_path):
     assert any("best inf" in text for text in _texts(figure))
 
 
+@pytest.mark.parametrize("timestamp", [1.7e18, -1e300])
+def test_a_timestamp_that_is_no_time_is_left_out(sweep, timestamp):
+    for file in sweep.glob("*/result.json"):
+        results = [{**json.loads(line), "timestamp": timestamp} for line in file.open()]
+        file.write_text("".join(f"{json.dumps(result)}\n" for result in results))
+    marks = read_history(sweep, "eval/acc").marks
+    assert [mark.saved is None for mark in marks] == [mark.path is None for mark in marks]
+
+
 def test_iterations_are_whole_numbers(tmp_path):
     axes = tc.plot(make_sweep(tmp_path / "s", {"aaaaa_00000": (0.1, [0.5])}), "eval/acc").axes[0]
     assert {float(tick).is_integer() for tick in axes.get_xticks()} == {True}
@@ -192,6 +210,7 @@ def test_errors_are_those_of_the_ranking(sweep, tmp_path):
 
 def test_without_matplotlib_it_says_what_to_install(sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(curves, "read_history", lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(MissingDependencyError, match="pip install matplotlib"):
         tc.plot(sweep, "eval/acc")
 
@@ -208,12 +227,11 @@ def test_sizes_add_up_and_the_largest_comes_first(tmp_path):
     assert labels == ["(its own files)", "model"]  # from below
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_very_many_components_are_summed_up(tmp_path, dark):
+def test_very_many_components_are_summed_up(tmp_path):
     parts = {f"policy_{n:03}_{'x' * 80}": _Part(n) for n in range(60)}
     tc.save(parts, tmp_path / "c")
     description = tc.describe(tmp_path / "c")
-    figure = draw_sizes(description, dark=dark)
+    figure = draw_sizes(description)
     figure.savefig(io.BytesIO(), format="png")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(labels) == 15
@@ -298,6 +316,6 @@ def test_a_page_tells_when_the_best_cannot_be_looked_into(sweep):
     assert "What is in it cannot be told" in html
 
 
-def test_names_are_escaped_in_a_page(tmp_path):
-    sweep = make_sweep(tmp_path / "<b>&")
-    assert "<title>eval/acc in &lt;b&gt;&amp;</title>" in page(read_history(sweep, "eval/acc"))
+def test_names_are_escaped_in_a_page():
+    history = replace(_history(1), name="<b>&")
+    assert "<title>eval/acc in &lt;b&gt;&amp;</title>" in page(history)

@@ -155,9 +155,8 @@ def _mapping(ids):
 
 
 def start_ray():
-    """Start a small Ray that says nothing, with the environments that cases name."""
+    """Start a small Ray that says nothing."""
     import ray
-    from ray import tune
 
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -170,6 +169,13 @@ def start_ray():
         logging_level="ERROR",
         object_store_memory=100 * 2**20,
     )
+    register_environments()
+
+
+def register_environments():
+    """Register the environments that cases name."""
+    from ray import tune
+
     for name in ("ma_cartpole_named", "MultiEnv"):
         tune.register_env(name, lambda config: _env()(config))
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from functools import cache
+from pathlib import Path
 
 import cloudpickle
 import msgpack
@@ -37,9 +39,16 @@ MODULES_IN_POLICIES = (
 FAR = {"0.1": "1.1", "1.0": "1.1", "1.1": "1.1", "1.2": "2.1", "2.0": "2.1", "2.1": "2.1"}
 
 
+@pytest.fixture(scope="module")
+def convert(tmp_path_factory):
+    """Convert a case, once for all tests."""
+    folder = tmp_path_factory.mktemp("converted")
+    return cache(lambda case: convert_to_msgpack_checkpoint(case.path, folder / case.name))
+
+
 @every_case
-def test_weights_counters_and_spaces_are_the_same(tmp_path, case):
-    converted = convert_to_msgpack_checkpoint(case.path, tmp_path / "c")
+def test_weights_counters_and_spaces_are_the_same(convert, case):
+    converted = convert(case)
     np.testing.assert_equal(load_weights(converted), load_weights(case.path))
     np.testing.assert_equal(load_spaces(converted), load_spaces(case.path))
     if case.name.startswith(MODULES_IN_POLICIES):
@@ -49,14 +58,14 @@ def test_weights_counters_and_spaces_are_the_same(tmp_path, case):
 
 
 @every_case
-def test_it_is_msgpack_as_rllib_names_it(tmp_path, case):
+def test_it_is_msgpack_as_rllib_names_it(convert, case):
     before = get_checkpoint_info(case.path, details=False)
-    found = get_checkpoint_info(convert_to_msgpack_checkpoint(case.path, tmp_path / "c"))
+    found = get_checkpoint_info(convert(case), details=False)
     if case.name.startswith(MODULES_IN_POLICIES):
         before |= {"type": "RLModule", "checkpoint_version": "2.1"}
     assert (found["type"], found["format"]) == (before["type"], "msgpack")
     assert found["checkpoint_version"] == FAR[before["checkpoint_version"]]
-    pickles = [file.name for file in (tmp_path / "c").rglob("*.pkl")]
+    pickles = [file.name for file in Path(convert(case)).rglob("*.pkl")]
     assert set(pickles) <= {"class_and_ctor_args.pkl"}
 
 
@@ -65,11 +74,10 @@ def _read(file, **options):
 
 
 @every_case
-def test_msgpack_with_rllibs_own_settings_reads_every_file(tmp_path, case):
-    convert_to_msgpack_checkpoint(case.path, tmp_path / "c")
-    for file in (tmp_path / "c").rglob("*.msgpack"):
+def test_msgpack_with_rllibs_own_settings_reads_every_file(convert, case):
+    for file in Path(convert(case)).rglob("*.msgpack"):
         assert isinstance(_read(file, strict_map_key=False), dict)
-    for file in (tmp_path / "c").rglob("*.msgpck"):
+    for file in Path(convert(case)).rglob("*.msgpck"):
         assert isinstance(_read(file), dict)  # RLlib refuses numbers as keys there
 
 

@@ -100,8 +100,15 @@ def _original(network, inputs):
         return [out.numpy() for out in network(*map(torch.from_numpy, inputs))]
 
 
-@pytest.mark.parametrize("format", RUNTIMES)
-@pytest.mark.parametrize("name", MODELS)
+# torch writes ONNX of what torch.export gives, and slowly: those made of the same operations as
+# another one go as far as that.
+AS_ANOTHER = ("PPO of Ray 2.10", "DQN of Ray 2.40", "old SAC", "new DQN")
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [(n, f) for n in MODELS for f in RUNTIMES if f != "onnx" or n not in AS_ANOTHER],
+)
 def test_what_is_exported_gives_the_same_for_any_batch(tmp_path, name, format):
     path = MODELS[name](tmp_path / "m") or tmp_path / "m"
     inference = read_inference(path, None)

@@ -3,7 +3,6 @@
 import io
 import subprocess
 import sys
-import warnings
 
 import msgpack
 import msgpack_numpy
@@ -17,9 +16,6 @@ STATE = {"w": np.arange(6, dtype="f4").reshape(2, 3), 7: [1, None, "x"], "n": np
 
 
 def test_msgpack_itself_is_left_alone():
-    with warnings.catch_warnings():  # RLlib may have patched it in another test
-        warnings.simplefilter("ignore")
-        try_import_msgpack()
     before = dict(vars(msgpack))
     ours = try_import_msgpack(error=True)
     assert ours is not msgpack
@@ -48,12 +44,22 @@ def test_what_cannot_be_read_or_written_is_an_error_of_ours():
         ours.loads(objects)
 
 
-def test_a_patch_of_rllibs_is_undone_with_a_warning():
+def test_a_patch_of_rllibs_is_undone_with_a_warning_and_ray_sends_arrays_again():
     code = """
         import msgpack, msgpack_numpy, warnings
+        import numpy as np
+        from ray._raylet import MessagePackSerializer
         from tune_ckpt.rllib import try_import_msgpack
+
+        def how_ray_sends_an_array():
+            apart = []
+            MessagePackSerializer.dumps(np.arange(3), lambda value: apart.append(value) or b"")
+            return "as what it is" if type(apart[0]) is np.ndarray else "as a dict"
+
         before = msgpack.ExtType
-        msgpack_numpy.patch()
+        assert how_ray_sends_an_array() == "as what it is"
+        msgpack_numpy.patch()  # as RLlib does when it saves
+        assert how_ray_sends_an_array() == "as a dict"
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try_import_msgpack()
@@ -61,26 +67,7 @@ def test_a_patch_of_rllibs_is_undone_with_a_warning():
         (warning,) = caught
         assert "msgpack was patched" in str(warning.message), warning
         assert msgpack.packb.__module__ == "msgpack" and msgpack.ExtType is before
-    """
-    _run(code)
-
-
-@pytest.mark.slow
-def test_ray_sends_arrays_again_after_rllib_has_patched_msgpack(ray_session):
-    address = ray_session.get_runtime_context().gcs_address
-    code = f"""
-        import numpy as np, ray, warnings
-        from ray.rllib.utils.checkpoints import try_import_msgpack as theirs
-        from tune_ckpt.rllib import try_import_msgpack as ours
-        ray.init("{address}", log_to_driver=False)
-        kind = ray.remote(lambda value: type(value["a"]).__name__)
-        sent = dict(a=np.arange(3))
-        assert ray.get(kind.remote(sent)) == "ndarray"
-        theirs()
-        assert ray.get(kind.remote(sent)) == "dict"  # what RLlib's does
-        warnings.simplefilter("ignore")
-        ours()
-        assert ray.get(kind.remote(sent)) == "ndarray"
+        assert how_ray_sends_an_array() == "as what it is"
     """
     _run(code)
 

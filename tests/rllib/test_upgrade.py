@@ -3,9 +3,10 @@
 import json
 import pickle
 import shutil
-import subprocess
-import sys
+import warnings
 from collections import deque
+from functools import cache
+from pathlib import Path
 
 import cloudpickle
 import gymnasium as gym
@@ -21,6 +22,7 @@ from tests.rllib.cases import (
     of_ray_1_with_a_filter,
     one,
 )
+from tests.rllib.score import register_environments, score
 from tune_ckpt.errors import (
     CorruptDataError,
     InvalidArgumentError,
@@ -51,9 +53,16 @@ from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.reading.member_kinds import arguments
 
 
+@pytest.fixture(scope="module")
+def upgrade(tmp_path_factory):
+    """Upgrade a case, once for all tests."""
+    folder = tmp_path_factory.mktemp("upgraded")
+    return cache(lambda case: upgrade_checkpoint(case.path, folder / case.name))
+
+
 @every_case
-def test_weights_and_counters_are_the_same(tmp_path, case):
-    upgraded = upgrade_checkpoint(case.path, tmp_path / "c")
+def test_weights_and_counters_are_the_same(upgrade, case):
+    upgraded = upgrade(case)
     np.testing.assert_equal(load_weights(upgraded), load_weights(case.path))
     if get_checkpoint_info(upgraded, details=False)["type"] == "Algorithm":
         before, after = load_counters(case.path), load_counters(upgraded)
@@ -61,9 +70,8 @@ def test_weights_and_counters_are_the_same(tmp_path, case):
 
 
 @every_case
-def test_no_code_is_in_it_and_only_rllibs_own_classes_are_named(tmp_path, case):
-    upgrade_checkpoint(case.path, tmp_path / "c")
-    for file in (tmp_path / "c").rglob("*.pkl"):
+def test_no_code_is_in_it_and_only_rllibs_own_classes_are_named(upgrade, case):
+    for file in Path(upgrade(case)).rglob("*.pkl"):
         packages = {name.partition(":")[0].partition(".")[0] for name in _globals(file)}
         has_filter = (case.path / "env_runner/env_to_module_connector/MeanStdFilter").exists()
         ours = {"tune_ckpt"} if has_filter else set()  # which makes it
@@ -430,21 +438,24 @@ def test_the_tables_lead_to_what_ray_has():
     assert "PPOTorchPolicy" in found
 
 
-@pytest.fixture(scope="module")
-def scored():
-    """What became of each committed case in Ray itself, in one process."""
-    command = [sys.executable, "-m", "tests.rllib.score", "--committed"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    rows = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
-    assert rows, run.stderr
-    return {row["case"]: row for row in rows}
+@pytest.fixture
+def scored(ray_session, tmp_path):
+    """Tell what becomes of a case in Ray itself."""
+    register_environments()
+
+    def of(case):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # RLlib's own
+            return score(case, tmp_path, upgrade_checkpoint)
+
+    return of
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", COMMITTED, ids=lambda case: case.name)
 def test_ray_loads_it_with_equal_weights_and_outputs_and_goes_on(scored, case):
-    row = scored[case.name]
-    assert "error" not in row
+    row = scored(case)
+    assert "error" not in row, row
     assert row["loaded"]
     assert row["weights"]
     assert row["output error"] < 1e-6
@@ -454,7 +465,7 @@ def test_ray_loads_it_with_equal_weights_and_outputs_and_goes_on(scored, case):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", OTHERS, ids=lambda case: case.name)
 def test_other_algorithms_go_on_too(scored, case):
-    row = scored[case.name]
-    assert "error" not in row
+    row = scored(case)
+    assert "error" not in row, row
     assert row["weights"]
     assert row["trained"] == "iteration 1 to 2"

@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 import tune_ckpt as tc
+from tests.agents import trained
 from tune_ckpt.formats import pickle
 
 A, B, C = "aaaaa_00000", "aaaaa_00001", "aaaaa_00002"
@@ -78,3 +79,30 @@ def edit(folder, **fields):
 def names(records):
     """Return which checkpoints records are of."""
     return [(record.trial_id, record.iteration) for record in records]
+
+
+TRIALS = {"aaaaa_00000": (0.1, [0.5, 0.7, 0.9]), "aaaaa_00001": (0.2, [0.4, 0.6, 0.8])}
+
+
+def make_sweep(root, trials=TRIALS, *, deleted=("checkpoint_000000",), use_msgpack=False):
+    """Write a sweep of functions that save agents; the first checkpoint of each was deleted."""
+    for trial, (lr, values) in trials.items():
+        folder = root / f"train_{trial}_0_lr={lr}_2026-01-01_00-00-00"
+        folder.mkdir(parents=True)
+        (folder / "params.json").write_text(json.dumps({"lr": lr, "same": 1}))
+        lines = []
+        for place, value in enumerate(values):
+            name = f"checkpoint_{place:06}"
+            facts = {
+                "training_iteration": place + 1,
+                "trial_id": trial,
+                "checkpoint_dir_name": name,
+            }
+            told = {**facts, "timestamp": 1_790_000_000 + place, "eval": {"acc": value}}
+            lines.append(json.dumps(told) + "\n")
+            if name not in deleted:
+                agent = trained(step=place + 1, size=3)
+                agent.save_to_path(folder / name, use_msgpack=use_msgpack)
+        (folder / "result.json").write_text("".join(lines))
+    (root / "experiment_state-2026-01-01_00-00-00.json").write_text("{}")
+    return root

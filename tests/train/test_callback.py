@@ -7,7 +7,6 @@ import pytest
 from pyarrow.fs import FileSelector
 
 import tune_ckpt as tc
-from tests.s3 import S3Server
 from tests.train import functions
 from tests.train.runs import checkpoints, fit
 from tune_ckpt.tune.private import takes_upload_function
@@ -38,11 +37,9 @@ class Dies(tc.TrainCheckpointCallback):
 
 
 @pytest.fixture(scope="module")
-def s3():
+def s3(s3_server):
     """A filesystem on S3."""
-    server = S3Server()
-    yield server.filesystem()
-    server.stop()
+    return s3_server.filesystem()
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ from tune_ckpt.train import converter
 from tune_ckpt.train.jobs import Wanted, complete
 from tune_ckpt.tune.beside import convert_one
 from tune_ckpt.tune.options import CheckpointOptions
-from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.source import Owner, Source
 
 SCORES = [0.1, 0.9, float("nan"), 0.5]
@@ -205,24 +204,33 @@ def test_what_a_killed_actor_left_undone_is_done_at_the_end(run, ray_session):
     assert verified == {str(run.folder / name) for name in NAMES}
 
 
-class EndsItsProcess(tc.TrainCheckpointCallback):
-    """Its job ends the process that does it, for the first time."""
+def test_the_order_in_which_a_restarted_actor_answers_loses_nothing(run, monkeypatch):
+    done, left = [], [0]
 
-    def _jobs(self, source, metrics, config):
-        yield _end_once, (f"{source.trial}/.marker",)
+    def finish(of):
+        left[0] = 1
+        return 1
 
+    def jobs_left(known, secs):
+        if left[0]:  # the one that was queued
+            done.append("complete")
+            left[0] = 0
+        return 0
 
-def _end_once(marker):
-    if not os.path.exists(marker):
-        Path(marker).touch()
-        os._exit(1)
-    return [Outcome("", "hook", "done")]
+    def call(function):
+        return SimpleNamespace(remote=lambda *args: lambda: function(*args))
 
+    def get(calls, timeout=None):
+        return [one() for one in reversed(calls)][::-1] if isinstance(calls, list) else calls()
 
-def test_a_job_whose_process_ends_is_done_again(run, ray_session):
-    made = EndsItsProcess(verify=True, drain_timeout_secs=math.inf)
-    run.report(made, 0)
-    assert made.wait()[0] == Outcome("", "hook", "done")
+    actor = SimpleNamespace(
+        finish=call(finish), left=call(jobs_left), outcomes=call(lambda: ([], None))
+    )
+    ours = SimpleNamespace(get=get, kill=lambda actor: done.append("killed"))
+    monkeypatch.setattr(train_callback, "ray", ours)
+    monkeypatch.setattr(tc.TrainCheckpointCallback, "_converter", lambda self: actor)
+    callback("all").wait(run.result)
+    assert done == ["complete", "killed"]
 
 
 def test_an_actor_that_cannot_be_started_is_waited_for_no_longer_than_was_said(

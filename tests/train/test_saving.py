@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 import tune_ckpt as tc
 from tests.agents import Weights
-from tests.s3 import S3Server
 from tune_ckpt.errors import (
     IncompleteCheckpointError,
     InvalidArgumentError,
@@ -178,10 +177,8 @@ def test_who_gave_what_is_in_the_metadata(tmp_path):
     )
 
 
-def test_on_object_storage_it_is_the_same(tmp_path, monkeypatch):
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    server = S3Server()
-    path, filesystem = f"{server.new_bucket()}/run/checkpoint_1", server.filesystem()
+def test_on_object_storage_it_is_the_same(tmp_path, s3, bucket):
+    path, filesystem = f"{bucket}/run/checkpoint_1", s3.filesystem()
     parts = {name: Weights(2) for name in "abc"}
     errors = save_together(
         path, [{"a": parts["a"]}, {"b": parts["b"]}, parts], "pickle", filesystem
@@ -190,7 +187,6 @@ def test_on_object_storage_it_is_the_same(tmp_path, monkeypatch):
     assert tc.verify(path, filesystem=filesystem).ok
     alone = tc.save(parts, tmp_path / "alone", format="pickle")
     assert tc.describe(path, filesystem=filesystem).digest == alone.digest
-    server.stop()
 
 
 @pytest.mark.parametrize("mode", ["ASYNC", SimpleNamespace(value="NO_UPLOAD")])

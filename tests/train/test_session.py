@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 import tune_ckpt as tc
 from tests.train import functions
@@ -13,8 +14,11 @@ from tests.train.runs import checkpoints, fit
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory, ray_session):
+@pytest.fixture(
+    scope="module",
+    params=[DataParallelTrainer, pytest.param(TorchTrainer, marks=pytest.mark.nightly)],
+)
+def two(request, tmp_path_factory, ray_session):
     """Two workers, of which in one step the first one gets SIGTERM and the second one is killed."""
     markers = tmp_path_factory.mktemp("markers")
     die_at = {(0, 2): signal.SIGTERM, (1, 2): signal.SIGKILL}
@@ -22,7 +26,7 @@ def two(tmp_path_factory, ray_session):
         markers / "two",
         workers=2,
         failures=2,  # the one that goes later may go after the new beginning
-        trainer=TorchTrainer,
+        trainer=request.param,
         die_at=die_at,
         markers=str(markers),
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import tune_ckpt as tc
 from tests.agents import trained
+from tests.tree.damages import offsets
 from tests.tree.forging_zip import each, told, zipped
 from tune_ckpt.errors import CorruptDataError, ForeignArchiveError, StorageError, TuneCkptError
 from tune_ckpt.formats.io import BytesSource
@@ -279,7 +280,7 @@ def small(request, tmp_path_factory):
 
 def test_cut_short_anywhere(small):
     data, _, path = small
-    for nbytes in range(len(data)):
+    for nbytes in offsets(len(data)):
         path.write_bytes(data[:nbytes])
         with pytest.raises(CorruptDataError):
             tc.load_state(path)
@@ -287,7 +288,7 @@ def test_cut_short_anywhere(small):
 
 def test_any_altered_byte_is_found(small):
     data, _, path = small
-    for offset in range(len(data)):
+    for offset in offsets(len(data)):
         altered = bytearray(data)
         altered[offset] ^= 1 << offset % 8
         path.write_bytes(altered)

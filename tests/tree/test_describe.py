@@ -13,7 +13,7 @@ from pyarrow import fs
 
 import tune_ckpt as tc
 from tests.agents import trained
-from tests.cli.conftest import make_sweep
+from tests.sweep.folders import make_sweep
 from tests.tree.rllib_trees import write_tree
 from tune_ckpt.errors import ComponentNotFoundError, CorruptDataError, NotACheckpointError
 from tune_ckpt.tree.inspection import describe as module

@@ -31,8 +31,10 @@ def save_with(before, path, format="msgpack", *, durable=False, base=None):
     return write_packed(store.durable() if durable else store, packed, base)
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EACCES])
-@pytest.mark.parametrize("format", ["pickle", "msgpack"])
+@pytest.mark.parametrize(
+    ("format", "code"),
+    [("pickle", errno.EIO), ("msgpack", errno.ENOSPC), ("msgpack", errno.EACCES)],
+)
 @pytest.mark.parametrize("first", [True, False])
 def test_failing_at_every_operation_leaves_the_old_one(tmp_path, format, code, first):
     steps = set()

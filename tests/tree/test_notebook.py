@@ -7,7 +7,7 @@ import pytest
 
 import tune_ckpt as tc
 from tests.agents import trained
-from tests.cli.conftest import make_sweep
+from tests.sweep.folders import make_sweep
 
 
 def _shown(folder):

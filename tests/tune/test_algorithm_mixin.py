@@ -36,7 +36,7 @@ def _weights(algorithm):
 
 
 def test_every_runner_holds_the_restored_weights_and_training_goes_on(tmp_path, ray_session):
-    trained, other = _config(1).build_algo(), _config(1).build_algo()
+    trained, other = _config(0).build_algo(), _config(1).build_algo()
     try:
         trained.train()
         trained.save_checkpoint(str(tmp_path))

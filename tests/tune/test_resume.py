@@ -76,23 +76,28 @@ def test_a_moved_sweep_goes_on_where_it_was(sweep, whole):
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(sweep, whole):
-    newest = sorted(_trial(sweep, 1).glob("checkpoint_*"))[-1]
+    of_finished, newest = (sorted(_trial(sweep, n).glob("checkpoint_*"))[-1] for n in (0, 1))
+    asides = [path.parent / "set_aside" / path.name for path in (of_finished, newest)]
+    _damage(of_finished)
     _damage(newest)
     (sweep / "unnoted" / "checkpoint_000000").mkdir(parents=True)
     tuner = resumed(sweep)
-    aside = newest.parent / "set_aside" / newest.name
-    assert aside.is_dir()
+    assert [aside.is_dir() for aside in asides] == [True, True]
     assert not newest.exists()
-    (fault,) = tuner.report.set_aside
-    assert fault.path == str(aside)
+    assert sorted(fault.path for fault in tuner.report.set_aside) == sorted(map(str, asides))
     assert "unnoted stays as it is" in str(tuner.report)
-    going = tuner.report.trials[1]
+    finished, going = tuner.report.trials
+    assert finished.status == "finished"
     assert (going.status, going.iteration) == ("continues", 1)
-    tuner.fit()
+    results = tuner.fit()
     assert story(sweep) == whole
+    assert reported(sweep)[_trial(sweep, 0).name] == [1, 2, 3, 4]
     assert reported(sweep)[_trial(sweep, 1).name] == [1, 2, 2, 3, 4]
-    assert aside.is_dir()
-    assert not (newest.parent / newest.name).exists()  # its number is not given again
+    assert [aside.is_dir() for aside in asides] == [True, True]
+    assert not newest.exists()  # its number is not given again
+    (result,) = (r for r in results if r.path == str(of_finished.parent))
+    assert Path(result.checkpoint.path).name == "checkpoint_000002"
+    assert of_finished.name not in {Path(c.path).name for c, _ in result.best_checkpoints}
 
 
 def test_an_incomplete_checkpoint_is_set_aside(sweep):
@@ -114,20 +119,6 @@ def test_without_a_valid_checkpoint_a_trial_begins_and_it_is_said(sweep, whole, 
     tuner.fit()
     assert story(sweep) == whole
     assert reported(sweep)[_trial(sweep, 1).name] == [1, 2, 3, 4]
-
-
-def test_a_finished_trials_damaged_checkpoint_is_set_aside_too(sweep, whole):
-    newest = sorted(_trial(sweep, 0).glob("checkpoint_*"))[-1]
-    _damage(newest)
-    tuner = resumed(sweep)
-    assert [c.status for c in tuner.report.trials] == ["finished", "continues"]
-    results = tuner.fit()
-    assert story(sweep) == whole
-    assert reported(sweep)[_trial(sweep, 0).name] == [1, 2, 3, 4]
-    assert (newest.parent / "set_aside" / newest.name).exists()
-    (result,) = (r for r in results if r.path == str(newest.parent))
-    assert Path(result.checkpoint.path).name == "checkpoint_000002"
-    assert newest.name not in {Path(c.path).name for c, _ in result.best_checkpoints}
 
 
 @pytest.mark.parametrize("cut", [100, -1])

@@ -46,7 +46,9 @@ SWEEPS = {
 }
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize(
+    "name", ["ASHA", *(pytest.param(one, marks=pytest.mark.nightly) for one in [*SWEEPS][1:])]
+)
 def test_the_state_is_made_again_from_the_results(tmp_path, ray_session, name):
     scheduler, stop, _ = SWEEPS[name]
     parts, report = in_two_parts(tmp_path, *SWEEPS[name], space=POPULATION, **GOAL)

@@ -82,7 +82,12 @@ def whole(tmp_path_factory, ray_session):
     return run
 
 
-@pytest.mark.parametrize("name", [name for name in SWEEPS if name != SYNCHRONOUS] + [SYNC])
+# By day one that pauses trials and one that lets them exploit each other: the state is kept in one
+# way whatever it is.
+BY_NIGHT = [pytest.param(n, marks=pytest.mark.nightly) for n in ("ASHA, brackets", "median, soft")]
+
+
+@pytest.mark.parametrize("name", ["HyperBand", "PBT", "PB2", *BY_NIGHT, SYNC])
 def test_a_scheduler_goes_on_as_if_it_had_not_been_interrupted(tmp_path, whole, name):
     callback = tc.CheckpointCallback()
     parts, _ = in_two_parts(tmp_path, *SWEEPS[name], callback, space=POPULATION, **GOAL)

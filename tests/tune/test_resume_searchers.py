@@ -60,7 +60,9 @@ def _optuna():
 SEARCHERS = [_bayes, _hyperopt, _nevergrad, _optuna]
 # BayesOptSearch waits ten minutes for the results of its first trials where one of them fails.
 IS_THOROUGH = settings.get_current_profile_name() == "thorough"
-IN_A_SWEEP = [make for make in SEARCHERS if make is not _bayes or IS_THOROUGH]
+# By day one of them: all keep their states in the same way.
+BY_NIGHT = [_hyperopt, _nevergrad, *([_bayes] if IS_THOROUGH else [])]
+IN_A_SWEEP = [_optuna, *(pytest.param(make, marks=pytest.mark.nightly) for make in BY_NIGHT)]
 
 
 def _alone(searcher, count, repeat=1):

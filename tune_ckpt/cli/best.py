@@ -35,7 +35,7 @@ def best(
     """Print the path of a sweep's best checkpoint; what else is known of it goes to stderr."""
     end = (mode or MaxOrMin.MAX).value
     record = ranked(opened(experiment), metric, end, k=1, scope=scope, where=where, verify=True)[0]
-    exported = _exported(record, export, allow_pickle) if export else None
+    exported = None if export is None else _exported(record, export, allow_pickle)
     not_carried = [*map(str, getattr(exported, "not_carried", ()))]
     if as_json:
         output.say_json({**_facts(record), "exported": exported, "not_carried": not_carried})

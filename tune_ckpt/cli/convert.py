@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AllowPickle, AsJson, check_there, is_sweep
+from tune_ckpt.cli.options import AllowPickle, AsJson, WrongUse, check_there, is_sweep
 from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
     from tune_ckpt.cli.batch import Outcome
+
+
+# How often a checkpoint's bytes move: read, encoded where that takes as long, written.
+_PASSES: dict[object, int] = {"msgpack": 2, "pickle": 3}
 
 
 class To(str, Enum):
@@ -39,10 +42,10 @@ def convert(
     ] = None,
     allow_pickle: AllowPickle = False,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", help="How many at a time, of a sweep.", min=1)
+        int | None, typer.Option("--jobs", "-j", help="Of a sweep: how many at a time.", min=1)
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster that shall do it, of a sweep.")
+        str | None, typer.Option(help="Of a sweep: the Ray cluster that converts it.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -51,13 +54,15 @@ def convert(
     Without DST they are converted in place, which is only for what no running sweep writes, and
     not for RLlib's own.
     """
+    if to is To.PICKLE and dialect is Dialect.RLLIB:
+        raise WrongUse("--dialect rllib is one of msgpack: give either it or --to pickle")
     check_there(src)
     options: dict[str, object] = {
         "to": to.value,
         "dialect": dialect and dialect.value,
         "allow_pickle": allow_pickle,
     }
-    outcomes = [_as_typed(outcome) for outcome in _outcomes(src, dst, options, jobs, address)]
+    outcomes = _outcomes(src, dst, options, jobs, address)
     if as_json:
         output.say_json([vars(outcome) for outcome in outcomes])
     else:
@@ -81,18 +86,6 @@ def _outcomes(
             if not many:
                 raise
     return batch.run_all(many, jobs=jobs, address=address, progress=output.is_terminal())
-
-
-def _as_typed(outcome: Outcome) -> Outcome:
-    from tune_ckpt.cli.failing import at_the_prompt
-
-    return (
-        outcome if outcome.error is None else replace(outcome, error=at_the_prompt(outcome.error))
-    )
-
-
-# How often a checkpoint's bytes move: read, encoded where that takes as long, written.
-_PASSES: dict[object, int] = {"msgpack": 2, "pickle": 3}
 
 
 def _say(outcomes: list[Outcome]) -> None:

@@ -67,8 +67,9 @@ def ls(
 
 def _check_unranked(experiment: str, choosing: dict[str, Any], verify: bool) -> None:
     """Refuse what only a ranking can do."""
-    for option in (option for option, typed in choosing.items() if typed):
-        raise WrongUse(f"{option} chooses among what is ranked: give --metric, too")
+    given = [option for option, typed in choosing.items() if typed]
+    if given:
+        raise WrongUse(f"nothing is ranked for {' and '.join(given)} to choose: give --metric, too")
     if verify:
         how = how_to_verify(experiment)
         raise WrongUse(f"--verify checks what is ranked: give --metric, too, or use {how}")

@@ -113,10 +113,10 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted(map(str, value))
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        return _plain(value.item())  # NumPy's scalars, and arrays of no dimension
     if isinstance(value, Collection) and not isinstance(value, str | bytes):
         return [_plain(item) for item in value]
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        return _plain(value.item())  # NumPy's scalars
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -45,6 +45,7 @@ def plot(
 ) -> None:
     """Draw a sweep's metric with its checkpoints, their sizes, and when they were saved."""
     from tune_ckpt.plots.history import read_history
+    from tune_ckpt.plots.theme import check_installed
     from tune_ckpt.tree.progress import steps_bar
     from tune_ckpt.tree.storage.store import address_of, open_parent
 
@@ -53,6 +54,7 @@ def plot(
     suffix = name.rpartition(".")[2].lower()
     if suffix not in ("html", "png", "svg"):
         raise WrongUse(f"{name}: its name must end in .html, .png or .svg")
+    check_installed()
     with steps_bar("Drawing", 2, shown=output.is_terminal()) as advance:
         history = read_history(experiment, metric, mode.value)
         advance(1)

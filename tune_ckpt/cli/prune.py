@@ -54,7 +54,7 @@ def prune(
     at_rest: _AtRest = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete the checkpoints of a sweep that nothing speaks for, with their conversions.
+    """Delete the checkpoints of a sweep that no rule keeps, with their conversions.
 
     Nobody may be running the sweep. The newest checkpoint of an unfinished trial always stays, and
     what PBT would go on from; before anything else of such a trial goes, it is verified.
@@ -164,7 +164,7 @@ def _say(plan: Plan, best: Metric | None) -> None:
 
 def _because(fate: Fate) -> str:
     if fate.stays or not fate.roles:
-        return ", ".join(fate.roles) or "nothing speaks for it"
+        return ", ".join(fate.roles) or "no rule keeps it"
     return f"over the budget, though {', '.join(fate.roles)}"
 
 

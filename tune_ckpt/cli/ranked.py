@@ -74,8 +74,8 @@ def _value(text: str) -> Any:
     for read in readings:
         try:
             return read(text)
-        except (ValueError, SyntaxError):
-            continue
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue  # {[]: 1} is a TypeError, and nesting too deep one of the last two
     return text
 
 

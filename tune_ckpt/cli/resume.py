@@ -36,13 +36,13 @@ _Concurrent = Annotated[
     ),
 ]
 _Metric = Annotated[
-    str | None, typer.Option(help="What the best is told by; by default the sweep's own.")
+    str | None, typer.Option(help="The metric that tells the best; by default the sweep's own.")
 ]
 _Mode = Annotated[
     MaxOrMin | None,
     typer.Option(help="Whether more or less is better; by default as the sweep says, else max."),
 ]
-_Address = Annotated[str | None, typer.Option(help="A Ray cluster that shall run it.")]
+_Address = Annotated[str | None, typer.Option(help="The Ray cluster to run it on.")]
 
 
 def resume(
@@ -107,7 +107,6 @@ def _run(
     experiment: str, trainable: Any, options: dict[str, Any], address: str | None
 ) -> tuple[ResumedTuner, Any, bool]:
     """Go on with the sweep; return its Tuner, its results, and whether Ctrl-C ended it."""
-    from tune_ckpt.cli import cluster
     from tune_ckpt.tune import private
     from tune_ckpt.tune.resume import resume as tuner_of
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tune_ckpt.plots.history import Curve, History, Mark, read_history
-from tune_ckpt.plots.theme import Theme, counted, figure, theme, title
+from tune_ckpt.plots.theme import Theme, check_installed, counted, figure, theme, title
 from tune_ckpt.sweep.configs import cut, shortened
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def plot(
         NoCheckpointError: There is no trial.
         MissingDependencyError: matplotlib is not installed.
     """
+    check_installed()  # before a large sweep is read
     history = read_history(experiment, metric, mode, verify=verify, filesystem=filesystem)
     return draw_curves(history, dark=dark)
 

@@ -143,16 +143,24 @@ def _mark(ranking: Ranking, candidate: Candidate) -> Mark:
     sweep, metric = ranking.sweep, ranking.metrics[0]
     homes = sweep.homes(candidate)
     home = homes[0] if homes else None
-    seconds = number(candidate.metrics.get("timestamp"))
-    saved = None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
     return Mark(
         candidate.iteration,
         metric.value(candidate.metrics),
         home,
-        saved or _created(home, sweep),
+        _reported(candidate) or _created(home, sweep),
         _created(sweep.converted(candidate), sweep),
         (candidate.folder.name, candidate.name) in ranking.why.damaged,
     )
+
+
+def _reported(candidate: Candidate) -> datetime | None:
+    seconds = number(candidate.metrics.get("timestamp"))
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return None  # a metric of the user's own, such as nanoseconds
 
 
 def _created(path: str | None, sweep: OpenSweep) -> datetime | None:

@@ -54,6 +54,18 @@ def theme(dark: bool) -> Theme:
     return DARK if dark else LIGHT
 
 
+def check_installed() -> None:
+    """Refuse to draw where there is nothing to draw with.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401  # whether it can be
+    except ImportError as error:
+        raise MissingDependencyError("matplotlib", "A picture") from error
+
+
 @contextmanager
 def figure(height: float, colors: Theme) -> Iterator[Figure]:
     """Yield a figure to be drawn in.
@@ -65,11 +77,10 @@ def figure(height: float, colors: Theme) -> Iterator[Figure]:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib", "A picture") from error
+    check_installed()
+    import matplotlib
+    from matplotlib.figure import Figure
+
     settings: dict[Any, Any] = {
         **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), colors.ground),
         **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), colors.ink),

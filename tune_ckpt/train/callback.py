@@ -176,8 +176,8 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
     def _drain(self, actor: Any, secs: float, run: Run | None) -> None:
         secs = min(secs, TIMEOUT_MAX)  # it may be infinite
         deadline = time.monotonic() + secs
-        _, count = ray.get([actor.finish.remote(run), actor.left.remote(-1, 0.0)], timeout=secs)
-        left = count
+        # One call, not two: an actor that is started again may be asked the second one first.
+        left = count = ray.get(actor.finish.remote(run), timeout=secs)
         with steps_bar("Looking after checkpoints", count, shown=count > 0) as advance:
             while left and time.monotonic() < deadline:
                 asked = actor.left.remote(left, _LOOK_SECS)

@@ -59,8 +59,8 @@ class Converter:
         """Take note that the run goes on."""
         self._heard_at = time.monotonic()
 
-    def finish(self, run: Run | None = None) -> None:
-        """Queue what is to be done at the end.
+    def finish(self, run: Run | None = None) -> int:
+        """Queue what is to be done at the end, and return how many jobs are not done.
 
         Args:
             run: The run, for an actor that was told of none.
@@ -69,6 +69,7 @@ class Converter:
         if self._run is not None:
             args = *self._run, self._wanted, {*self._seen}
             self._add(self._run[0], [(complete, args)])
+        return self._left
 
     def _add(self, key: str, jobs: list[Job]) -> None:
         with self._news:
@@ -77,10 +78,7 @@ class Converter:
             self._queue.add(key, job, *args)
 
     def left(self, known: int, secs: float) -> int:
-        """Return how many jobs are not done; wait for another number than is known, or so long.
-
-        Ray calls one method at a time, in the order in which a caller asked.
-        """
+        """Return how many jobs are not done; wait for another number than is known, or so long."""
         with self._news:
             self._news.wait_for(lambda: self._left != known, secs)
             return self._left
