@@ -5,7 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 
 import cloudpickle
 import gymnasium as gym
@@ -28,7 +28,7 @@ from tune_ckpt.errors import (
     StorageError,
     UnsupportedStateError,
 )
-from tune_ckpt.formats.pickle import list_globals
+from tune_ckpt.formats.pickle import list_globals, loads_inert
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import (
     get_checkpoint_info,
@@ -246,6 +246,19 @@ def test_a_window_keeps_its_length(tmp_path):
     upgrade_checkpoint(path, tmp_path / "b")
     state = pickle.loads((tmp_path / "b" / "algorithm_state.pkl").read_bytes())
     assert state["config"]["mine"].maxlen == 3
+
+
+def test_what_is_in_any_kind_of_dict_is_restated_and_no_stand_in_is_written(tmp_path):
+    space = gym.spaces.Discrete(3)
+    told = {"ordered": OrderedDict(a=space, b=len), "default": defaultdict(list, a=[space])}
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.ppo.ppo.PPO", env_config=told)
+    upgrade_checkpoint(path, tmp_path / "b")
+    data = (tmp_path / "b" / "algorithm_state.pkl").read_bytes()
+    found = pickle.loads(data)["config"]["env_config"]
+    assert found == told
+    assert found["default"]["new"] == []
+    with pytest.raises(UnsupportedStateError, match="builtins:len is not to be imported"):
+        pickling.dumps(loads_inert(pickle.dumps([len]), file="f"))
 
 
 def test_a_space_that_cannot_be_written_is_named(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.machinery import PathFinder
 from typing import Any
 
@@ -107,4 +108,4 @@ def can_be_found(reference: Reference) -> bool:
     package = reference.name.partition(":")[0].partition(".")[0]
     if package in ("ray", "__main__", "__mp_main__"):
         return package == "ray"
-    return PathFinder.find_spec(package) is not None
+    return package in sys.stdlib_module_names or PathFinder.find_spec(package) is not None

@@ -27,7 +27,7 @@ from tune_ckpt.formats.pickle import Opaque, list_globals
 from tune_ckpt.formats.walking import label
 from tune_ckpt.rllib.reading.generations import POLICY_SPEC
 from tune_ckpt.rllib.reading.member_kinds import spec_fields
-from tune_ckpt.rllib.reading.plain import code_name, fields, plain
+from tune_ckpt.rllib.reading.plain import code_name, fields, of_type, plain
 from tune_ckpt.rllib.reading.spaces import is_space, space_of
 
 NOT_SERIALIZABLE = "__not_serializable__"  # RLlib's own mark
@@ -62,7 +62,7 @@ class Carrying:
         """
         if isinstance(value, np.dtype):
             return value.str
-        make = _KINDS.get(type(value))
+        make = of_type(_KINDS, value)
         return value if make is None else make(self, value, steps)
 
     def mark(self, steps: tuple[Any, ...], what: str) -> str:
