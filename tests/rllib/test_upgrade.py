@@ -18,6 +18,7 @@ from tests.rllib.cases import (
     COMMITTED,
     every_case,
     filter_of_ray_1,
+    of_ray_1,
     of_ray_1_with_a_filter,
     one,
 )
@@ -43,12 +44,15 @@ from tune_ckpt.rllib.converting.algorithms import (
     ALGORITHMS,
     REMOVED_ALGORITHMS,
 )
+from tune_ckpt.rllib.converting.component_states import restated_optimizers
 from tune_ckpt.rllib.converting.config_keys import DERIVED, REMOVED, RENAMED, newest
 from tune_ckpt.rllib.converting.metrics import carried
 from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
 from tune_ckpt.rllib.converting.moves import moved
+from tune_ckpt.rllib.converting.weight_names import newest_names, without_copies
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.reading.member_kinds import arguments
+from tune_ckpt.rllib.reading.members import members
 
 
 @every_case
@@ -354,6 +358,41 @@ def test_the_configuration_of_version_0_1_is_found_beside_it(tmp_path):
     assert not upgraded.notes
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("AsyncPPOTorchPolicy", "APPOTorchPolicy"), ("VTraceTorchPolicy", "ImpalaTorchPolicy")],
+)
+def test_what_ray_1_called_policies_is_what_ray_calls_them_now(tmp_path, old, new):
+    upgraded = upgrade_checkpoint(of_ray_1(tmp_path / "t", old, {}), tmp_path / "b")
+    policy = tmp_path / "b" / "policies" / "default_policy"
+    (member,) = members(find(policy)).values()
+    assert (member.cls, upgraded.notes) == (new, ())
+
+
+def test_of_the_model_the_weights_tell_what_tune_did_not_write(tmp_path):
+    path = of_ray_1(tmp_path / "t", "PPOTorchPolicy", {"model": {"fcnet_hiddens": [8, 8]}})
+    model = load_config(upgrade_checkpoint(path, tmp_path / "b"))["model"]
+    assert model == {"fcnet_hiddens": [8, 8], "vf_share_layers": False}
+
+
+@pytest.mark.parametrize(
+    ("policy", "buffer"),
+    [
+        ("DQNTorchPolicy", "MultiAgentPrioritizedReplayBuffer"),
+        ("SACTorchPolicy", "MultiAgentReplayBuffer"),
+    ],
+)
+def test_a_replay_buffer_that_nobody_chose_is_the_old_stacks(tmp_path, policy, buffer):
+    told = {"replay_buffer_config": {"capacity": 70}}
+    path = of_ray_1(tmp_path / "t", policy, told if policy == "DQNTorchPolicy" else {})
+    upgraded = upgrade_checkpoint(path, tmp_path / "b")
+    state = pickle.loads((tmp_path / "b" / "algorithm_state.pkl").read_bytes())
+    found = state["config"]["replay_buffer_config"]
+    assert found["type"].__name__ == buffer
+    assert found["capacity"] == (70 if policy == "DQNTorchPolicy" else 50000)
+    assert not upgraded.notes
+
+
 def test_without_one_the_model_is_as_the_weights_tell(tmp_path):
     upgraded = upgrade_checkpoint(one("synthetic").path, tmp_path / "b")
     model = load_config(upgraded)["model"]
@@ -368,6 +407,29 @@ def test_optimizers_know_their_modules(tmp_path):
         "p0_default_optimizer": "p0",
         "p1_default_optimizer": "p1",
     }
+
+
+def test_an_optimizer_of_several_modules_knows_that():
+    found = restated_optimizers({"__all_modules___default_optimizer": {"state": {}}}, {})
+    assert {name: told["module_id"] for name, told in found.items()} == {
+        "__all_modules___default_optimizer": "__all_modules__"
+    }
+
+
+def test_weights_have_the_names_of_today_and_optimizers_no_copies():
+    old = {"pi.w": 1, "vf.w": 2, "old_pi.w": 3}
+    names = newest_names(old, "ray.rllib.algorithms.appo.torch:APPOTorchRLModule")
+    assert names == {"pi.w": 1, "vf.w": 2, "_old_pi.w": 3}
+    assert newest_names(names, "DefaultAPPOTorchRLModule") == names
+    assert newest_names({"encoder.w": 1, "pi.w": 2}, "BCTorchRLModule") == {
+        "_encoder.w": 1,
+        "_pi_head.w": 2,
+    }
+    assert newest_names(old, "PPOTorchRLModule") is old
+    optimizer = {"param_groups": [{"params": [0, 1, 2], "lr": 0.5}], "state": {1: "s", 2: "t"}}
+    expected = {"param_groups": [{"params": [0, 1], "lr": 0.5}], "state": {1: "s"}}
+    assert without_copies(optimizer, [*names]) == expected
+    assert without_copies(optimizer, ["pi.w"]) is optimizer
 
 
 def test_a_policy_with_a_module_in_it_becomes_the_module(tmp_path):
@@ -424,7 +486,9 @@ def test_any_filesystem_will_do(tmp_path):
 
 def _classes_of_algorithms():
     for row in ALGORITHMS.values():
-        yield from (row.cls.name, row.config.name)
+        yield from (row.cls.name, row.config.name, row.module.name, row.catalog.name)
+        if row.buffer:
+            yield f"ray.rllib.utils.replay_buffers:{row.buffer}"
 
 
 @pytest.mark.slow

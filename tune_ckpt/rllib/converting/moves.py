@@ -8,7 +8,12 @@ from importlib.machinery import PathFinder
 from typing import Any
 
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.rllib.converting.algorithms import ALGORITHMS, default_catalog, default_module
+from tune_ckpt.rllib.converting.algorithms import (
+    ALGORITHMS,
+    FORMER_POLICIES,
+    default_catalog,
+    default_module,
+)
 from tune_ckpt.rllib.reading.plain import last_name, stored_name
 
 _CALLBACKS = "ray.rllib.callbacks.callbacks:RLlibCallback"
@@ -94,8 +99,9 @@ def reference(value: object) -> Reference | None:
 
 
 def class_name(stored: Any) -> str:
-    """Return the name of a class, without where it is; nothing for None."""
-    return last_name(stored_name(stored)).removesuffix("_traced")
+    """Return what Ray calls a class today, without where it is; nothing for None."""
+    name = last_name(stored_name(stored)).removesuffix("_traced")
+    return FORMER_POLICIES.get(name, name)
 
 
 def is_local(reference: Reference) -> bool:

@@ -22,6 +22,7 @@ from tune_ckpt.rllib.converting.json_spaces import space_to_dict
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call
+from tune_ckpt.rllib.converting.replay_buffers import buffer_class
 from tune_ckpt.rllib.converting.restating import Restating
 from tune_ckpt.rllib.reading.counters import ITERATION
 from tune_ckpt.rllib.reading.finding import TUNE_METADATA, Part
@@ -67,11 +68,12 @@ class OldStack:
         state, found, restating = whole.state, whole.policies, Restating(file)
         self.notes += () if self._given.is_whole else whole.notes
         self.notes += () if whole.notes else self._given.unknown_to(state.get("config"))
-        config = self._config(state.get("config"), restating)
+        algorithm = self._given.algorithm_for(state.get("algorithm_class"))
+        config = _with_buffer(self._config(state.get("config"), restating), algorithm)
         if config.get("env") is None:
             config["policies"] = _with_spaces(config.get("policies"), found)
         told = {
-            "algorithm_class": self._given.algorithm_for(state.get("algorithm_class")).cls,
+            "algorithm_class": algorithm.cls,
             "config": config,
             "worker": _worker(state, config, restating, list(found)),
             "counters": _counters(state.get("counters")),
@@ -131,6 +133,15 @@ class OldStack:
             **{name: space_to_dict(spaces[name]) for name in _SPACES},
             "config": _with_defaults(config, ALGORITHM_OF_POLICY.get(cls)),
         }
+
+
+def _with_buffer(config: dict[str, Any], algorithm: Algorithm) -> dict[str, Any]:
+    """Return a configuration that tells the replay buffer: today's default is the new stack's."""
+    told = config.get("replay_buffer_config") or {}
+    if not algorithm.buffer or told.get("type") is not None:
+        return config
+    buffer = {"capacity": 50000, **told, "type": buffer_class(algorithm.buffer)}
+    return {**config, "replay_buffer_config": buffer}
 
 
 def _worker(

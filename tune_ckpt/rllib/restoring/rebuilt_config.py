@@ -12,7 +12,7 @@ from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.converting.algorithms import algorithm_name
-from tune_ckpt.rllib.converting.config_keys import newest, told_settings
+from tune_ckpt.rllib.converting.config_keys import newest_settings
 from tune_ckpt.rllib.converting.moves import class_name, moved
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
@@ -87,10 +87,7 @@ def _is_default(value: Any, config: dict[str, Any]) -> bool:
 
 
 def _told(part: Part) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for key, item in told_settings(fields(stored_config(part)) or {}):
-        if item is not None or newest(key) not in made:
-            made[newest(key)] = item
+    made = newest_settings(fields(stored_config(part)) or {})
     # An object is no dict of its fields where RLlib wants the object, but for the models'.
     return {
         name: item if _is_object(item) and name != "_model_config" else plain(item, part.path)
