@@ -11,7 +11,7 @@ from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY, STAND_INS
 from tune_ckpt.rllib.converting.config_keys import AS_A_DICT, newest_settings
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.reading.member_kinds import Policy
-from tune_ckpt.rllib.reading.plain import fields, plain
+from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.plain_config import plain_config
@@ -36,7 +36,7 @@ def build_policy(
     """
     cls = _find_class(stored, trust, account)
     spaces = make_spaces(stored)
-    told, lost = plain_config(plain(fields(stored.spec.get("config")) or {}, stored.path), trust)
+    told, lost = plain_config(fields(stored.spec.get("config")) or {}, trust)
     account.left_out += lost
     older = _OLDER.get(class_name(stored.cls), {})
     told = {**newest_settings(told), **newest_settings(config or {})}
