@@ -190,6 +190,17 @@ def test_a_setting_that_the_checkpoint_has_not_is_noted(tmp_path, part):
     )
 
 
+def test_policies_of_the_callers_count_as_they_are(tmp_path):
+    from ray.rllib.policy.policy import PolicySpec
+
+    told = {"env": None, "policies": {"pol1": PolicySpec(config={"lr": 0.5}), "pol2": None}}
+    upgrade_checkpoint(one("ray2.10.0").path, tmp_path / "b", config=told)
+    state = pickle.loads((tmp_path / "b" / "algorithm_state.pkl").read_bytes())
+    found = state["config"]["policies"]
+    assert found["pol1"].config == {"lr": 0.5}
+    assert found["pol2"][1].shape == (4,)
+
+
 def test_a_function_of_the_callers_is_in_the_file(tmp_path):
     def mapping(agent_id, *args, **kwargs):
         return "pol2"

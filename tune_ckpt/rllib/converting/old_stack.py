@@ -209,7 +209,9 @@ def _with_spaces(policies: Any, found: dict[str, Policy]) -> dict[str, Any]:
     }
 
 
-def _with_own(spec: Any, policy: Policy) -> tuple[Any, ...]:
+def _with_own(spec: Any, policy: Policy) -> Any:
+    if isinstance(spec, Call):  # the caller's, which counts as it is
+        return spec
     cls, observations, actions, config = spec or (None, None, None, None)
     spaces = [space_object(space) for space in spaces_of(policy).values()]
     return cls, observations or spaces[0], actions or spaces[1], config
