@@ -96,11 +96,9 @@ class Module:
 
     @property
     def weights(self) -> Any:
-        """Its state, which is its weights; RLlib has those of no dimensions as numbers."""
+        """Its state, which is its weights."""
         state = self.part.state
-        if not isinstance(state, dict):
-            return state
-        return {k: np.float32(v) if isinstance(v, float) else v for k, v in state.items()}
+        return without_numbers(state) if isinstance(state, dict) else state
 
     @cached_property
     def spec(self) -> dict[Any, Any]:
@@ -123,6 +121,22 @@ class Module:
     def model_config(self) -> Any:
         """Its model's configuration as it was read, by whatever name it has."""
         return self.spec.get("model_config") or self.spec.get("model_config_dict") or {}
+
+
+def without_numbers(state: dict[Any, Any]) -> dict[Any, Any]:
+    """Return a module's state with arrays where RLlib has numbers: those of no dimensions."""
+    return {
+        name: _DTYPES[type(value)](value) if type(value) in _DTYPES else value
+        for name, value in state.items()
+    }
+
+
+# torch's own, which RLlib's state does not tell.
+_DTYPES: dict[type, Callable[[Any], Any]] = {
+    float: np.float32,
+    int: np.int64,
+    bool: np.bool_,
+}
 
 
 def spec_fields(spec: Any) -> dict[Any, Any]:
