@@ -51,7 +51,7 @@ from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
 from tune_ckpt.rllib.converting.moves import moved
 from tune_ckpt.rllib.converting.weight_names import newest_names, without_copies
 from tune_ckpt.rllib.reading.finding import find
-from tune_ckpt.rllib.reading.member_kinds import arguments
+from tune_ckpt.rllib.reading.member_kinds import Policy, arguments
 from tune_ckpt.rllib.reading.members import members
 
 
@@ -441,6 +441,14 @@ def test_weights_have_the_names_of_today_and_optimizers_no_copies():
     expected = {"param_groups": [{"params": [0, 1], "lr": 0.5}], "state": {1: "s"}}
     assert without_copies(optimizer, [*names]) == expected
     assert without_copies(optimizer, ["pi.w"]) is optimizer
+
+
+def test_a_model_with_an_encoder_is_no_module_where_the_configuration_says_so():
+    weights = {"encoder.0.weight": np.zeros((2, 4), np.float32)}
+    for config, expected in (({}, True), ({"_enable_rl_module_api": False}, False)):
+        spec = {"policy_class": "PPOTorchPolicy", "config": config}
+        state = {"weights": weights, "policy_spec": spec}
+        assert Policy("f", lambda state=state: state).has_module is expected
 
 
 def test_a_policy_with_a_module_in_it_becomes_the_module(tmp_path):

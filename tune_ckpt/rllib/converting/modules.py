@@ -20,7 +20,7 @@ from tune_ckpt.rllib.reading.generations import POLICY, RAY
 from tune_ckpt.rllib.reading.member_kinds import Module, Policy
 from tune_ckpt.rllib.reading.plain import fields, with_colon
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, spaces_of
-from tune_ckpt.rllib.reading.weights import Weights, is_of_module, weights_of
+from tune_ckpt.rllib.reading.weights import Weights, weights_of
 
 # SAC's and CQL's Q networks had another encoder.
 _FORMER_SAC = Reference("tune_ckpt.rllib.former:FormerSACCatalog")
@@ -90,7 +90,7 @@ class ModuleInPolicy(Module):
 
 def has_module(part: Part) -> bool:
     """Say whether a part of a checkpoint is a policy that has a module's weights."""
-    return part.type == POLICY and is_of_module(ModuleInPolicy(part).weights)
+    return part.type == POLICY and Policy(part.state_path, lambda: part.state, part=part).has_module
 
 
 def module_arguments(module: Module, restating: Restating) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from tune_ckpt.rllib.inference.recipes import BUILDABLE, Known, Recipe
 from tune_ckpt.rllib.inference.tensorflow_weights import as_torch
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.member_kinds import Member, Module
+from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy
 from tune_ckpt.rllib.reading.members import module_of, only
 from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
-from tune_ckpt.rllib.reading.weights import Weights, is_of_module, weights_of
+from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.opening import open_told
 
 
@@ -177,7 +177,9 @@ def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
         reason = "its observations are no arrays of one shape; restore the module instead"
         raise NotInCheckpointError(member.path, BUILDABLE, reason)
     weights, cls = weights_of(member), class_name(member.cls)
-    if is_of_module(weights):  # Ray 2.7 to 2.30 had policies with the weights of a module
+    if (
+        isinstance(member, Policy) and member.has_module
+    ):  # Ray 2.7 to 2.30 had policies with the weights of a module
         cls = cls.replace("TorchPolicy", "TorchRLModule")
     weights = newest_names(weights, cls)
     stored = stored_config(part) if isinstance(member, Module) else member.spec.get("config")

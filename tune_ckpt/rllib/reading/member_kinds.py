@@ -78,6 +78,25 @@ class Policy:
         """Its class's name; only the last part of it, where RLlib can find the rest."""
         return stored_name(self.spec.get("policy_class"))
 
+    @property
+    def has_module(self) -> bool:
+        """Whether its weights are an RLModule's, as they may be in Ray 2.5 to 2.30.
+
+        A model of the user's may have the same names; then the configuration says no.
+        """
+        if not isinstance(self.weights, dict):
+            return False
+        config = fields(self.spec.get("config")) or {}
+        told = [config[key] for key in _FLAGS_OF_MODULES if key in config]
+        may_be = True in told or not told
+        return may_be and any(str(name).startswith("encoder.") for name in self.weights)
+
+
+_FLAGS_OF_MODULES = (
+    *("_enable_rl_module_api", "_enable_learner_api", "_enable_new_api_stack"),
+    "enable_rl_module_and_learner",
+)
+
 
 @dataclass(frozen=True)
 class Module:
