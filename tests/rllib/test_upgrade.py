@@ -29,7 +29,7 @@ from tune_ckpt.errors import (
     StorageError,
     UnsupportedStateError,
 )
-from tune_ckpt.formats.pickle import list_globals, loads_inert
+from tune_ckpt.formats.pickle import Opaque, list_globals, loads_inert
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import (
     get_checkpoint_info,
@@ -46,6 +46,7 @@ from tune_ckpt.rllib.converting.algorithms import (
 )
 from tune_ckpt.rllib.converting.component_states import restated_optimizers
 from tune_ckpt.rllib.converting.config_keys import DERIVED, REMOVED, RENAMED, newest
+from tune_ckpt.rllib.converting.given import given
 from tune_ckpt.rllib.converting.metrics import carried
 from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
 from tune_ckpt.rllib.converting.moves import moved
@@ -234,6 +235,14 @@ def test_algorithms_that_ray_removed_are_told(tmp_path, name):
     with pytest.raises(UnsupportedStateError, match=r"Ray has no (A2C|TD3) since 2\.11"):
         upgrade_checkpoint(_algorithm(tmp_path, name), tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_an_algorithm_of_the_users_own_stays_what_it_is(tmp_path):
+    upgrade_checkpoint(_algorithm(tmp_path, "tests.agents.MyPPO"), tmp_path / "b")
+    file = tmp_path / "b" / "algorithm_state.pkl"
+    assert "tests.agents:MyPPO" in list_globals(file.read_bytes(), file="f")
+    own = given().algorithm_for("tests.agents:MyPPO", Opaque("tests.agents", "MyConfig", ()))
+    assert (own.cls.name, own.config.name) == ("tests.agents:MyPPO", "tests.agents:MyConfig")
 
 
 def test_removed_settings_that_said_something_are_told(tmp_path):

@@ -55,6 +55,31 @@ class Algorithm:
         return Reference(default_catalog(self.catalog_of or self.name))
 
 
+@dataclass(frozen=True)
+class OwnAlgorithm(Algorithm):
+    """An algorithm of the user's own.
+
+    Attributes:
+        name: Its class's ``module:name``.
+        config_class: Likewise of its configuration; RLlib's base where nothing tells it.
+    """
+
+    config_class: str = ""
+
+    @property
+    def cls(self) -> Reference:
+        """Its class."""
+        return Reference(self.name)
+
+    @property
+    def config(self) -> Reference:
+        """The class of its configuration."""
+        return Reference(self.config_class or ANY_CONFIG)
+
+
+ANY_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
+
+
 def _path(name: str, below: str) -> str:
     return f"ray.rllib.algorithms.{{0}}.{below}".format(name.lower(), name)
 

@@ -12,7 +12,12 @@ from typing import Any
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting import pickling
-from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY, STAND_INS, Algorithm
+from tune_ckpt.rllib.converting.algorithms import (
+    ALGORITHM_OF_POLICY,
+    ANY_CONFIG,
+    STAND_INS,
+    Algorithm,
+)
 from tune_ckpt.rllib.converting.config_keys import ADDED_TO_POLICIES, AS_A_DICT
 from tune_ckpt.rllib.converting.config_values import rebuild
 from tune_ckpt.rllib.converting.first_generation import Whole
@@ -162,7 +167,7 @@ def _with_defaults(config: dict[str, Any], algorithm: Algorithm | None) -> Call:
 
     The defaults are those of the Ray that loads it.
     """
-    cls = Reference(_ANY_CONFIG) if algorithm is None else algorithm.config
+    cls = Reference(ANY_CONFIG) if algorithm is None else algorithm.config
     items = {AS_A_DICT.get(key, key): item for key, item in config.items()}
     if isinstance(items.get("model"), dict):
         args = (_defaults(cls), "model")
@@ -171,10 +176,9 @@ def _with_defaults(config: dict[str, Any], algorithm: Algorithm | None) -> Call:
 
 
 def _defaults(cls: Reference, items: dict[str, Any] | None = None) -> Call:
-    return Call(Reference(f"{_ANY_CONFIG}.to_dict"), (Call(cls),), items=items or {})
+    return Call(Reference(f"{ANY_CONFIG}.to_dict"), (Call(cls),), items=items or {})
 
 
-_ANY_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
 _REPLACED = {"policy_spec", "checkpoint_version"}
 
 
