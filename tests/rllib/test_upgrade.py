@@ -50,6 +50,7 @@ from tune_ckpt.rllib.converting.given import given
 from tune_ckpt.rllib.converting.metrics import carried
 from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
 from tune_ckpt.rllib.converting.moves import moved
+from tune_ckpt.rllib.converting.replay_buffers import of_old_stack
 from tune_ckpt.rllib.converting.weight_names import newest_names, without_copies
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.reading.member_kinds import Policy, arguments
@@ -411,6 +412,14 @@ def test_a_replay_buffer_that_nobody_chose_is_the_old_stacks(tmp_path, policy, b
     assert found["type"].__name__ == buffer
     assert found["capacity"] == (70 if policy == "DQNTorchPolicy" else 50000)
     assert not upgraded.notes
+
+
+def test_a_buffer_of_the_new_stack_is_none_for_the_old_one():
+    kind = "MultiAgentReplayBuffer"
+    todays = {"type": "PrioritizedEpisodeReplayBuffer", "capacity": 70, "alpha": 0.5}
+    assert of_old_stack(todays, kind) == {"type": kind, "capacity": 70}
+    told = {"type": "ReplayBuffer", "storage_unit": "timesteps"}
+    assert of_old_stack(told, kind) == told
 
 
 def test_without_one_the_model_is_as_the_weights_tell(tmp_path):

@@ -27,7 +27,7 @@ from tune_ckpt.rllib.converting.json_spaces import space_to_dict
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call
-from tune_ckpt.rllib.converting.replay_buffers import buffer_class
+from tune_ckpt.rllib.converting.replay_buffers import buffer_class, of_old_stack
 from tune_ckpt.rllib.converting.restating import Restating
 from tune_ckpt.rllib.reading.counters import ITERATION
 from tune_ckpt.rllib.reading.finding import TUNE_METADATA, Part
@@ -145,8 +145,8 @@ def _with_buffer(config: dict[str, Any], algorithm: Algorithm) -> dict[str, Any]
     told = config.get("replay_buffer_config") or {}
     if not algorithm.buffer or told.get("type") is not None:
         return config
-    buffer = {"capacity": 50000, **told, "type": buffer_class(algorithm.buffer)}
-    return {**config, "replay_buffer_config": buffer}
+    buffer = of_old_stack(told, algorithm.buffer)
+    return {**config, "replay_buffer_config": {**buffer, "type": buffer_class(algorithm.buffer)}}
 
 
 def _worker(
