@@ -124,6 +124,30 @@ def filter_of_ray_1():
     )
 
 
+def of_ray_1(trial, policy, params, weights=None, actions=2):
+    """Write a checkpoint of version 0.1 as Tune has it, and what Tune wrote beside it.
+
+    Args:
+        trial: The trial's folder, which is made.
+        policy: How Ray 1 called the class of its policy.
+        params: What the user told of the configuration; nothing else is in it.
+        weights: The policy's weights.
+        actions: How many actions there are; or the space of them.
+    """
+    from gymnasium import spaces
+
+    actions = spaces.Discrete(actions) if isinstance(actions, int) else actions
+    cls = Reference(f"ray.rllib.policy.policy_template:{policy}")
+    spec = (cls, spaces.Box(-1, 1, (4,)), actions, {})
+    state = {"weights": load_weights(one("synthetic").path) if weights is None else weights}
+    worker = {"state": {"default_policy": state}, "policy_specs": {"default_policy": spec}}
+    folder = trial / "checkpoint_000010"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint-10").write_bytes(pickling.dumps({"worker": pickling.dumps(worker)}))
+    (trial / "params.json").write_text(json.dumps(params))
+    return folder
+
+
 def of_ray_1_with_a_filter(folder):
     """Write the checkpoint of version 0.1 with a filter as Ray 1 has it; return its path."""
     from gymnasium import spaces

@@ -1,5 +1,7 @@
 """Small policies of the old API stack, built here, with RLlib's built-in models."""
 
+from importlib import import_module
+
 import gymnasium as gym
 import numpy as np
 
@@ -44,9 +46,9 @@ def exported(policy, path):
 def new_module(kind, observations, actions, model):
     """Return an RLModule of the new API stack, with random weights."""
     import torch
-    from ray.tune.registry import get_trainable_cls
 
-    config = get_trainable_cls(kind).get_default_config()
+    package = import_module(f"ray.rllib.algorithms.{kind.lower()}")
+    config = getattr(package, f"{kind}Config")()
     config.environment(observation_space=observations, action_space=actions)
     config.rl_module(model_config=model)
     spec = config.get_default_rl_module_spec()

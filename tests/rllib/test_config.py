@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from collections import OrderedDict, deque
 
 import pytest
 
@@ -79,10 +80,12 @@ def _loaded(tmp_path, config):
 
 def test_objects_with_fields_become_dicts_and_others_stay_records(tmp_path):
     config = {"a": Fields(x=1, y=Fields(z=(2, 3))), "b": Odd("text"), "c": len}
+    config |= {"d": OrderedDict(e=len), "f": deque([len], 2)}
     found = _loaded(tmp_path, config)
     assert found["a"] == {"x": 1, "y": {"z": (2, 3)}}
     assert isinstance(found["b"], Opaque)
     assert found["c"] == Reference("builtins:len")
+    assert (found["d"], found["f"]) == ({"e": found["c"]}, deque([found["c"]], 2))
 
 
 def test_objects_with_fields_stay_records_where_no_dict_can_be(tmp_path):

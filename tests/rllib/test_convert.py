@@ -10,6 +10,7 @@ import msgpack
 import msgpack_numpy
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 from pyarrow import fs
 
 from tests.rllib.cases import CASES, every_case, one
@@ -204,6 +205,14 @@ def _converted(tmp_path, state, name="policy_state"):
     _write(tmp_path / "a" / f"{name}.pkl", state)
     converted = convert_to_msgpack_checkpoint(tmp_path / "a", tmp_path / "b")
     return _read(tmp_path / "b" / f"{name}.msgpck"), converted.not_carried
+
+
+def test_a_space_that_an_environment_gets_as_a_dict_is_noted(tmp_path):
+    told = {"env": "mine", "env_config": {"space": Discrete(3)}}
+    state = {"config": told, "worker": {}, "algorithm_class": None}
+    made, lost = _converted(tmp_path, state, "algorithm_state")
+    assert made["config"]["env_config"]["space"]["n"] == 3
+    assert "config/env_config/space" in [fault.path for fault in lost]
 
 
 def _dqn(buffer):

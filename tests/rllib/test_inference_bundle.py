@@ -14,6 +14,7 @@ from tests.rllib.cases import (
     COMMITTED,
     OWN_CONNECTOR,
     STACKING,
+    of_ray_1,
     of_ray_1_with_a_filter,
     one,
     with_connectors,
@@ -71,6 +72,30 @@ def test_the_filter_of_ray_1_is_in_the_bundle(tmp_path):
     assert (bundle.source["policy_id"], bundle.absent) == ("default_policy", ())
     np.testing.assert_equal(bundle.network.filter.mean.numpy(), [0, 1, 2, 3])
     np.testing.assert_allclose(bundle.network.filter.std.numpy(), 2, rtol=1e-6)
+
+
+def test_of_ray_1_what_the_user_did_not_say_is_as_the_algorithm_has_it(tmp_path):
+    export_bundle(of_ray_1(tmp_path / "t", "PPOTorchPolicy", {"lr": 0.5}), tmp_path / "b")
+    recipe = load_bundle(tmp_path / "b").network.recipe
+    assert [layer.activation for layer in (*recipe.trunk, *recipe.head)] == [
+        "tanh",
+        "tanh",
+        "linear",
+    ]
+
+
+def test_the_policy_model_of_ray_1s_sac_is_used(tmp_path):
+    names = ("_hidden_layers.0._model.0", "_logits._model.0")
+    shapes = ((8, 4), (2, 8))
+    weights = {
+        f"action_model.{name}.{part}": np.ones(shape[: 2 if part == "weight" else 1], np.float32)
+        for name, shape in zip(names, shapes, strict=True)
+        for part in ("weight", "bias")
+    }
+    told = {"policy_model": {"fcnet_hiddens": [8], "fcnet_activation": "tanh"}}
+    path = of_ray_1(tmp_path / "t", "SACTorchPolicy", told, weights)
+    export_bundle(path, tmp_path / "b")
+    assert load_bundle(tmp_path / "b").network.recipe.trunk[0].activation == "tanh"
 
 
 def test_connectors_that_somebody_chose_are_told(tmp_path):

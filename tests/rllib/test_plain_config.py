@@ -1,7 +1,11 @@
 """What of a stored configuration reaches RLlib without trust: nothing that it would import."""
 
+import pickle
+
+import gymnasium as gym
 import pytest
 
+from tune_ckpt.formats.pickle import loads_inert
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.restoring.plain_config import plain_config
@@ -42,6 +46,21 @@ PLAIN = ["CartPole-v1", "ALE/Pong-v5", "ale_py:ALE/Pong-v5", "registered"]
 @pytest.mark.parametrize("env", PLAIN)
 def test_an_environment_of_gymnasiums_is_plain(env):
     assert plain_config({"env": env}, Trust()) == ({"env": env}, [])
+
+
+def test_spaces_are_made_and_other_objects_are_left_out_wherever_they_are():
+    space = gym.spaces.Dict(a=gym.spaces.Discrete(3), b=gym.spaces.Box(-1, 1, (2,)))
+    told = {"env_config": {"space": space, "object": Queue(), "size": 2}}
+    found, lost = plain_config(loads_inert(pickle.dumps(told), file="f"), Trust())
+    assert found == {"env_config": {"space": space, "size": 2}}
+    assert [fault.path for fault in lost] == ["env_config/object"]
+
+
+class Queue:
+    """An object with fields."""
+
+    def __init__(self):
+        self.items = [1]
 
 
 def test_names_within_any_container_are_left_out():

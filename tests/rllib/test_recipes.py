@@ -18,6 +18,7 @@ from tests.rllib.own_policies import (
 )
 from tune_ckpt.errors import NotInCheckpointError
 from tune_ckpt.rllib.inference.inference import read_inference, sample
+from tune_ckpt.rllib.inference.layers import default_filters
 
 FROM_V0_1 = {"model": {"fcnet_activation": "tanh"}}
 
@@ -48,6 +49,12 @@ def test_every_case_gives_the_outputs_that_its_own_ray_gave(case):
 def test_what_version_0_1_does_not_tell_is_asked_for(case):
     with pytest.raises(NotInCheckpointError, match="configuration of its model"):
         read_inference(case.path, None)
+
+
+def test_images_of_former_sizes_have_the_strides_that_ray_1_had():
+    assert [stride for *_, stride in default_filters((240, 320, 3), "f")] == [(7, 9), 4, 1]
+    with pytest.raises(NotInCheckpointError, match="strides of convolutions"):
+        default_filters((7, 7, 3), "f")
 
 
 @pytest.mark.parametrize(("low", "high"), [(5, np.inf), (-np.inf, -5), (5, 9), (-1e9, 1e9)])
@@ -161,6 +168,8 @@ NEW = {
     "SAC": (VECTOR, TORQUE, HIDDENS),
     "SAC, discrete": (VECTOR, CHOICE, HIDDENS),
     "CQL": (VECTOR, TORQUE, HIDDENS),
+    "IQL": (VECTOR, TORQUE, HIDDENS),
+    "TQC": (VECTOR, TORQUE, HIDDENS),
 }
 
 

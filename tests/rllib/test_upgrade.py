@@ -4,7 +4,7 @@ import json
 import pickle
 import shutil
 import warnings
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tests.rllib.cases import (
     COMMITTED,
     every_case,
     filter_of_ray_1,
+    of_ray_1,
     of_ray_1_with_a_filter,
     one,
 )
@@ -30,7 +31,7 @@ from tune_ckpt.errors import (
     StorageError,
     UnsupportedStateError,
 )
-from tune_ckpt.formats.pickle import list_globals
+from tune_ckpt.formats.pickle import Opaque, list_globals, loads_inert
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib import (
     get_checkpoint_info,
@@ -45,12 +46,17 @@ from tune_ckpt.rllib.converting.algorithms import (
     ALGORITHMS,
     REMOVED_ALGORITHMS,
 )
+from tune_ckpt.rllib.converting.component_states import restated_optimizers
 from tune_ckpt.rllib.converting.config_keys import DERIVED, REMOVED, RENAMED, newest
+from tune_ckpt.rllib.converting.given import given
 from tune_ckpt.rllib.converting.metrics import carried
 from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
 from tune_ckpt.rllib.converting.moves import moved
+from tune_ckpt.rllib.converting.replay_buffers import of_old_stack
+from tune_ckpt.rllib.converting.weight_names import newest_names, without_copies
 from tune_ckpt.rllib.reading.finding import find
-from tune_ckpt.rllib.reading.member_kinds import arguments
+from tune_ckpt.rllib.reading.member_kinds import Policy, arguments
+from tune_ckpt.rllib.reading.members import members
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +200,17 @@ def test_a_setting_that_the_checkpoint_has_not_is_noted(tmp_path, part):
     )
 
 
+def test_policies_of_the_callers_count_as_they_are(tmp_path):
+    from ray.rllib.policy.policy import PolicySpec
+
+    told = {"env": None, "policies": {"pol1": PolicySpec(config={"lr": 0.5}), "pol2": None}}
+    upgrade_checkpoint(one("ray2.10.0").path, tmp_path / "b", config=told)
+    state = pickle.loads((tmp_path / "b" / "algorithm_state.pkl").read_bytes())
+    found = state["config"]["policies"]
+    assert found["pol1"].config == {"lr": 0.5}
+    assert found["pol2"][1].shape == (4,)
+
+
 def test_a_function_of_the_callers_is_in_the_file(tmp_path):
     def mapping(agent_id, *args, **kwargs):
         return "pol2"
@@ -229,6 +246,14 @@ def test_algorithms_that_ray_removed_are_told(tmp_path, name):
     assert not (tmp_path / "b").exists()
 
 
+def test_an_algorithm_of_the_users_own_stays_what_it_is(tmp_path):
+    upgrade_checkpoint(_algorithm(tmp_path, "tests.agents.MyPPO"), tmp_path / "b")
+    file = tmp_path / "b" / "algorithm_state.pkl"
+    assert "tests.agents:MyPPO" in list_globals(file.read_bytes(), file="f")
+    own = given().algorithm_for("tests.agents:MyPPO", Opaque("tests.agents", "MyConfig", ()))
+    assert (own.cls.name, own.config.name) == ("tests.agents:MyPPO", "tests.agents:MyConfig")
+
+
 def test_removed_settings_that_said_something_are_told(tmp_path):
     path = _algorithm(tmp_path, "ray.rllib.algorithms.ppo.ppo.PPO", horizon=200, soft_horizon=False)
     upgraded = upgrade_checkpoint(path, tmp_path / "b")
@@ -254,6 +279,19 @@ def test_a_window_keeps_its_length(tmp_path):
     upgrade_checkpoint(path, tmp_path / "b")
     state = pickle.loads((tmp_path / "b" / "algorithm_state.pkl").read_bytes())
     assert state["config"]["mine"].maxlen == 3
+
+
+def test_what_is_in_any_kind_of_dict_is_restated_and_no_stand_in_is_written(tmp_path):
+    space = gym.spaces.Discrete(3)
+    told = {"ordered": OrderedDict(a=space, b=len), "default": defaultdict(list, a=[space])}
+    path = _algorithm(tmp_path, "ray.rllib.algorithms.ppo.ppo.PPO", env_config=told)
+    upgrade_checkpoint(path, tmp_path / "b")
+    data = (tmp_path / "b" / "algorithm_state.pkl").read_bytes()
+    found = pickle.loads(data)["config"]["env_config"]
+    assert found == told
+    assert found["default"]["new"] == []
+    with pytest.raises(UnsupportedStateError, match="builtins:len is not to be imported"):
+        pickling.dumps(loads_inert(pickle.dumps([len]), file="f"))
 
 
 def test_a_space_that_cannot_be_written_is_named(tmp_path):
@@ -349,6 +387,49 @@ def test_the_configuration_of_version_0_1_is_found_beside_it(tmp_path):
     assert not upgraded.notes
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("AsyncPPOTorchPolicy", "APPOTorchPolicy"), ("VTraceTorchPolicy", "ImpalaTorchPolicy")],
+)
+def test_what_ray_1_called_policies_is_what_ray_calls_them_now(tmp_path, old, new):
+    upgraded = upgrade_checkpoint(of_ray_1(tmp_path / "t", old, {}), tmp_path / "b")
+    policy = tmp_path / "b" / "policies" / "default_policy"
+    (member,) = members(find(policy)).values()
+    assert (member.cls, upgraded.notes) == (new, ())
+
+
+def test_of_the_model_the_weights_tell_what_tune_did_not_write(tmp_path):
+    path = of_ray_1(tmp_path / "t", "PPOTorchPolicy", {"model": {"fcnet_hiddens": [8, 8]}})
+    model = load_config(upgrade_checkpoint(path, tmp_path / "b"))["model"]
+    assert model == {"fcnet_hiddens": [8, 8], "vf_share_layers": False}
+
+
+@pytest.mark.parametrize(
+    ("policy", "buffer"),
+    [
+        ("DQNTorchPolicy", "MultiAgentPrioritizedReplayBuffer"),
+        ("SACTorchPolicy", "MultiAgentReplayBuffer"),
+    ],
+)
+def test_a_replay_buffer_that_nobody_chose_is_the_old_stacks(tmp_path, policy, buffer):
+    told = {"replay_buffer_config": {"capacity": 70}}
+    path = of_ray_1(tmp_path / "t", policy, told if policy == "DQNTorchPolicy" else {})
+    upgraded = upgrade_checkpoint(path, tmp_path / "b")
+    state = pickle.loads((tmp_path / "b" / "algorithm_state.pkl").read_bytes())
+    found = state["config"]["replay_buffer_config"]
+    assert found["type"].__name__ == buffer
+    assert found["capacity"] == (70 if policy == "DQNTorchPolicy" else 50000)
+    assert not upgraded.notes
+
+
+def test_a_buffer_of_the_new_stack_is_none_for_the_old_one():
+    kind = "MultiAgentReplayBuffer"
+    todays = {"type": "PrioritizedEpisodeReplayBuffer", "capacity": 70, "alpha": 0.5}
+    assert of_old_stack(todays, kind) == {"type": kind, "capacity": 70}
+    told = {"type": "ReplayBuffer", "storage_unit": "timesteps"}
+    assert of_old_stack(told, kind) == told
+
+
 def test_without_one_the_model_is_as_the_weights_tell(tmp_path):
     upgraded = upgrade_checkpoint(one("synthetic").path, tmp_path / "b")
     model = load_config(upgraded)["model"]
@@ -363,6 +444,37 @@ def test_optimizers_know_their_modules(tmp_path):
         "p0_default_optimizer": "p0",
         "p1_default_optimizer": "p1",
     }
+
+
+def test_an_optimizer_of_several_modules_knows_that():
+    found = restated_optimizers({"__all_modules___default_optimizer": {"state": {}}}, {})
+    assert {name: told["module_id"] for name, told in found.items()} == {
+        "__all_modules___default_optimizer": "__all_modules__"
+    }
+
+
+def test_weights_have_the_names_of_today_and_optimizers_no_copies():
+    old = {"pi.w": 1, "vf.w": 2, "old_pi.w": 3}
+    names = newest_names(old, "ray.rllib.algorithms.appo.torch:APPOTorchRLModule")
+    assert names == {"pi.w": 1, "vf.w": 2, "_old_pi.w": 3}
+    assert newest_names(names, "DefaultAPPOTorchRLModule") == names
+    assert newest_names({"encoder.w": 1, "pi.w": 2}, "BCTorchRLModule") == {
+        "_encoder.w": 1,
+        "_pi_head.w": 2,
+    }
+    assert newest_names(old, "PPOTorchRLModule") is old
+    optimizer = {"param_groups": [{"params": [0, 1, 2], "lr": 0.5}], "state": {1: "s", 2: "t"}}
+    expected = {"param_groups": [{"params": [0, 1], "lr": 0.5}], "state": {1: "s"}}
+    assert without_copies(optimizer, [*names]) == expected
+    assert without_copies(optimizer, ["pi.w"]) is optimizer
+
+
+def test_a_model_with_an_encoder_is_no_module_where_the_configuration_says_so():
+    weights = {"encoder.0.weight": np.zeros((2, 4), np.float32)}
+    for config, expected in (({}, True), ({"_enable_rl_module_api": False}, False)):
+        spec = {"policy_class": "PPOTorchPolicy", "config": config}
+        state = {"weights": weights, "policy_spec": spec}
+        assert Policy("f", lambda state=state: state).has_module is expected
 
 
 def test_a_policy_with_a_module_in_it_becomes_the_module(tmp_path):
@@ -419,7 +531,9 @@ def test_any_filesystem_will_do(tmp_path):
 
 def _classes_of_algorithms():
     for row in ALGORITHMS.values():
-        yield from (row.cls.name, row.config.name)
+        yield from (row.cls.name, row.config.name, row.module.name, row.catalog.name)
+        if row.buffer:
+            yield f"ray.rllib.utils.replay_buffers:{row.buffer}"
 
 
 @pytest.mark.slow

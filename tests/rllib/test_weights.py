@@ -1,6 +1,7 @@
 """Weights of every generation, byte for byte, without Ray."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -113,6 +114,20 @@ def test_the_first_generation_has_all_in_one_file(tmp_path, worker, is_file):
 def test_an_algorithm_without_workers_has_its_weights_itself(tmp_path):
     (tmp_path / "algorithm_state.pkl").write_bytes(pickle.dumps({"weights": np.arange(3.0)}))
     assert load_weights(tmp_path)["weights"].tolist() == [0, 1, 2]
+
+
+def test_arrays_of_no_dimensions_are_weights_though_rllib_has_numbers(tmp_path):
+    shutil.copytree(one("ray2.43.0-py3.11-new-ppo-single_module").path, tmp_path / "m")
+    (tmp_path / "m" / "module_state.msgpack").unlink(missing_ok=True)
+    state = {"scale": 0.5, "num_batches_tracked": 3, "is_on": True}
+    (tmp_path / "m" / "module_state.pkl").write_bytes(pickle.dumps(state))
+    found = load_weights(tmp_path / "m")
+    kinds = {name: (array.dtype.name, array.shape) for name, array in found.items()}
+    assert kinds == {
+        "scale": ("float32", ()),
+        "num_batches_tracked": ("int64", ()),
+        "is_on": ("bool", ()),
+    }
 
 
 def test_weights_without_names_are_numbered(tmp_path):

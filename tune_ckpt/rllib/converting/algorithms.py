@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.reading.plain import last_name
 
+_MODULE = "torch.default_{0}_torch_rl_module:Default{1}TorchRLModule"
+
 
 @dataclass(frozen=True)
 class Algorithm:
@@ -21,12 +23,16 @@ class Algorithm:
         modules_of: Whose RLModule it has; by default its own.
         catalog_of: Whose catalog that has; by default its own.
         policies: How its policies of the old API stack are called; empty where it has none.
+        buffer: The replay buffer that it had on the old API stack by itself, if any.
+        module_path: Where its RLModule is, in its own package.
     """
 
     name: str
     modules_of: str = ""
     catalog_of: str = ""
     policies: str = ""
+    buffer: str = ""
+    module_path: str = _MODULE
 
     @property
     def cls(self) -> Reference:
@@ -41,12 +47,37 @@ class Algorithm:
     @property
     def module(self) -> Reference:
         """The class of its RLModules."""
-        return Reference(default_module(self.modules_of or self.name))
+        return Reference(_path(self.modules_of or self.name, self.module_path))
 
     @property
     def catalog(self) -> Reference:
         """The class of their catalogs."""
         return Reference(default_catalog(self.catalog_of or self.name))
+
+
+@dataclass(frozen=True)
+class OwnAlgorithm(Algorithm):
+    """An algorithm of the user's own.
+
+    Attributes:
+        name: Its class's ``module:name``.
+        config_class: Likewise of its configuration; RLlib's base where nothing tells it.
+    """
+
+    config_class: str = ""
+
+    @property
+    def cls(self) -> Reference:
+        """Its class."""
+        return Reference(self.name)
+
+    @property
+    def config(self) -> Reference:
+        """The class of its configuration."""
+        return Reference(self.config_class or ANY_CONFIG)
+
+
+ANY_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
 
 
 def _path(name: str, below: str) -> str:
@@ -55,7 +86,7 @@ def _path(name: str, below: str) -> str:
 
 def default_module(name: str) -> str:
     """Return the name of the class of an algorithm's own RLModules."""
-    return _path(name, "torch.default_{0}_torch_rl_module:Default{1}TorchRLModule")
+    return _path(name, _MODULE)
 
 
 def default_catalog(name: str) -> str:
@@ -68,14 +99,14 @@ ALGORITHMS = {
     for row in (
         Algorithm("APPO", catalog_of="PPO", policies="APPO"),
         Algorithm("BC"),
-        Algorithm("CQL", catalog_of="SAC", policies="CQL"),
-        Algorithm("DQN", policies="DQN"),
-        Algorithm("DreamerV3"),
+        Algorithm("CQL", catalog_of="SAC", policies="CQL", buffer="MultiAgentReplayBuffer"),
+        Algorithm("DQN", policies="DQN", buffer="MultiAgentPrioritizedReplayBuffer"),
+        Algorithm("DreamerV3", module_path="torch.{0}_torch_rl_module:{1}TorchRLModule"),
         Algorithm("IMPALA", modules_of="PPO", catalog_of="PPO", policies="Impala"),
-        Algorithm("IQL"),
+        Algorithm("IQL", catalog_of="SAC"),
         Algorithm("MARWIL", modules_of="PPO", catalog_of="PPO", policies="MARWIL"),
         Algorithm("PPO", policies="PPO"),
-        Algorithm("SAC", policies="SAC"),
+        Algorithm("SAC", policies="SAC", buffer="MultiAgentReplayBuffer"),
         Algorithm("TQC"),
     )
 }
@@ -86,6 +117,15 @@ ALGORITHM_OF_POLICY = {
     for row in ALGORITHMS.values()
     for framework in ("Torch", "TF", "TF1", "TF2")
     if row.policies
+}
+
+# What Ray 1 called policies of the old API stack that have another name since.
+FORMER_POLICIES = {
+    "AsyncPPOTFPolicy": "APPOTFPolicy",
+    "AsyncPPOTorchPolicy": "APPOTorchPolicy",
+    "SimpleQPolicy": "SimpleQTorchPolicy",
+    "VTraceTFPolicy": "ImpalaTFPolicy",
+    "VTraceTorchPolicy": "ImpalaTorchPolicy",
 }
 
 # The algorithms that are no longer there, and since when. Some had raised an error before.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tune_ckpt.rllib.converting.metrics import with_metrics
+from tune_ckpt.rllib.converting.weight_names import counts_copies, newest_names, without_copies
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.generations import ALGORITHM
+from tune_ckpt.rllib.reading.generations import ALGORITHM, MODULE
+from tune_ckpt.rllib.reading.member_kinds import Member, Module
 from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.state_files import read_file
 
@@ -19,8 +21,13 @@ def _algorithm_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
 def _learner_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
     told = {**state, **with_metrics(state)}
     if isinstance(state.get("optimizer"), dict):
-        told["optimizer"] = with_module_ids(state["optimizer"], list(members(part)))
+        told["optimizer"] = restated_optimizers(state["optimizer"], members(part))
     return told
+
+
+def _module_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
+    found: dict[Any, Any] = newest_names(state, Module(part).cls)
+    return found
 
 
 def _runner_state(state: dict[Any, Any], part: Part) -> dict[Any, Any]:
@@ -38,18 +45,36 @@ RESTATED: dict[str, Callable[[dict[Any, Any], Part], dict[Any, Any]]] = {
     ALGORITHM: _algorithm_state,
     "Learner": _learner_state,
     "EnvRunner": _runner_state,
+    MODULE: _module_state,
 }
 
 
-def with_module_ids(optimizers: dict[Any, Any], module_ids: list[str]) -> dict[str, Any]:
-    """Return optimizers' states with the ids of their modules, which Ray 2.41 added."""
-    ids = sorted(module_ids, key=len, reverse=True)
-    return {
-        name: state
-        if "module_id" in state
-        else {"module_id": next(i for i in ids if name.startswith(f"{i}_")), "state": state}
-        for name, state in optimizers.items()
-    }
+def restated_optimizers(
+    optimizers: dict[Any, Any], modules: Mapping[str, Member]
+) -> dict[str, Any]:
+    """Return optimizers' states with the ids of their modules, which Ray 2.41 added.
+
+    Args:
+        optimizers: The states by the optimizers' names.
+        modules: The modules by their ids.
+    """
+    ids = sorted(modules, key=len, reverse=True)
+    made = {}
+    for name, state in optimizers.items():
+        module_id = next((i for i in ids if name.startswith(f"{i}_")), _OF_ALL)
+        if "module_id" not in state:
+            state = {"module_id": module_id, "state": _of_module(state, modules.get(module_id))}
+        made[name] = state
+    return made
+
+
+_OF_ALL = "__all_modules__"  # RLlib's id for an optimizer of several modules
+
+
+def _of_module(optimizer: Any, module: Member | None) -> Any:
+    if module is None or not counts_copies(module.cls):
+        return optimizer
+    return without_copies(optimizer, [*newest_names(module.weights, module.cls)])
 
 
 def states_in(folder: Part) -> dict[str, Any]:

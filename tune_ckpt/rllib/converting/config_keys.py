@@ -32,6 +32,8 @@ RENAMED: dict[str, str] = {
     "timesteps_per_iteration": "min_sample_timesteps_per_iteration",
     "evaluation_num_episodes": "evaluation_duration",
     "learning_starts": "num_steps_sampled_before_learning_starts",
+    "Q_model": "q_model_config",
+    "policy_model": "policy_model_config",
     # workers became env runners
     "num_rollout_workers": "num_env_runners",
     "num_envs_per_worker": "num_envs_per_env_runner",
@@ -204,6 +206,19 @@ def told_settings(config: dict[Any, Any]) -> Iterator[tuple[Any, Any]]:
     for key, value in flat.items():
         if key not in _NO_SETTINGS and not _says_nothing(key, value):
             yield key, value
+
+
+def newest_settings(config: dict[Any, Any]) -> dict[str, Any]:
+    """Return the settings that say something, by the keys of today.
+
+    Args:
+        config: A configuration's fields, of any version.
+    """
+    made: dict[str, Any] = {}
+    for key, value in told_settings(config):
+        if value is not None or newest(str(key)) not in made:
+            made[newest(str(key))] = value
+    return made
 
 
 def _replay_buffer(told: dict[Any, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
+from tune_ckpt.rllib.converting.algorithms import ANY_CONFIG
 from tune_ckpt.rllib.converting.config_keys import (
     MAY_BE_MINUS_ONE,
     REMOVED,
@@ -163,8 +164,7 @@ _VALUES: dict[str, Callable[[Restating, Any, Steps], Any]] = {
 def _configuration(restating: Restating, value: Opaque, steps: Steps) -> Call:
     cls = Reference(moved(f"{value.module}:{value.name}"))
     told = rebuild(value, Restating(restating.file), *steps)
-    return Call(Reference(f"{_CONFIG}.from_state"), ({"class": cls, **told},))
+    return Call(Reference(f"{ANY_CONFIG}.from_state"), ({"class": cls, **told},))
 
 
-_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
 OBJECTS.update({CONFIG: _configuration, "PolicySpec": _policy_spec})

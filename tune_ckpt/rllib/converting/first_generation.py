@@ -67,7 +67,7 @@ def read_whole(part: Part, checkpoint: Any, filesystem: Any = None) -> Whole:
         return Whole(state, policies, (), part.tune_metadata)
     stored = _run_config(part, checkpoint, filesystem)
     worker = _worker(read_nested(state.get("worker"), part.state_path))
-    config = _assumed(policies, worker) if stored is None else stored
+    config = _assumed(policies, worker) if stored is None else _completed(stored, policies)
     notes = (Fault("config", _ASSUMED),) if stored is None else ()
     name = _algorithm(policies, part)
     told = {
@@ -162,12 +162,31 @@ def _assumed(policies: dict[str, Policy], worker: dict[Any, Any]) -> dict[str, A
     return {**_model(policies), **({"observation_filter": _FILTER} if has_some else {})}
 
 
+def _completed(stored: dict[Any, Any], policies: dict[str, Policy]) -> dict[Any, Any]:
+    """Return what Tune wrote, and of the model what that does not say, and the weights do.
+
+    Tune wrote what the user said only; what else there was, the algorithm had by itself.
+    """
+    model = {**_value_layers(_weights(policies)), **(fields(stored.get("model")) or {})}
+    return {**stored, "model": model}
+
+
 def _model(policies: dict[str, Policy]) -> dict[str, Any]:
-    weights = fields(next(iter(policies.values())).weights) if policies else None
-    layers = {int(found[1]): k for k in weights or {} if (found := _LAYER.fullmatch(str(k)))}
-    if not weights or not layers:
+    weights = _weights(policies)
+    layers = {int(found[1]): k for k in weights if (found := _LAYER.fullmatch(str(k)))}
+    if not layers:
         return {}
     sizes = [int(weights[layers[number]].shape[0]) for number in sorted(layers)]
-    shared = not any(str(key).startswith("_value_branch_separate") for key in weights)
-    model = {"fcnet_hiddens": sizes, "vf_share_layers": shared}
+    model = {"fcnet_hiddens": sizes, **_value_layers(weights)}
     return {"framework": "torch", "num_workers": 0, "model": model}
+
+
+def _weights(policies: dict[str, Policy]) -> dict[Any, Any]:
+    return (fields(next(iter(policies.values())).weights) if policies else None) or {}
+
+
+def _value_layers(weights: dict[Any, Any]) -> dict[str, bool]:
+    """Return whether values have layers of their own, if there are any values."""
+    has_own = any(str(key).startswith("_value_branch_separate") for key in weights)
+    has_values = any(str(key).startswith("_value_branch") for key in weights)
+    return {"vf_share_layers": not has_own} if has_values else {}

@@ -10,17 +10,19 @@ import numpy as np
 
 from tune_ckpt.errors import Fault, InvalidArgumentError, UnsupportedStateError
 from tune_ckpt.formats import pickle
+from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.algorithms import (
     ALGORITHMS,
     REMOVED_ALGORITHMS,
     Algorithm,
+    OwnAlgorithm,
     algorithm_name,
 )
 from tune_ckpt.rllib.converting.config_keys import known_settings, like, newest
-from tune_ckpt.rllib.converting.moves import class_name
+from tune_ckpt.rllib.converting.moves import can_be_found, class_name, is_local, moved
 from tune_ckpt.rllib.converting.pickling import Call
-from tune_ckpt.rllib.reading.plain import fields
+from tune_ckpt.rllib.reading.plain import fields, stored_name, with_colon
 
 _PLAIN = (type(None), bool, int, float, str, bytes, np.ndarray, np.generic, Reference)
 
@@ -43,20 +45,26 @@ class Given:
         """Return the same with an environment; None changes nothing."""
         return self if env is None else replace(self, keys={**self.keys, "env": env})
 
-    def algorithm_for(self, cls: Any) -> Algorithm:
+    def algorithm_for(self, cls: Any, config: Any = None) -> Algorithm:
         """Return the algorithm that a checkpoint is to be one of.
 
         Args:
             cls: The class that is stored.
+            config: The configuration that is stored.
 
         Raises:
-            UnsupportedStateError: Ray 2.60 has none of that name.
+            UnsupportedStateError: Ray 2.60 has none of that name, and it is none of the user's own
+                that can be imported here.
             InvalidArgumentError: The caller's configuration is another algorithm's.
         """
         stored = algorithm_name(class_name(cls))
         name = self.algorithm or stored
         if name != stored and stored in ALGORITHMS:
             raise InvalidArgumentError("config", f"{name}Config", (f"{stored}Config", "a dict"))
+        if name not in ALGORITHMS and self.algorithm is None and _is_own(stored_name(cls)):
+            told = config.get("class") if isinstance(config, dict) else config
+            config_class = moved(stored_name(told)) if isinstance(told, Opaque) else ""
+            return OwnAlgorithm(with_colon(stored_name(cls)), config_class=config_class)
         if name not in ALGORITHMS:
             raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),))
         return ALGORITHMS[name]
@@ -81,6 +89,16 @@ class Given:
 
 
 _UNKNOWN = "it is no setting of the stored configuration{}; it was written as it was given"
+
+
+def _is_own(name: str) -> bool:
+    """Say whether a class is the user's own, and can be imported here."""
+    cls = Reference(with_colon(name))
+    is_named = ":" in cls.name and not name.startswith(_OF_RLLIB)
+    return is_named and can_be_found(cls) and not is_local(cls)
+
+
+_OF_RLLIB = ("ray.rllib.algorithms.", "ray.rllib.agents.", "ray.rllib.contrib.")
 
 
 def _why_not(name: str) -> str:

@@ -7,12 +7,13 @@ from typing import Any
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.component_folders import component_folder, module_folder
-from tune_ckpt.rllib.converting.component_states import states_in, with_module_ids
+from tune_ckpt.rllib.converting.component_states import restated_optimizers, states_in
 from tune_ckpt.rllib.converting.folders import Folder, below
 from tune_ckpt.rllib.converting.metrics import carried, counted
 from tune_ckpt.rllib.converting.modules import module_arguments, module_class
 from tune_ckpt.rllib.converting.moves import reference
 from tune_ckpt.rllib.converting.restating import Restating
+from tune_ckpt.rllib.converting.weight_names import newest_names
 from tune_ckpt.rllib.reading.counters import ITERATION
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import MODULE, STATE_OF_TYPE
@@ -53,7 +54,7 @@ def _learner(part: Part, notes: list[Fault]) -> Folder:
     found = members(part)
     optimizers = part.child("optimizer_state")
     stored = {} if optimizers is None else states_in(optimizers)
-    state = {"optimizer": with_module_ids(stored, list(found)), "weights_seq_no": 0}
+    state = {"optimizer": restated_optimizers(stored, found), "weights_seq_no": 0}
     modules = component_folder(_MODULES, {}, stem=STATE_OF_TYPE[MODULE])
     for name, module in found.items():
         assert isinstance(module, Module)
@@ -69,4 +70,4 @@ def _module(module: Module, path: str, notes: list[Fault]) -> Folder:
     cls = module_class(module)
     assert cls is not None
     notes += below(path, restating.notes)
-    return module_folder(cls, kwargs, module.weights)
+    return module_folder(cls, kwargs, newest_names(module.weights, module.cls))

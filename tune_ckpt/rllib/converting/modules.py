@@ -14,12 +14,13 @@ from tune_ckpt.rllib.converting.moves import class_name, moved, reference
 from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.converting.restating import LOST, Restating
+from tune_ckpt.rllib.converting.weight_names import newest_names
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import POLICY, RAY
 from tune_ckpt.rllib.reading.member_kinds import Module, Policy
 from tune_ckpt.rllib.reading.plain import fields, with_colon
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, spaces_of
-from tune_ckpt.rllib.reading.weights import is_of_module
+from tune_ckpt.rllib.reading.weights import Weights, weights_of
 
 # SAC's and CQL's Q networks had another encoder.
 _FORMER_SAC = Reference("tune_ckpt.rllib.former:FormerSACCatalog")
@@ -89,7 +90,7 @@ class ModuleInPolicy(Module):
 
 def has_module(part: Part) -> bool:
     """Say whether a part of a checkpoint is a policy that has a module's weights."""
-    return part.type == POLICY and is_of_module(ModuleInPolicy(part).weights)
+    return part.type == POLICY and Policy(part.state_path, lambda: part.state, part=part).has_module
 
 
 def module_arguments(module: Module, restating: Restating) -> dict[str, Any]:
@@ -124,6 +125,12 @@ def module_class(module: Module) -> Reference | None:
     """Return an RLModule's class, moved; None where nothing names it."""
     name = with_colon(module.cls)
     return Reference(moved(name)) if ":" in name else None
+
+
+def newest_weights(module: Module) -> Weights:
+    """Return an RLModule's weights as arrays, by the names of today."""
+    weights: Weights = newest_names(weights_of(module), module.cls)
+    return weights
 
 
 def module_spec(cls: Reference | None, arguments: dict[str, Any]) -> Call:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.machinery import PathFinder
 from typing import Any
 
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.rllib.converting.algorithms import ALGORITHMS, default_catalog, default_module
+from tune_ckpt.rllib.converting.algorithms import (
+    ALGORITHMS,
+    FORMER_POLICIES,
+    default_catalog,
+    default_module,
+)
 from tune_ckpt.rllib.reading.plain import last_name, stored_name
 
 _CALLBACKS = "ray.rllib.callbacks.callbacks:RLlibCallback"
@@ -93,8 +99,9 @@ def reference(value: object) -> Reference | None:
 
 
 def class_name(stored: Any) -> str:
-    """Return the name of a class, without where it is; nothing for None."""
-    return last_name(stored_name(stored)).removesuffix("_traced")
+    """Return what Ray calls a class today, without where it is; nothing for None."""
+    name = last_name(stored_name(stored)).removesuffix("_traced")
+    return FORMER_POLICIES.get(name, name)
 
 
 def is_local(reference: Reference) -> bool:
@@ -107,4 +114,4 @@ def can_be_found(reference: Reference) -> bool:
     package = reference.name.partition(":")[0].partition(".")[0]
     if package in ("ray", "__main__", "__mp_main__"):
         return package == "ray"
-    return PathFinder.find_spec(package) is not None
+    return package in sys.stdlib_module_names or PathFinder.find_spec(package) is not None

@@ -33,6 +33,8 @@ from tune_ckpt.rllib.converting.modules import (
 )
 from tune_ckpt.rllib.converting.moves import class_name, moved
 from tune_ckpt.rllib.converting.restating import LOST, Restating
+from tune_ckpt.rllib.converting.weight_names import newest_names
+from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part, open_part
 from tune_ckpt.rllib.reading.generations import (
     ALGORITHM,
@@ -66,7 +68,7 @@ class NewStack:
 
     def algorithm(self, part: Part) -> Folder:
         """Return an Algorithm's folder."""
-        algorithm = self._given.algorithm_for(_class_of(part))
+        algorithm = self._given.algorithm_for(_class_of(part), stored_config(part))
         restating = Restating(part.state_path)
         stored = members(part.child("learner") or part)
         found = {name: one for name, one in stored.items() if isinstance(one, Module)}
@@ -81,8 +83,7 @@ class NewStack:
         return folder
 
     def _config(self, part: Part, restating: Restating) -> dict[str, Any]:
-        args, kwargs = arguments(part)
-        stored = (fields(part.state) or {}).get("config") or next(iter(args), kwargs.get("config"))
+        stored = stored_config(part)
         self.notes += self._given.unknown_to(stored)
         config = rebuild(self._given.others(stored), restating, "config")
         config = with_connectors(config, part, restating)
@@ -114,7 +115,8 @@ class NewStack:
         kwargs = module_arguments(module, restating)
         self.notes += (*restating.notes, *lost_filters(part))
         self.notes.append(Fault("", f"Ray {RAY} has no such policies: this is the RLModule in it"))
-        return module_folder(module.algorithm.module, kwargs, module.weights)
+        weights = newest_names(module.weights, module.cls)
+        return module_folder(module.algorithm.module, kwargs, weights)
 
     def tree(self, part: Part, path: str = "") -> Folder:
         """Return the folder of an RLModule, or of anything else in a tree.

@@ -12,7 +12,12 @@ from typing import Any
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting import pickling
-from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY, STAND_INS, Algorithm
+from tune_ckpt.rllib.converting.algorithms import (
+    ALGORITHM_OF_POLICY,
+    ANY_CONFIG,
+    STAND_INS,
+    Algorithm,
+)
 from tune_ckpt.rllib.converting.config_keys import ADDED_TO_POLICIES, AS_A_DICT
 from tune_ckpt.rllib.converting.config_values import rebuild
 from tune_ckpt.rllib.converting.first_generation import Whole
@@ -22,6 +27,7 @@ from tune_ckpt.rllib.converting.json_spaces import space_to_dict
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.pickled_spaces import space_object
 from tune_ckpt.rllib.converting.pickling import Call
+from tune_ckpt.rllib.converting.replay_buffers import buffer_class, of_old_stack
 from tune_ckpt.rllib.converting.restating import Restating
 from tune_ckpt.rllib.reading.counters import ITERATION
 from tune_ckpt.rllib.reading.finding import TUNE_METADATA, Part
@@ -67,11 +73,12 @@ class OldStack:
         state, found, restating = whole.state, whole.policies, Restating(file)
         self.notes += () if self._given.is_whole else whole.notes
         self.notes += () if whole.notes else self._given.unknown_to(state.get("config"))
-        config = self._config(state.get("config"), restating)
+        algorithm = self._given.algorithm_for(state.get("algorithm_class"))
+        config = _with_buffer(self._config(state.get("config"), restating), algorithm)
         if config.get("env") is None:
             config["policies"] = _with_spaces(config.get("policies"), found)
         told = {
-            "algorithm_class": self._given.algorithm_for(state.get("algorithm_class")).cls,
+            "algorithm_class": algorithm.cls,
             "config": config,
             "worker": _worker(state, config, restating, list(found)),
             "counters": _counters(state.get("counters")),
@@ -133,6 +140,15 @@ class OldStack:
         }
 
 
+def _with_buffer(config: dict[str, Any], algorithm: Algorithm) -> dict[str, Any]:
+    """Return a configuration that tells the replay buffer: today's default is the new stack's."""
+    told = config.get("replay_buffer_config") or {}
+    if not algorithm.buffer or told.get("type") is not None:
+        return config
+    buffer = of_old_stack(told, algorithm.buffer)
+    return {**config, "replay_buffer_config": {**buffer, "type": buffer_class(algorithm.buffer)}}
+
+
 def _worker(
     state: dict[Any, Any], config: dict[str, Any], restating: Restating, policy_ids: list[str]
 ) -> dict[str, Any]:
@@ -151,7 +167,7 @@ def _with_defaults(config: dict[str, Any], algorithm: Algorithm | None) -> Call:
 
     The defaults are those of the Ray that loads it.
     """
-    cls = Reference(_ANY_CONFIG) if algorithm is None else algorithm.config
+    cls = Reference(ANY_CONFIG) if algorithm is None else algorithm.config
     items = {AS_A_DICT.get(key, key): item for key, item in config.items()}
     if isinstance(items.get("model"), dict):
         args = (_defaults(cls), "model")
@@ -160,10 +176,9 @@ def _with_defaults(config: dict[str, Any], algorithm: Algorithm | None) -> Call:
 
 
 def _defaults(cls: Reference, items: dict[str, Any] | None = None) -> Call:
-    return Call(Reference(f"{_ANY_CONFIG}.to_dict"), (Call(cls),), items=items or {})
+    return Call(Reference(f"{ANY_CONFIG}.to_dict"), (Call(cls),), items=items or {})
 
 
-_ANY_CONFIG = "ray.rllib.algorithms.algorithm_config:AlgorithmConfig"
 _REPLACED = {"policy_spec", "checkpoint_version"}
 
 
@@ -198,7 +213,9 @@ def _with_spaces(policies: Any, found: dict[str, Policy]) -> dict[str, Any]:
     }
 
 
-def _with_own(spec: Any, policy: Policy) -> tuple[Any, ...]:
+def _with_own(spec: Any, policy: Policy) -> Any:
+    if isinstance(spec, Call):  # the caller's, which counts as it is
+        return spec
     cls, observations, actions, config = spec or (None, None, None, None)
     spaces = [space_object(space) for space in spaces_of(policy).values()]
     return cls, observations or spaces[0], actions or spaces[1], config

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tune_ckpt.errors import Fault, UnsupportedStateError
+from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.pickle_by_name import PicklerByName
 from tune_ckpt.formats.references import Reference
 
@@ -98,4 +99,7 @@ class _Pickler(PicklerByName):
         self.save((value.function, value.args, value.kwargs, None))
         self.write(pickle.BUILD)
 
-    dispatch.update({Instance: _instance, Call: _call})
+    def _opaque(self, value: Opaque) -> None:
+        raise pickle.PicklingError(f"{value.module}:{value.name} is not to be imported")
+
+    dispatch.update({Instance: _instance, Call: _call, Opaque: _opaque})

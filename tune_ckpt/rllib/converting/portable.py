@@ -9,6 +9,7 @@ a filter's running statistics     by the names that they have in newer Ray
 an optimizer's numbered state     the numbers as text, there and in its parameter groups
 a class                           its import name, as RLlib writes it
 an object with fields             the dict of its fields, as RLlib writes dataclasses
+a space                           the dict that RLlib has for it; noted where an environment gets it
 bytes that are a pickle of code   nothing (None); noted as not carried
 functions, any other object       RLlib's mark ``__not_serializable__``; noted as not carried
 ================================  ================================================================
@@ -27,7 +28,7 @@ from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.pickle import Opaque, list_globals
 from tune_ckpt.rllib.reading.generations import POLICY_SPEC
 from tune_ckpt.rllib.reading.member_kinds import spec_fields
-from tune_ckpt.rllib.reading.plain import code_name, fields, plain
+from tune_ckpt.rllib.reading.plain import code_name, fields, of_type, plain
 from tune_ckpt.rllib.reading.spaces import is_space, space_of
 
 NOT_SERIALIZABLE = "__not_serializable__"  # RLlib's own mark
@@ -62,7 +63,7 @@ class Carrying:
         """
         if isinstance(value, np.dtype):
             return value.str
-        make = _KINDS.get(type(value))
+        make = of_type(_KINDS, value)
         return value if make is None else make(self, value, steps)
 
     def mark(self, steps: tuple[Any, ...], what: str) -> str:
@@ -103,6 +104,8 @@ class Carrying:
             spec = spec_fields(value)
             return [self.state(spec.get(name), *steps, name) for name in POLICY_SPEC]
         if is_space(value):
+            if steps[:2] == ("config", "env_config"):
+                self.lost.append(Fault("/".join(map(label, steps)), _NO_SPACE))
             return self.state(space_of(value, self._file), *steps)
         found, made = fields(value), plain(value, self._file)
         if isinstance(made, Opaque):
@@ -121,6 +124,12 @@ class Carrying:
 
     def _other(self, value: Any, steps: tuple[Any, ...]) -> str:
         return self.mark(steps, f"an object of {type(value).__name__}")
+
+
+_NO_SPACE = (
+    "it is a dict that tells of the space now, and the environment gets that: pass one that makes "
+    "the space itself"
+)
 
 
 _KINDS: dict[type, Callable[[Carrying, Any, tuple[Any, ...]], Any]] = {

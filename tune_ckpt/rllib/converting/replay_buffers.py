@@ -7,11 +7,29 @@ described here answers no. It is a class like its base in all else, and brings n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.reading.plain import with_colon
 
 _PACKAGE = "ray.rllib.utils.replay_buffers"
+
+
+def of_old_stack(told: Mapping[str, Any] | None, default: str) -> dict[str, Any]:
+    """Return what is told of a replay buffer, with a kind that the old API stack takes.
+
+    Args:
+        told: What is told; of a buffer of the new API stack, today's default, its size only.
+        default: The kind that the algorithm had by itself.
+    """
+    told = told or {}
+    if "Episode" in str(told.get("type")):
+        told = {key: told[key] for key in ("capacity",) if key in told}
+    if told.get("type") is not None:
+        return {**told}
+    return {"capacity": 50000, **told, "type": default}
 
 
 def buffer_class(base: Reference | str) -> Call:

@@ -5,6 +5,7 @@ What cannot be said any more is left out, and noted. Nothing is imported: classe
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -23,7 +24,7 @@ from tune_ckpt.rllib.converting.portable import (
     is_pickle_of_code,
     newest_statistics,
 )
-from tune_ckpt.rllib.reading.plain import code_name, fields
+from tune_ckpt.rllib.reading.plain import code_name, fields, of_type
 from tune_ckpt.rllib.reading.spaces import is_space, space_of
 
 Steps = tuple[Any, ...]
@@ -59,7 +60,7 @@ class Restating:
             value: The value, read inertly.
             steps: Where it stands.
         """
-        make = _KINDS.get(type(value))
+        make = of_type(_KINDS, value)
         return value if make is None else make(self, value, steps)
 
     def note(self, steps: Iterable[Any], reason: str) -> Lost:
@@ -78,14 +79,23 @@ class Restating:
     def _dict(self, value: dict[Any, Any], steps: Steps) -> dict[Any, Any]:
         told = newest_statistics(value)
         made = [(self.value(k, *steps, k), self.value(v, *steps, k)) for k, v in told.items()]
-        return {key: item for key, item in made if key is not LOST and item is not LOST}
+        kept = copy.copy(told)  # of the same kind: a defaultdict has its default
+        kept.clear()
+        kept.update({key: item for key, item in made if key is not LOST and item is not LOST})
+        return kept
 
-    def _sequence(self, value: Any, steps: Steps) -> Any:
+    def _items(self, value: Iterable[Any], steps: Steps) -> list[Any]:
         made = [self.value(item, *steps, number) for number, item in enumerate(value)]
-        return type(value)(item for item in made if item is not LOST)
+        return [item for item in made if item is not LOST]
+
+    def _tuple(self, value: tuple[Any, ...], steps: Steps) -> tuple[Any, ...]:
+        return tuple(self._items(value, steps))
+
+    def _set(self, value: Any, steps: Steps) -> Any:
+        return type(value)(self._items(value, steps))
 
     def _deque(self, value: deque[Any], steps: Steps) -> deque[Any]:
-        return deque(self._sequence(list(value), steps), value.maxlen)
+        return deque(self._items(value, steps), value.maxlen)
 
     def _reference(self, value: Reference, steps: Steps) -> Any:
         return self.named(reference(value) or value, steps)
@@ -112,10 +122,10 @@ class Restating:
 
 _KINDS: dict[type, Callable[[Restating, Any, Steps], Any]] = {
     dict: Restating._dict,
-    list: Restating._sequence,
-    tuple: Restating._sequence,
-    set: Restating._sequence,
-    frozenset: Restating._sequence,
+    list: Restating._items,
+    tuple: Restating._tuple,
+    set: Restating._set,
+    frozenset: Restating._set,
     deque: Restating._deque,
     bytes: Restating._bytes,
     Reference: Restating._reference,

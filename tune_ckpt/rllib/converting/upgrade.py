@@ -10,12 +10,12 @@ from tune_ckpt.errors import CorruptDataError, Fault, NotACheckpointError
 from tune_ckpt.rllib.converting.first_generation import Whole, read_whole
 from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
 from tune_ckpt.rllib.converting.given import Given, given
+from tune_ckpt.rllib.converting.modules import has_module
 from tune_ckpt.rllib.converting.new_stack import NewStack
 from tune_ckpt.rllib.converting.old_stack import OldStack
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import ALGORITHM, POLICY
 from tune_ckpt.rllib.reading.members import all_members, check_told
-from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.tree.apart import check_outside
 from tune_ckpt.tree.storage.store import address_of
 
@@ -156,11 +156,5 @@ def _upgraded(part: Part, stack: NewStack | OldStack, whole: Callable[[], Whole]
 
 def is_of_new_stack(part: Part) -> bool:
     """Say whether a part of a checkpoint has RLModules, be it in policies."""
-    if part.folder.ctor is not None or part.child("learner") is not None:
-        return True
-    spec = fields((fields(part.state) or {}).get("policy_spec")) or {}
-    config = fields(spec.get("config")) or {}
-    return any(config.get(key) is True for key in _OF_MODULES)
-
-
-_OF_MODULES = ("_enable_learner_api", "_enable_new_api_stack", "enable_rl_module_and_learner")
+    has_tree = part.folder.ctor is not None or part.child("learner") is not None
+    return has_tree or has_module(part)

@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_ckpt.errors import CorruptDataError, MissingDependencyError, NotInCheckpointError
+from tune_ckpt.rllib.converting.config_keys import newest_settings
+from tune_ckpt.rllib.converting.moves import class_name
+from tune_ckpt.rllib.converting.weight_names import newest_names
 from tune_ckpt.rllib.inference.actions import Actions
 from tune_ckpt.rllib.inference.families import make_recipe
 from tune_ckpt.rllib.inference.filters import Filter, find_filter
@@ -18,11 +21,11 @@ from tune_ckpt.rllib.inference.recipes import BUILDABLE, Known, Recipe
 from tune_ckpt.rllib.inference.tensorflow_weights import as_torch
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.member_kinds import Member, Module
+from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy
 from tune_ckpt.rllib.reading.members import module_of, only
-from tune_ckpt.rllib.reading.plain import fields, last_name, plain
+from tune_ckpt.rllib.reading.plain import fields, plain
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, Space, spaces_of
-from tune_ckpt.rllib.reading.weights import Weights, is_of_module, weights_of
+from tune_ckpt.rllib.reading.weights import Weights, weights_of
 from tune_ckpt.rllib.restoring.opening import open_told
 
 
@@ -173,11 +176,15 @@ def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
     if observations is None or actions is None or not observations.keys() >= _BOX:
         reason = "its observations are no arrays of one shape; restore the module instead"
         raise NotInCheckpointError(member.path, BUILDABLE, reason)
-    weights, cls = weights_of(member), last_name(member.cls)
-    if is_of_module(weights):  # Ray 2.7 to 2.30 had policies with the weights of a module
+    weights, cls = weights_of(member), class_name(member.cls)
+    if (
+        isinstance(member, Policy) and member.has_module
+    ):  # Ray 2.7 to 2.30 had policies with the weights of a module
         cls = cls.replace("TorchPolicy", "TorchRLModule")
+    weights = newest_names(weights, cls)
     stored = stored_config(part) if isinstance(member, Module) else member.spec.get("config")
-    config = {**plain(fields(stored) or {}, member.path), **given}
+    told = newest_settings(plain(fields(stored) or {}, member.path))
+    config = {**told, **newest_settings(given)}
     model = config.get("model")
     if isinstance(member, Module):
         model = plain(fields(member.model_config) or {}, member.path)

@@ -127,6 +127,8 @@ def _padding(
 _FILTERS: dict[tuple[int, ...], list[list[Any]]] = {
     size: [[None, None, stride] for stride in strides]
     for size, strides in {
+        (480, 640): [(14, 18), 4, 1],  # of older Rays, like the next one
+        (240, 320): [(7, 9), 4, 1],
         (96, 96): [4, 2, 2],
         (84, 84): [4, 2, 1],
         (64, 64): [2, 2, 2, 2],

@@ -76,5 +76,5 @@ NEW_FAMILIES: dict[str, Make] = {
     **dict.fromkeys(_modules(*_ACTORS), _actor_of("actor", _SHARED_OR_NOT, "pi")),
     **dict.fromkeys(_modules("BC"), _actor_of("actor", ("_encoder",), "_pi_head")),
     **dict.fromkeys(_modules("DQN", "DQNRainbow"), _q),
-    **dict.fromkeys(_modules("SAC", "CQL", "IQL"), _actor_of("sac", ("pi_encoder",), "pi")),
+    **dict.fromkeys(_modules("SAC", "CQL", "IQL", "TQC"), _actor_of("sac", ("pi_encoder",), "pi")),
 }

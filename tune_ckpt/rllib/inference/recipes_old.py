@@ -86,7 +86,7 @@ def _dueling(weights: Weights, module: str, letter: str) -> Layers:
 
 
 def _sac(known: Known) -> Recipe:
-    model = known.config.get("policy_model_config") or {"fcnet_activation": "relu"}
+    model = {"fcnet_activation": "relu", **(known.config.get("policy_model_config") or {})}
     trunk, head = _layers(known, "action_model.", model, "_logits")
     return known.checked(Recipe("sac", trunk, head, squashed=known.is_continuous), _OTHERS)
 

@@ -78,6 +78,25 @@ class Policy:
         """Its class's name; only the last part of it, where RLlib can find the rest."""
         return stored_name(self.spec.get("policy_class"))
 
+    @property
+    def has_module(self) -> bool:
+        """Whether its weights are an RLModule's, as they may be in Ray 2.5 to 2.30.
+
+        A model of the user's may have the same names; then the configuration says no.
+        """
+        if not isinstance(self.weights, dict):
+            return False
+        config = fields(self.spec.get("config")) or {}
+        told = [config[key] for key in _FLAGS_OF_MODULES if key in config]
+        may_be = True in told or not told
+        return may_be and any(str(name).startswith("encoder.") for name in self.weights)
+
+
+_FLAGS_OF_MODULES = (
+    *("_enable_rl_module_api", "_enable_learner_api", "_enable_new_api_stack"),
+    "enable_rl_module_and_learner",
+)
+
 
 @dataclass(frozen=True)
 class Module:
@@ -96,11 +115,9 @@ class Module:
 
     @property
     def weights(self) -> Any:
-        """Its state, which is its weights; RLlib has those of no dimensions as numbers."""
+        """Its state, which is its weights."""
         state = self.part.state
-        if not isinstance(state, dict):
-            return state
-        return {k: np.float32(v) if isinstance(v, float) else v for k, v in state.items()}
+        return without_numbers(state) if isinstance(state, dict) else state
 
     @cached_property
     def spec(self) -> dict[Any, Any]:
@@ -123,6 +140,22 @@ class Module:
     def model_config(self) -> Any:
         """Its model's configuration as it was read, by whatever name it has."""
         return self.spec.get("model_config") or self.spec.get("model_config_dict") or {}
+
+
+def without_numbers(state: dict[Any, Any]) -> dict[Any, Any]:
+    """Return a module's state with arrays where RLlib has numbers: those of no dimensions."""
+    return {
+        name: _DTYPES[type(value)](value) if type(value) in _DTYPES else value
+        for name, value in state.items()
+    }
+
+
+# torch's own, which RLlib's state does not tell.
+_DTYPES: dict[type, Callable[[Any], Any]] = {
+    float: np.float32,
+    int: np.int64,
+    bool: np.bool_,
+}
 
 
 def spec_fields(spec: Any) -> dict[Any, Any]:

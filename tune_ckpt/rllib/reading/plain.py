@@ -14,13 +14,15 @@ anything else that is no data     the `Opaque` record, as it was read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from tune_ckpt.errors import PickleReadError
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 
+T = TypeVar("T")
 _ENUMS = ("TorchCompileWhatToCompile",)
 
 
@@ -41,7 +43,7 @@ def plain(value: Any, file: str) -> Any:
 
 
 def _plain(value: Any, above: tuple[int, ...]) -> Any:
-    make = _KINDS.get(type(value))
+    make = of_type(_KINDS, value)
     if make is None or id(value) in above:
         return value
     return make(value, (*above, id(value)))
@@ -69,6 +71,10 @@ def _key(value: Any, above: tuple[int, ...]) -> Any:
     return made
 
 
+def _deque(value: deque[Any], above: tuple[int, ...]) -> deque[Any]:
+    return deque((_plain(item, above) for item in value), value.maxlen)
+
+
 def _opaque(value: Opaque, above: tuple[int, ...]) -> Any:
     if value.args is None:
         return Reference(f"{value.module}:{value.name}")
@@ -87,8 +93,14 @@ _KINDS: dict[type, Callable[[Any, tuple[int, ...]], Any]] = {
     tuple: _sequence(tuple),
     set: _set(set),
     frozenset: _set(frozenset),
+    deque: _deque,
     Opaque: _opaque,
 }
+
+
+def of_type(table: Mapping[type, T], value: object) -> T | None:
+    """Return what a table has for a value's type, or for the nearest that it is derived from."""
+    return next((table[cls] for cls in type(value).__mro__ if cls in table), None)
 
 
 def fields(value: Any) -> dict[Any, Any] | None:

@@ -61,11 +61,6 @@ def weights_of(member: Member) -> Weights:
     return cast("Weights", found)
 
 
-def is_of_module(weights: Any) -> bool:
-    """Say whether weights are an RLModule's, by their names."""
-    return isinstance(weights, dict) and any(str(n).startswith("encoder.") for n in weights)
-
-
 def _arrays(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, np.ndarray | np.generic):
         yield path or "weights", np.asarray(value)

@@ -8,9 +8,10 @@ from tune_ckpt.errors import Fault, InvalidArgumentError, NotInCheckpointError
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY, STAND_INS
+from tune_ckpt.rllib.converting.config_keys import AS_A_DICT, newest_settings
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.reading.member_kinds import Policy
-from tune_ckpt.rllib.reading.plain import fields, plain
+from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.plain_config import plain_config
@@ -35,11 +36,13 @@ def build_policy(
     """
     cls = _find_class(stored, trust, account)
     spaces = make_spaces(stored)
-    told, lost = plain_config(plain(fields(stored.spec.get("config")) or {}, stored.path), trust)
+    told, lost = plain_config(fields(stored.spec.get("config")) or {}, trust)
     account.left_out += lost
     older = _OLDER.get(class_name(stored.cls), {})
-    told = {**_defaults(cls), **older, **_known({**told, **(config or {})})}
-    if str(told.get("framework", "torch")) != "torch":
+    told = {**newest_settings(told), **newest_settings(config or {})}
+    told = {AS_A_DICT.get(key, key): item for key, item in told.items()}
+    told = _whole(told, {**_defaults(cls), **older})
+    if told["framework"] != "torch":
         raise InvalidArgumentError("framework", told["framework"], ("torch",))
     with constructing(name_of_class(cls), stored.path, _ADVICE):
         return cls(*spaces, told)
@@ -80,14 +83,14 @@ def _defaults(cls: type) -> dict[str, Any]:
     return {key: defaults[key] for key in defaults.keys() - {"callbacks", "env"}}
 
 
-def _known(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries that today's RLlib knows, and the framework by its older name."""
+def _whole(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries that today's RLlib knows, over its defaults."""
     from ray.rllib.models.catalog import MODEL_DEFAULTS
 
-    framework = config.get("framework", config.get("framework_str", "torch"))
-    model = {k: v for k, v in (config.get("model") or {}).items() if k in MODEL_DEFAULTS}
+    models = MODEL_DEFAULTS, defaults.get("model") or {}, config.get("model") or {}
+    model = {k: v for told in models for k, v in told.items() if k in MODEL_DEFAULTS}
     kept = {key: value for key, value in config.items() if key not in _OF_WORKERS}
-    return {**kept, "framework": framework, "model": {**MODEL_DEFAULTS, **model}}
+    return {"framework": "torch", **defaults, **kept, "model": model}
 
 
 # Of no use to a policy alone.

@@ -7,10 +7,11 @@ from typing import Any, cast
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import holds_opaque
 from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
+from tune_ckpt.rllib.converting.modules import newest_weights
 from tune_ckpt.rllib.converting.portable import Carrying, filter_fields
 from tune_ckpt.rllib.reading.counters import ITERATION, counters_of
 from tune_ckpt.rllib.reading.finding import Part
-from tune_ckpt.rllib.reading.member_kinds import Member, Policy
+from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy, without_numbers
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.state_files import read_nested
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
@@ -113,8 +114,10 @@ def give_to_new_stack(
     Returns:
         The weights that were given.
     """
-    mine = algorithm.learner_group.get_weights()
-    given = {n: account.fit(n, mine[n], weights_of(member)) for n, member in chosen.items()}
+    held = algorithm.learner_group.get_weights()
+    mine = {name: without_numbers(held[name]) for name in chosen}
+    stored = {name: cast("Module", member) for name, member in chosen.items()}
+    given = {n: account.fit(n, mine[n], newest_weights(module)) for n, module in stored.items()}
     learner: dict[str, Any] = {"rl_module": {n: {**mine[n], **given[n]} for n in given}}
     if optimizers:
         learner["optimizer"] = _optimizers(part, chosen, account)

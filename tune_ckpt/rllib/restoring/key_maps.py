@@ -124,8 +124,9 @@ def _dueling(names: Collection[str], module: str, letter: str) -> Old:
     return {i: name.removesuffix(".weight") for i, name in found.items() if name in names}
 
 
-# SAC's models: of its new module's outputs, the actions are others.
-_NOT_KNOWN = ("action_model.", "q_net.", "twin_q_net.")
+# SAC's models: of its new module's outputs, the actions are others; and attention, which no module
+# of the new stack has.
+_NOT_KNOWN = ("action_model.", "q_net.", "twin_q_net.", "gtrxl.")
 
 # Told by how some names begin, the most special first.
 _MODELS: dict[str, Callable[[Collection[str]], KeyMap]] = {

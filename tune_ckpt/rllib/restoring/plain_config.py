@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tune_ckpt.errors import Fault
+from tune_ckpt.errors import Fault, NotInCheckpointError
 from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.converting.portable import NOT_SERIALIZABLE
-from tune_ckpt.rllib.reading.plain import last_name, with_colon
+from tune_ckpt.rllib.reading.plain import fields, last_name, plain, with_colon
+from tune_ckpt.rllib.reading.spaces import is_space, space_of
+from tune_ckpt.rllib.restoring.gym_spaces import make_space
 
 _IMPORT_NAME = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)+")
 # Of an environment, what is before a dot or a colon is imported. RLlib itself knows this package.
@@ -27,10 +29,10 @@ _NOTHING = object()
 
 
 def plain_config(config: Any, trust: Trust) -> tuple[dict[str, Any], list[Fault]]:
-    """Return the plain entries of a configuration, and what was left out.
+    """Return the plain entries of a configuration, with its spaces, and what was left out.
 
     Args:
-        config: A configuration as `load_config` returns it.
+        config: A configuration's entries, as they were read inertly.
         trust: Whose classes and functions are taken with their names.
     """
     lost: list[Fault] = []
@@ -39,6 +41,8 @@ def plain_config(config: Any, trust: Trust) -> tuple[dict[str, Any], list[Fault]
 
 
 def _plain(value: Any, trust: Trust, steps: tuple[Any, ...], lost: list[Fault]) -> Any:
+    if isinstance(value, Opaque):
+        value = _of_record(value, "/".join(map(label, steps)))
     name = _name(value, steps[-1])
     if name is not None and trust.covers(name):
         if isinstance(value, str) and not _IMPORT_NAME.fullmatch(value):
@@ -54,6 +58,19 @@ def _plain(value: Any, trust: Trust, steps: tuple[Any, ...], lost: list[Fault]) 
     if isinstance(value, list | tuple | set | frozenset):
         return type(value)(v for _, v in _parts(enumerate(value), trust, steps, lost))
     return value
+
+
+def _of_record(value: Opaque, path: str) -> Any:
+    """Return a space, a name or plain data; any other object, which no dict replaces, as it is."""
+    if is_space(value):
+        try:
+            return make_space(space_of(value, path) or {}, path)
+        except NotInCheckpointError:  # of a kind that RLlib's models do not take
+            return value
+    if value.pairs:
+        return fields(value)
+    made = plain(value, path)
+    return value if isinstance(made, dict) else made
 
 
 def _parts(

@@ -7,12 +7,11 @@ from typing import Any
 
 from tune_ckpt.errors import Fault, NotInCheckpointError
 from tune_ckpt.formats import pickle
-from tune_ckpt.formats.pickle import Opaque
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib.converting.algorithms import algorithm_name
-from tune_ckpt.rllib.converting.config_keys import newest, told_settings
+from tune_ckpt.rllib.converting.config_keys import newest_settings
 from tune_ckpt.rllib.converting.moves import class_name, moved
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
@@ -55,7 +54,7 @@ def rebuilt_config(part: Part, is_new_stack: bool, trust: Trust, account: Accoun
     account.left_out += [
         Fault(f"config/{fault.path}", fault.reason)
         for fault in lost
-        if not _is_default(told[fault.path.partition("/")[0]], vars(config))
+        if not _is_default(plain(told[fault.path.partition("/")[0]], part.path), vars(config))
     ]
     if unknown - _NOT_TAKEN:
         names = ", ".join(sorted(unknown - _NOT_TAKEN))
@@ -87,19 +86,9 @@ def _is_default(value: Any, config: dict[str, Any]) -> bool:
 
 
 def _told(part: Part) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for key, item in told_settings(fields(stored_config(part)) or {}):
-        if item is not None or newest(key) not in made:
-            made[newest(key)] = item
-    # An object is no dict of its fields where RLlib wants the object, but for the models'.
-    return {
-        name: item if _is_object(item) and name != "_model_config" else plain(item, part.path)
-        for name, item in made.items()
-    }
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, Opaque) and fields(value) is not None
+    made = newest_settings(fields(stored_config(part)) or {})
+    model = made.get("_model_config")  # RLlib takes a dict for this object
+    return made if model is None else {**made, "_model_config": fields(model)}
 
 
 def _algorithm(part: Part, trust: Trust) -> Any:

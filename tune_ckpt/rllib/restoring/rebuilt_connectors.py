@@ -11,7 +11,7 @@ from typing import Any
 
 from tune_ckpt.errors import Fault
 from tune_ckpt.objects.trust import Trust
-from tune_ckpt.rllib.reading.connectors import Connector, is_own, stored_connectors
+from tune_ckpt.rllib.reading.connectors import Connector, is_own, read_connectors
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.plain_config import plain_config
@@ -26,7 +26,7 @@ def env_to_module_connectors(part: Part, trust: Trust, account: Account) -> Call
         trust: Whose classes are taken.
         account: Takes those that are not.
     """
-    told = (_recipe(one, part.path, trust, account) for one in stored_connectors(part))
+    told = (_recipe(one, part.path, trust, account) for one in read_connectors(part))
     made = [recipe for recipe in told if recipe is not None]
 
     def make(*_: Any, **__: Any) -> list[Any]:

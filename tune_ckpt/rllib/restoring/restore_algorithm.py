@@ -15,8 +15,9 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
+from tune_ckpt.rllib.converting.algorithms import ALGORITHMS
 from tune_ckpt.rllib.converting.config_keys import like, newest
-from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class
+from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class, of_old_stack
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import ALGORITHM
 from tune_ckpt.rllib.reading.member_kinds import Member, Module
@@ -156,10 +157,12 @@ def _changed(config: Any, settings: Mapping[str, Any] | None) -> Any:
 
 def _built(config: Any, part: Part) -> Any:
     """Return the Algorithm that Ray builds, with replay buffers of the old stack as it can."""
-    buffer = config.get("replay_buffer_config")
-    if not config.enable_rl_module_and_learner and isinstance(buffer, dict):
-        config.replay_buffer_config = {**buffer, **_buildable(buffer)}
     cls = getattr(config.algo_class, "__name__", "Algorithm")
+    buffer, known = config.get("replay_buffer_config"), ALGORITHMS.get(cls)
+    if not config.enable_rl_module_and_learner and isinstance(buffer, dict):
+        if known is not None and known.buffer:
+            buffer = of_old_stack(buffer, known.buffer)
+        config.replay_buffer_config = {**buffer, **_buildable(buffer)}
     with constructing(cls, part.path, _ADVICE):
         return config.build_algo()
 

@@ -10,14 +10,14 @@ from tune_ckpt.formats import pickle
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Strict
-from tune_ckpt.rllib.converting.modules import ModuleInPolicy, has_module
+from tune_ckpt.rllib.converting.modules import ModuleInPolicy, has_module, newest_weights
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import MODULE
 from tune_ckpt.rllib.reading.member_kinds import Module
 from tune_ckpt.rllib.reading.members import modules, only
 from tune_ckpt.rllib.reading.plain import plain, stored_name
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
-from tune_ckpt.rllib.reading.weights import Weights, weights_of
+from tune_ckpt.rllib.reading.weights import Weights
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing, find_rllib_class
@@ -77,7 +77,7 @@ def restore_module(
     made = _unpickled(stored, trust, arguments) if allow_pickle else None
     if made is None:
         made = _built(stored, trust, arguments)
-    found = weights_of(stored)
+    found = newest_weights(stored)
     if made.inference_only:
         account.left_out += _not_for_inference(found, made)
         found = {name: array for name, array in found.items() if name in made.state_dict()}

@@ -13,7 +13,7 @@ from tune_ckpt.rllib.converting.portable import Carrying
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.member_kinds import Policy
 from tune_ckpt.rllib.reading.members import only
-from tune_ckpt.rllib.reading.weights import is_of_module, weights_of
+from tune_ckpt.rllib.reading.weights import weights_of
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.build_policy import build_policy
 from tune_ckpt.rllib.restoring.opening import open_told
@@ -90,7 +90,7 @@ def find_policy(stored: Any) -> Policy:
     Raises:
         NotInCheckpointError: It is an RLModule, or a policy with the weights of one.
     """
-    if not isinstance(stored, Policy) or is_of_module(stored.weights):
+    if not isinstance(stored, Policy) or stored.has_module:
         reason = "it is an RLModule; see restore_module"
         raise NotInCheckpointError(stored.path, "policy of the old API stack", reason)
     return stored

@@ -65,6 +65,8 @@ def _asking(names: list[str]) -> Callable[[Any], Answer]:
         def digest(value: Any) -> str:
             """Return the digest of one array's bytes."""
             array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+            # RLlib's states have arrays of no dimensions as numbers.
+            array = np.float32(array) if type(array) is float else array
             return hashlib.blake2b(np.ascontiguousarray(array).tobytes()).hexdigest()
 
         def weights() -> Any:
