@@ -280,7 +280,7 @@ def test_a_frameworks_own_files_are_not_mixed_with_others(tmp_path):
 def test_a_copy_does_not_replace_files_of_somebody_elses(tmp_path):
     best = _own(tmp_path / "sweep")
     (tmp_path / "state.pkl").write_bytes(b"mine")
-    with pytest.raises(OccupiedFolderError, match=r"no checkpoint, but holds state\.pkl"):
+    with pytest.raises(OccupiedFolderError, match=r"not a checkpoint, but holds state\.pkl"):
         best.export(tmp_path)
     assert (tmp_path / "state.pkl").read_bytes() == b"mine"
 

@@ -123,18 +123,15 @@ def _padding(
     return (wide // 2, wide - wide // 2, high // 2, high - high // 2), out
 
 
-# RLlib's defaults by the images' size, of which only the strides matter.
-_FILTERS: dict[tuple[int, ...], list[list[Any]]] = {
-    size: [[None, None, stride] for stride in strides]
-    for size, strides in {
-        (480, 640): [(14, 18), 4, 1],  # of older Rays, like the next one
-        (240, 320): [(7, 9), 4, 1],
-        (96, 96): [4, 2, 2],
-        (84, 84): [4, 2, 1],
-        (64, 64): [2, 2, 2, 2],
-        (42, 42): [2, 2, 1],
-        (10, 10): [2, 2],
-    }.items()
+# The strides of RLlib's default filters, by the images' size; the weights tell the rest.
+_STRIDES: dict[tuple[int, ...], list[int | tuple[int, int]]] = {
+    (480, 640): [(14, 18), 4, 1],  # of older Rays, like the next one
+    (240, 320): [(7, 9), 4, 1],
+    (96, 96): [4, 2, 2],
+    (84, 84): [4, 2, 1],
+    (64, 64): [2, 2, 2, 2],
+    (42, 42): [2, 2, 1],
+    (10, 10): [2, 2],
 }
 
 
@@ -144,11 +141,11 @@ def default_filters(shape: Sequence[int], path: str) -> list[list[Any]]:
     Raises:
         NotInCheckpointError: It has none.
     """
-    found = _FILTERS.get(tuple(shape[:2]))
-    if found is None:
+    strides = _STRIDES.get(tuple(shape[:2]))
+    if strides is None:
         reason = "its configuration has none, and there is no default for such images"
         raise NotInCheckpointError(path, "strides of convolutions", reason)
-    return found
+    return [[None, None, stride] for stride in strides]
 
 
 def has_weights(weights: Weights, prefix: str) -> bool:
