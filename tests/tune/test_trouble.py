@@ -166,4 +166,4 @@ def test_storage_that_hangs_holds_up_the_end_for_no_longer_than_was_said(
     _assert_as_without_callback(sweep(tmp_path, callback, storage_filesystem=disk))
     lost = [outcome for outcome in callback.outcomes if outcome.detail == "the time was up"]
     assert len(lost) > ITERATIONS  # what was to be done at the end is told as well
-    assert "no answer for 0.5 s" in caplog.text  # of the report
+    assert "no answer for 1 s" in caplog.text  # of the report

@@ -35,7 +35,7 @@ from tune_ckpt.tune.work import Work
 
 SCHEDULER = "scheduler"  # the key of the state under which the scheduler's snapshot is
 STRANGERS = "strangers"  # and the ids of the trials of which the searcher must hear nothing
-_REPORT_SECS = 60.0  # a storage that has not taken the report by then hangs
+_REPORT_SECS = 1.0, 60.0  # how long storage may take for the report, at least and at most
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -193,7 +193,8 @@ class CheckpointCallback(CheckpointOptions, Callback):
         finally:
             self._work.close()
         if trials and self._is_needed:
-            report(trials[0], self.outcomes, min(self.drain_timeout_secs, _REPORT_SECS))
+            least, most = _REPORT_SECS
+            report(trials[0], self.outcomes, max(least, min(self.drain_timeout_secs, most)))
 
     @harmless
     def get_state(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The keys of RLlib's configuration that were renamed or removed, from Ray 1 to 2.60.
 
-One row a key. A key may have been renamed more than once: the rows lead from each name to the next.
+One row a key, in tables that make this module longer than others. A key may have been renamed more
+than once: the rows lead from each name to the next.
 """
 
 from __future__ import annotations

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tune_ckpt.errors import (
-    Fault,
-    InvalidArgumentError,
-    NotInCheckpointError,
-    RestoreError,
-)
+from tune_ckpt.errors import Fault, InvalidArgumentError, NotInCheckpointError, RestoreError
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.converting.algorithms import ALGORITHMS
