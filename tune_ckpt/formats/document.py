@@ -23,7 +23,7 @@ from typing import TypeVar
 
 import xxhash
 
-from tune_ckpt.formats.io import Sink
+from tune_ckpt.formats.io import CHUNK_NBYTES, Sink
 from tune_ckpt.formats.wire import packb
 
 MAGIC = "tune_ckpt"
@@ -32,7 +32,6 @@ ALIGNMENT = 64
 _PIECE_NBYTES = 2**32 - ALIGNMENT  # the most that one bin object holds, in aligned pieces
 HEADER = struct.Struct(">B 10s B BQ BB16s")
 HEADER_START = bytes([0x94, 0xA0 + len(MAGIC)]) + MAGIC.encode()
-_CHUNK_NBYTES = 2**20  # hashed while it is in the cache; after each, other threads may run
 _THREADS = min(4, os.cpu_count() or 1)
 _WORTH_THREADS_NBYTES = 2**22
 
@@ -134,7 +133,7 @@ class Document:
             start = 0
             while start < piece.nbytes:
                 # Chunks end at the file's pages: half a page costs the system as much as a whole.
-                end = start + _CHUNK_NBYTES - (piece.offset + start) % _CHUNK_NBYTES
+                end = start + CHUNK_NBYTES - (piece.offset + start) % CHUNK_NBYTES
                 chunk = blob[start : min(end, piece.nbytes)]
                 digest.update(chunk)
                 sink.write_at(piece.offset + start, chunk)

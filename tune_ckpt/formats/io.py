@@ -14,7 +14,8 @@ import xxhash
 
 from tune_ckpt.errors import CorruptDataError
 
-_CHUNK_NBYTES = 2**18  # hashed, and then written, while it is in the processor's cache
+# Hashed and then written while it is in the processor's cache; after each, other threads may run.
+CHUNK_NBYTES = 2**20
 
 
 class Source(Protocol):
@@ -114,8 +115,8 @@ class Buffers:
         """Write it to a sink of `nbytes` bytes and return its digest (hexadecimal)."""
         digest, offset = xxhash.xxh3_128(), 0
         for buffer in self._buffers:
-            for start in range(0, len(buffer), _CHUNK_NBYTES):
-                chunk = memoryview(buffer)[start : start + _CHUNK_NBYTES]
+            for start in range(0, len(buffer), CHUNK_NBYTES):
+                chunk = memoryview(buffer)[start : start + CHUNK_NBYTES]
                 digest.update(chunk)
                 sink.write_at(offset, chunk)
                 offset += chunk.nbytes
