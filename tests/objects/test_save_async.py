@@ -27,6 +27,7 @@ from tune_ckpt.errors import SaveInFlightError, StorageError, UnsupportedStateEr
 from tune_ckpt.formats import msgpack
 from tune_ckpt.objects import background
 from tune_ckpt.tree.snapshot import Arena
+from tune_ckpt.tree.storage import store as storage
 
 FORMATS = pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])
 
@@ -192,6 +193,20 @@ def test_a_relative_path_is_one_of_the_folder_in_which_it_was_given(tmp_path, mo
     assert pending.result().reused_nbytes > 0
     assert pending.path == pending.result().path == str(tmp_path / "c")
     assert tc.verify(tmp_path / "c").ok
+
+
+def test_a_uri_is_opened_in_the_background(tmp_path, monkeypatch):
+    opened_by = []
+
+    def opened(uri):
+        opened_by.append(threading.current_thread())
+        return None, str(tmp_path / "c")
+
+    monkeypatch.setattr(storage, "_from_uri", opened)
+    pending = trained().save_async("s3://bucket/c")
+    assert pending.result().path == pending.path == "s3://bucket/c"
+    assert opened_by
+    assert threading.main_thread() not in opened_by
 
 
 def test_the_memory_of_a_snapshot_is_used_again(tmp_path):

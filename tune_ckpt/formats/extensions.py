@@ -110,9 +110,10 @@ def row_of(kind: type) -> Row | None:
 
 def row_with(code: int) -> Row | None:
     """Return the row with this ext code, or None where there is none."""
-    for backend in _BACKENDS:
-        if code in backend.codes:
-            backend.load()
+    if code not in ROWS:  # it is asked for every value
+        for backend in _BACKENDS:
+            if code in backend.codes:
+                backend.load()
     return ROWS.get(code)
 
 

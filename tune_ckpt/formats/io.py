@@ -117,7 +117,8 @@ class Buffers:
         for buffer in self._buffers:
             for start in range(0, len(buffer), CHUNK_NBYTES):
                 chunk = memoryview(buffer)[start : start + CHUNK_NBYTES]
-                digest.update(chunk)
+                if self._digest is None:
+                    digest.update(chunk)
                 sink.write_at(offset, chunk)
                 offset += chunk.nbytes
         return self._digest or digest.hexdigest()

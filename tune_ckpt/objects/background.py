@@ -20,7 +20,7 @@ from tune_ckpt.errors import SaveInFlightError
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.packing import Node
 from tune_ckpt.tree.snapshot import Arena, snapshot
-from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tree.storage.store import address_of, open_store, path_and_filesystem
 from tune_ckpt.tree.writing import Saved, write_tree
 
 _log = logging.getLogger(__name__)
@@ -141,6 +141,8 @@ class Saver:
 
 def _absolute(path: Any, filesystem: Any) -> Any:
     """Return a path that means the same when this process works in another folder."""
+    if path_and_filesystem(path, filesystem)[1] is None:
+        return address_of(path)  # a URI as it is: to open it, S3 may be asked for its region
     store = open_store(path, filesystem)
     return path if store.filesystem is not None else store.location
 

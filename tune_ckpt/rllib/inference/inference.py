@@ -177,9 +177,7 @@ def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
         reason = "its observations are no arrays of one shape; restore the module instead"
         raise NotInCheckpointError(member.path, BUILDABLE, reason)
     weights, cls = weights_of(member), class_name(member.cls)
-    if (
-        isinstance(member, Policy) and member.has_module
-    ):  # Ray 2.7 to 2.30 had policies with the weights of a module
+    if isinstance(member, Policy) and member.has_module:
         cls = cls.replace("TorchPolicy", "TorchRLModule")
     weights = newest_names(weights, cls)
     stored = stored_config(part) if isinstance(member, Module) else member.spec.get("config")
