@@ -68,7 +68,7 @@ def test_what_has_no_name_is_refused():
 
 
 def test_neither_way_there_is_an_error_that_lists_the_ways(packed, tmp_path, corpus):
-    with pytest.raises(InvalidArgumentError, match=r"to='json' .* msgpack, pickle"):
+    with pytest.raises(InvalidArgumentError, match=r"to='json' .* pickle, msgpack"):
         tc.convert_checkpoint(packed, tmp_path / "n", to="json")
     with pytest.raises(InvalidArgumentError, match=r"dialect='rllib' .* typed"):
         tc.convert_checkpoint(packed, tmp_path / "n", to="pickle", dialect="rllib")

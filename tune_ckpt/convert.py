@@ -5,27 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, UnsupportedStateError
 from tune_ckpt.formats import rllib_dialect
-from tune_ckpt.formats.io import Buffers
+from tune_ckpt.formats.file_format import ReadOptions
+from tune_ckpt.formats.packed import Buffers, Packed
 from tune_ckpt.formats.pickle_by_name import dumps_by_name
 from tune_ckpt.formats.references import Reference
-from tune_ckpt.objects.rewriting import read_component, rewrite, write_as_msgpack
+from tune_ckpt.objects.rewriting import read_component, rewrite
 from tune_ckpt.rllib.converting import convert as rllib
 from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.tree.apart import check_outside
 from tune_ckpt.tree.consistency import consistently
-from tune_ckpt.tree.files import ReadOptions
-from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, RLLIB_FIELDS, STATE, Format
-from tune_ckpt.tree.packing import PACKERS, Component, PackedComponent, pack_tree
+from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, FORMATS, RLLIB_FIELDS, STATE, Format
+from tune_ckpt.tree.packing import Component, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import Store, address_of, is_plain_file, open_store
 from tune_ckpt.tree.storage.traffic import Encoded
 
-To = Literal["msgpack", "pickle"]
 Dialect = Literal["typed", "rllib"]
 
 
@@ -33,7 +33,7 @@ def convert_checkpoint(
     src: Any,
     dst: str | os.PathLike[str] | None = None,
     *,
-    to: To = "msgpack",
+    to: Format = "msgpack",
     dialect: Dialect | None = None,
     filesystem: Any = None,
     allow_pickle: bool = False,
@@ -154,23 +154,22 @@ def _find_rllibs(src: Any, filesystem: Any) -> Store:
         raise NotACheckpointError(error.path, reason) from error
 
 
-def _to_msgpack(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
-    return write_as_msgpack(src, dst, filesystem=filesystem, allow_pickle=allow_pickle)
-
-
 def _of_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
     return rllib.convert_to_msgpack_checkpoint(src, dst, filesystem=filesystem)
 
 
-def _to_pickle(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
-    options = {"filesystem": filesystem, "allow_pickle": allow_pickle}
-    return rewrite(src, dst, "pickle", _pack_by_name, **options)
+def _to_ours(format: Format, src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
+    pack = _pack_by_name if FORMATS[format].holds_classes else pack_tree
+    return rewrite(src, dst, format, pack, filesystem=filesystem, allow_pickle=allow_pickle)
 
 
 def _pack_by_name(component: Component, format: Format) -> PackedComponent:
     _name_classes(component)
-    packers = {**PACKERS, "pickle": lambda value: Buffers([dumps_by_name(value, Encoded())])}
-    return pack_tree(component, format, packers)
+    return pack_tree(component, format, lambda _: _pickle_by_name)
+
+
+def _pickle_by_name(value: Any) -> Packed:
+    return Buffers([dumps_by_name(value, Encoded())])
 
 
 def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
@@ -189,12 +188,11 @@ def _to_rllib(src: Any, dst: Any, filesystem: Any, allow_pickle: bool) -> str:
 
 
 _WAYS: dict[tuple[bool, str, str], Callable[[Any, Any, Any, bool], str]] = {
-    (True, "msgpack", "typed"): _to_msgpack,
-    (True, "pickle", "typed"): _to_pickle,
+    **{(True, format, "typed"): partial(_to_ours, format) for format in FORMATS},
     (True, "msgpack", "rllib"): _to_rllib,
     (False, "msgpack", "rllib"): _of_rllib,
 }
-_IN_PLACE = {(True, "msgpack", "typed"), (True, "pickle", "typed")}
+_IN_PLACE = {(True, format, "typed") for format in FORMATS}
 
 
 def _name_classes(component: Component) -> None:

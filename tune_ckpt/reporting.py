@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.errors import InvalidArgumentError, RestoreReport
+from tune_ckpt.errors import RestoreReport
 from tune_ckpt.objects.bundle import check_parts
 from tune_ckpt.objects.functions import Restored, restore_by_name
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.session import current_session
 from tune_ckpt.sweep.as_json import plain_metrics
-from tune_ckpt.tree.layout import SUFFIXES, Format
+from tune_ckpt.tree.layout import Format, check_format
 from tune_ckpt.tree.metadata import RESTORED_FROM
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def report(
         WorkerFailedError: Another worker could not save its part.
         WorkerMissingError: Another worker has not come to this report; its rank is named.
     """
-    if format not in SUFFIXES:
-        raise InvalidArgumentError("format", format, tuple(SUFFIXES))
+    check_format(format)
     if parts is not None:
         check_parts(parts)
     if checkpoint_upload_mode is not None:

@@ -30,6 +30,11 @@ def test_objects_are_restored_and_values_returned(tmp_path, format):
     assert torch.equal(net.weight, parts["net"].weight)
 
 
+def test_what_a_save_returned_is_a_path(tmp_path):
+    saved = tc.save({"step": 3}, tmp_path / "c")
+    assert tc.restore({}, saved) == tc.load_state(saved) == {"step": 3}
+
+
 @FORMATS
 def test_dicts_of_objects_are_components_too(tmp_path, format):
     policies = {"p0": trained().model, "p1": trained(step=2).model, "note": "two"}

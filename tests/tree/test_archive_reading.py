@@ -8,7 +8,7 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import Agent, Weights, same_agents, trained
 from tune_ckpt.errors import ComponentNotFoundError
-from tune_ckpt.tree.files import ReadOptions
+from tune_ckpt.formats.file_format import ReadOptions
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import LocalStore, open_store
 from tune_ckpt.tree.storage.zip_format import ALIGNMENT

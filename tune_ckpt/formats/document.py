@@ -23,7 +23,8 @@ from typing import TypeVar
 
 import xxhash
 
-from tune_ckpt.formats.io import CHUNK_NBYTES, Sink
+from tune_ckpt.formats.io import Sink
+from tune_ckpt.formats.packed import CHUNK_NBYTES, Referring
 from tune_ckpt.formats.wire import packb
 
 MAGIC = "tune_ckpt"
@@ -67,7 +68,7 @@ def end_of(places: Sequence[Sequence[Piece]], start: int) -> int:
     return places[-1][-1].offset + places[-1][-1].nbytes if places else start
 
 
-class Document:
+class Document(Referring):
     """A packed state, ready to be written.
 
     Args:

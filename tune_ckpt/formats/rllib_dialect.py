@@ -20,7 +20,7 @@ import numpy as np
 from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.arrays import raw_bytes
 from tune_ckpt.formats.extensions import Refused, why_refused
-from tune_ckpt.formats.io import Buffers
+from tune_ckpt.formats.packed import Buffers
 from tune_ckpt.formats.packing import INLINE_NBYTES, UNWRITABLE
 from tune_ckpt.formats.parts import label
 from tune_ckpt.formats.rllib_reading import decode_descr, load

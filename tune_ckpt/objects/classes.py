@@ -15,9 +15,9 @@ from tune_ckpt.errors import (
     listed,
 )
 from tune_ckpt.formats import pickle
+from tune_ckpt.formats.file_format import ReadOptions
 from tune_ckpt.objects.renaming import current_name
 from tune_ckpt.objects.trust import Trust, imported
-from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CTOR
 from tune_ckpt.tree.reading import OpenComponent
 

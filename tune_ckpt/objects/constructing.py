@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any, TypeVar
 
 from tune_ckpt.errors import ConstructorError, NotInCheckpointError
+from tune_ckpt.formats.file_format import ReadOptions
 from tune_ckpt.formats.pickle_harmless import VALUES
 from tune_ckpt.objects.classes import (
     family_by_name,
@@ -20,7 +21,6 @@ from tune_ckpt.objects.parts import parts_of
 from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Wishes
-from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.inspection.foreign_reading import check_still_there, consistently_or_foreign
 from tune_ckpt.tree.packing import DICT
 from tune_ckpt.tree.reading import OpenComponent

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tune_ckpt.formats.file_format import ReadOptions
 from tune_ckpt.objects.adapters.registry import Stored
 from tune_ckpt.objects.classes import family_by_name
 from tune_ckpt.objects.components import may_grow, walk
 from tune_ckpt.objects.own_ways import FILES, checked_files
 from tune_ckpt.objects.selection import ROOT, Selection, below, join
 from tune_ckpt.objects.wishes import Wishes
-from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.inspection.foreign_reading import OpenForeign, consistently_or_foreign
 from tune_ckpt.tree.layout import SELFTEST
 from tune_ckpt.tree.metadata import Metadata

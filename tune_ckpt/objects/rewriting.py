@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from tune_ckpt.errors import UntrustedPickleError
+from tune_ckpt.formats.file_format import ReadOptions
 from tune_ckpt.objects.classes import read_ctor
 from tune_ckpt.tree.consistency import consistently
-from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, Format
 from tune_ckpt.tree.metadata import CONVERTED_FROM
 from tune_ckpt.tree.packing import Component, PackedComponent, pack_tree

@@ -15,7 +15,7 @@ from tune_ckpt.objects.components import check_no_circle, components_of, descend
 from tune_ckpt.objects.object_states import own_state, states_of, without
 from tune_ckpt.objects.own_ways import ByItself, overridden, overrides_ours
 from tune_ckpt.objects.selftests import run_selftest
-from tune_ckpt.tree.layout import FileNames, Format
+from tune_ckpt.tree.layout import FORMATS, FileNames, Format
 from tune_ckpt.tree.packing import Component, Node, PackedComponent, pack_tree
 from tune_ckpt.tree.sending import sendable
 
@@ -115,9 +115,9 @@ def _ctor(value: Any, format: Format) -> dict[str, Any]:
     name, arguments = name_of_class(type(value)), value.get_ctor_args_and_kwargs()
     # In an actor, Ray's subclass of the same name has no module: it would be pickled with its code.
     *_, cls = (kind for kind in type(value).__mro__ if name_of_class(kind) == name)
-    if format == "msgpack":
-        return {"class": name, **storable(cls, arguments)}
-    return {"class": cls, "ctor_args_and_kwargs": arguments}
+    if FORMATS[format].holds_classes:
+        return {"class": cls, "ctor_args_and_kwargs": arguments}
+    return {"class": name, **storable(cls, arguments)}
 
 
 # ------------------------------------------------------------------------------------ in actors

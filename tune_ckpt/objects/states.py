@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.formats.file_format import ReadOptions
 from tune_ckpt.formats.msgpack import Tensors
 from tune_ckpt.objects.selection import ROOT
 from tune_ckpt.tree.consistency import consistently
-from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.packing import DICT, Component
 from tune_ckpt.tree.reading import OpenComponent

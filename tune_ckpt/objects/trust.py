@@ -9,10 +9,10 @@ from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 from tune_ckpt.errors import ClassNotFoundError, UntrustedPickleError, UntrustedTypesError
+from tune_ckpt.formats.file_format import ReadOptions
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.nested import leaves, replaced
 from tune_ckpt.objects.renaming import current_name
-from tune_ckpt.tree.files import ReadOptions
 
 T = TypeVar("T")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

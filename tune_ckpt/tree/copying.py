@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from tune_ckpt.errors import CorruptDataError
-from tune_ckpt.formats.document_reading import check_blob, read_head
 from tune_ckpt.formats.io import Sink, Source
-from tune_ckpt.tree.files import check_size, digest_of_bytes
-from tune_ckpt.tree.layout import Format
+from tune_ckpt.tree.files import check_digest, check_size
+from tune_ckpt.tree.layout import FORMATS, Format
 from tune_ckpt.tree.metadata import FileRecord, Metadata
 from tune_ckpt.tree.packing import PackedComponent
 from tune_ckpt.tree.reading import OpenComponent
@@ -172,19 +171,5 @@ def _copy(store: Store, file: FileRecord, format: Format, sink: Sink) -> None:
     check_size(store, file)
     with store.open(file.name) as source:
         tee = _Tee(source, sink)
-        if _DIGEST[format](tee) != file.digest:
-            raise CorruptDataError(source.name, "it does not match its digest")
+        check_digest(FORMATS[format].digest_in_order(tee), file, source.name)
         tee.pass_on(file.nbytes)
-
-
-def _document_digest(source: Source) -> str:
-    head = read_head(source)
-    for number in range(len(head.blobs)):  # one after the other: the sink wants its bytes in order
-        check_blob(source, head, number)
-    return head.digest
-
-
-_DIGEST: dict[Format, Callable[[Source], str]] = {
-    "pickle": digest_of_bytes,
-    "msgpack": _document_digest,
-}

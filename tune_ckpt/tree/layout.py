@@ -24,13 +24,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from tune_ckpt.errors import InvalidNameError
+from tune_ckpt.errors import InvalidArgumentError, InvalidNameError
+from tune_ckpt.formats.file_format import FileFormat
+from tune_ckpt.formats.msgpack_files import MSGPACK
+from tune_ckpt.formats.pickle_files import PICKLE
 from tune_ckpt.tree.storage.naming import check_side_by_side
 
 CHECKPOINT_VERSION = "2.1"  # RLlib's number for this layout
 
 Format = Literal["pickle", "msgpack"]
-SUFFIXES: dict[Format, str] = {"pickle": ".pkl", "msgpack": ".msgpack"}
+FORMATS: dict[Format, FileFormat] = {"pickle": PICKLE, "msgpack": MSGPACK}
+
+
+def check_format(format: str) -> None:
+    """Check that there is such a format.
+
+    Raises:
+        InvalidArgumentError: There is none.
+    """
+    if format not in [*FORMATS]:  # it may be of any type
+        raise InvalidArgumentError("format", format, tuple(FORMATS))
+
+
 STATE = "state"  # a component's files, by what they hold
 CTOR = "class_and_ctor_args"
 SELFTEST = "selftest"
@@ -56,11 +71,11 @@ class FileNames:
     def file(self, role: str, format: Format) -> str:
         """Return the name of the file that holds ``role`` (one of `ROLES`)."""
         stems = {STATE: self.state, CTOR: self.ctor.removesuffix(".pkl"), SELFTEST: self.selftest}
-        return stems[role] + SUFFIXES[format]
+        return stems[role] + FORMATS[format].suffix
 
     def all(self) -> set[str]:
         """Return every name that a component's files have, whatever their format."""
-        return {self.metadata} | {self.file(r, f) for r in ROLES for f in SUFFIXES}
+        return {self.metadata} | {self.file(r, f) for r in ROLES for f in FORMATS}
 
     def of_save(self, save: str) -> FileNames:
         """Return the names with a save's id in them, which no other save's files have."""
@@ -96,23 +111,27 @@ def has_name_of_ours(name: str) -> bool:
     return role_of(name) in _OURS
 
 
-_FILE = re.compile(r"(?P<stem>.+?)(\.[0-9a-f]{8})?(?P<suffix>\.json|\.msgpack|\.pkl)", re.DOTALL)
+_SUFFIX = "|".join(re.escape(suffix) for suffix in (".json", *(f.suffix for f in FORMATS.values())))
+_FILE = re.compile(rf"(?P<stem>.+?)(\.[0-9a-f]{{8}})?(?P<suffix>{_SUFFIX})", re.DOTALL)
 _OURS = {role_of(name) for name in FileNames().all()}
 
 KNOWN_METADATA = ("metadata.json", "rllib_checkpoint.json")
 
 # What RLlib's own checkpoints have: in any generation, in the order in which it looks for them.
 RLLIB_METADATA = (*KNOWN_METADATA, "learner_state.json", "rl_module_metadata.json")
-RLLIB_SUFFIXES = (".msgpack", ".msgpck", ".pkl", ".pt")
+RLLIB_MSGPACK = ".msgpck"  # in some of its versions
+RLLIB_SUFFIXES = (".msgpack", RLLIB_MSGPACK, ".pkl", ".pt")
 RLLIB_FIELDS = {STATE: "state_file", CTOR: "class_and_ctor_args_file"}
 RLLIB_MARKS = {*RLLIB_FIELDS.values(), "checkpoint_version", "ray_version"}  # metadata have one
 RLLIB_STATES = {"Algorithm": "algorithm_state.pkl", "Policy": "policy_state.pkl"}  # by default
 RLLIB_ONE_FILE = re.compile(r"checkpoint-(\d+)")  # all there is, of Ray up to 2.0
 
 
-def is_msgpack(name: str) -> bool:
-    """Say whether a file's name is that of msgpack; RLlib has two suffixes for it."""
-    return name.endswith((".msgpack", ".msgpck"))
+def format_of(name: str) -> Format:
+    """Return a file's format by its name; RLlib's pickles have any name."""
+    if name.endswith(RLLIB_MSGPACK):
+        return "msgpack"
+    return next((f for f, row in FORMATS.items() if name.endswith(row.suffix)), "pickle")
 
 
 def check_names(components: Iterable[str], files: FileNames) -> None:
@@ -123,7 +142,7 @@ def check_names(components: Iterable[str], files: FileNames) -> None:
     """
     check_side_by_side(
         [(files.metadata, "the metadata file")]
-        + [(files.file(r, f), f"a {r} file") for r in ROLES for f in SUFFIXES]
+        + [(files.file(r, f), f"a {r} file") for r in ROLES for f in FORMATS]
         + [(name, f"the component {name!r}") for name in components]
     )
     if not files.metadata.endswith(".json"):

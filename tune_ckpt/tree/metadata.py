@@ -14,7 +14,7 @@ from typing import Any
 import xxhash
 
 from tune_ckpt.errors import CorruptDataError
-from tune_ckpt.tree.layout import CTOR, ROLES, STATE, SUFFIXES, FileNames, Format
+from tune_ckpt.tree.layout import CTOR, FORMATS, ROLES, STATE, FileNames, Format
 from tune_ckpt.tree.storage.naming import objection
 
 # What a checkpoint says of those that it comes from: their content digests, and a trial.
@@ -105,7 +105,7 @@ class Metadata:
             "layout": _LAYOUT,
             "class": self.cls,
             "format": self.format,
-            "dialect": "typed" if self.format == "msgpack" else None,
+            "dialect": FORMATS[self.format].dialect,
             "digest": self.digest,
             "files": {role: asdict(file) for role, file in self.files.items()},
             "components": {name: asdict(record) for name, record in self.components.items()},
@@ -146,7 +146,7 @@ class Metadata:
 
     @classmethod
     def _from_fields(cls, ours: dict[str, Any], extra: dict[str, Any]) -> Metadata:
-        if ours.pop("layout") != _LAYOUT or ours["format"] not in SUFFIXES:
+        if ours.pop("layout") != _LAYOUT or ours["format"] not in FORMATS:
             raise ValueError("its layout is not known here")
         ours.pop("digest")  # computed again from what it covers
         ours.pop("dialect")

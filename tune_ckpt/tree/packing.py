@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Protocol
 
-from tune_ckpt.errors import Fault, InvalidArgumentError, UnsupportedStateError
-from tune_ckpt.formats import msgpack, pickle
-from tune_ckpt.formats.io import Buffers, Sink
-from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, FileNames, Format, check_names
+from tune_ckpt.errors import Fault, UnsupportedStateError
+from tune_ckpt.formats.file_format import FileFormat
+from tune_ckpt.formats.packed import Packed
+from tune_ckpt.tree.layout import (
+    CTOR,
+    FORMATS,
+    SELFTEST,
+    STATE,
+    FileNames,
+    Format,
+    check_format,
+    check_names,
+)
 from tune_ckpt.tree.metadata import ComponentRecord
 
 DICT = "builtins:dict"  # the class of what is no object: values and objects by name
@@ -49,20 +59,6 @@ class Elsewhere(Protocol):
 Node = Component | Elsewhere
 
 
-class Packed(Protocol):
-    """A file's content to be."""
-
-    @property
-    def nbytes(self) -> int:
-        """Its size."""
-
-    def digest(self) -> str:
-        """Return the digest that `write` will return."""
-
-    def write(self, sink: Sink) -> str:
-        """Write it and return its digest."""
-
-
 @dataclass
 class PackedComponent:
     """One node of a tree, ready to be written.
@@ -88,24 +84,19 @@ class PackedComponent:
     written: dict[str, ComponentRecord] = field(default_factory=dict)
 
 
-def _pickled(value: Any) -> Packed:
-    return Buffers(pickle.dump_parts(value))
+Pack = Callable[[Any], Packed]
+PackOf = Callable[[FileFormat], Pack]
 
 
-Packers = Mapping[Format, Callable[[Any], Packed]]
-PACKERS: Packers = {
-    "pickle": _pickled,
-    "msgpack": msgpack.pack,
-}
-
-
-def pack_tree(component: Node, format: Format, packers: Packers = PACKERS) -> PackedComponent:
+def pack_tree(
+    component: Node, format: Format, pack_of: PackOf = attrgetter("pack")
+) -> PackedComponent:
     """Pack a tree; its large arrays are referred to, and must not change until it is written.
 
     Args:
         component: The tree.
         format: How its files are to be packed.
-        packers: What packs one file, by format.
+        pack_of: Returns what packs one file, given its format.
 
     Raises:
         InvalidArgumentError: There is no such format.
@@ -113,10 +104,9 @@ def pack_tree(component: Node, format: Format, packers: Packers = PACKERS) -> Pa
             metadata shall say; all of the whole tree are listed.
         InvalidNameError: A component's name cannot be a folder.
     """
-    if format not in packers:
-        raise InvalidArgumentError("format", format, tuple(packers))
+    check_format(format)
     faults: list[Fault] = []
-    packed = _pack(component, format, packers, (), faults)
+    packed = _pack(component, format, pack_of(FORMATS[format]), (), faults)
     if faults:
         raise UnsupportedStateError(tuple(faults))
     return packed
@@ -125,7 +115,7 @@ def pack_tree(component: Node, format: Format, packers: Packers = PACKERS) -> Pa
 def _pack(
     component: Node,
     format: Format,
-    packers: Packers,
+    pack: Pack,
     path: tuple[str, ...],
     faults: list[Fault],
 ) -> PackedComponent:
@@ -140,13 +130,13 @@ def _pack(
     files = {}
     for role, value in values.items():
         try:
-            files[role] = packers[format](value)
+            files[role] = pack(value)
         except UnsupportedStateError as error:
             file = () if role == STATE else (names.file(role, format),)
             faults += [fault.below(*path, *file) for fault in error.faults]
     faults += [fault.below(*path, names.metadata) for fault in _not_json(extra)]
     children = {
-        name: _pack(child, format, packers, (*path, name), faults)
+        name: _pack(child, format, pack, (*path, name), faults)
         for name, child in component.components.items()
     }
     return PackedComponent(component.cls, format, files, children, None, extra, names)

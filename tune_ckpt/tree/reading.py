@@ -20,8 +20,10 @@ from tune_ckpt.errors import (
     StorageError,
 )
 from tune_ckpt.formats import pickle
+from tune_ckpt.formats.file_format import ReadOptions
+from tune_ckpt.formats.pickle_files import read_verified
 from tune_ckpt.tree import pickled_code
-from tune_ckpt.tree.files import ReadOptions, check_file, read_file, read_verified
+from tune_ckpt.tree.files import check_file, check_size, read_file
 from tune_ckpt.tree.layout import KNOWN_METADATA, STATE, FileNames
 from tune_ckpt.tree.metadata import Metadata
 from tune_ckpt.tree.not_checkpoints import why_none, why_of_a_sweep
@@ -92,7 +94,10 @@ class OpenComponent:
         Raises:
             CorruptDataError: They are not what was written.
         """
-        return read_verified(self.store, self.metadata.files[role])
+        file = self.metadata.files[role]
+        check_size(self.store, file)
+        with self.store.open(file.name) as source:
+            return read_verified(source, file.digest)
 
     def child(self, name: str) -> OpenComponent:
         """Return the subcomponent of that name, ``/`` between levels.

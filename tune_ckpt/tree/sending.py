@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tune_ckpt.formats.io import Buffers, BytesSink
-from tune_ckpt.tree.packing import Packed, PackedComponent
+from tune_ckpt.formats.io import BytesSink
+from tune_ckpt.formats.packed import Buffers, Packed
+from tune_ckpt.tree.packing import PackedComponent
 
 
 def sendable(packed: PackedComponent) -> PackedComponent:

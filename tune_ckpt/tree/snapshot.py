@@ -9,24 +9,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import Any
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
 
-from tune_ckpt.formats.document import Document, in_threads
-from tune_ckpt.formats.io import Buffers, Sink
-from tune_ckpt.formats.pickle_lifted import Rebuild, drop, lift
+from tune_ckpt.formats.document import in_threads
+from tune_ckpt.formats.packed import Packed, Referring
 from tune_ckpt.tree.layout import Format
-from tune_ckpt.tree.packing import (
-    PACKERS,
-    Node,
-    Packed,
-    PackedComponent,
-    Packers,
-    pack_tree,
-)
+from tune_ckpt.tree.packing import Node, PackedComponent, pack_tree
 
 _ALIGNMENT = 64
 _CHUNK_NBYTES = 2**24  # for each thread at a time
@@ -75,49 +66,6 @@ def _copy(targets: Sequence[Memory], sources: Sequence[Memory]) -> None:
 # ------------------------------------------------------------------------------- packed trees
 
 
-class _LatePickle:
-    """A pickle that is made when it is wanted, of what was lifted out of another."""
-
-    def __init__(
-        self, data: bytes, rebuild: Sequence[Rebuild], blobs: Sequence[memoryview]
-    ) -> None:
-        self.blobs = blobs
-        self._data = data
-        self._rebuild = rebuild
-
-    def over(self, blobs: Sequence[memoryview]) -> _LatePickle:
-        """Return the same pickle over copies of what it refers to."""
-        return _LatePickle(self._data, self._rebuild, blobs)
-
-    @cached_property
-    def _made(self) -> Packed:
-        parts = [make(blob) for make, blob in zip(self._rebuild, self.blobs, strict=True)]
-        return PACKERS["pickle"](drop(self._data, parts))
-
-    @property
-    def nbytes(self) -> int:
-        """The pickle's size, for which it is made."""
-        return self._made.nbytes
-
-    def digest(self) -> str:
-        """Return the pickle's digest."""
-        return self._made.digest()
-
-    def write(self, sink: Sink) -> str:
-        """Write the pickle, and return its digest."""
-        return self._made.write(sink)
-
-
-def _pickle_late(value: Any) -> Packed:
-    data, lifted = lift(value)
-    if not lifted:
-        return Buffers([data])
-    return _LatePickle(data, [one.rebuild for one in lifted], [one.memory for one in lifted])
-
-
-_PACKERS: Packers = {**PACKERS, "pickle": _pickle_late}
-
-
 def snapshot(component: Node, format: Format, arena: Arena) -> PackedComponent:
     """Return a tree packed, and independent of the objects that it was made of.
 
@@ -131,16 +79,13 @@ def snapshot(component: Node, format: Format, arena: Arena) -> PackedComponent:
         UnsupportedStateError: The format cannot bring back some values; all are listed.
         InvalidNameError: A component's name cannot be a folder.
     """
-    packed = pack_tree(component, format, _PACKERS)
+    packed = pack_tree(component, format, attrgetter("pack_late"))
     blobs = [blob for file in _referring(packed) for blob in file.blobs]
     return _over(packed, iter(arena.copies(blobs)))
 
 
-_Referring = Document | _LatePickle  # the packed files that refer to memory of others
-
-
-def _referring(packed: PackedComponent) -> Iterator[_Referring]:
-    yield from (file for file in packed.files.values() if isinstance(file, _Referring))
+def _referring(packed: PackedComponent) -> Iterator[Referring]:
+    yield from (file for file in packed.files.values() if isinstance(file, Referring))
     for child in packed.components.values():
         yield from _referring(child)
 
@@ -148,7 +93,7 @@ def _referring(packed: PackedComponent) -> Iterator[_Referring]:
 def _over(packed: PackedComponent, copies: Iterator[memoryview]) -> PackedComponent:
     def own(file: Packed) -> Packed:
         """Return a file that refers to the copies only."""
-        if not isinstance(file, _Referring):
+        if not isinstance(file, Referring):
             return file
         return file.over([next(copies) for _ in file.blobs])
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_ckpt.errors import CorruptDataError, StorageError
+from tune_ckpt.formats.packed import Packed
 from tune_ckpt.tree.files import check_file
 from tune_ckpt.tree.generations import new_generation
 from tune_ckpt.tree.layout import Format
 from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
-from tune_ckpt.tree.packing import Node, Packed, PackedComponent, pack_tree
+from tune_ckpt.tree.packing import Node, PackedComponent, pack_tree
 from tune_ckpt.tree.place import Place
 from tune_ckpt.tree.reading import OpenComponent, open_tree, owned_paths
 from tune_ckpt.tree.staging import can_stage, staging
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Saved:
-    """What a save did.
+    """What a save did; it may be given wherever a checkpoint's path may be.
 
     Attributes:
         path: Where the checkpoint is.
@@ -42,6 +43,10 @@ class Saved:
     digest: str
     nbytes: int
     reused_nbytes: int = 0
+
+    def __fspath__(self) -> str:
+        """Return where the checkpoint is."""
+        return self.path
 
 
 def save_tree(

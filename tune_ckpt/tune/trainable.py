@@ -19,7 +19,7 @@ from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.saving import component_of
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.sweep.as_json import plain_metrics
-from tune_ckpt.tree.layout import SUFFIXES, Format
+from tune_ckpt.tree.layout import FORMATS, Format
 from tune_ckpt.tree.metadata import RESTORED_FROM, RESTORED_FROM_TRIAL, Metadata
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tree.writing import save_tree
@@ -42,8 +42,8 @@ class _InTrial:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         format: Any = cls.checkpoint_format
-        if format not in [*SUFFIXES] and not hasattr(format, "__get__"):  # a property tells later
-            known = " or ".join(map(repr, SUFFIXES))
+        if format not in [*FORMATS] and not hasattr(format, "__get__"):  # a property tells later
+            known = " or ".join(map(repr, FORMATS))
             raise TypeError(f"{cls.__name__}: checkpoint_format must be {known}, not {format!r}")
         replaced = _replaced(cls)
         if replaced:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_ckpt.errors import Fault, StorageError
-from tune_ckpt.formats.io import Buffers
+from tune_ckpt.formats.packed import Buffers
 from tune_ckpt.tree.staging import filling
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_store

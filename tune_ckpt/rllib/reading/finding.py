@@ -29,7 +29,7 @@ from tune_ckpt.rllib.reading.nothing_known import TUNE_PARAMS, WHAT_PARAMS_ARE, 
 from tune_ckpt.rllib.reading.state_files import read_file
 from tune_ckpt.rllib.reading.versions import CheckpointVersion
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder
-from tune_ckpt.tree.layout import CTOR, RLLIB_FIELDS, RLLIB_METADATA, RLLIB_ONE_FILE, is_msgpack
+from tune_ckpt.tree.layout import CTOR, RLLIB_FIELDS, RLLIB_METADATA, RLLIB_ONE_FILE, format_of
 from tune_ckpt.tree.storage.folder import Store
 from tune_ckpt.tree.storage.store import open_parent, open_store
 
@@ -77,7 +77,7 @@ class Part:
     @property
     def format(self) -> str:
         """How its state is written, by RLlib's words."""
-        return "msgpack" if self.state_file and is_msgpack(self.state_file) else "cloudpickle"
+        return "msgpack" if format_of(self.state_file or "") == "msgpack" else "cloudpickle"
 
     @property
     def state_path(self) -> str:

@@ -17,12 +17,11 @@ import numpy as np
 import xxhash
 
 from tune_ckpt.errors import CorruptDataError
-from tune_ckpt.formats import pickle, rllib_dialect
 from tune_ckpt.formats.arrays import checked_shape
 from tune_ckpt.formats.document import HEADER_START
 from tune_ckpt.formats.document_reading import read_head
 from tune_ckpt.formats.inert import Node, Tree
-from tune_ckpt.formats.io import BytesSource, Source, read_range
+from tune_ckpt.formats.io import Source, read_range
 from tune_ckpt.formats.listing import list_arrays
 from tune_ckpt.formats.making import contents_of, make
 from tune_ckpt.formats.unpacking import MALFORMED
@@ -34,7 +33,7 @@ from tune_ckpt.tree.inspection.looking import (
     look,
     order_of,
 )
-from tune_ckpt.tree.layout import is_msgpack
+from tune_ckpt.tree.layout import FORMATS, format_of
 from tune_ckpt.tree.storage.folder import Store
 
 _Walked = Iterator[tuple[Key, str, Found]]
@@ -95,9 +94,7 @@ def loads(data: bytes, file: str) -> Any:
         CorruptDataError: They are not what was written.
         UntrustedPickleError, PickleReadError: They are a pickle that cannot be read inertly.
     """
-    if is_msgpack(file):
-        return rllib_dialect.load(BytesSource(data, file))
-    return pickle.loads_inert(data, file=file)
+    return FORMATS[format_of(file)].loads_inert(data, file)
 
 
 class _Loaded:

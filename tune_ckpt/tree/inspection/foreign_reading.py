@@ -17,11 +17,11 @@ from tune_ckpt.errors import (
     NotACheckpointError,
 )
 from tune_ckpt.formats import pickle, rllib_dialect
+from tune_ckpt.formats.file_format import ReadOptions
 from tune_ckpt.formats.io import BytesSource
 from tune_ckpt.tree.consistency import check_not_replaced, consistently
-from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, open_folder, open_foreign
-from tune_ckpt.tree.layout import CTOR, STATE, is_msgpack
+from tune_ckpt.tree.layout import CTOR, STATE, format_of
 from tune_ckpt.tree.metadata import ComponentRecord, FileRecord, Metadata
 from tune_ckpt.tree.reading import OpenComponent, open_tree
 from tune_ckpt.tree.storage.folder import Store
@@ -48,7 +48,7 @@ class OpenForeign(OpenComponent):
             raise CorruptDataError(self.store.path(role), "it is missing")
         data, name = self.raw(role), self.metadata.files[role].name
         path = self.store.path(name)
-        if is_msgpack(name):
+        if format_of(name) == "msgpack":
             return rllib_dialect.load(BytesSource(data, path))
         if options.allow_pickle:
             return pickle.loads(data, file=path)

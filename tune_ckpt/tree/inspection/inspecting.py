@@ -8,7 +8,7 @@ from typing import Any
 
 from tune_ckpt.errors import ComponentNotFoundError
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, Opened, open_any, open_below
-from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, is_msgpack
+from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, format_of
 from tune_ckpt.tree.metadata import FileRecord
 from tune_ckpt.tree.reading import OpenComponent
 from tune_ckpt.tree.storage.folder import Store
@@ -94,7 +94,7 @@ def _ours(opened: OpenComponent) -> Inspected:
 def _foreign(opened: ForeignComponent) -> Inspected:
     files = {file.name: FileRecord(file.name, file.nbytes, "") for file in opened.files}
     states = [files[name] for name in opened.states]
-    formats = {"msgpack" if is_msgpack(file.name) else "pickle" for file in states}
+    formats = {format_of(file.name) for file in states}
     return Inspected(
         opened.store,
         lambda: opened.cls,
