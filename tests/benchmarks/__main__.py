@@ -20,7 +20,7 @@ BENCHMARKS = {
     "trainable_state": (),
     "experiment": (),
     "train": (),
-    "callback": ("--rounds", "1"),
+    "callback": ("--rounds", "2"),
 }
 
 
