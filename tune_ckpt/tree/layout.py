@@ -35,17 +35,6 @@ CHECKPOINT_VERSION = "2.1"  # RLlib's number for this layout
 Format = Literal["pickle", "msgpack"]
 FORMATS: dict[Format, FileFormat] = {"pickle": PICKLE, "msgpack": MSGPACK}
 
-
-def check_format(format: str) -> None:
-    """Check that there is such a format.
-
-    Raises:
-        InvalidArgumentError: There is none.
-    """
-    if format not in [*FORMATS]:  # it may be of any type
-        raise InvalidArgumentError("format", format, tuple(FORMATS))
-
-
 STATE = "state"  # a component's files, by what they hold
 CTOR = "class_and_ctor_args"
 SELFTEST = "selftest"
@@ -125,6 +114,16 @@ RLLIB_FIELDS = {STATE: "state_file", CTOR: "class_and_ctor_args_file"}
 RLLIB_MARKS = {*RLLIB_FIELDS.values(), "checkpoint_version", "ray_version"}  # metadata have one
 RLLIB_STATES = {"Algorithm": "algorithm_state.pkl", "Policy": "policy_state.pkl"}  # by default
 RLLIB_ONE_FILE = re.compile(r"checkpoint-(\d+)")  # all there is, of Ray up to 2.0
+
+
+def check_format(format: str) -> None:
+    """Check that there is such a format.
+
+    Raises:
+        InvalidArgumentError: There is none.
+    """
+    if format not in [*FORMATS]:  # it may be of any type
+        raise InvalidArgumentError("format", format, tuple(FORMATS))
 
 
 def format_of(name: str) -> Format:
