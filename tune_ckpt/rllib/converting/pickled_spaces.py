@@ -91,12 +91,14 @@ _CALLED = {
     "simplex": "ray.rllib.utils.spaces.simplex:Simplex",
     "repeated": "ray.rllib.utils.spaces.repeated:Repeated",
 }
+_OPTIONAL = ("dtype", "shape")  # None where a space has none, which no constructor has to be told
 _NAMES = {"feature_space": "space"}  # of attributes and of the constructors' arguments
 
 
 def _arguments(told: Space) -> dict[str, Any]:
     named = {_NAMES.get(key, key): item for key, item in told.items() if key[:1] != "_"}
-    return {key: _argument(key, item) for key, item in named.items() if item is not None}
+    untold = {key for key in _OPTIONAL if named.get(key) is None}
+    return {key: _argument(key, item) for key, item in named.items() if key not in untold}
 
 
 def _argument(key: str, value: Any) -> Any:
