@@ -187,6 +187,13 @@ def test_a_trusted_pickle_is_what_rllib_itself_reads():
     )
 
 
+def test_a_trusted_policy_is_made_as_rllib_makes_it(corpus):
+    path = corpus / "ray2.60.0-py3.11-old-ppo-multi_policy" / "checkpoint"
+    policy = restore_policy(path, allow_pickle=True)
+    assert policy.restore_report.ok
+    np.testing.assert_equal(policy.get_weights(), load_weights(path))
+
+
 def test_what_is_not_there_says_so():
     with pytest.raises(ComponentNotFoundError, match=r"'p7'.*p0, p1"):
         restore_module(NEW_MULTI.path, "p7")
