@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.rllib.cases import OWN_CONNECTOR, STACKING, one, with_connectors
+from tests.rllib.cases import ALGORITHMS, OWN_CONNECTOR, STACKING, one, with_connectors
 from tune_ckpt.errors import (
     ComponentNotFoundError,
     ConstructorError,
@@ -33,6 +33,17 @@ def test_filters_and_optimizers_go_on_where_they_were(ray_session):
     stats = state["env_to_module_connector"]["MeanStdFilter"][None]["running_stats"]
     assert stats[0]["num_pushes"] == 69
     assert algorithm.train()["training_iteration"] == 2
+    algorithm.stop()
+
+
+def test_an_old_dqn_gets_a_replay_buffer_that_todays_ray_can_build(ray_session):
+    (case,) = (case for case in ALGORITHMS if case.name == "ray2.35.0-old-dqn-rainbow")
+    algorithm = restore_algorithm(case.path)
+    weights = algorithm.get_policy("default_policy").get_weights()
+    np.testing.assert_equal(weights, load_weights(case.path))
+    before = len(algorithm.local_replay_buffer)
+    algorithm.train()
+    assert len(algorithm.local_replay_buffer) > before
     algorithm.stop()
 
 
