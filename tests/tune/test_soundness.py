@@ -1,4 +1,4 @@
-"""From which checkpoints a sweep goes on: what is damaged is found and set aside, whoever made it."""
+"""From which checkpoints a sweep goes on: damaged ones are set aside, whoever made them."""
 
 import json
 import pickle
