@@ -69,11 +69,15 @@ _NEEDED = {"ray[rllib]": ("ray", "gymnasium", "tree"), "torch": ("torch",)}
 
 
 def find_algorithm(name: str) -> Any:
-    """Return the class of one of RLlib's own algorithms, by its name."""
-    from ray.tune.registry import get_trainable_cls
+    """Return the class of one of RLlib's own algorithms, by its name.
 
-    find: Any = get_trainable_cls  # RLlib does not type it
-    return find(name)
+    Tune's registry would import all of them for it, which takes seconds, and packages (Pillow for
+    DreamerV3) that not everybody has.
+    """
+    from ray.rllib.algorithms.registry import ALGORITHMS
+
+    find: Any = ALGORITHMS[name]  # RLlib does not type it
+    return find()[0]
 
 
 @contextmanager
