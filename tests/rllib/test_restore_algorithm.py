@@ -67,6 +67,8 @@ def test_a_worker_with_other_weights_is_found(ray_session):
 
     case = one("ray2.3.1-py3.8-old-ppo-single")
     algorithm = restore_algorithm(case.path)
+    (lost,) = algorithm.restore_report.left_out  # told with its policy
+    assert lost.path.startswith("policies/default_policy/connector_configs/")
     weights = {"default_policy": load_weights(case.path)}
     assert differing_workers(algorithm, weights) == []
     policy = algorithm.get_policy("default_policy")

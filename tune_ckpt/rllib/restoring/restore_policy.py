@@ -115,18 +115,26 @@ def take_state(policy: Any, state: dict[str, Any], name: str, stored: Policy) ->
         raise StateRefusedError(stored.path, name, repr(error), ()) from error
 
 
-def policy_state(policy: Any, stored: Policy, account: Account) -> dict[str, Any]:
-    """Return a policy's state as plain data, but for the weights and what it was made with."""
+def policy_state(policy: Any, stored: Policy, account: Account, within: str = "") -> dict[str, Any]:
+    """Return a policy's state as plain data, but for the weights and what it was made with.
+
+    Args:
+        policy: Today's policy.
+        stored: What is stored of it.
+        account: Gathers what is left out.
+        within: Where the policy is in the checkpoint that is restored, for the report.
+    """
     if "weights" not in stored.state:
         return {"global_timestep": 0}  # the oldest Ray has nothing else
     carrying = Carrying(stored.path)
     kept = {key: value for key, value in stored.state.items() if key not in _NOT_GIVEN}
     state: dict[str, Any] = carrying.state(kept)
-    account.left_out += [*carrying.lost, *_without_pickles(state.get("connector_configs"), ())]
+    lost = [*carrying.lost, *_without_pickles(state.get("connector_configs"), ())]
+    account.left_out += [Fault(f"{within}{fault.path}", fault.reason) for fault in lost]
     optimizers = state.get("_optimizer_variables") or []
     if len(optimizers) not in (0, own := count_optimizers(policy)):
         reason = f"there are {len(optimizers)}, and {own} in the object"
-        account.mismatched.append(Fault("_optimizer_variables", reason))
+        account.mismatched.append(Fault(f"{within}_optimizer_variables", reason))
         del state["_optimizer_variables"]
     return {"global_timestep": 0, **state}
 
