@@ -250,9 +250,15 @@ def _algorithm(tmp_path, name, policy="PPOTorchPolicy", **config):
 
 @pytest.mark.parametrize("name", ["ray.rllib.algorithms.a2c.a2c.A2C", "ray.rllib.agents.ddpg.TD3"])
 def test_algorithms_that_ray_removed_are_told(tmp_path, name):
-    with pytest.raises(UnsupportedStateError, match=r"Ray has no (A2C|TD3) since 2\.11"):
+    with pytest.raises(UnsupportedStateError, match=r"Ray has no (A2C|TD3) since 2\.11") as caught:
         upgrade_checkpoint(_algorithm(tmp_path, name), tmp_path / "b")
+    assert str(caught.value).endswith("pass that one's configuration as config=")
     assert not (tmp_path / "b").exists()
+
+
+def test_an_algorithm_that_nothing_names_is_told(tmp_path):
+    with pytest.raises(UnsupportedStateError, match="nothing names the algorithm; pass the conf"):
+        upgrade_checkpoint(_algorithm(tmp_path, None), tmp_path / "b")
 
 
 def test_an_algorithm_of_the_users_own_stays_what_it_is(tmp_path):
