@@ -79,6 +79,12 @@ def test_show_of_a_component_that_rllibs_own_has_not(tk, corpus, name):
     assert "nonsense" in answer.err
 
 
+def test_show_of_a_policys_id_tells_where_that_is(tk):
+    answer = tk("show", one("ray2.10.0-py3.10-old-ppo-multi").path, "--component", "pol1")
+    assert answer.code == 2
+    assert answer.err.endswith("its components: policies. There is policies/pol1.\n")
+
+
 def test_show_keeps_within_the_terminal(tk, corpus, terminal):
     terminal(80)
     out = tk("show", corpus / "ray2.60.0-py3.11-new-ppo-multi" / "checkpoint", "--arrays").out
