@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import subprocess
+import zipfile
 
 import cloudpickle
 import numpy as np
@@ -138,6 +139,16 @@ def test_torchs_files_are_looked_through(tmp_path):
     torch.save({"w": _Calls(os.system, "x")}, tmp_path / "bad.bin")
     verdicts = {file.path: file.verdict for file in tc.scan(tmp_path).files}
     assert verdicts == {"module_state.pt": "harmless", "bad.bin": "dangerous"}
+
+
+def test_what_torch_exports_is_looked_through(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": _Calls(os.system, "x")}, tmp_path / "inputs")
+    with zipfile.ZipFile(tmp_path / "model.pt2", "w") as archive:  # as torch.export does
+        archive.writestr("model/models/model.json", "{}")
+        archive.write(tmp_path / "inputs", "model/data/sample_inputs/model.pt")
+    (file,) = tc.scan(tmp_path / "model.pt2").files
+    assert (file.verdict, file.problem) == ("dangerous", None)
 
 
 def test_single_file_checkpoints_are_looked_through(tmp_path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
+from contextlib import suppress
 from typing import Any
 
 from tune_ckpt.errors import TuneCkptError
@@ -34,12 +37,12 @@ def pickled_names(source: Source, path: str) -> tuple[list[str], str | None] | N
     if not _may_be_one(head, path):
         return None
     data = bytes(read_range(source, 0, source.nbytes))
-    pickles = [data] if _is_pickle(data, path) else _in_text(data, path)
+    pickles = _in_zip(data) if _is_pickle(data, path) else _in_text(data, path)
     if not pickles:
         return None
     names: dict[str, None] = {}
     problems = [_gather(each, path, names, _DEPTH) for each in pickles]
-    if not names and pickles[0] is not data:
+    if not names and path.endswith(".json"):
         return None  # digests that begin as pickles do, or plain values
     return [*names], next((text for text in problems if text is not None), None)
 
@@ -59,6 +62,17 @@ def _is_pickle(data: bytes, path: str) -> bool:
 
 def _begins_like_one(data: bytes) -> bool:
     return len(data) > 2 and data[0] == 0x80 and 2 <= data[1] <= 5
+
+
+def _in_zip(data: bytes) -> list[bytes]:
+    """Return the files of torch.save in an archive of other files, as torch.export writes it."""
+    # What is wrong with an archive is told when it is read as one of torch's.
+    with suppress(Exception), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = archive.namelist()
+        if not any(name.partition("/")[2] == "data.pkl" for name in names):
+            inner = {name: archive.read(name) for name in names}
+            return [each for name, each in inner.items() if _is_pickle(each, name)]
+    return [data]
 
 
 def _in_text(data: bytes, path: str) -> list[bytes]:
