@@ -223,16 +223,23 @@ class UntrustedPickleError(TuneCkptError):
 
 @dataclass(eq=False)
 class PickleReadError(TuneCkptError):
-    """A trusted pickle could not be read, most often because another Python or library wrote it."""
+    """A trusted pickle could not be read, most often because another Python or library wrote it.
+
+    Attributes:
+        file: The file (or other source) that holds the pickle.
+        reason: What failed.
+        advice: What to do: a sentence.
+    """
 
     file: str
     reason: str
+    advice: str = (
+        "Pickles that hold code open only in the Python that wrote them: open it there and "
+        "convert it to msgpack."
+    )
 
     def __str__(self) -> str:
-        return (
-            f"{self.file} cannot be unpickled here: {self.reason}. Pickles that hold code open "
-            "only in the Python that wrote them: open it there and convert it to msgpack."
-        )
+        return f"{self.file} cannot be unpickled here: {self.reason}. {self.advice}"
 
 
 @dataclass(eq=False)

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 from tune_ckpt.errors import Fault, NotInCheckpointError, StateRefusedError
-from tune_ckpt.formats import pickle
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.converting.portable import Carrying
@@ -18,7 +17,7 @@ from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.build_policy import build_policy
 from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.private import count_optimizers
-from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing, unpickled
 
 _ADVICE = "Without allow_pickle it is built anew from plain data."
 
@@ -158,7 +157,7 @@ def _without_pickles(value: Any, steps: tuple[str, ...]) -> list[Fault]:
 def _unpickled(part: Part, name: str, account: Account) -> Any:
     from ray.rllib.policy.policy import Policy as Base
 
-    state: Any = pickle.loads(part.home.read_bytes(str(part.state_file)), file=part.state_path)
+    state: Any = unpickled(part.home.read_bytes(str(part.state_file)), part.state_path)
     with constructing(name, part.path, _ADVICE):
         policy: Any = Base.from_state(state)
     account.loaded.append(name)

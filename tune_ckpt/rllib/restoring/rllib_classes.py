@@ -15,8 +15,10 @@ from tune_ckpt.errors import (
     ConstructorError,
     MissingDependencyError,
     NotInCheckpointError,
+    PickleReadError,
     TuneCkptError,
 )
+from tune_ckpt.formats import pickle
 from tune_ckpt.objects.classes import family, name_of_class, same_class
 from tune_ckpt.objects.renaming import current_name
 from tune_ckpt.objects.trust import Trust, imported
@@ -78,6 +80,20 @@ def find_algorithm(name: str) -> Any:
 
     find: Any = ALGORITHMS[name]  # RLlib does not type it
     return find()[0]
+
+
+def unpickled(data: bytes, file: str) -> Any:
+    """Return what a trusted pickle of RLlib's holds.
+
+    Raises:
+        CorruptDataError: It is damaged.
+        PickleReadError: It cannot be unpickled here, most often because it is of another Ray.
+    """
+    try:
+        return pickle.loads(data, file=file)
+    except PickleReadError as error:
+        advice = "Without allow_pickle=True it is read as plain data, whatever Ray wrote it."
+        raise PickleReadError(file, error.reason, advice) from error
 
 
 @contextmanager
