@@ -75,8 +75,8 @@ def test_a_policy_has_its_optimizer_and_counters_again():
     (optimizer,) = policy._optimizers
     assert len(optimizer.state_dict()["state"]) == 12
     assert policy.global_timestep == 119
-    lost = {fault.path for fault in policy.restore_report.left_out}
-    assert "policy_mapping_fn" in lost
+    (lost,) = policy.restore_report.left_out  # of what only workers use, nothing is told
+    assert lost.path.startswith("connector_configs/")
 
 
 def test_weights_that_do_not_fit_are_taken_as_far_as_wished():
