@@ -15,7 +15,7 @@ def sweep(tmp_path):
 @pytest.mark.parametrize("read", [tc.load_state, tc.describe, tc.get_checkpoint_info])
 def test_a_sweep_is_no_checkpoint(sweep, read):
     (sweep / "other.json").write_bytes(b"\x80")  # Tune's searchers keep pickles under such names
-    with pytest.raises(NotACheckpointError):
+    with pytest.raises(NotACheckpointError, match="whole sweep's folder"):
         read(sweep)
 
 

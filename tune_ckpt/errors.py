@@ -65,18 +65,24 @@ def _bullets(lines: Sequence[object]) -> str:
 
 @dataclass(eq=False)
 class UnsupportedStateError(TuneCkptError):
-    """A state holds values that the format cannot bring back; raised before a byte is written."""
+    """A state holds values that the format cannot bring back; raised before a byte is written.
+
+    Attributes:
+        faults: What cannot be written, and why.
+        advice: What to do; empty where the faults tell it.
+    """
 
     faults: tuple[Fault, ...]
+    advice: str = (
+        "Leave them out (of get_state(), or of what is saved by name) and create them again "
+        "before a restore, in the constructor for instance; or turn them into plain values or "
+        "arrays. An object that has a state of its own can be a component: see "
+        "tune_ckpt.register_adapter."
+    )
 
     def __str__(self) -> str:
-        return (
-            f"{len(self.faults)} value(s) of this state cannot be written:{_bullets(self.faults)}\n"
-            "Leave them out (of get_state(), or of what is saved by name) and create them again "
-            "before a restore, in the constructor for instance; or turn them into plain values or "
-            "arrays. An object that has a state of its own can be a component: see "
-            "tune_ckpt.register_adapter."
-        )
+        told = f"{len(self.faults)} value(s) of this state cannot be written:"
+        return f"{told}{_bullets(self.faults)}\n{self.advice}".rstrip()
 
 
 @dataclass(eq=False)
@@ -217,16 +223,23 @@ class UntrustedPickleError(TuneCkptError):
 
 @dataclass(eq=False)
 class PickleReadError(TuneCkptError):
-    """A trusted pickle could not be read, most often because another Python or library wrote it."""
+    """A trusted pickle could not be read, most often because another Python or library wrote it.
+
+    Attributes:
+        file: The file (or other source) that holds the pickle.
+        reason: What failed.
+        advice: What to do: a sentence.
+    """
 
     file: str
     reason: str
+    advice: str = (
+        "Pickles that hold code open only in the Python that wrote them: open it there and "
+        "convert it to msgpack."
+    )
 
     def __str__(self) -> str:
-        return (
-            f"{self.file} cannot be unpickled here: {self.reason}. Pickles that hold code open "
-            "only in the Python that wrote them: open it there and convert it to msgpack."
-        )
+        return f"{self.file} cannot be unpickled here: {self.reason}. {self.advice}"
 
 
 @dataclass(eq=False)

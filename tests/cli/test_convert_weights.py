@@ -16,6 +16,7 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import Agent, Secretive, same_agents, trained
 from tests.conftest import REPO
+from tests.rllib.cases import one
 from tests.sweep.folders import make_sweep
 from tune_ckpt import weights_file
 from tune_ckpt.cli import batch
@@ -85,11 +86,11 @@ def test_convert_to_pickle_and_back(tk, saved, tmp_path):
     assert tc.diff(saved, tmp_path / "p").equal
 
 
-def test_convert_of_rllibs_own_tells_what_was_not_carried(tk, corpus, tmp_path):
-    source = corpus / "ray2.60.0-py3.11-old-ppo-multi" / "checkpoint"
-    answer = tk("convert", source, tmp_path / "d")
+def test_convert_of_rllibs_own_tells_what_was_not_carried(tk, tmp_path):
+    answer = tk("convert", one("ray2.10.0-py3.10-old-ppo-multi").path, tmp_path / "d")
     assert answer.code == 0
     assert "not carried: " in answer.err
+    assert answer.err.splitlines()[-1].startswith("config= is given in Python: tune_ckpt.rllib.")
     assert tc.get_checkpoint_info(tmp_path / "d")["format"] == "msgpack"
 
 

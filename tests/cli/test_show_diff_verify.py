@@ -6,6 +6,7 @@ import pytest
 import tune_ckpt as tc
 from tests.agents import trained
 from tests.cli.conftest import without_escapes
+from tests.rllib.cases import one
 
 
 def test_show_tells_the_tree(tk, saved):
@@ -60,6 +61,15 @@ def test_show_of_a_single_file_of_rllibs(tk, corpus):
     assert answer["rllib"]["checkpoint_version"] == "0.1"
 
 
+def test_show_of_rllibs_own_tells_spaces_and_one_counter_a_line(tk):
+    lines = tk("show", one("ray2.10.0-py3.10-old-ppo-multi").path).out.splitlines()
+    told = lines.index(f"{'spaces':<20}pol1: box (4,) float32 -> discrete 2")
+    assert lines[told + 1] == f"{'':<20}pol2: box (4,) float32 -> discrete 2"
+    assert lines[told + 2] == f"{'parameters':<20}pol1=251, pol2=251, without the optimizers"
+    assert lines[told + 3] == f"{'counters':<20}training_iteration=1"
+    assert f"{'':<20}num_env_steps_sampled=64" in lines[told + 4 :]
+
+
 @pytest.mark.parametrize(
     "name", ["synthetic-v0.1-ray2.0-style-ppo-single", "ray2.3.1-py3.8-old-ppo-single"]
 )
@@ -67,6 +77,12 @@ def test_show_of_a_component_that_rllibs_own_has_not(tk, corpus, name):
     answer = tk("show", corpus / name / "checkpoint", "--component", "nonsense")
     assert (answer.code, answer.out) == (2, "")
     assert "nonsense" in answer.err
+
+
+def test_show_of_a_policys_id_tells_where_that_is(tk):
+    answer = tk("show", one("ray2.10.0-py3.10-old-ppo-multi").path, "--component", "pol1")
+    assert answer.code == 2
+    assert answer.err.endswith("its components: policies. There is policies/pol1.\n")
 
 
 def test_show_keeps_within_the_terminal(tk, corpus, terminal):

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.conftest import REPO
+from tests.rllib.cases import one
 from tune_ckpt.rllib import load_config, upgrade_checkpoint
 
 OLD = REPO / "tests/data/rllib/ray2.10.0-py3.10-old-ppo-multi/checkpoint"
@@ -15,6 +16,13 @@ def test_it_prints_the_new_path_and_what_was_not_carried(tk, tmp_path):
     assert "MultiEnv was not carried; pass --env\n" in answer.err
     assert "; pass one to Algorithm.from_checkpoint\n" in answer.err
     assert len(answer.err.splitlines()) == len(upgrade_checkpoint(OLD, tmp_path / "same").notes)
+
+
+def test_a_function_cannot_be_given_at_the_prompt(tk, tmp_path):
+    old = one("ray2.60.0-py3.11-new-ppo-single-meanstd").path
+    err = tk("upgrade", old, tmp_path / "new").err
+    assert "(MeanStdFilter), and must be installed where the checkpoint is loaded\n" in err
+    assert "config=" not in err
 
 
 def test_its_answer_as_json(tk, tmp_path):

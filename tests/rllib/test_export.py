@@ -1,6 +1,7 @@
 """Exported models give what the original gives, for batches of any size."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -179,9 +180,25 @@ def test_an_unknown_format_is_refused(tmp_path, format):
         export_model(MEANSTD.path, format, tmp_path)
 
 
+def test_what_torch_has_to_say_of_torchvision_is_kept_from_the_user(tmp_path, monkeypatch):
+    noisy = logging.getLogger("torch.onnx._internal.exporter._registration")
+    heard = []
+
+    def export(*_, **__):
+        heard.append(noisy.isEnabledFor(logging.WARNING))
+        raise InterruptedError
+
+    monkeypatch.setattr("torch.onnx.export", export)
+    with pytest.raises(InterruptedError):
+        export_model(MEANSTD.path, "onnx", tmp_path)
+    assert heard == [False]
+    assert noisy.isEnabledFor(logging.WARNING)
+
+
 def test_other_files_in_the_folder_stay(tmp_path):
     (tmp_path / "mine").write_text("mine")
-    export_model(MEANSTD.path, "safetensors", tmp_path)
+    exported = export_model(MEANSTD.path, "safetensors", tmp_path)
+    assert repr(exported) == f"Exported(path={str(tmp_path / 'model.safetensors')!r})"
     assert {file.name for file in tmp_path.iterdir()} == {
         *("mine", "metadata.json", "model.safetensors")
     }

@@ -9,7 +9,7 @@ import pytest
 import tune_ckpt as tc
 from tests.rllib.cases import one
 from tune_ckpt.errors import ClassNotFoundError, NotACheckpointError
-from tune_ckpt.rllib import get_checkpoint_info, load_weights
+from tune_ckpt.rllib import get_checkpoint_info, load_bundle, load_weights
 
 
 @pytest.fixture
@@ -39,3 +39,8 @@ def test_whoever_takes_it_for_ours_is_told_what_to_call(best):
 def test_the_folders_are_named_where_the_one_above_is_given():
     with pytest.raises(NotACheckpointError, match="the folders in it: checkpoint"):
         load_weights(one("ray2.10.0").folder)
+
+
+def test_whoever_takes_it_for_a_bundle_is_told_how_one_is_made():
+    with pytest.raises(NotACheckpointError, match=r"export_bundle\(\) makes what load_bundle"):
+        load_bundle(one("ray2.10.0").path)

@@ -11,6 +11,7 @@ from tune_ckpt.errors import (
     ConstructorError,
     InvalidArgumentError,
     NotInCheckpointError,
+    PickleReadError,
     RestoreError,
 )
 from tune_ckpt.objects.trust import Trust
@@ -78,6 +79,8 @@ def test_a_worker_with_other_weights_is_found(ray_session):
 
     case = one("ray2.3.1-py3.8-old-ppo-single")
     algorithm = restore_algorithm(case.path)
+    (lost,) = algorithm.restore_report.left_out  # told with its policy
+    assert lost.path.startswith("policies/default_policy/connector_configs/")
     weights = {"default_policy": load_weights(case.path)}
     assert differing_workers(algorithm, weights) == []
     policy = algorithm.get_policy("default_policy")
@@ -90,8 +93,10 @@ def test_a_worker_with_other_weights_is_found(ray_session):
 
 
 def test_what_the_algorithm_needs_and_nobody_tells_is_asked_for():
-    with pytest.raises(NotInCheckpointError, match="pass env="):
+    with pytest.raises(NotInCheckpointError, match=r":MultiEnv was left out, as code.*pass env="):
         restore_algorithm(OLD_MULTI.path, ["pol1"])
+    with pytest.raises(PickleReadError, match=r"Without allow_pickle=True it is read as plain"):
+        restore_algorithm(one("ray2.3.1-py3.8-old-ppo-single").path, allow_pickle=True)
     with pytest.raises(InvalidArgumentError, match=r"policy_mapping_fn.*pol1, pol2"):
         restore_algorithm(OLD_MULTI.path, env="CartPole-v1")
     with pytest.raises(ComponentNotFoundError, match="'p7'"):

@@ -98,6 +98,15 @@ def test_notes_tell_what_was_not_carried(tmp_path):
     assert upgraded == str(tmp_path / "c")
 
 
+def test_an_environment_that_nothing_names_is_noted(tmp_path):
+    oldest = one("synthetic-v0.1").path
+    notes = [str(note) for note in upgrade_checkpoint(oldest, tmp_path / "a").notes]
+    told = "config/env: none is stored: it computes actions, but cannot train; pass env="
+    assert told in notes
+    given = upgrade_checkpoint(oldest, tmp_path / "b", env="CartPole-v1").notes
+    assert [note.path for note in given] == ["config"]
+
+
 @pytest.mark.parametrize("part", ["learner_group", "learner_group/learner"])
 def test_a_learner_group_alone_keeps_its_layers(tmp_path, part):
     upgraded = upgrade_checkpoint(one("ray2.40.0-py3.10-new").path / part, tmp_path / "c")
@@ -241,9 +250,15 @@ def _algorithm(tmp_path, name, policy="PPOTorchPolicy", **config):
 
 @pytest.mark.parametrize("name", ["ray.rllib.algorithms.a2c.a2c.A2C", "ray.rllib.agents.ddpg.TD3"])
 def test_algorithms_that_ray_removed_are_told(tmp_path, name):
-    with pytest.raises(UnsupportedStateError, match=r"Ray has no (A2C|TD3) since 2\.11"):
+    with pytest.raises(UnsupportedStateError, match=r"Ray has no (A2C|TD3) since 2\.11") as caught:
         upgrade_checkpoint(_algorithm(tmp_path, name), tmp_path / "b")
+    assert str(caught.value).endswith("pass that one's configuration as config=")
     assert not (tmp_path / "b").exists()
+
+
+def test_an_algorithm_that_nothing_names_is_told(tmp_path):
+    with pytest.raises(UnsupportedStateError, match="nothing names the algorithm; pass the conf"):
+        upgrade_checkpoint(_algorithm(tmp_path, None), tmp_path / "b")
 
 
 def test_an_algorithm_of_the_users_own_stays_what_it_is(tmp_path):
@@ -395,7 +410,7 @@ def test_what_ray_1_called_policies_is_what_ray_calls_them_now(tmp_path, old, ne
     upgraded = upgrade_checkpoint(of_ray_1(tmp_path / "t", old, {}), tmp_path / "b")
     policy = tmp_path / "b" / "policies" / "default_policy"
     (member,) = members(find(policy)).values()
-    assert (member.cls, upgraded.notes) == (new, ())
+    assert (member.cls, [note.path for note in upgraded.notes]) == (new, ["config/env"])
 
 
 def test_of_the_model_the_weights_tell_what_tune_did_not_write(tmp_path):
@@ -419,7 +434,7 @@ def test_a_replay_buffer_that_nobody_chose_is_the_old_stacks(tmp_path, policy, b
     found = state["config"]["replay_buffer_config"]
     assert found["type"].__name__ == buffer
     assert found["capacity"] == (70 if policy == "DQNTorchPolicy" else 50000)
-    assert not upgraded.notes
+    assert [note.path for note in upgraded.notes] == ["config/env"]
 
 
 def test_a_buffer_of_the_new_stack_is_none_for_the_old_one():

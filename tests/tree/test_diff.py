@@ -202,5 +202,5 @@ def test_a_very_long_report_is_cut(tmp_path):
     tc.save_state({"x": list(range(1000))}, tmp_path / "a")
     tc.save_state({"x": list(range(1, 1001))}, tmp_path / "b")
     lines = str(tc.diff(tmp_path / "a", tmp_path / "b")).splitlines()
-    assert len(lines) == 103
+    assert len(lines) == 104
     assert lines[-1].strip() == "... and 900 more values"

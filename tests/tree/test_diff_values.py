@@ -45,6 +45,17 @@ def test_what_was_added_removed_and_changed_is_listed(differ):
     assert not found.equal
 
 
+def test_what_is_long_and_differs_in_the_middle_is_not_shown_as_two_that_are_alike(differ):
+    found = differ({"code": b"a" * 50 + b"b" * 50}, {"code": b"a" * 51 + b"b" * 49})
+    assert re.search(r"changed value code: b'a.*b' in both, as far as it is shown$", str(found))
+
+
+def test_where_only_values_differ_the_arrays_are_told_to_be_equal(differ):
+    told = "all arrays are equal; only other values differ"
+    assert told in str(differ({"w": np.ones(3), "step": 1}, {"w": np.ones(3), "step": 2}))
+    assert told not in str(differ({"w": np.ones(3), "step": 1}, {"w": np.ones(4), "step": 2}))
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import subprocess
+import zipfile
 
 import cloudpickle
 import numpy as np
@@ -111,6 +112,7 @@ def test_what_is_hidden_too_deep_is_unknown(tmp_path):
     (file,) = tc.scan(tmp_path).files
     assert file.verdict == "unknown"
     assert "too many" in file.problem
+    assert not tc.scan(tmp_path).ok
 
 
 def test_hexadecimal_pickles_in_tunes_json_are_looked_through(tmp_path):
@@ -118,6 +120,11 @@ def test_hexadecimal_pickles_in_tunes_json_are_looked_through(tmp_path):
     state = {"trial_data": [json.dumps({"value": blob})]}
     (tmp_path / "experiment_state-2026.json").write_text(json.dumps(state))
     assert not tc.scan(tmp_path).ok
+
+
+def test_a_digest_that_begins_as_a_pickle_is_none(tmp_path):
+    (tmp_path / "metadata.json").write_text(json.dumps({"digest": "8004" + "c1" * 14}))
+    assert tc.scan(tmp_path).files == []
 
 
 def test_a_pickle_is_known_by_its_content(tmp_path):
@@ -132,6 +139,16 @@ def test_torchs_files_are_looked_through(tmp_path):
     torch.save({"w": _Calls(os.system, "x")}, tmp_path / "bad.bin")
     verdicts = {file.path: file.verdict for file in tc.scan(tmp_path).files}
     assert verdicts == {"module_state.pt": "harmless", "bad.bin": "dangerous"}
+
+
+def test_what_torch_exports_is_looked_through(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": _Calls(os.system, "x")}, tmp_path / "inputs")
+    with zipfile.ZipFile(tmp_path / "model.pt2", "w") as archive:  # as torch.export does
+        archive.writestr("model/models/model.json", "{}")
+        archive.write(tmp_path / "inputs", "model/data/sample_inputs/model.pt")
+    (file,) = tc.scan(tmp_path / "model.pt2").files
+    assert (file.verdict, file.problem) == ("dangerous", None)
 
 
 def test_single_file_checkpoints_are_looked_through(tmp_path):
@@ -159,6 +176,31 @@ def test_what_cannot_be_parsed_is_unknown(tmp_path):
     (file,) = tc.scan(tmp_path / "a.pkl").files
     assert file.verdict == "unknown"
     assert file.problem
+    assert not tc.scan(tmp_path).ok
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_what_a_damaged_pickle_runs_before_the_damage_is_found(tmp_path, protocol):
+    whole = pickle.dumps([_Calls(os.system, "x")] * 2 + ["y" * 99], protocol)
+    (tmp_path / "cut.pkl").write_bytes(whole[:-50])
+    report = tc.scan(tmp_path)
+    assert [named.name for named in report.named("dangerous")] == [f"{os.name}:system"]
+    assert report.files[0].problem
+
+
+def test_a_storage_of_torchs_that_is_a_damaged_pickle_is_looked_through(tmp_path):
+    pytest.importorskip("torch")
+    from torch.storage import _load_from_bytes
+
+    attack = _Calls(_load_from_bytes, pickle.dumps(_Calls(os.system, "x")))
+    (tmp_path / "state.pkl").write_bytes(pickle.dumps({"w": attack}))
+    assert [named.name for named in tc.scan(tmp_path).named("dangerous")] == [f"{os.name}:system"]
+
+
+def test_a_pickle_behind_another_in_the_same_file_is_looked_through(tmp_path):
+    second = pickle.dumps(_Calls(os.system, "x"))
+    (tmp_path / "state.pkl").write_bytes(pickle.dumps({"a": 1}) * 2 + second)
+    assert not tc.scan(tmp_path).ok
 
 
 def test_links_to_folders_are_not_followed(tmp_path):

@@ -88,12 +88,20 @@ def _outcomes(
     return batch.run_all(many, jobs=jobs, address=address, progress=output.is_terminal())
 
 
+_CONFIG = (
+    "config= is given in Python: "
+    "tune_ckpt.rllib.convert_to_msgpack_checkpoint(SRC, DST, config={...})"
+)
+
+
 def _say(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.dst is not None:
             output.say(outcome.dst)
         for line in outcome.not_carried:
             output.remark(f"not carried: {outcome.src}: {line}")
+    if any("config=" in line for outcome in outcomes for line in outcome.not_carried):
+        output.remark(_CONFIG)
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         error = str(outcome.error)

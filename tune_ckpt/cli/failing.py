@@ -39,6 +39,7 @@ _WORDS = {
     "to='pickle' is not possible:": "--to pickle is not possible:",
     "pass env=": "pass --env",
     "pass one in config=, or to": "pass one to",  # a function
+    "; or pass it in config=": "",  # likewise
     "pass config=": "pass --config",
     "dst=None is not possible; it may be:": "This is not converted in place: give as DST",
 }

@@ -23,6 +23,7 @@ def scan(
     """List what pickles would import if they were loaded; exit with 1 if it is dangerous.
 
     Dangerous is what runs commands or code, or is code. Unknown are other classes and functions.
+    What cannot be looked through to its end exits with 1, too.
     """
     watched = output.is_terminal()
     report = tc.scan(path, progress=watched, found=_warn if watched else None)
@@ -58,7 +59,7 @@ def _say(report: ScanReport) -> None:
         output.say_table(columns, [row for verdict in WORST_FIRST for row in rows[verdict]])
     for file in report.files:
         if file.problem:
-            output.remark(f"not looked through: {file.path}: {file.problem}")
+            output.remark(f"not looked through to its end: {file.path}: {file.problem}")
     counts = [f"{len(rows[verdict])} {verdict}" for verdict in WORST_FIRST]
     output.remark(f"{len(report.files)} file(s) with pickles; names: {', '.join(counts)}")
 

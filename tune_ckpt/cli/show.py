@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,13 +79,35 @@ def _told(rllib: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key in ("policy_ids", "module_ids"):
         if rllib.get(key):
             yield key, ", ".join(sorted(map(str, rllib[key])))
-    for key in ("counters", "parameters"):
-        if rllib.get(key):
-            yield key, ", ".join(f"{name}={value}" for name, value in _pairs(rllib[key]))
+    yield from _each("spaces", _spaces(rllib.get("spaces") or {}))
+    if rllib.get("parameters"):
+        counts = ", ".join(f"{name}={value}" for name, value in _pairs(rllib["parameters"]))
+        yield "parameters", f"{counts}, without the optimizers"
+    counters = rllib.get("counters") or {}
+    yield from _each("counters", (f"{name}={value}" for name, value in counters.items()))
 
 
 def _pairs(value: Any) -> Any:
     return value.items() if isinstance(value, dict) else [("in all", value)]
+
+
+def _each(key: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield a line for each text; the first has the key before it."""
+    for number, text in enumerate(texts):
+        yield "" if number else key, text
+
+
+def _spaces(spaces: dict[str, Any]) -> Iterator[str]:
+    """Yield what goes into each policy and what comes out of it, where that is known."""
+    for name, own in ({"": spaces} if "action_space" in spaces else spaces).items():
+        if own and all(own.values()):
+            text = " -> ".join(map(_space, own.values()))
+            yield f"{name}: {text}" if name else text
+
+
+def _space(space: dict[str, Any]) -> str:
+    told = (space[key] for key in ("n", "nvec", "shape", "dtype") if key in space)
+    return " ".join(map(str, (space["space"], *told)))
 
 
 # ------------------------------------------------------------------------------------ the tree

@@ -182,7 +182,8 @@ def parse(data: bytes | memoryview, file: str, start: int = 0) -> Parsed:
     except UntrustedPickleError:
         raise
     except Exception as error:  # damaged bytes fail in any way; nothing foreign ran
-        reason = f"the pickle cannot be parsed ({type(error).__name__}: {error})"
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # our own
+        reason = f"the pickle cannot be parsed ({kind}{error})"
         raise CorruptDataError(file, reason) from error
     return Parsed(tree, tuple(parser.names), parser.persistent_ids, found.end)
 

@@ -13,8 +13,9 @@ _TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
 _SWEEPS = "experiment_state-"  # how the name of a file begins that Tune writes beside trials
 _OTHERS = (
     "at least none of tune_ckpt's own. Of RLlib's, tune_ckpt.rllib.load_weights() returns the "
-    "weights, restore_algorithm() the Algorithm, and an object's own restore_from_path() restores "
-    "that; tune_ckpt.convert_checkpoint() writes it again as msgpack"
+    "weights, restore_algorithm() the Algorithm, export_bundle() makes what load_bundle() opens, "
+    "and an object's own restore_from_path() restores that; tune_ckpt.convert_checkpoint() writes "
+    "it again as msgpack"
 )
 _OF_OLD_RLLIB = (
     "it is RLlib's, but of an old version without metadata, such as 0.1, which is a single file. "

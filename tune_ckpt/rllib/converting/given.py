@@ -66,7 +66,7 @@ class Given:
             config_class = moved(stored_name(told)) if isinstance(told, Opaque) else ""
             return OwnAlgorithm(with_colon(stored_name(cls)), config_class=config_class)
         if name not in ALGORITHMS:
-            raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),))
+            raise UnsupportedStateError((Fault("algorithm_class", _why_not(name)),), advice="")
         return ALGORITHMS[name]
 
     def others(self, stored: Any) -> dict[Any, Any]:
@@ -93,6 +93,8 @@ _UNKNOWN = "it is no setting of the stored configuration{}; it was written as it
 
 def _is_own(name: str) -> bool:
     """Say whether a class is the user's own, and can be imported here."""
+    if not name:
+        return False
     cls = Reference(with_colon(name))
     is_named = ":" in cls.name and not name.startswith(_OF_RLLIB)
     return is_named and can_be_found(cls) and not is_local(cls)
@@ -107,7 +109,8 @@ def _why_not(name: str) -> str:
             f"Ray has no {name} since {REMOVED_ALGORITHMS[name]}; load_weights reads its weights. "
             "Its policies can become another algorithm's: pass that one's configuration as config="
         )
-    return f"Ray has no algorithm of the name {name!r}; pass the configuration of one as config="
+    why = f"Ray has no algorithm of the name {name!r}" if name else "nothing names the algorithm"
+    return f"{why}; pass the configuration of one as config="
 
 
 def given(config: Any = None, env: Any = None) -> Given:

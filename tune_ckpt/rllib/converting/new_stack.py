@@ -111,7 +111,7 @@ class NewStack:
         module, restating = ModuleInPolicy(part), Restating(part.state_path)
         if module.algorithm is None:
             reason = f"there is no RLModule for it in Ray {RAY}; load_weights reads its weights"
-            raise UnsupportedStateError((Fault("policy_spec/policy_class", reason),))
+            raise UnsupportedStateError((Fault("policy_spec/policy_class", reason),), advice="")
         kwargs = module_arguments(module, restating)
         self.notes += (*restating.notes, *lost_filters(part))
         self.notes.append(Fault("", f"Ray {RAY} has no such policies: this is the RLModule in it"))

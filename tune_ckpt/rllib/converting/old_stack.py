@@ -50,6 +50,7 @@ _NOT_CARRIED = {
     "local_replay_buffer": "the replay buffer's contents were not carried; sampling fills it again",
     "eval_policy_mapping_fn": "evaluation maps agents to policies as sampling does",
 }
+_NO_ENV = "none is stored: it computes actions, but cannot train"
 _STACK = {"enable_rl_module_and_learner": False, "enable_env_runner_and_connector_v2": False}
 _SPACES = (OBSERVATIONS, ACTIONS)
 
@@ -77,6 +78,8 @@ class OldStack:
         config = _with_buffer(self._config(state.get("config"), restating), algorithm)
         if config.get("env") is None:
             config["policies"] = _with_spaces(config.get("policies"), found)
+            if (fields(state.get("config")) or {}).get("env") is None:  # code is noted elsewhere
+                self.notes.append(Fault("config/env", _NO_ENV))
         told = {
             "algorithm_class": algorithm.cls,
             "config": config,

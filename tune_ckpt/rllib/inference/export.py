@@ -8,7 +8,7 @@ environment's bounds, are in it; what is not, the metadata say.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,7 +38,7 @@ class Exported:
     """
 
     path: str
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = field(repr=False)  # a screenful
 
 
 def export_model(

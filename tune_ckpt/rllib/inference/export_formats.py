@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ def _onnx(inference: Inference, folder: Path) -> Path:
     import torch
 
     path, network = folder / "model.onnx", inference.network()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _errors_only("torch.onnx"):  # it misses torchvision
         warnings.simplefilter("ignore")  # torch's own, of its own deprecations
         program = torch.onnx.export(
             network,
@@ -72,6 +74,17 @@ def _onnx(inference: Inference, folder: Path) -> Path:
     assert program is not None
     program.save(str(path), external_data=False)
     return path
+
+
+@contextmanager
+def _errors_only(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _example(inference: Inference) -> tuple[Any, ...]:

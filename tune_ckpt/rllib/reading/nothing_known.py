@@ -5,6 +5,7 @@ from __future__ import annotations
 from tune_ckpt.errors import listed
 from tune_ckpt.rllib.reading.generations import STATES
 from tune_ckpt.tree.inspection.foreign import ForeignComponent
+from tune_ckpt.tree.not_checkpoints import why_of_a_sweep
 
 TUNE_PARAMS = ("params.pkl", "params.json")
 WHAT_PARAMS_ARE = (
@@ -21,5 +22,8 @@ def what_it_is(folder: ForeignComponent) -> str:
     names = [name for name in folders if name.startswith("checkpoint_")]
     if names:
         return f"it is a folder of checkpoints; pass one of them: {listed(names[::-1], 5)}"
+    sweep = why_of_a_sweep(entry.name for entry in folder.entries)
+    if sweep:
+        return sweep
     inside = f"; the folders in it: {listed(folders, 5)}" if folders else ""
     return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>){inside}"

@@ -37,7 +37,7 @@ def build_policy(
     cls = _find_class(stored, trust, account)
     spaces = make_spaces(stored)
     told, lost = plain_config(fields(stored.spec.get("config")) or {}, trust)
-    account.left_out += lost
+    account.left_out += filter(_matters, lost)
     older = _OLDER.get(class_name(stored.cls), {})
     told = {**newest_settings(told), **newest_settings(config or {})}
     told = {AS_A_DICT.get(key, key): item for key, item in told.items()}
@@ -98,3 +98,13 @@ _OF_WORKERS = (
     *("env", "callbacks", "policies", "policy_mapping_fn", "policies_to_train"),
     "multiagent",
 )
+# Objects and classes of RLlib's own, of which a policy takes none from its configuration.
+_OF_RLLIB = ("class", "sample_collector", "stats_cls_lookup", "_learner_hps", "_rl_trainer_hps")
+
+
+def _matters(lost: Fault) -> bool:
+    """Say whether a policy alone would be another one with what was left out."""
+    key = lost.path.partition("/")[0]
+    if key == "callbacks":
+        return not lost.reason.startswith("ray.rllib.")
+    return key not in (*_OF_WORKERS, *_OF_RLLIB)

@@ -45,7 +45,10 @@ def give_to_old_stack(
         name: account.fit(name, local[name].model.state_dict(), weights_of(policy))
         for name, policy in stored.items()
     }
-    states = {name: policy_state(local[name], one, account) for name, one in stored.items()}
+    states = {
+        name: policy_state(local[name], one, account, f"policies/{name}/")
+        for name, one in stored.items()
+    }
     filters = _filters(algorithm, part, chosen, account)
     account.check()
     for name, state in states.items():

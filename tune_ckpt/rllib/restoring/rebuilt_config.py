@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from tune_ckpt.errors import Fault, NotInCheckpointError
-from tune_ckpt.formats import pickle
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust
@@ -19,7 +18,12 @@ from tune_ckpt.rllib.reading.plain import fields, plain, stored_name
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.plain_config import plain_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
-from tune_ckpt.rllib.restoring.rllib_classes import check_exists, find_algorithm, find_rllib_class
+from tune_ckpt.rllib.restoring.rllib_classes import (
+    check_exists,
+    find_algorithm,
+    find_rllib_class,
+    unpickled,
+)
 
 # What is made anew for the policies that are chosen, or is RLlib's own business.
 _NOT_TAKEN = {
@@ -121,7 +125,7 @@ def unpickled_config(part: Part) -> Any:
     store, name = part.folder.store, part.folder.ctor or part.state_file
     found = None
     if name is not None and name.endswith(".pkl"):
-        found = _config_in(pickle.loads(store.read_bytes(name), file=store.path(name)))
+        found = _config_in(unpickled(store.read_bytes(name), store.path(name)))
     if not isinstance(found, AlgorithmConfig):
         what = "not in a pickle" if found is None else f"of type {type(found).__name__}"
         reason = f"its configuration is {what}: without allow_pickle it is read as plain data"

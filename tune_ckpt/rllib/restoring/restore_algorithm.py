@@ -100,7 +100,7 @@ def restore_algorithm(
     account.left_out += () if config else assumed
     config = _configuration(part, config, chosen.is_new_stack, trust, account)
     _choose(config, chosen, trust)
-    _set_environment(config, env, part)
+    _set_environment(config, env, part, account)
     _set_policies(config, chosen, policy_mapping_fn, policies_to_train)
     algorithm = _built(config, part)
     try:
@@ -215,12 +215,14 @@ def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
         config.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs=told))
 
 
-def _set_environment(config: Any, env: Any, part: Part) -> None:
+def _set_environment(config: Any, env: Any, part: Part, account: Account) -> None:
     if env is not None:
         config.environment(env)
     if config.env is None:
-        reason = "it was code that is not trusted, or none; pass env="
-        raise NotInCheckpointError(part.path, "environment", reason)
+        lost = [fault.reason for fault in account.left_out if fault.path == "config/env"]
+        why = f"{lost[0]}, as code that is not trusted" if lost else "nothing names one"
+        trusted = ", or its module in trusted= if that can be imported" if lost else ""
+        raise NotInCheckpointError(part.path, "environment", f"{why}; pass env={trusted}")
 
 
 def _set_policies(

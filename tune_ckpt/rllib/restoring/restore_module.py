@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 from tune_ckpt.errors import ClassNotFoundError, Fault, NotInCheckpointError
-from tune_ckpt.formats import pickle
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Strict
@@ -20,7 +19,12 @@ from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS
 from tune_ckpt.rllib.reading.weights import Weights
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
-from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing, find_rllib_class
+from tune_ckpt.rllib.restoring.rllib_classes import (
+    check_installed,
+    constructing,
+    find_rllib_class,
+    unpickled,
+)
 
 _ADVICE = "Pass what it lacks to restore_module by keyword, such as model_config={...}."
 
@@ -166,7 +170,7 @@ def _unpickled(stored: Module, trust: Trust, arguments: dict[str, Any]) -> Any:
     store, name = stored.part.folder.store, stored.part.folder.ctor
     if stored.part.type != MODULE or name is None or not name.endswith(".pkl"):
         return None
-    ctor: Any = pickle.loads(store.read_bytes(name), file=store.path(name))
+    ctor: Any = unpickled(store.read_bytes(name), store.path(name))
     with constructing(stored.part.folder.cls, stored.part.path, _ADVICE):
         args, kwargs = ctor["ctor_args_and_kwargs"]
         return ctor["class"](*args, **{**kwargs, **arguments})

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 from tune_ckpt.errors import Fault, NotInCheckpointError, StateRefusedError
-from tune_ckpt.formats import pickle
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.converting.portable import Carrying
@@ -18,7 +17,7 @@ from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.build_policy import build_policy
 from tune_ckpt.rllib.restoring.opening import open_told
 from tune_ckpt.rllib.restoring.private import count_optimizers
-from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing
+from tune_ckpt.rllib.restoring.rllib_classes import check_installed, constructing, unpickled
 
 _ADVICE = "Without allow_pickle it is built anew from plain data."
 
@@ -115,18 +114,26 @@ def take_state(policy: Any, state: dict[str, Any], name: str, stored: Policy) ->
         raise StateRefusedError(stored.path, name, repr(error), ()) from error
 
 
-def policy_state(policy: Any, stored: Policy, account: Account) -> dict[str, Any]:
-    """Return a policy's state as plain data, but for the weights and what it was made with."""
+def policy_state(policy: Any, stored: Policy, account: Account, within: str = "") -> dict[str, Any]:
+    """Return a policy's state as plain data, but for the weights and what it was made with.
+
+    Args:
+        policy: Today's policy.
+        stored: What is stored of it.
+        account: Gathers what is left out.
+        within: Where the policy is in the checkpoint that is restored, for the report.
+    """
     if "weights" not in stored.state:
         return {"global_timestep": 0}  # the oldest Ray has nothing else
     carrying = Carrying(stored.path)
     kept = {key: value for key, value in stored.state.items() if key not in _NOT_GIVEN}
     state: dict[str, Any] = carrying.state(kept)
-    account.left_out += [*carrying.lost, *_without_pickles(state.get("connector_configs"), ())]
+    lost = [*carrying.lost, *_without_pickles(state.get("connector_configs"), ())]
+    account.left_out += [Fault(f"{within}{fault.path}", fault.reason) for fault in lost]
     optimizers = state.get("_optimizer_variables") or []
     if len(optimizers) not in (0, own := count_optimizers(policy)):
         reason = f"there are {len(optimizers)}, and {own} in the object"
-        account.mismatched.append(Fault("_optimizer_variables", reason))
+        account.mismatched.append(Fault(f"{within}_optimizer_variables", reason))
         del state["_optimizer_variables"]
     return {"global_timestep": 0, **state}
 
@@ -150,7 +157,7 @@ def _without_pickles(value: Any, steps: tuple[str, ...]) -> list[Fault]:
 def _unpickled(part: Part, name: str, account: Account) -> Any:
     from ray.rllib.policy.policy import Policy as Base
 
-    state: Any = pickle.loads(part.home.read_bytes(str(part.state_file)), file=part.state_path)
+    state: Any = unpickled(part.home.read_bytes(str(part.state_file)), part.state_path)
     with constructing(name, part.path, _ADVICE):
         policy: Any = Base.from_state(state)
     account.loaded.append(name)

@@ -15,8 +15,10 @@ from tune_ckpt.errors import (
     ConstructorError,
     MissingDependencyError,
     NotInCheckpointError,
+    PickleReadError,
     TuneCkptError,
 )
+from tune_ckpt.formats import pickle
 from tune_ckpt.objects.classes import family, name_of_class, same_class
 from tune_ckpt.objects.renaming import current_name
 from tune_ckpt.objects.trust import Trust, imported
@@ -69,11 +71,29 @@ _NEEDED = {"ray[rllib]": ("ray", "gymnasium", "tree"), "torch": ("torch",)}
 
 
 def find_algorithm(name: str) -> Any:
-    """Return the class of one of RLlib's own algorithms, by its name."""
-    from ray.tune.registry import get_trainable_cls
+    """Return the class of one of RLlib's own algorithms, by its name.
 
-    find: Any = get_trainable_cls  # RLlib does not type it
-    return find(name)
+    Tune's registry would import all of them for it, which takes seconds, and packages (Pillow for
+    DreamerV3) that not everybody has.
+    """
+    from ray.rllib.algorithms.registry import ALGORITHMS
+
+    find: Any = ALGORITHMS[name]  # RLlib does not type it
+    return find()[0]
+
+
+def unpickled(data: bytes, file: str) -> Any:
+    """Return what a trusted pickle of RLlib's holds.
+
+    Raises:
+        CorruptDataError: It is damaged.
+        PickleReadError: It cannot be unpickled here, most often because it is of another Ray.
+    """
+    try:
+        return pickle.loads(data, file=file)
+    except PickleReadError as error:
+        advice = "Without allow_pickle=True it is read as plain data, whatever Ray wrote it."
+        raise PickleReadError(file, error.reason, advice) from error
 
 
 @contextmanager

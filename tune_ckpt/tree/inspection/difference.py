@@ -72,7 +72,10 @@ class ValueDifference:
             "removed": [self.before],
             "changed": [self.before, self.after],
         }
-        return f"{self.path or '(root)'}: {' -> '.join(map(_shown_value, sides[self.change]))}"
+        shown = [*map(_shown_value, sides[self.change])]
+        if len(shown) > 1 and shown[0] == shown[1]:
+            return f"{self.path or '(root)'}: {shown[0]} in both, as far as it is shown"
+        return f"{self.path or '(root)'}: {' -> '.join(shown)}"
 
 
 @dataclass
@@ -134,6 +137,8 @@ class Difference:
         lines = [f"- {self.first}", f"+ {self.second}"]
         lines += [f"  removed component {name}" for name in self.components_removed]
         lines += [f"  added component   {name}" for name in self.components_added]
+        if self.values and len(lines) == 2 and not self.arrays:
+            lines.append("  all arrays are equal; only other values differ")
         for word, items in (("array", self.arrays), ("value", self.values)):
             lines += _lines(word, items)
         return "\n".join(lines if not self.equal else [*lines, "  equal"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tune_ckpt.errors import ComponentNotFoundError
+from tune_ckpt.errors import ComponentNotFoundError, listed
 from tune_ckpt.tree.inspection.foreign import ForeignComponent, Opened, open_any, open_below
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, format_of
 from tune_ckpt.tree.metadata import FileRecord
@@ -52,9 +52,20 @@ class Inspected:
         for name in component.split("/") if component else ():
             children = dict(found.children())
             if name not in children:
-                raise ComponentNotFoundError(found.store.location, name, tuple(children))
+                advice = found._advice(name)
+                raise ComponentNotFoundError(found.store.location, name, tuple(children), advice)
             found = children[name]
         return found
+
+    def _advice(self, name: str) -> str:
+        """Return where below there is one of that name, as for an id of a policy or module."""
+        paths = [path for path in self._paths("") if path.endswith(f"/{name}")]
+        return f"There is {listed(paths, 3)}." if paths else ""
+
+    def _paths(self, above: str) -> Iterator[str]:
+        for name, child in self.children():
+            yield f"{above}{name}"
+            yield from child._paths(f"{above}{name}/")
 
 
 def inspect(store: Store) -> Inspected:

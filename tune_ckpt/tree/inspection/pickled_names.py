@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
+from contextlib import suppress
 from typing import Any
 
 from tune_ckpt.errors import TuneCkptError
 from tune_ckpt.formats import pickle
 from tune_ckpt.formats.io import Source, read_range
+from tune_ckpt.formats.pickle_opcodes import read_opcodes
+from tune_ckpt.formats.pickle_scan import scan
 from tune_ckpt.formats.pickle_torch import is_torch_file
 from tune_ckpt.tree.inspection.found import Value, walk
 from tune_ckpt.tree.inspection.looking import look
@@ -32,11 +37,13 @@ def pickled_names(source: Source, path: str) -> tuple[list[str], str | None] | N
     if not _may_be_one(head, path):
         return None
     data = bytes(read_range(source, 0, source.nbytes))
-    pickles = [data] if _is_pickle(data, path) else _in_text(data, path)
+    pickles = _in_zip(data) if _is_pickle(data, path) else _in_text(data, path)
     if not pickles:
         return None
     names: dict[str, None] = {}
     problems = [_gather(each, path, names, _DEPTH) for each in pickles]
+    if not names and path.endswith(".json"):
+        return None  # digests that begin as pickles do, or plain values
     return [*names], next((text for text in problems if text is not None), None)
 
 
@@ -57,6 +64,17 @@ def _begins_like_one(data: bytes) -> bool:
     return len(data) > 2 and data[0] == 0x80 and 2 <= data[1] <= 5
 
 
+def _in_zip(data: bytes) -> list[bytes]:
+    """Return the files of torch.save in an archive of other files, as torch.export writes it."""
+    # What is wrong with an archive is told when it is read as one of torch's.
+    with suppress(Exception), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = archive.namelist()
+        if not any(name.partition("/")[2] == "data.pkl" for name in names):
+            inner = {name: archive.read(name) for name in names}
+            return [each for name, each in inner.items() if _is_pickle(each, name)]
+    return [data]
+
+
 def _in_text(data: bytes, path: str) -> list[bytes]:
     if not path.endswith(".json"):
         return []
@@ -65,17 +83,27 @@ def _in_text(data: bytes, path: str) -> list[bytes]:
 
 def _gather(data: bytes, path: str, names: dict[str, None], depth: int) -> str | None:
     """Add what a pickle, and those inside it, would import; return why that is not all."""
+    problem = None
     try:
         names.update(dict.fromkeys(pickle.list_globals(data, file=path)))
-        inner = _inside(pickle.loads_inert(data, file=path))
-    except TuneCkptError as error:
-        return str(getattr(error, "reason", error))
+        inner = [*_inside(pickle.loads_inert(data, file=path)), *_behind(data)]
+    except TuneCkptError as error:  # Python's unpickler would run it as far as it can be parsed
+        problem = str(getattr(error, "reason", error))
+        before = read_opcodes(data)
+        names.update(dict.fromkeys(before.names))
+        inner = [each for each in before.blobs if _begins_like_one(each)]
     if inner and not depth:
         return "there are pickles inside pickles, too many to be looked through"
-    problems = [_gather(each, path, names, depth - 1) for each in inner]
+    problems = [problem, *(_gather(each, path, names, depth - 1) for each in inner)]
     return next((text for text in problems if text is not None), None)
 
 
 def _inside(value: Any) -> list[bytes]:
     found = (each.value for _, _, each in walk(value, look, once=True) if isinstance(each, Value))
     return [each for each in found if isinstance(each, bytes) and _begins_like_one(each)]
+
+
+def _behind(data: bytes) -> list[bytes]:
+    """Return the pickle that follows another in the same file; torch's own do not count."""
+    rest = b"" if is_torch_file(data) else data[scan(data).end :]
+    return [rest] if _begins_like_one(rest) else []

@@ -31,7 +31,7 @@ class ScannedFile:
         nbytes: Its size.
         names: What it would import.
         problem: Why it could not be looked through to its end; then nobody knows what else it
-            would import.
+            would import: Python's unpickler runs a damaged pickle up to the damage.
     """
 
     path: str
@@ -62,8 +62,8 @@ class ScanReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing dangerous is named; what is unknown may still be."""
-        return all(file.verdict != "dangerous" for file in self.files)
+        """Whether all was looked through and nothing dangerous is named; unknown names may be."""
+        return all(file.verdict != "dangerous" and file.problem is None for file in self.files)
 
     def named(self, verdict: Verdict) -> dict[Judged, list[str]]:
         """Return what has a verdict, and which files name it."""

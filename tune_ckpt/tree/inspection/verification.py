@@ -64,5 +64,6 @@ class Report:
             return f"{len(self.faults)} fault(s)"
         if not self.unverified:
             return "verified"
-        parsed = "; its files can be parsed, the rest is unverified" if self.nbytes else ""
-        return f"unverified, it has no digests{parsed}"
+        if not self.nbytes:
+            return "unverified: neither tune_ckpt nor RLlib wrote it, so nothing was checked"
+        return "unverified, it has no digests; its files can be parsed"
