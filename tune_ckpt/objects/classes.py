@@ -23,11 +23,18 @@ from tune_ckpt.tree.reading import OpenComponent
 
 T = TypeVar("T")
 LEFT_OUT = "left_out"  # the field of the file of class and arguments
+# Where tune.with_resources and tune.with_parameters derive a class from the user's, which nobody
+# could import from there. (In a trial's actor it has the name of the user's.)
+_DERIVED_IN = "ray.tune.trainable.util"
 
 
 def name_of_class(cls: type) -> str:
-    """Return a class's name as checkpoints have it: ``module:QualName``."""
-    return f"{cls.__module__}:{cls.__qualname__}"
+    """Return a class's name as checkpoints have it: ``module:QualName``.
+
+    Of what Tune derives from a Trainable, to add resources or parameters, it is the Trainable's.
+    """
+    named = next((kind for kind in cls.__mro__ if kind.__module__ != _DERIVED_IN), cls)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def same_class(mine: str, stored: str) -> bool:
@@ -35,7 +42,8 @@ def same_class(mine: str, stored: str) -> bool:
     my_module, _, my_name = mine.partition(":")
     module, _, name = current_name(stored).partition(":")
     # A script's classes live in __main__ while it runs, and in its module when it is imported.
-    return my_name == name and (my_module == module or "__main__" in (my_module, module))
+    somewhere = module == _DERIVED_IN or "__main__" in (my_module, module)
+    return my_name == name and (my_module == module or somewhere)
 
 
 def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust: Trust) -> type[T]:
@@ -77,7 +85,7 @@ def family(cls: type[T]) -> Iterator[type[T]]:
 
 def family_by_name(cls: type[Any]) -> dict[str, type]:
     """Return a class and its subclasses by the names that checkpoints have for them."""
-    return {name_of_class(kind): kind for kind in family(cls)}
+    return {name_of_class(kind): kind for kind in reversed([*family(cls)])}  # a base, of the same
 
 
 def signature_of(cls: type) -> inspect.Signature:
