@@ -56,9 +56,9 @@ def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust:
         ClassNotFoundError: It is none of them.
     """
     stored = opened.metadata.cls
-    for candidate in family(cls):
-        if same_class(name_of_class(candidate), stored):
-            return candidate
+    same = [kind for kind in family(cls) if same_class(name_of_class(kind), stored)]
+    if same:
+        return cls if cls in same else _newest(same)
     path, name = opened.store.location, current_name(stored)
     if trust.covers(name):
         found = imported(name, path)
@@ -70,6 +70,14 @@ def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust:
     if isinstance(found, type) and issubclass(found, cls):
         return found
     raise ClassNotFoundError(path, name, f"it is no subclass of {cls.__qualname__}")
+
+
+def _newest(same: list[type[T]]) -> type[T]:
+    """Return the class that was defined last, as a notebook's cell does again.
+
+    What Ray derives from a class, under its name, is not it.
+    """
+    return [kind for kind in same if not any(base in same for base in kind.__mro__[1:])][-1]
 
 
 def _has_ctor(opened: OpenComponent) -> bool:
