@@ -251,6 +251,12 @@ class ClassNotFoundError(TuneCkptError):
                 "and restore_module()."
             )
         simple = name.rpartition(".")[2]
+        if module == "ray.tune.trainable.util":
+            return (
+                f"Tune made it of your {simple}, for tune.with_resources: import the module that "
+                f"defines that and call {simple}.from_checkpoint(path); an Algorithm of RLlib's is "
+                "restored by tune_ckpt.rllib.restore_algorithm()."
+            )
         return (
             f"Import the module that defines it and call {simple}.from_checkpoint(path) on the "
             f"class itself, or pass trusted=[{module!r}]; if it has moved, register its new name "

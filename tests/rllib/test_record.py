@@ -39,3 +39,10 @@ def test_whoever_takes_it_for_ours_is_told_what_to_call(best):
 def test_the_folders_are_named_where_the_one_above_is_given():
     with pytest.raises(NotACheckpointError, match="the folders in it: checkpoint"):
         load_weights(one("ray2.10.0").folder)
+
+
+def test_of_an_algorithm_with_resources_the_error_tells_what_restores_it():
+    error = ClassNotFoundError("sweep/checkpoint_000001", "ray.tune.trainable.util:PPO", "unknown")
+    assert "PPO.from_checkpoint(path)" in str(error)
+    assert "restore_algorithm()" in str(error)
+    assert "trusted" not in str(error)
