@@ -264,6 +264,12 @@ class ClassNotFoundError(TuneCkptError):
                 "and restore_module()."
             )
         simple = name.rpartition(".")[2]
+        if module == "ray.tune.trainable.util":
+            return (
+                f"Tune made it of your {simple}, for tune.with_resources: import the module that "
+                f"defines that and call {simple}.from_checkpoint(path); an Algorithm of RLlib's is "
+                "restored by tune_ckpt.rllib.restore_algorithm()."
+            )
         return (
             f"Import the module that defines it and call {simple}.from_checkpoint(path) on the "
             f"class itself, or pass trusted=[{module!r}]; if it has moved, register its new name "
@@ -324,8 +330,8 @@ class RestoreError(TuneCkptError):
 
     report: RestoreReport
     advice: str = (
-        "Restore into the object that was saved, choose parts with components=, exclude= and "
-        "rename=, or take what fits with strict='warn'."
+        "Restore into the object that was saved, choose parts with components= ('.' are the plain "
+        "values), exclude= and rename=, or take what fits with strict='warn'."
     )
 
     @property
@@ -576,18 +582,22 @@ class UnsupportedComponentError(TuneCkptError):
     Attributes:
         class_name: Its class.
         reason: Why it cannot be one, where that is something else.
+        component: Its name among the components, where that is known.
     """
 
     class_name: str
     reason: str = ""
+    component: str = ""
 
     def __str__(self) -> str:
+        which = f" (here {self.component!r})" if self.component else ""
+        what = f"Objects of {self.class_name}{which} cannot be components"
         if self.reason:
-            return f"Objects of {self.class_name} cannot be components: {self.reason}."
+            return f"{what}: {self.reason}."
         return (
-            f"Objects of {self.class_name} cannot be components: they are not Checkpointable and "
-            "have no state_dict()/load_state_dict(). Register how their state is taken and given "
-            "with tune_ckpt.register_adapter(type, get_state, set_state)."
+            f"{what}: they are not Checkpointable and have no state_dict()/load_state_dict(). A "
+            "value, such as a NumPy generator, belongs in get_state(). Or register how their state "
+            "is taken and given with tune_ckpt.register_adapter(type, get_state, set_state)."
         )
 
 

@@ -139,7 +139,7 @@ def rank_checkpoints(
         raise _nothing(ranking, where)
     records = _linked(found, ranking.next(verify=False))
     title = ", ".join(f"{metric.name} ({metric.mode})" for metric in wanted)
-    return CheckpointTable(records, f"{title} in {sweep.base}", ranking.why.lines())
+    return CheckpointTable(records, f"{title} in {sweep.place}", ranking.why.lines())
 
 
 def _metrics(

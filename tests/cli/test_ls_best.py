@@ -67,6 +67,12 @@ def test_ls_says_that_it_verified_nothing(tk, sweep, options, said):
     assert ("Nothing was verified" in answer.err) is said
 
 
+@pytest.mark.parametrize(("options", "said"), [([], True), (["--mode", "max"], False)])
+def test_ls_says_that_the_largest_is_the_best_where_nobody_told(tk, sweep, options, said):
+    answer = tk("ls", sweep, "--metric", "eval/acc", *options)
+    assert ("The largest eval/acc is taken for the best" in answer.err) is said
+
+
 def test_ls_in_a_pipe_is_a_line_a_checkpoint_with_whole_paths(tk, sweep):
     lines = tk("ls", sweep, "--metric", "eval/acc").out.splitlines()
     header, *rows = [line.split("\t") for line in lines]

@@ -62,6 +62,16 @@ def test_a_value_that_is_asked_for_and_missing_is_an_error(tmp_path):
         tc.restore({"step": 0, "epoch": 0}, tmp_path / "c")
 
 
+def test_a_component_on_one_side_that_is_a_value_on_the_other_is_told_once(tmp_path):
+    tc.save({"net": Weights(2), "step": 3}, tmp_path / "c")
+    with pytest.raises(RestoreError) as caught:
+        tc.restore({"net": 1, "step": Weights(2)}, tmp_path / "c")
+    assert {(fault.path, fault.reason) for fault in caught.value.faults} == {
+        ("net", "a component in the checkpoint, a plain value in the object"),
+        ("step", "a plain value in the checkpoint, a component in the object"),
+    }
+
+
 def test_nothing_is_touched_where_one_object_does_not_fit(tmp_path):
     tc.save({"a": trained().model.head, "b": torch.nn.Linear(2, 3)}, tmp_path / "c")
     a = Weights(2)

@@ -156,6 +156,18 @@ class Built(Weights):
         return (kind, function), {"parts": parts}
 
 
+def test_of_a_class_that_was_defined_again_the_newest_is_made(tmp_path):
+    def defined(base=Weights):
+        return type("Again", (base,), {"__module__": "__main__", "__qualname__": "Again"})
+
+    first, second = defined(), defined()
+    derived = defined(second)  # as Ray makes one in an actor
+    first(2).save_to_path(tmp_path / "c")
+    assert type(tc.restore_object(tmp_path / "c")) is second
+    assert type(first.from_checkpoint(tmp_path / "c")) is first
+    assert type(derived.from_checkpoint(tmp_path / "c")) is derived
+
+
 @FORMATS
 def test_harmless_classes_come_back_as_themselves(tmp_path, use_msgpack):
     arguments = (float, None, [np.float32, {"own": Built}, OrderedDict(a={int})])

@@ -44,3 +44,10 @@ def test_the_folders_are_named_where_the_one_above_is_given():
 def test_whoever_takes_it_for_a_bundle_is_told_how_one_is_made():
     with pytest.raises(NotACheckpointError, match=r"export_bundle\(\) makes what load_bundle"):
         load_bundle(one("ray2.10.0").path)
+
+
+def test_of_an_algorithm_with_resources_the_error_tells_what_restores_it():
+    error = ClassNotFoundError("sweep/checkpoint_000001", "ray.tune.trainable.util:PPO", "unknown")
+    assert "PPO.from_checkpoint(path)" in str(error)
+    assert "restore_algorithm()" in str(error)
+    assert "trusted" not in str(error)

@@ -83,8 +83,9 @@ def test_what_is_no_number_never_wins(tmp_path, bad, mode):
     function_trial(tmp_path, A, [{"acc": bad}, {"acc": 0.5}, {}])
     best = tc.best_checkpoint(tmp_path, "acc", mode)
     assert best.iteration == 2
+    wrong = ", which is no number" if isinstance(bad, str | list | dict) else ""
     assert best.passed_over == (
-        f"trial {A}, iteration 1 (checkpoint_000000): acc is {bad!r}",
+        f"trial {A}, iteration 1 (checkpoint_000000): acc is {bad!r}{wrong}",
         f"trial {A}, iteration 3 (checkpoint_000002): acc is None",
     )
 

@@ -296,6 +296,16 @@ def test_brackets_in_a_table_are_no_markup(tmp_path):
     assert all(told in text for told in ("act=[relu]", "layers=[/64]", "[bold]run/train_"))
 
 
+def test_a_table_tells_of_a_config_what_is_not_the_same_in_all_trials(tmp_path):
+    many = {f"setting_{n}": n for n in range(50)}  # as RLlib's configs have them
+    function_trial(tmp_path, A, [{"acc": 0.5}], config={**many, "model": {"lr": 0.1}})
+    function_trial(tmp_path, B, [{"acc": 0.25}], config={"model": {"lr": 0.2}, **many})
+    table = tc.rank_checkpoints(tmp_path, "acc", k=1)
+    for text in (str(table), table._repr_html_(), table[0]._repr_html_()):
+        assert "lr=0.1" in text
+        assert "setting" not in text
+
+
 def test_why_others_were_passed_over(tmp_path):
     table = _small_sweep(tmp_path)
     for told in (table.explain(), table[0].explain()):

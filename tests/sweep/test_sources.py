@@ -85,6 +85,7 @@ def test_a_train_runs_folder(tmp_path):
     best = tc.best_checkpoint(tmp_path / "run", "loss", "min")
     assert (best.trial_id, best.iteration, best.value) == ("run", None, 0.25)
     assert best.path.endswith("000002")
+    assert tc.rank_checkpoints(tmp_path / "run", "loss").title == f"loss (max) in {tmp_path}/run"
 
 
 def test_the_number_of_its_report_is_a_train_runs_iteration(tmp_path):

@@ -27,6 +27,13 @@ def test_an_unknown_scheme_is_an_error_that_names_it():
         tc.load_state("nowhere://bucket/c")
 
 
+def test_a_tilde_is_the_home_as_in_rays_storage_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tc.save_state({"x": 1}, "~/runs/1")
+    assert tc.load_state(tmp_path / "runs" / "1") == {"x": 1}
+    assert open_store(Path("~/runs")).location == str(tmp_path / "runs")
+
+
 class BytesPath(os.PathLike):
     def __fspath__(self):
         return b"c"

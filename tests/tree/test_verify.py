@@ -284,6 +284,13 @@ def test_the_progress_bar_counts_all_bytes_faults_or_not(saved, bars, damage):
     assert sum(steps) == total
 
 
+def test_a_notebook_that_cannot_show_a_bar_shows_nothing(saved, bars, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("tune_ckpt.tree.progress.find_spec", lambda name: None)
+    assert tc.verify(saved, progress=True).ok
+    assert not bars
+
+
 def test_a_bar_is_shown_on_stderr_only_when_asked(saved):
     code = "import sys, tune_ckpt as tc; r = tc.verify(sys.argv[1], progress={});"
     code += "print('rich' in sys.modules)"

@@ -13,7 +13,7 @@ from tests.tune.trainables import Walker
 from tune_ckpt.errors import CorruptDataError, NoCheckpointError
 from tune_ckpt.sweep.metrics import Metric
 from tune_ckpt.tune.beside import convert_best
-from tune_ckpt.tune.outcomes import Summary
+from tune_ckpt.tune.outcomes import Outcome, Summary, report_json
 from tune_ckpt.tune.pinning import pin_best
 
 
@@ -108,3 +108,17 @@ def test_the_summary_adds_up(pinned):
     assert (summary["nbytes"] > 0) == (format == "msgpack")
     assert not summary["causes"]
     assert "pin: done" in str(Summary(**summary))
+
+
+def test_the_summary_tells_why_checkpoints_were_skipped_each_once():
+    why = "it is msgpack already"
+    paths = ["checkpoint_000000", "checkpoint_000001", "checkpoint_000001"]  # again at the end
+    skipped = [Outcome(path, "convert", "skipped", why, seconds=n) for n, path in enumerate(paths)]
+    nothing = Outcome("sweep", "pin", "skipped", "No usable checkpoint in sweep:\n  - trial a")
+    report = json.loads(report_json([*skipped, nothing]))
+    assert str(Summary(**report["summary"])).splitlines() == [
+        "tune_ckpt: convert: skipped 2, pin: skipped 1",
+        "  not converted: it is msgpack already: 2",
+        "  not pinned: No usable checkpoint in sweep: 1",
+    ]
+    assert len(report["outcomes"]) == 3

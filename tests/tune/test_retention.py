@@ -128,12 +128,18 @@ def test_sizes(size, nbytes):
         ({"num_to_keep": 2}, "keeps the newest"),
         ({"num_to_keep": 2, "checkpoint_score_attribute": "eval/m"}, "nested"),
         ({"num_to_keep": 2, "checkpoint_score_attribute": "x"}, "its score is 'x'"),
-        ({"num_to_keep": 2, "checkpoint_score_attribute": "m"}, "count as the best"),
+        ({"num_to_keep": 2, "checkpoint_score_attribute": "m"}, None),
     ],
 )
 def test_a_setting_of_tunes_that_deletes_the_best_is_told(options, told):
     reason = reason_for_loss(tune.CheckpointConfig(**options), Metric("m"))
     assert (reason is None) if told is None else (told in reason)
+
+
+@pytest.mark.parametrize(("result", "told"), [({"m": 1}, False), ({"x": 1}, True)])
+def test_that_results_without_the_score_count_as_the_best_is_told_where_one_is(result, told):
+    config = tune.CheckpointConfig(num_to_keep=2, checkpoint_score_attribute="m")
+    assert bool(reason_for_loss(config, Metric("m"), result)) == told
 
 
 def _started(config):

@@ -14,6 +14,7 @@ import tune_ckpt as tc
 from tests.tune.sweeps import checkpoints, rows
 from tests.tune.trainables import MsgpackWalker, Walker
 from tune_ckpt.errors import UnsupportedComponentError
+from tune_ckpt.objects.classes import name_of_class, same_class
 from tune_ckpt.tune import private
 
 
@@ -176,3 +177,12 @@ def test_who_names_a_folder_gets_it_there(tmp_path, ray_session):
     walker = _in_trial(tmp_path)
     walker.save(str(tmp_path / "here"))
     assert tc.verify(tmp_path / "here").ok
+
+
+def test_what_tune_derives_from_a_class_is_that_class_in_a_checkpoint(tmp_path):
+    derived = tune.with_resources(MsgpackWalker, {"cpu": 2})
+    derived().save(str(tmp_path / "c"))
+    assert tc.describe(tmp_path / "c").cls == "tests.tune.trainables:MsgpackWalker"
+    assert type(MsgpackWalker.from_checkpoint(tmp_path / "c")) is MsgpackWalker
+    # What was written in a trial's actor before that.
+    assert same_class(name_of_class(MsgpackWalker), "ray.tune.trainable.util:MsgpackWalker")

@@ -8,7 +8,17 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, MaxOrMin, Metric, Scope, Where
+from tune_ckpt.cli.options import (
+    LARGEST,
+    AllowPickle,
+    AsJson,
+    Experiment,
+    MaxOrMin,
+    MaybeMode,
+    Metric,
+    Scope,
+    Where,
+)
 from tune_ckpt.cli.ranked import opened, ranked, sentence
 from tune_ckpt.cli.watching import watched
 
@@ -16,9 +26,7 @@ from tune_ckpt.cli.watching import watched
 def best(
     experiment: Experiment,
     metric: Metric,
-    mode: Annotated[
-        MaxOrMin | None, typer.Option(help="Whether more or less is better; by default more.")
-    ] = None,
+    mode: MaybeMode = None,
     scope: Scope = None,
     where: Where = None,
     export: Annotated[
@@ -43,7 +51,7 @@ def best(
     output.say(record.path)
     output.remark(sentence(record))
     if mode is None:
-        output.remark(f"The largest {metric} is taken for the best; --mode min takes the smallest.")
+        output.remark(LARGEST.format(metric))
     if record.runner_up:
         output.remark(f"runner-up: {sentence(record.runner_up)}, {record.runner_up.path}")
     output.remark_each("passed over", record.passed_over)

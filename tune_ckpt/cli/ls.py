@@ -9,10 +9,11 @@ import typer
 
 from tune_ckpt.cli import output
 from tune_ckpt.cli.options import (
+    LARGEST,
     AsJson,
     Experiment,
     MaxOrMin,
-    Mode,
+    MaybeMode,
     Scope,
     Where,
     WrongUse,
@@ -36,7 +37,7 @@ _CONFIG = 60  # characters of one
 def ls(
     experiment: Experiment,
     metric: Annotated[str | None, typer.Option(help="Rank by it, a/b for nested ones.")] = None,
-    mode: Mode = MaxOrMin.MAX,
+    mode: MaybeMode = None,
     scope: Scope = None,
     where: Where = None,
     k: Annotated[
@@ -54,13 +55,15 @@ def ls(
     if metric is None:
         answer = _unranked(experiment, sweep, k)
     else:
-        end = mode.value
+        end = (mode or MaxOrMin.MAX).value
         found = ranked(sweep, metric, end, k=k, scope=scope, where=where, verify=verify)
         answer = _ranked(experiment, found)
     if as_json:
         output.say_json(answer)
         return
     _say(answer, sweep)
+    if metric is not None and mode is None:
+        output.remark(LARGEST.format(metric))
     if metric is not None and not verify:
         output.remark("Nothing was verified: a damaged one may be among them; --verify tells.")
 

@@ -23,11 +23,18 @@ from tune_ckpt.tree.reading import OpenComponent
 
 T = TypeVar("T")
 LEFT_OUT = "left_out"  # the field of the file of class and arguments
+# Where tune.with_resources and tune.with_parameters derive a class from the user's, which nobody
+# could import from there. (In a trial's actor it has the name of the user's.)
+_DERIVED_IN = "ray.tune.trainable.util"
 
 
 def name_of_class(cls: type) -> str:
-    """Return a class's name as checkpoints have it: ``module:QualName``."""
-    return f"{cls.__module__}:{cls.__qualname__}"
+    """Return a class's name as checkpoints have it: ``module:QualName``.
+
+    Of what Tune derives from a Trainable, to add resources or parameters, it is the Trainable's.
+    """
+    named = next((kind for kind in cls.__mro__ if kind.__module__ != _DERIVED_IN), cls)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def same_class(mine: str, stored: str) -> bool:
@@ -35,7 +42,8 @@ def same_class(mine: str, stored: str) -> bool:
     my_module, _, my_name = mine.partition(":")
     module, _, name = current_name(stored).partition(":")
     # A script's classes live in __main__ while it runs, and in its module when it is imported.
-    return my_name == name and (my_module == module or "__main__" in (my_module, module))
+    somewhere = module == _DERIVED_IN or "__main__" in (my_module, module)
+    return my_name == name and (my_module == module or somewhere)
 
 
 def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust: Trust) -> type[T]:
@@ -48,9 +56,9 @@ def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust:
         ClassNotFoundError: It is none of them.
     """
     stored = opened.metadata.cls
-    for candidate in family(cls):
-        if same_class(name_of_class(candidate), stored):
-            return candidate
+    same = [kind for kind in family(cls) if same_class(name_of_class(kind), stored)]
+    if same:
+        return cls if cls in same else _newest(same)
     path, name = opened.store.location, current_name(stored)
     if trust.covers(name):
         found = imported(name, path)
@@ -62,6 +70,14 @@ def find_class(opened: OpenComponent, cls: type[T], options: ReadOptions, trust:
     if isinstance(found, type) and issubclass(found, cls):
         return found
     raise ClassNotFoundError(path, name, f"it is no subclass of {cls.__qualname__}")
+
+
+def _newest(same: list[type[T]]) -> type[T]:
+    """Return the class that was defined last, as a notebook's cell does again.
+
+    What Ray derives from a class, under its name, is not it.
+    """
+    return [kind for kind in same if not any(base in same for base in kind.__mro__[1:])][-1]
 
 
 def _has_ctor(opened: OpenComponent) -> bool:
@@ -77,7 +93,7 @@ def family(cls: type[T]) -> Iterator[type[T]]:
 
 def family_by_name(cls: type[Any]) -> dict[str, type]:
     """Return a class and its subclasses by the names that checkpoints have for them."""
-    return {name_of_class(kind): kind for kind in family(cls)}
+    return {name_of_class(kind): kind for kind in reversed([*family(cls)])}  # a base, of the same
 
 
 def signature_of(cls: type) -> inspect.Signature:

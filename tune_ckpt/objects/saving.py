@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from tune_ckpt.errors import UnsupportedComponentError
 from tune_ckpt.formats import pickle
 from tune_ckpt.objects.actors import ActorGroup, actors_of
 from tune_ckpt.objects.arguments import storable
@@ -62,8 +63,8 @@ def _checkpointable_component(
         own,
         lambda format: _ctor(value, format),
         {
-            name: subcomponent_of(
-                child, part := parts.get(name), (*above, value), given=given and part is not None
+            name: _named(
+                name, child, part := parts.get(name), (*above, value), given and part is not None
             )
             for name, child in children.items()
             if not given or name in parts
@@ -73,6 +74,14 @@ def _checkpointable_component(
             value.METADATA_FILE_NAME, value.CLASS_AND_CTOR_ARGS_FILE_NAME, value.STATE_FILE_NAME
         ),
     )
+
+
+def _named(name: str, value: Any, state: Any, above: tuple[Any, ...], given: bool) -> Node:
+    try:
+        return subcomponent_of(value, state, above, given=given)
+    except UnsupportedComponentError as error:
+        error.component = f"{name}/{error.component}" if error.component else name
+        raise
 
 
 def subcomponent_of(

@@ -6,7 +6,7 @@ owner's state. Random generators come last of all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -152,16 +152,31 @@ class Visit:
     def report(self, failed: tuple[Fault, ...] = (), *, loaded: bool = True) -> RestoreReport:
         """Return what was loaded and what did not fit, together with failed self-tests."""
         fits = self._fits.items()
+        missing = _below(_tops(self._missing), ((path, fit.missing) for path, fit in fits))
+        unexpected = _below(
+            _tops([*self._parts.unexpected, *self.untaken()]),
+            ((path, fit.unexpected) for path, fit in fits),
+        )
+        mismatched = (fault for path, fit in fits for fault in _under(path, fit.mismatched))
+        kinds = {fault.path: fault for fault in self._of_other_kind(unexpected)}
         return RestoreReport(
             self._parts.location,
             tuple(sorted(self.loaded, key=_by_level)) if loaded else (),
-            _below(_tops(self._missing), ((path, fit.missing) for path, fit in fits)),
-            _below(
-                _tops([*self._parts.unexpected, *self.untaken()]),
-                ((path, fit.unexpected) for path, fit in fits),
-            ),
-            (*(fault for path, fit in fits for fault in _under(path, fit.mismatched)), *failed),
+            tuple(path for path in missing if path not in kinds),
+            tuple(path for path in unexpected if path not in kinds),
+            (*kinds.values(), *mismatched, *failed),
         )
+
+    def _of_other_kind(self, unexpected: Collection[str]) -> Iterator[Fault]:
+        """Yield what is a plain value on one side and a component on the other."""
+        for path, fit in self._fits.items():
+            for value in {join(path, name) for name in fit.missing}.intersection(unexpected):
+                yield Fault(value, "a component in the checkpoint, a plain value in the object")
+        for path in self._missing:
+            above, _, name = path.rpartition("/")
+            stored = self._parts.stored.get(self._selection.stored(above or ROOT) or ROOT)
+            if stored is not None and isinstance(stored.state, Mapping) and name in stored.state:
+                yield Fault(path, "a plain value in the checkpoint, a component in the object")
 
     def selftest_faults(self, tolerance: float | None) -> Iterator[Fault]:
         """Yield where a component that is whole computes something other than when it was saved."""

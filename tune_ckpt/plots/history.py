@@ -121,7 +121,7 @@ def read_history(
     keys = telling_keys(configs) if len(configs) > 1 else []
     curves = [_curve(ranking, folder, config_text(folder.config, keys)) for folder in folders]
     curves.sort(key=lambda curve: _cost(curve, wanted))
-    name = sweep.base.rstrip("/").rpartition("/")[2]
+    name = sweep.place.rstrip("/").rpartition("/")[2]
     return History(name, wanted, curves, best, tuple(ranking.why.damaged.values()))
 
 

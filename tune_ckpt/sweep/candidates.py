@@ -93,7 +93,7 @@ class OpenSweep:
             name = told.name
         if name is None:
             expected = self._reported() or ["the name of a reported metric"]
-            raise InvalidArgumentError("metric", name, expected)
+            raise InvalidArgumentError("metric", name, expected, "no TuneConfig tells what is best")
         if mode is None:
             mode = told.mode if told is not None and told.name == name else "max"
         return Metric(name, mode)
@@ -106,6 +106,11 @@ class OpenSweep:
             if found:
                 return sorted(found, key=lambda name: (name in OF_TUNE, name))[:_LISTED]
         return []
+
+    @property
+    def place(self) -> str:
+        """The path of what the caller means: the sweep's folder, or the one trial's or run's."""
+        return self.path(self.only) if self.only else self.base
 
     def path(self, *names: str) -> str:
         """Return the path of something below the sweep's folder."""

@@ -161,7 +161,8 @@ class Ranking:
         values = [number(value) for value in found]
         for metric, value in zip(self.metrics, found, strict=True):
             if number(value) is None:
-                self.why.unranked.append(f"{candidate}: {metric.name} is {value!r}")
+                wrong = "" if value is None or isinstance(value, float) else ", which is no number"
+                self.why.unranked.append(f"{candidate}: {metric.name} is {value!r}{wrong}")
         numbers = tuple(value for value in values if value is not None)
         return Place(candidate, numbers, numbers[0]) if len(numbers) == len(values) else None
 

@@ -77,7 +77,7 @@ class Reasons:
                 return UnknownMetricError(metric.name, tuple(by_place))
         refused = (f"where= refused all {self.refused} checkpoint(s)", *why_refused)
         lines = (*(refused if self.refused else ()), *self.lines())
-        return NoCheckpointError(self.sweep.base, lines or self._nothing(folders))
+        return NoCheckpointError(self.sweep.place, lines or self._nothing(folders))
 
     def _all_metrics(self) -> Iterator[Any]:
         for folder, candidates in self.opened:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.errors import MissingDependencyError, NotACheckpointError, TuneCkptError
-from tune_ckpt.sweep.configs import config_text, flat
+from tune_ckpt.sweep.configs import config_text, telling_keys
 from tune_ckpt.tree.apart import check_apart
 from tune_ckpt.tree.not_checkpoints import is_surely_none
 from tune_ckpt.tree.notebook import as_html
@@ -89,7 +90,7 @@ class CheckpointRecord:
             "checkpoint": self.path,
             "trial": self.trial_id,
             "iteration": self.iteration,
-            "config": config_text(self.config, [*flat(self.config)]),
+            "config": config_text(self.config, keys_that_tell([self])),
             "converted": self.converted,
             "runner-up": runner_up,
         }
@@ -193,6 +194,13 @@ class CheckpointRecord:
             if is_surely_none(source):
                 raise
             return _copied(source, path)
+
+
+def keys_that_tell(records: Sequence[CheckpointRecord]) -> list[str]:
+    """Return the config's keys that are not the same in all trials of the sweep, shown or not."""
+    ranking = records[0].ranking if records else None
+    configs = ranking.sweep.configs() if ranking else []
+    return telling_keys([*configs, *(record.config for record in records)])
 
 
 def _copied(source: Store, path: str | os.PathLike[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from threading import Lock
 from typing import Any
 
@@ -40,7 +41,7 @@ def steps_bar(what: str, count: int, *, shown: bool) -> Iterator[Advance]:
 
 @contextmanager
 def _bar(what: str, total: int | None, shown: bool, unit: str) -> Iterator[Advance]:
-    if not shown:
+    if not shown or _is_notebook_without_widgets():
         yield lambda _: None
         return
     from rich import progress
@@ -60,6 +61,13 @@ def _bar(what: str, total: int | None, shown: bool, unit: str) -> Iterator[Advan
     with progress.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(_fitted(what, console.width), total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def _is_notebook_without_widgets() -> bool:
+    """Say whether rich could draw nothing here but warn that it cannot, and leave empty outputs."""
+    from rich.console import Console
+
+    return Console(stderr=True).is_jupyter and find_spec("ipywidgets") is None
 
 
 _BAR = 20

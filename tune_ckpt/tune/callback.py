@@ -23,7 +23,7 @@ from tune_ckpt.tune.completion import PIN, last_jobs, missing_jobs, report
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.metric_checks import check_modes, refusal, warn_of_lacking
-from tune_ckpt.tune.num_to_keep import warns_of_loss
+from tune_ckpt.tune.num_to_keep import LossWarning
 from tune_ckpt.tune.options import CheckpointOptions, contradiction
 from tune_ckpt.tune.outcomes import Outcome
 from tune_ckpt.tune.pinning import Pinning, pin_one
@@ -90,7 +90,8 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self.memory = SchedulerMemory()
         self._best = None
         self._pruner = LivePruner(self.retention) if self.retention else None
-        self._warned = self._has_ended = self._has_results = False
+        self._loss = LossWarning((self.retention and self.retention.ranked_by) or self.ranked_by)
+        self._has_ended = self._has_results = False
         self._work = self._new_work()
 
     def _new_work(self) -> Work:
@@ -137,9 +138,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
     @harmless
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Warn where Tune's own setting would delete the best checkpoint."""
-        metric = (self.retention and self.retention.ranked_by) or self.ranked_by
-        if metric is not None and not self._warned:
-            self._warned = warns_of_loss(trial, metric)
+        self._loss.look(trial)
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
@@ -158,6 +157,7 @@ class CheckpointCallback(CheckpointOptions, Callback):
         self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any
     ) -> None:
         """Note what is to be done with a new checkpoint."""
+        self._loss.look(trial, trial.last_result)
         source = Source(checkpoint.path, private.local_or(checkpoint.filesystem))
         value = self._improvement(trial.last_result)
         for key, job, *args in self._jobs(trial, source, value):

@@ -11,24 +11,37 @@ from tune_ckpt.tune.private import checkpoint_config_of
 logger = logging.getLogger(__name__)
 
 
-def warns_of_loss(trial: Any, metric: Metric) -> bool:
-    """Warn where a trial's setting would delete its best checkpoint, and say whether it would."""
-    reason = reason_for_loss(checkpoint_config_of(trial), metric)
-    if reason is not None:
-        logger.warning(
-            "tune_ckpt: num_to_keep of Tune's CheckpointConfig would delete the checkpoint with "
-            "the best %s: %s. Leave it unset, and give retention= to the callback.",
-            *(metric.name, reason),
-        )
-    return reason is not None
+class LossWarning:
+    """Warns once of a setting that would delete the best checkpoint.
+
+    Args:
+        metric: What is best, where anything is.
+    """
+
+    def __init__(self, metric: Metric | None) -> None:
+        self._metric = metric  # None once it has been told
+
+    def look(self, trial: Any, result: Any = None) -> None:
+        """Warn if a trial's setting is such; ``result`` is one that has a checkpoint."""
+        if self._metric is None:
+            return
+        reason = reason_for_loss(checkpoint_config_of(trial), self._metric, result)
+        if reason is not None:
+            logger.warning(
+                "tune_ckpt: num_to_keep of Tune's CheckpointConfig would delete the checkpoint "
+                "with the best %s: %s. Leave it unset, and give retention= to the callback.",
+                *(self._metric.name, reason),
+            )
+            self._metric = None
 
 
-def reason_for_loss(config: Any, metric: Metric) -> str | None:
+def reason_for_loss(config: Any, metric: Metric, result: Any = None) -> str | None:
     """Return why Tune's own setting would delete the best checkpoint, or None.
 
     Args:
         config: A trial's ``CheckpointConfig``.
         metric: What is best.
+        result: A result of the trial's that has a checkpoint, once there is one.
     """
     if config is None or config.num_to_keep is None:
         return None
@@ -39,4 +52,6 @@ def reason_for_loss(config: Any, metric: Metric) -> str | None:
         return f"Tune does not find the nested score {score!r}, and keeps the newest"
     if (score, config.checkpoint_score_order) != (metric.name, metric.mode):
         return f"its score is {score!r} ({config.checkpoint_score_order})"
-    return f"results without {score!r} count as the best"
+    if result is None or metric.find(result) is not None:
+        return None
+    return f"results without {score!r}, as there are, count as the best"

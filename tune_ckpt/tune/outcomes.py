@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from tune_ckpt.errors import TuneCkptError
@@ -66,6 +66,8 @@ class Summary:
         nbytes: The size of the originals that were converted.
         new_nbytes: The size of their conversions.
         seconds: How long all the work took, added up; it ran beside the sweep.
+        skipped: How many checkpoints were skipped, by what was not done and why:
+            ``"converted: it is msgpack already"``.
     """
 
     counts: dict[str, int]
@@ -73,10 +75,12 @@ class Summary:
     nbytes: int
     new_nbytes: int
     seconds: float
+    skipped: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> Summary:
         """Return the summary of outcomes."""
+        outcomes = _each_skipped_once(outcomes)
         converted = [o for o in outcomes if (o.action, o.status) == ("convert", "done")]
         return cls(
             dict(Counter(f"{o.action}: {o.status}" for o in outcomes)),
@@ -84,6 +88,7 @@ class Summary:
             sum(o.nbytes for o in converted),
             sum(o.new_nbytes for o in converted),
             sum(o.seconds for o in outcomes),
+            dict(Counter(_why_skipped(o) for o in outcomes if o.status == "skipped").most_common()),
         )
 
     def __str__(self) -> str:
@@ -92,15 +97,36 @@ class Summary:
         if self.nbytes:
             sizes = f"{human(self.nbytes)} became {human(self.new_nbytes)}"
             lines.append(f"  {sizes} of msgpack, in {self.seconds:.1f} s beside the sweep")
-        causes = list(self.causes.items())
-        lines += [f"  failed by {cause}: {count}" for cause, count in causes[:_SHOWN_CAUSES]]
-        if len(causes) > _SHOWN_CAUSES:
-            lines.append(f"  and by {len(causes) - _SHOWN_CAUSES} other causes")
+        lines += _listed("failed by", self.causes) + _listed("not", self.skipped)
         return "\n".join(lines)
+
+
+def _listed(what: str, reasons: dict[str, int]) -> list[str]:
+    lines = [f"  {what} {reason}: {count}" for reason, count in reasons.items()]
+    more = len(lines) - _SHOWN_CAUSES
+    return [*lines[:_SHOWN_CAUSES], *([f"  and {more} more reasons"] if more > 0 else ())]
+
+
+def _each_skipped_once(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return the outcomes, without what was skipped again for the same reason at the end."""
+    seen = set[tuple[str, str, str]]()
+    told = []
+    for outcome in outcomes:
+        key = outcome.checkpoint, outcome.action, outcome.detail
+        if outcome.status != "skipped" or key not in seen:
+            told.append(outcome)
+        seen.add(key)
+    return told
+
+
+def _why_skipped(outcome: Outcome) -> str:
+    reason, _, _ = outcome.detail.partition("\n")
+    return f"{_DONE.get(outcome.action, 'done')}: {reason.rstrip('.:')}"
 
 
 def report_json(outcomes: Sequence[Outcome]) -> bytes:
     """Return the report that is written into the sweep's folder."""
+    outcomes = _each_skipped_once(outcomes)
     report: dict[str, Any] = {
         "summary": asdict(Summary.of(outcomes)),
         "outcomes": [asdict(outcome) for outcome in outcomes],

@@ -35,8 +35,9 @@ def open_store(path: Any, filesystem: Any = None) -> Store:
     """Return the folder at ``path``, which need not exist; a file ``*.zip`` is opened like one.
 
     Args:
-        path: A local path, a URI (``file://``, ``s3://``, ``gs://``...), or an object that has
-            ``path`` and ``filesystem`` (``ray.tune.Checkpoint``, ``ray.train.Checkpoint``).
+        path: A local path (``~`` is the home), a URI (``file://``, ``s3://``, ``gs://``...), or an
+            object that has ``path`` and ``filesystem`` (``ray.tune.Checkpoint``,
+            ``ray.train.Checkpoint``).
         filesystem: A ``pyarrow.fs.FileSystem`` or an fsspec filesystem in which ``path`` is to be
             looked up.
 
@@ -96,7 +97,7 @@ def _unwrapped(path: Any, filesystem: Any) -> tuple[str, Any]:
     if filesystem is None and _CUT_URI.match(text):
         why = "a URI has two slashes after its scheme (pathlib takes one away)"
         raise InvalidArgumentError("path", path, (*_PATHS, f"./{text} for a folder"), why)
-    return text, filesystem
+    return (os.path.expanduser(text) if filesystem is None else text), filesystem  # as Ray does
 
 
 def _looked_up(path: Any, filesystem: Any) -> tuple[str, Any]:

@@ -118,7 +118,8 @@ class Resumption:
             private.relocate(trial, self.place.filesystem, self.place.fs_path)
         noted = {str(trial.relative_logdir) for trial in trials}
         for name in sorted(pasts.keys() - noted):
-            self.report.notes.append(f"{name} stays as it is: it began after Tune's last note")
+            why = "it began after Tune's last note, or is of another run in this folder"
+            self.report.notes.append(f"{name} stays as it is: {why}")
         return trials
 
     def _made_again(self, pasts: Mapping[str, PastTrial]) -> list[Any]:
