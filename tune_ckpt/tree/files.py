@@ -76,7 +76,9 @@ def _unpickled(store: Store, file: FileRecord, options: ReadOptions) -> Any:
     data, path = read_verified(store, file), store.path(file.name)
     if options.allow_pickle:
         return pickle.loads(data, file=path)
-    return pickle.loads_restricted(data, file=path, allowed=options.allowed)
+    return pickle.loads_restricted(
+        data, file=path, allowed=options.allowed, tensors=options.tensors
+    )
 
 
 _READ: dict[Format, Callable[[Store, FileRecord, ReadOptions], Any]] = {
