@@ -6,9 +6,11 @@ import copy
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import tune_ckpt as tc
 from tests.sweep.folders import A, B, edit, function_trial, names, own_checkpoint
@@ -293,3 +295,44 @@ def test_a_copy_does_not_take_the_checkpoints_own_place(tmp_path):
         with pytest.raises(InvalidArgumentError, match="than the checkpoint's own"):
             best.export(path)
     assert {path: path.stat().st_mtime_ns for path in Path(best.path).rglob("*")} == before
+
+
+@pytest.mark.parametrize("format", ["msgpack", "pickle"])
+def test_a_copy_whose_name_ends_in_zip_is_a_single_file(tmp_path, format):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}], checkpoints=False)
+    state = {"w": torch.ones(2), "step": 3}
+    tc.save_state(state, folder / "checkpoint_000000", format=format)
+    edit(folder / "checkpoint_000000", metrics={"acc": 0.5})
+    exported = Path(tc.best_checkpoint(tmp_path, "acc").export(tmp_path / "best.zip"))
+    assert exported.is_file()
+    assert tc.verify(exported).ok
+    assert tc.describe(exported).format == "msgpack"
+    assert tc.load_state(exported)["w"].tolist() == [1, 1]
+
+
+def test_a_frameworks_own_files_are_no_single_file(tmp_path):
+    best, _ = _of_a_framework(tmp_path / "sweep")
+    with pytest.raises(InvalidArgumentError, match="only what tune_ckpt wrote can be a single"):
+        best.export(tmp_path / "best.zip")
+    assert not (tmp_path / "best.zip").exists()
+
+
+def test_a_copy_is_not_put_among_a_sweeps_own_files(tmp_path):
+    best = _own(tmp_path)
+    (tmp_path / "experiment_state-1.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    for folder, which in ((tmp_path, "whole sweep's"), (Path(best.path).parent, "trial's")):
+        with pytest.raises(InvalidArgumentError, match=f"it is a {which} folder"):
+            best.export(folder)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_copy_of_msgpack_is_exact_where_torch_is_not_installed(tmp_path, monkeypatch):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}], checkpoints=False)
+    tc.save_state({"w": torch.ones(2)}, folder / "checkpoint_000000")
+    edit(folder / "checkpoint_000000", metrics={"acc": 0.5})
+    best = tc.best_checkpoint(tmp_path, "acc")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "torch", None)
+        exported = best.export(tmp_path / "out")
+    assert isinstance(tc.load_state(exported)["w"], torch.Tensor)

@@ -26,7 +26,8 @@ def best(
         typer.Option(
             "-o",
             "--output",
-            help="Export it to this path, verified, as msgpack; others' own files as they are.",
+            help="Export it to this path, verified, as msgpack, *.zip as one file; "
+            "others' own files as they are.",
         ),
     ] = None,
     allow_pickle: AllowPickle = False,

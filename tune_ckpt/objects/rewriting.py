@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tune_ckpt.errors import UntrustedPickleError
 from tune_ckpt.objects.classes import read_ctor
 from tune_ckpt.tree.consistency import consistently
+from tune_ckpt.tree.copying import to_be_copied
 from tune_ckpt.tree.files import ReadOptions
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, Format
 from tune_ckpt.tree.metadata import CONVERTED_FROM
@@ -28,7 +30,7 @@ def write_as_msgpack(
 ) -> str:
     """Write a checkpoint of ours again, all of it as msgpack.
 
-    Converting what is msgpack already changes nothing.
+    What is msgpack already stays as it is, or is copied byte by byte.
 
     Args:
         src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
@@ -47,7 +49,17 @@ def write_as_msgpack(
         UntrustedPickleError: A pickle names more than harmless things.
         CorruptDataError: A file of the source is not what was written.
     """
-    return rewrite(src, dst, "msgpack", filesystem=filesystem, allow_pickle=allow_pickle)
+    source = open_store(src, filesystem)
+    if dst is None or not is_all_msgpack(open_tree(source)):
+        return rewrite(src, dst, "msgpack", filesystem=filesystem, allow_pickle=allow_pickle)
+    write = partial(write_tree, path=dst, filesystem=filesystem)
+    return consistently(source, lambda opened: write(to_be_copied(opened))).path
+
+
+def is_all_msgpack(opened: OpenComponent) -> bool:
+    """Say whether a checkpoint has no pickle, at any depth."""
+    of_children = (is_all_msgpack(child) for _, child in opened.children())
+    return opened.metadata.format == "msgpack" and all(of_children)
 
 
 def rewrite(
@@ -69,7 +81,8 @@ def rewrite(
         filesystem: As for `write_as_msgpack`.
         allow_pickle: As for `write_as_msgpack`.
     """
-    source, options = open_store(src, filesystem), ReadOptions(allow_pickle)
+    # An array that is written in a tensor's place would be another state.
+    source, options = open_store(src, filesystem), ReadOptions(allow_pickle, tensors="torch")
     if dst is None and open_tree(source).metadata.format == format:
         return address_of(src, filesystem)
     component = consistently(source, lambda opened: _to_be_converted(opened, options, format))

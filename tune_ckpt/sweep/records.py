@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.errors import MissingDependencyError, NotACheckpointError, TuneCkptError
+from tune_ckpt.errors import (
+    InvalidArgumentError,
+    MissingDependencyError,
+    NotACheckpointError,
+    TuneCkptError,
+)
 from tune_ckpt.sweep.configs import config_text, flat
 from tune_ckpt.tree.apart import check_apart
-from tune_ckpt.tree.not_checkpoints import is_surely_none
+from tune_ckpt.tree.archive import archive
+from tune_ckpt.tree.not_checkpoints import check_no_sweep, is_surely_none
 from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import Store, address_of, open_store
+from tune_ckpt.tree.storage.zip_store import SUFFIX
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -171,12 +179,14 @@ class CheckpointRecord:
         files, is copied as it is, unverified, and a warning is logged.
 
         Args:
-            path: The copy's path or URI.
+            path: The copy's path or URI; one that ends in ``.zip`` becomes a single file, as of
+                `tune_ckpt.archive`.
             allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
                 you trust.
 
         Raises:
-            InvalidArgumentError: The path is none, or is the checkpoint's own, or in it.
+            InvalidArgumentError: The path is none, or is the checkpoint's own, or in it, or is a
+                sweep's folder; or ends in ``.zip``, and the checkpoint is none of ours.
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
             OccupiedFolderError: Files that are no checkpoint's would be replaced.
@@ -186,13 +196,29 @@ class CheckpointRecord:
         from tune_ckpt.convert import convert_to_msgpack_checkpoint
 
         source = open_store(self.path, self.filesystem)
-        check_apart("path", open_store(path), source)
+        target = open_store(path)
+        check_apart("path", target, source)
+        check_no_sweep("path", target)
+        if os.fspath(path).lower().endswith(SUFFIX):
+            return _archived(self, path, allow_pickle)
         try:
             return convert_to_msgpack_checkpoint(self, path, allow_pickle=allow_pickle)
         except NotACheckpointError:
             if is_surely_none(source):
                 raise
             return _copied(source, path)
+
+
+def _archived(record: CheckpointRecord, path: str | os.PathLike[str], allow_pickle: bool) -> str:
+    from tune_ckpt.objects.rewriting import is_all_msgpack
+
+    if record.format is None:
+        why = "only what tune_ckpt wrote can be a single file"
+        raise InvalidArgumentError("path", os.fspath(path), ("a folder's path",), why)
+    if is_all_msgpack(open_tree(open_store(record))):
+        return archive(record, path)
+    with tempfile.TemporaryDirectory(prefix="tune_ckpt-") as folder:
+        return archive(record.export(f"{folder}/checkpoint", allow_pickle=allow_pickle), path)
 
 
 def _copied(source: Store, path: str | os.PathLike[str]) -> str:
