@@ -198,6 +198,14 @@ def test_best_as_json_has_its_metrics_and_the_runner_up(tk, sweep):
     assert answer["runner_up"]["value"] == 0.8
 
 
+def test_best_tells_what_was_better_but_is_gone(tk, tmp_path):
+    function_trial(tmp_path, "aaaaa_00001", [{"acc": 0.9}], checkpoints=False)
+    function_trial(tmp_path, A, [{"acc": 0.5}])
+    typed = ["best", tmp_path, "--metric", "acc"]
+    assert "better, but gone: trial aaaaa_00001, iteration 1 has acc 0.9" in tk(*typed).err
+    assert len(tk(*typed, "--json").json["better_but_gone"]) == 1
+
+
 def test_best_exports_as_msgpack(tk, sweep, tmp_path):
     answer = tk("best", sweep, "--metric", "eval/acc", "-o", tmp_path / "served")
     assert answer.code == 0

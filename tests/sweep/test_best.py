@@ -80,7 +80,7 @@ def test_one_trial_is_treated_like_many(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
-@pytest.mark.parametrize("bad", [math.nan, None, "0.9", [0.9], {"x": 1}])
+@pytest.mark.parametrize("bad", [math.nan, "0.9", [0.9], {"x": 1}])
 def test_what_is_no_number_never_wins(tmp_path, bad, mode):
     function_trial(tmp_path, A, [{"acc": bad}, {"acc": 0.5}, {}])
     best = tc.best_checkpoint(tmp_path, "acc", mode)
@@ -143,7 +143,8 @@ def test_without_a_metric_those_there_are_are_listed(tmp_path):
 
 
 def test_no_more_checkpoints_are_told_than_somebody_reads(tmp_path):
-    function_trial(tmp_path, A, [{"acc": "low"}] * 30)
+    for number in range(30):
+        function_trial(tmp_path, f"aaaaa_{number:05}", [{"acc": "low"}])
     with pytest.raises(NoCheckpointError, match=r"and 20 more$") as none:
         tc.best_checkpoint(tmp_path, "acc")
     assert len(none.value.passed_over) == 30

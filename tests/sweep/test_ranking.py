@@ -314,6 +314,30 @@ def test_better_results_that_have_no_checkpoint_are_told(tmp_path):
     assert "0.1" not in told
 
 
+def test_of_better_results_that_are_gone_the_best_of_a_trial_is_told(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 0.7}, {"acc": 0.9}, {"acc": 0.8}], checkpoints=False)
+    function_trial(tmp_path, B, [{"acc": 0.5}])
+    (gone,) = tc.best_checkpoint(tmp_path, "acc").better_but_gone()
+    assert f"trial {A}, iteration 2 has acc 0.9" in gone
+    assert gone.endswith("; nor of 2 more that were better")
+
+
+def test_checkpoints_without_a_value_are_told_by_trial(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 0.5}, *[{"acc": math.nan}] * 12])
+    (told,) = tc.best_checkpoint(tmp_path, "acc").passed_over
+    expected = "12 checkpoints, at iterations 2, 3, 4, 5, 6, 7, 8, 9, and 4 more: acc is nan"
+    assert told == f"trial {A}, {expected}"
+
+
+def test_it_is_told_what_is_better_than_what(tmp_path):
+    for trial in (A, B):
+        function_trial(tmp_path, trial, [{"acc": 0.5, "ms": 2}])
+    best = tc.best_checkpoint(tmp_path, "ms", "min")
+    assert "the smallest ms is the best, over 2 trials" in best.explain()
+    front = tc.rank_checkpoints(tmp_path, metrics={"acc": "max", "ms": "min"})
+    assert "on the front of acc (max), ms (min) over 2 trials" in front[0].explain()
+
+
 def test_a_record_is_sent_without_what_is_known_of_the_sweep(tmp_path):
     record = _small_sweep(tmp_path)[0]
     sent = pickle.loads(pickle.dumps(record))

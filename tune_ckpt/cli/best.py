@@ -47,6 +47,7 @@ def best(
         output.remark(f"The largest {metric} is taken for the best; --mode min takes the smallest.")
     if record.runner_up:
         output.remark(f"runner-up: {sentence(record.runner_up)}, {record.runner_up.path}")
+    output.remark_each("better, but gone", record.better_but_gone())
     output.remark_each("passed over", record.passed_over)
     if exported:
         output.remark(f"exported to {exported}")
@@ -74,5 +75,6 @@ def _facts(record: tc.CheckpointRecord) -> dict[str, object]:
         "converted": record.converted,
         "runner_up": runner_up
         and {"path": runner_up.path, "value": runner_up.value, "trial_id": runner_up.trial_id},
+        "better_but_gone": record.better_but_gone(),
         "passed_over": record.passed_over,
     }

@@ -120,17 +120,27 @@ class CheckpointRecord:
     def explain(self) -> str:
         """Return why it is this one, and why others were passed over.
 
-        Results that were better but have no checkpoint left are listed too.
+        Results that were better but have no checkpoint left are told too, the best of each trial.
         """
         lines = [f"{self._told()}: {self.path}"]
+        if self.ranking is not None:
+            lines.append(self.ranking.told())
         if self.scope:
             lines.append(f"its trial's {self.metric} in the scope {self.scope!r} is {self.score!r}")
-        if self.ranking is not None and not self.scope and len(self.values) == 1:
-            lines += self.ranking.why.better_results(self.value)
+        lines += self.better_but_gone()
         lines += self.passed_over
         if self.runner_up is not None:
             lines.append(f"next best: {self.runner_up._told()}")
         return "\n  - ".join(lines)
+
+    def better_but_gone(self) -> tuple[str, ...]:
+        """Return a line of each trial that had better results, no checkpoint of which is left.
+
+        Nothing is told where trials are compared in a scope, or by several metrics.
+        """
+        if self.ranking is None or self.scope or len(self.values) > 1:
+            return ()
+        return tuple(self.ranking.why.better_results(self.value))
 
     def _told(self) -> str:
         values = ", ".join(f"{name} {value!r}" for name, value in self.values.items())
