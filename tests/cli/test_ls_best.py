@@ -171,7 +171,7 @@ def test_the_scopes_are_those_of_python():
     assert [scope.value for scope in Scopes] == [scope.name for scope in SCOPES]
 
 
-@pytest.mark.parametrize("option", ["--scope=avg", "--where=lr=0.1", "--verify"])
+@pytest.mark.parametrize("option", ["--mode=min", "--scope=avg", "--where=lr=0.1", "--verify"])
 def test_what_a_ranking_needs_is_refused_without_a_metric(tk, sweep, option):
     answer = tk("ls", sweep, option)
     assert answer.code == 2
@@ -187,8 +187,9 @@ def test_best_prints_the_path_alone_to_stdout(tk, sweep):
 
 
 @pytest.mark.parametrize(("mode", "said"), [([], True), (["--mode", "max"], False)])
-def test_best_says_which_end_it_took_where_nobody_told(tk, sweep, mode, said):
-    answer = tk("best", sweep, "--metric", "eval/acc", *mode)
+@pytest.mark.parametrize("command", ["best", "ls"])
+def test_it_is_said_which_end_was_taken_where_nobody_told(tk, sweep, command, mode, said):
+    answer = tk(command, sweep, "--metric", "eval/acc", *mode)
     assert ("largest eval/acc is taken for the best; --mode min" in answer.err) is said
 
 

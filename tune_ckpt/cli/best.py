@@ -8,17 +8,15 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, MaxOrMin, Metric, Scope, Where
-from tune_ckpt.cli.ranked import opened, ranked, sentence
+from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, Metric, Mode, Scope, Where
+from tune_ckpt.cli.ranked import end_of, opened, ranked, remark_end, sentence
 from tune_ckpt.cli.watching import watched
 
 
 def best(
     experiment: Experiment,
     metric: Metric,
-    mode: Annotated[
-        MaxOrMin | None, typer.Option(help="Whether more or less is better; by default more.")
-    ] = None,
+    mode: Mode = None,
     scope: Scope = None,
     where: Where = None,
     export: Annotated[
@@ -34,7 +32,7 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Print the path of a sweep's best checkpoint; what else is known of it goes to stderr."""
-    end = (mode or MaxOrMin.MAX).value
+    end = end_of(mode)
     record = ranked(opened(experiment), metric, end, k=1, scope=scope, where=where, verify=True)[0]
     exported = None if export is None else _exported(record, export, allow_pickle)
     not_carried = [*map(str, getattr(exported, "not_carried", ()))]
@@ -43,8 +41,7 @@ def best(
         return
     output.say(record.path)
     output.remark(sentence(record))
-    if mode is None:
-        output.remark(f"The largest {metric} is taken for the best; --mode min takes the smallest.")
+    remark_end(metric, mode)
     if record.runner_up:
         output.remark(f"runner-up: {sentence(record.runner_up)}, {record.runner_up.path}")
     output.remark_each("better, but gone", record.better_but_gone())
