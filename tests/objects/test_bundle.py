@@ -57,6 +57,12 @@ def test_a_value_that_is_asked_for_and_missing_is_an_error(tmp_path):
         tc.restore({"step": 0, "epoch": 0}, tmp_path / "c")
 
 
+def test_a_plain_value_where_an_object_is_wanted_is_told_as_such(tmp_path):
+    tc.save_state({"net": torch.nn.Linear(2, 3).state_dict()}, tmp_path / "c")
+    with pytest.raises(RestoreError, match=r"net: it is there as a plain value only, .*load_state"):
+        tc.restore({"net": torch.nn.Linear(2, 3)}, tmp_path / "c")
+
+
 def test_nothing_is_touched_where_one_object_does_not_fit(tmp_path):
     tc.save({"a": trained().model.head, "b": torch.nn.Linear(2, 3)}, tmp_path / "c")
     a = Weights(2)

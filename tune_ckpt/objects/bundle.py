@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tune_ckpt.errors import InvalidArgumentError
+from tune_ckpt.errors import Fault, InvalidArgumentError
 from tune_ckpt.objects.actors import actors_of
 from tune_ckpt.objects.adapters.registry import Fit, Stored
 from tune_ckpt.objects.components import check_no_circle, is_component
@@ -65,7 +65,12 @@ class Bundle:
         """Compare the names of the values; those that only the checkpoint has are welcome."""
         if not isinstance(stored.state, Mapping):
             return Fit({}, False)
-        return Fit(stored.state, missing=tuple(n for n in self.values if n not in stored.state))
+        why = "it is there as a plain value only, which tune_ckpt.load_state() returns"
+        return Fit(
+            stored.state,
+            missing=tuple(name for name in self.values if name not in stored.state),
+            mismatched=tuple(Fault(name, why) for name in self.objects if name in stored.state),
+        )
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Take the values."""

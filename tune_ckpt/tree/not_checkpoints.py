@@ -27,6 +27,7 @@ _OF_OLD_RLLIB = (
     "the weights; upgrade_checkpoint(old, new) writes it again as one that can be described and "
     "compared"
 )
+IS_A_FILE = "it is a file: a checkpoint is a folder, or a *.zip that tune_ckpt.archive() made"
 _OLD_RLLIBS = re.compile(r"checkpoint-\d+|(algorithm|policy)_state\..+")  # which had no metadata
 
 
@@ -94,4 +95,5 @@ def why_none(store: Store, files: list[str], names: list[str]) -> Exception:
     if is_of_old_rllib(names):
         return NotACheckpointError(store.location, _OTHERS)
     found = listed(names, 5)
-    return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json")
+    whose = ": neither tune_ckpt nor RLlib wrote it; read it with what did" if files else ""
+    return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json{whose}")

@@ -22,4 +22,5 @@ def what_it_is(folder: ForeignComponent) -> str:
     if names:
         return f"it is a folder of checkpoints; pass one of them: {listed(names[::-1], 5)}"
     inside = f"; the folders in it: {listed(folders, 5)}" if folders else ""
-    return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>){inside}"
+    states = ", ".join((*STATES, "checkpoint-<N>"))
+    return f"it has no metadata of tune_ckpt's, and none of RLlib's state files ({states}){inside}"
