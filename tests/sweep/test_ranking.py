@@ -198,8 +198,9 @@ def test_where_is_a_function_or_a_dict(tmp_path, where):
     [
         (lambda r: r.config["learning_rate"] == 1, "KeyError: 'learning_rate'"),
         (lambda r: r.lr == 1, "has no attribute 'lr'"),
+        (lambda r: r["lr"] == 1, "not subscriptable"),
     ],
-    ids=["key", "attribute"],
+    ids=["key", "attribute", "item"],
 )
 def test_where_a_function_asks_for_what_is_not_there_it_is_told_what_is(tmp_path, where, told):
     function_trial(tmp_path, A, [{"acc": 9}])
