@@ -285,6 +285,15 @@ def test_a_table_for_people(tmp_path):
     assert repr(table[:1]) == f"<CheckpointTable of 1: acc (max) in {tmp_path}>"
 
 
+def test_a_table_shows_of_the_configs_what_is_not_the_same_in_all(tmp_path):
+    for trial, rate in ((A, 0.1), (B, 0.2)):
+        config = {"data": {"folder": "x" * 60}, "lr": rate}
+        function_trial(tmp_path, trial, [{"acc": rate}], config=config)
+    text = str(tc.rank_checkpoints(tmp_path, "acc"))
+    assert "lr=0.2" in text
+    assert "folder" not in text
+
+
 def test_brackets_in_a_table_are_no_markup(tmp_path):
     function_trial(tmp_path / "[bold]run", A, [{"[acc]": 0.5}], config={"act": "[relu]"})
     config = {"layers": "[/64]"}

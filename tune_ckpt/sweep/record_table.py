@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from tune_ckpt.errors import MissingDependencyError
-from tune_ckpt.sweep.configs import cut, flat
+from tune_ckpt.sweep.configs import config_text, cut, flat, telling_keys
 from tune_ckpt.sweep.records import CheckpointRecord
 from tune_ckpt.tree.units import human
 
@@ -111,7 +111,8 @@ class CheckpointTable(Sequence[CheckpointRecord]):
         return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
 
     def _shown(self) -> list[dict[str, str]]:
-        return [_shown(record) for record in self._records]
+        keys = telling_keys([record.config for record in self._records])
+        return [_shown(record, keys) for record in self._records]
 
 
 def _aligned(rows: Sequence[Mapping[str, str]]) -> list[str]:
@@ -140,21 +141,16 @@ def _row(record: CheckpointRecord) -> dict[str, Any]:
     }
 
 
-def _shown(record: CheckpointRecord) -> dict[str, str]:
-    config = ", ".join(f"{name}={_short(value)}" for name, value in flat(record.config).items())
+def _shown(record: CheckpointRecord, keys: Sequence[str]) -> dict[str, str]:
     values = {name: f"{value:.6g}" for name, value in record.values.items()}
     return {
         "trial": record.trial_id,
         "iteration": "" if record.iteration is None else str(record.iteration),
         **values,
         **({record.scope: f"{record.score:.6g}"} if record.scope else {}),
-        "config": cut(config, 60),
+        "config": cut(config_text(record.config, keys), 60),
         "size": human(record.nbytes),
         "format": record.format or "other",
         "verified": "yes" if record.verified else "no",
         "path": record.path,
     }
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
