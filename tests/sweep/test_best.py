@@ -313,7 +313,7 @@ def test_a_copy_whose_name_ends_in_zip_is_a_single_file(tmp_path, format):
 
 def test_a_frameworks_own_files_are_no_single_file(tmp_path):
     best, _ = _of_a_framework(tmp_path / "sweep")
-    with pytest.raises(InvalidArgumentError, match="only what tune_ckpt wrote can be a single"):
+    with pytest.raises(InvalidArgumentError, match="only what tune_ckpt writes"):
         best.export(tmp_path / "best.zip")
     assert not (tmp_path / "best.zip").exists()
 

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tune_ckpt.errors import (
-    InvalidArgumentError,
-    MissingDependencyError,
-    NotACheckpointError,
-    TuneCkptError,
-)
+from tune_ckpt.errors import MissingDependencyError, NotACheckpointError, TuneCkptError
 from tune_ckpt.sweep.configs import config_text, flat
 from tune_ckpt.tree.apart import check_apart
-from tune_ckpt.tree.archive import archive
+from tune_ckpt.tree.archive import check_no_archive
 from tune_ckpt.tree.not_checkpoints import check_no_sweep, is_surely_none
 from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import Store, address_of, open_store
-from tune_ckpt.tree.storage.zip_store import SUFFIX
 
 if TYPE_CHECKING:
     from ray.tune import Checkpoint
@@ -209,8 +202,6 @@ class CheckpointRecord:
         target = open_store(path)
         check_apart("path", target, source)
         check_no_sweep("path", target)
-        if os.fspath(path).lower().endswith(SUFFIX):
-            return _archived(self, path, allow_pickle)
         try:
             return convert_to_msgpack_checkpoint(self, path, allow_pickle=allow_pickle)
         except NotACheckpointError:
@@ -219,22 +210,11 @@ class CheckpointRecord:
             return _copied(source, path)
 
 
-def _archived(record: CheckpointRecord, path: str | os.PathLike[str], allow_pickle: bool) -> str:
-    from tune_ckpt.objects.rewriting import is_all_msgpack
-
-    if record.format is None:
-        why = "only what tune_ckpt wrote can be a single file"
-        raise InvalidArgumentError("path", os.fspath(path), ("a folder's path",), why)
-    if is_all_msgpack(open_tree(open_store(record))):
-        return archive(record, path)
-    with tempfile.TemporaryDirectory(prefix="tune_ckpt-") as folder:
-        return archive(record.export(f"{folder}/checkpoint", allow_pickle=allow_pickle), path)
-
-
 def _copied(source: Store, path: str | os.PathLike[str]) -> str:
     from tune_ckpt.rllib.converting.folders import open_empty
     from tune_ckpt.tree.copying import copy_folder
 
+    check_no_archive("path", path)
     copy_folder(source, open_empty(path, None, "export into"))
     told = "%s is copied as it is: neither tune_ckpt nor RLlib wrote it, so nothing was verified."
     _log.warning(told, source.location)
