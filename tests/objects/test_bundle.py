@@ -11,6 +11,7 @@ import tune_ckpt as tc
 from tests.agents import Agent, Weights, same_agents, trained
 from tests.tree.rllib_trees import write_component
 from tune_ckpt.errors import (
+    ClassNotFoundError,
     InvalidNameError,
     RestoreError,
     UnsupportedComponentError,
@@ -55,6 +56,13 @@ def test_a_value_that_is_asked_for_and_missing_is_an_error(tmp_path):
     tc.save({"step": 3}, tmp_path / "c")
     with pytest.raises(RestoreError, match="epoch: missing"):
         tc.restore({"step": 0, "epoch": 0}, tmp_path / "c")
+
+
+def test_a_module_of_torchs_is_not_made_and_how_one_is_filled_is_told(tmp_path):
+    tc.save({"net": torch.nn.Linear(2, 3)}, tmp_path / "c")
+    told = rf"restore\({{'net': object}}, '{tmp_path / 'c'}', components='net'\)"
+    with pytest.raises(ClassNotFoundError, match=told):
+        tc.restore_object(tmp_path / "c" / "net")
 
 
 def test_a_plain_value_where_an_object_is_wanted_is_told_as_such(tmp_path):

@@ -66,7 +66,8 @@ def _report(path: str) -> tuple[Report, int]:
         if report.unverified:
             _check_no_sweeps_in(path)
     except (tc.TuneCkptError, WrongUse) as error:  # the other paths get their reports as well
-        return Report(path, [Fault("", failing.message(error))]), failing.exit_code(error)
+        told = failing.message(error).removeprefix(f"{path}: ")  # which the report begins with
+        return Report(path, [Fault("", told)]), failing.exit_code(error)
     return report, 0 if report.ok else failing.DAMAGED
 
 
