@@ -174,6 +174,16 @@ def test_what_takes_a_checkpoints_place_may_be_written(packed):
     assert tc.verify(packed).ok
 
 
+@pytest.mark.parametrize("to", ["msgpack", "pickle"])
+def test_a_name_that_ends_in_zip_makes_a_single_file(packed, tmp_path, to):
+    made = tc.convert_checkpoint(packed, tmp_path / "c.zip", to=to)
+    assert (tmp_path / "c.zip").is_file()
+    assert tc.verify(made).ok
+    assert tc.describe(made).format == to
+    with pytest.raises(InvalidArgumentError, match="can be a single file"):
+        tc.convert_checkpoint(packed, tmp_path / "d.zip", dialect="rllib")
+
+
 def test_elsewhere_than_on_the_local_disk_it_is_the_same():
     memory = fs._MockFileSystem()
     tc.save_state({"a": 1}, "c", filesystem=memory)

@@ -31,6 +31,7 @@ FLOORS = {
     "tune": 4,
     "weights_file": 4,
     "cli": 5,
+    "__main__": 5,
 }
 # Modules of one floor may import each other, but never in a circle.
 

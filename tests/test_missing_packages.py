@@ -1,5 +1,6 @@
 """Where a package is not installed, whoever needs it is told how to get it."""
 
+import runpy
 import subprocess
 import sys
 
@@ -50,6 +51,14 @@ for name in sys.argv[1:]:
     except tune_ckpt.errors.MissingDependencyError as error:
         print(error)
 """
+
+
+def test_the_command_without_typer_tells_so(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("typer", "tune_ckpt.cli"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit, match=r"^tune-ckpt: .* needs typer: pip install typer$"):
+        runpy.run_module("tune_ckpt", run_name="__main__")
 
 
 def test_a_name_that_needs_ray_tells_so():

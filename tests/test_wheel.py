@@ -32,5 +32,5 @@ def test_the_wheel_holds_the_whole_package_and_only_it(wheel):
 
 def test_the_wheel_brings_the_command_and_the_license(wheel):
     (entry,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert "tune-ckpt = tune_ckpt.cli:main" in wheel.read(entry).decode()
+    assert "tune-ckpt = tune_ckpt.__main__:main" in wheel.read(entry).decode()
     assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())

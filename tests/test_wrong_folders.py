@@ -19,6 +19,22 @@ def test_a_sweep_is_no_checkpoint(sweep, read):
         read(sweep)
 
 
+def test_a_file_is_no_checkpoint(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"PK")
+    with pytest.raises(NotACheckpointError, match=r"x\.npz is not a checkpoint: it is a file"):
+        tc.load_state(tmp_path / "x.npz")
+
+
+def test_files_of_somebody_elses_are_told_as_such(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"PK")
+    for read, told in (
+        (tc.load_state, r"it holds model\.pt, .*neither tune_ckpt nor RLlib wrote it"),
+        (tc.get_checkpoint_info, "no metadata of tune_ckpt's, and none of RLlib's"),
+    ):
+        with pytest.raises(NotACheckpointError, match=told):
+            read(tmp_path)
+
+
 def test_verifying_a_sweep_is_a_fault_that_says_what_it_is(sweep):
     assert "whole sweep's folder" in str(tc.verify(sweep))
     assert not tc.verify(sweep).ok

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from tune_ckpt.errors import Fault, InvalidArgumentError, NotACheckpointError, UnsupportedStateError
@@ -19,11 +21,18 @@ from tune_ckpt.rllib.converting import convert as rllib
 from tune_ckpt.rllib.converting.folders import Folder, open_empty, write
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.tree.apart import check_outside
+from tune_ckpt.tree.archive import archive, check_no_archive, is_archive_name
 from tune_ckpt.tree.consistency import consistently
 from tune_ckpt.tree.layout import CHECKPOINT_VERSION, CTOR, FORMATS, RLLIB_FIELDS, STATE, Format
 from tune_ckpt.tree.packing import Component, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import open_tree
-from tune_ckpt.tree.storage.store import Store, address_of, is_plain_file, open_store
+from tune_ckpt.tree.storage.store import (
+    Store,
+    address_of,
+    is_plain_file,
+    open_store,
+    path_and_filesystem,
+)
 from tune_ckpt.tree.storage.traffic import Encoded
 
 Dialect = Literal["typed", "rllib"]
@@ -53,7 +62,8 @@ def convert_checkpoint(
 
     Args:
         src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
-        dst: The new checkpoint's path; None to convert in place, which only the first two can.
+        dst: The new checkpoint's path; None to convert in place, which only the first two can. One
+            that ends in ``.zip`` becomes a single file, which only these can be, too.
         to: The new format.
         dialect: How msgpack is written.
         filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
@@ -83,7 +93,15 @@ def convert_checkpoint(
         raise InvalidArgumentError("dst", dst, ["the path of a new folder"])
     if dst is not None:
         check_outside("dst", open_store(dst, filesystem), source)
-    return _WAYS[key](src, dst, filesystem, allow_pickle)
+    if dst is None or not is_archive_name(dst):
+        return _WAYS[key](src, dst, filesystem, allow_pickle)
+    if key not in _IN_PLACE:
+        check_no_archive("dst", dst)
+    with tempfile.TemporaryDirectory(prefix="tune_ckpt-") as folder:
+        path, of_source = path_and_filesystem(src, filesystem)
+        there = SimpleNamespace(path=path, filesystem=of_source)
+        made = _WAYS[key](there, f"{folder}/checkpoint", None, allow_pickle)
+        return archive(made, dst, filesystem=filesystem)
 
 
 def convert_to_msgpack_checkpoint(
@@ -103,9 +121,10 @@ def convert_to_msgpack_checkpoint(
 
     Args:
         src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
-        dst: The new checkpoint's path; None to convert in place, where the new tree takes the old
-            one's place in one step (not RLlib's). Only for checkpoints at rest: Tune deletes and
-            rewrites those of a running sweep.
+        dst: The new checkpoint's path, a single file where it ends in ``.zip`` (not RLlib's). None
+            to convert in place, where the new tree takes the old one's place in one step (not
+            RLlib's). Only for checkpoints at rest: Tune deletes and rewrites those of a running
+            sweep.
         filesystem: A ``pyarrow.fs.FileSystem`` in which both paths are to be looked up.
         allow_pickle: Let the pickles import and call what they name. Only for checkpoints whose
             writer you trust. RLlib's are never let.

@@ -242,6 +242,9 @@ class PickleReadError(TuneCkptError):
         return f"{self.file} cannot be unpickled here: {self.reason}. {self.advice}"
 
 
+_LIBRARIES = {"torch", "sklearn", "xgboost", "lightgbm"}  # whose objects make no others
+
+
 @dataclass(eq=False)
 class ClassNotFoundError(TuneCkptError):
     """The class named in a checkpoint cannot be found (and is never replaced by another)."""
@@ -262,6 +265,12 @@ class ClassNotFoundError(TuneCkptError):
             return (
                 "RLlib's own are restored by tune_ckpt.rllib.restore_algorithm(), restore_policy() "
                 "and restore_module()."
+            )
+        if module.partition(".")[0] in _LIBRARIES:
+            above, _, part = self.path.rpartition("/")
+            return (
+                f"Make the object yourself and fill it: tune_ckpt.restore({{{part!r}: object}}, "
+                f"{above!r}, components={part!r})."
             )
         simple = name.rpartition(".")[2]
         if module == "ray.tune.trainable.util":

@@ -19,7 +19,8 @@ KEYS = {
     "ls": ["experiment", "metric", "mode", "scope", "checkpoints", "metrics", "passed_over"],
     "best": [
         *("path", "metric", "mode", "value", "scope", "score", "trial_id", "iteration"),
-        *("config", "metrics", "converted", "runner_up", "passed_over", "exported", "not_carried"),
+        *("config", "metrics", "converted", "runner_up", "better_but_gone", "passed_over"),
+        *("exported", "not_carried"),
     ],
     "show": ["description", "rllib"],
     "diff": [

@@ -177,7 +177,7 @@ def test_the_scopes_are_those_of_python():
     assert [scope.value for scope in Scopes] == [scope.name for scope in SCOPES]
 
 
-@pytest.mark.parametrize("option", ["--scope=avg", "--where=lr=0.1", "--verify"])
+@pytest.mark.parametrize("option", ["--mode=min", "--scope=avg", "--where=lr=0.1", "--verify"])
 def test_what_a_ranking_needs_is_refused_without_a_metric(tk, sweep, option):
     answer = tk("ls", sweep, option)
     assert answer.code == 2
@@ -193,8 +193,9 @@ def test_best_prints_the_path_alone_to_stdout(tk, sweep):
 
 
 @pytest.mark.parametrize(("mode", "said"), [([], True), (["--mode", "max"], False)])
-def test_best_says_which_end_it_took_where_nobody_told(tk, sweep, mode, said):
-    answer = tk("best", sweep, "--metric", "eval/acc", *mode)
+@pytest.mark.parametrize("command", ["best", "ls"])
+def test_it_is_said_which_end_was_taken_where_nobody_told(tk, sweep, command, mode, said):
+    answer = tk(command, sweep, "--metric", "eval/acc", *mode)
     assert ("largest eval/acc is taken for the best; --mode min" in answer.err) is said
 
 
@@ -202,6 +203,14 @@ def test_best_as_json_has_its_metrics_and_the_runner_up(tk, sweep):
     answer = tk("best", sweep, "--metric", "eval/acc", "--mode", "max", "--json").json
     assert answer["metrics"]["eval"] == {"acc": 0.9}
     assert answer["runner_up"]["value"] == 0.8
+
+
+def test_best_tells_what_was_better_but_is_gone(tk, tmp_path):
+    function_trial(tmp_path, "aaaaa_00001", [{"acc": 0.9}], checkpoints=False)
+    function_trial(tmp_path, A, [{"acc": 0.5}])
+    typed = ["best", tmp_path, "--metric", "acc"]
+    assert "better, but gone: trial aaaaa_00001, iteration 1 has acc 0.9" in tk(*typed).err
+    assert len(tk(*typed, "--json").json["better_but_gone"]) == 1
 
 
 def test_best_exports_as_msgpack(tk, sweep, tmp_path):

@@ -41,7 +41,7 @@ def test_a_bar_is_shown_to_who_watches(
     assert told not in answer.out
 
 
-@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_a_bar_takes_a_single_line_of_any_terminal(tk, saved, terminal, monkeypatch, columns):
     terminal(columns)
     monkeypatch.setattr(output, "is_terminal", lambda: True)
@@ -50,6 +50,14 @@ def test_a_bar_takes_a_single_line_of_any_terminal(tk, saved, terminal, monkeypa
     assert "\x1b[1A" not in told.rpartition("\n")[0]  # it would go back up to a line above
     lines = re.split(r"[\r\n]+", without_escapes(told))
     assert max(map(len, lines)) <= columns
+
+
+def test_what_is_done_has_its_room_before_the_bar(tk, sweep, terminal, monkeypatch):
+    terminal(60)
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    told = without_escapes(tk("ls", sweep, "--metric", "eval/acc", "--verify").err)
+    assert "Reading results" in told
+    assert "KiB" in told  # as sizes are told everywhere else
 
 
 def test_bytes_that_are_read_and_written_move_the_bar(saved, tmp_path):

@@ -126,6 +126,12 @@ def test_diff_as_json(tk, saved, tmp_path):
     assert answer.json == tc.diff(saved, tmp_path / "d").to_dict()
 
 
+def test_verify_of_the_folder_above_a_sweep_is_wrong_use(tk, sweep):
+    answer = tk("verify", sweep.parent)
+    assert answer.code == 2
+    assert f"tune-ckpt verify {sweep}/*/checkpoint_*" in answer.out
+
+
 def test_verify_reports_every_path_though_one_is_damaged(tk, saved, plain, tmp_path):
     (saved / "state.pkl").unlink()
     answer = tk("verify", saved, tmp_path / "none", plain)

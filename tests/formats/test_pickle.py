@@ -191,10 +191,30 @@ def test_a_dtype_that_this_ml_dtypes_lacks_is_an_error_that_says_so(
         pickle.loads_restricted(data, file="x")
 
 
-def test_tensors_without_torch_are_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = std_pickle.dumps(TENSORS["float"])
+def test_without_torch_tensors_are_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"w": TENSORS["float"], "dtype": torch.float32, "device": torch.device("cuda", 1)}
+    data = std_pickle.dumps([held, torch.nn.Parameter(TENSORS["bfloat16"]), torch.Size([2])])
     for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
         monkeypatch.setitem(sys.modules, name, None)
-    assert pickle.loads_inert(data, file="x").shape == (2, 3)
+    assert pickle.loads_inert(data, file="x")[0]["w"].shape == (2, 3)
+    back, bfloat16, size = pickle.loads_restricted(data, file="x")
+    assert back["w"].shape == (2, 3)
+    assert (back["dtype"], back["device"], size) == (np.float32, "cuda:1", (2,))
+    assert bfloat16.dtype == ml_dtypes.bfloat16
     with pytest.raises(MissingDependencyError, match="torch"):
-        pickle.loads_restricted(data, file="x")
+        pickle.loads_restricted(data, file="x", tensors="torch")
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_tensors_are_arrays_where_that_is_asked_for(name: str) -> None:
+    array = pickle.loads_restricted(std_pickle.dumps(TENSORS[name]), file="x", tensors="numpy")
+    assert isinstance(array, np.ndarray)
+    assert array.dtype.name == str(TENSORS[name].dtype).removeprefix("torch.")
+    assert array.tolist() == TENSORS[name].detach().tolist()
+
+
+def test_a_float8_tensor_as_an_array_needs_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = std_pickle.dumps(TENSORS["float8"])
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(MissingDependencyError, match="needs ml_dtypes"):
+        pickle.loads_restricted(data, file="x", tensors="numpy")

@@ -11,6 +11,7 @@ import tune_ckpt as tc
 from tests.agents import Agent, Weights, same_agents, trained
 from tests.tree.rllib_trees import write_component
 from tune_ckpt.errors import (
+    ClassNotFoundError,
     InvalidNameError,
     RestoreError,
     UnsupportedComponentError,
@@ -68,8 +69,23 @@ def test_a_component_on_one_side_that_is_a_value_on_the_other_is_told_once(tmp_p
         tc.restore({"net": 1, "step": Weights(2)}, tmp_path / "c")
     assert {(fault.path, fault.reason) for fault in caught.value.faults} == {
         ("net", "a component in the checkpoint, a plain value in the object"),
-        ("step", "a plain value in the checkpoint, a component in the object"),
+        ("step", "a plain value in the checkpoint (see load_state), a component in the object"),
     }
+
+
+def test_a_module_of_torchs_is_not_made_and_how_one_is_filled_is_told(tmp_path):
+    tc.save({"net": torch.nn.Linear(2, 3)}, tmp_path / "c")
+    told = rf"restore\({{'net': object}}, '{tmp_path / 'c'}', components='net'\)"
+    with pytest.raises(ClassNotFoundError, match=told):
+        tc.restore_object(tmp_path / "c" / "net")
+
+
+def test_a_plain_value_where_an_object_is_wanted_is_told_as_such(tmp_path):
+    tc.save_state({"net": torch.nn.Linear(2, 3).state_dict()}, tmp_path / "c")
+    with pytest.raises(
+        RestoreError, match=r"net: a plain value in the checkpoint \(see load_state\)"
+    ):
+        tc.restore({"net": torch.nn.Linear(2, 3)}, tmp_path / "c")
 
 
 def test_nothing_is_touched_where_one_object_does_not_fit(tmp_path):

@@ -92,6 +92,11 @@ def test_a_component_alone(tmp_path):
     assert tc.average_checkpoints(paths, component="model")["w"].tolist() == [1.5]
 
 
+def test_a_state_without_floating_arrays_has_no_mean(tmp_path):
+    with pytest.raises(InvalidArgumentError, match="arrays of floating point numbers"):
+        tc.average_checkpoints(_saved(tmp_path, [{"w": [1.5]}, {"w": [2.5]}]))
+
+
 def test_all_mismatches_are_listed_at_once(tmp_path):
     first = {"a": np.ones(2), "b": np.ones(2), "c": np.ones(2)}
     other = {"a": np.ones(3), "b": np.ones(2, "f4"), "d": np.ones(2)}

@@ -6,9 +6,11 @@ import copy
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import tune_ckpt as tc
 from tests.sweep.folders import A, B, edit, function_trial, names, own_checkpoint
@@ -78,7 +80,7 @@ def test_one_trial_is_treated_like_many(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
-@pytest.mark.parametrize("bad", [math.nan, None, "0.9", [0.9], {"x": 1}])
+@pytest.mark.parametrize("bad", [math.nan, "0.9", [0.9], {"x": 1}])
 def test_what_is_no_number_never_wins(tmp_path, bad, mode):
     function_trial(tmp_path, A, [{"acc": bad}, {"acc": 0.5}, {}])
     best = tc.best_checkpoint(tmp_path, "acc", mode)
@@ -142,7 +144,8 @@ def test_without_a_metric_those_there_are_are_listed(tmp_path):
 
 
 def test_no_more_checkpoints_are_told_than_somebody_reads(tmp_path):
-    function_trial(tmp_path, A, [{"acc": "low"}] * 30)
+    for number in range(30):
+        function_trial(tmp_path, f"aaaaa_{number:05}", [{"acc": "low"}])
     with pytest.raises(NoCheckpointError, match=r"and 20 more$") as none:
         tc.best_checkpoint(tmp_path, "acc")
     assert len(none.value.passed_over) == 30
@@ -294,3 +297,44 @@ def test_a_copy_does_not_take_the_checkpoints_own_place(tmp_path):
         with pytest.raises(InvalidArgumentError, match="than the checkpoint's own"):
             best.export(path)
     assert {path: path.stat().st_mtime_ns for path in Path(best.path).rglob("*")} == before
+
+
+@pytest.mark.parametrize("format", ["msgpack", "pickle"])
+def test_a_copy_whose_name_ends_in_zip_is_a_single_file(tmp_path, format):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}], checkpoints=False)
+    state = {"w": torch.ones(2), "step": 3}
+    tc.save_state(state, folder / "checkpoint_000000", format=format)
+    edit(folder / "checkpoint_000000", metrics={"acc": 0.5})
+    exported = Path(tc.best_checkpoint(tmp_path, "acc").export(tmp_path / "best.zip"))
+    assert exported.is_file()
+    assert tc.verify(exported).ok
+    assert tc.describe(exported).format == "msgpack"
+    assert tc.load_state(exported)["w"].tolist() == [1, 1]
+
+
+def test_a_frameworks_own_files_are_no_single_file(tmp_path):
+    best, _ = _of_a_framework(tmp_path / "sweep")
+    with pytest.raises(InvalidArgumentError, match="only what tune_ckpt writes"):
+        best.export(tmp_path / "best.zip")
+    assert not (tmp_path / "best.zip").exists()
+
+
+def test_a_copy_is_not_put_among_a_sweeps_own_files(tmp_path):
+    best = _own(tmp_path)
+    (tmp_path / "experiment_state-1.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    for folder, which in ((tmp_path, "whole sweep's"), (Path(best.path).parent, "trial's")):
+        with pytest.raises(InvalidArgumentError, match=f"it is a {which} folder"):
+            best.export(folder)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_copy_of_msgpack_is_exact_where_torch_is_not_installed(tmp_path, monkeypatch):
+    folder = function_trial(tmp_path, A, [{"acc": 0.5}], checkpoints=False)
+    tc.save_state({"w": torch.ones(2)}, folder / "checkpoint_000000")
+    edit(folder / "checkpoint_000000", metrics={"acc": 0.5})
+    best = tc.best_checkpoint(tmp_path, "acc")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "torch", None)
+        exported = best.export(tmp_path / "out")
+    assert isinstance(tc.load_state(exported)["w"], torch.Tensor)

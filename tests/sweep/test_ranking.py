@@ -198,8 +198,9 @@ def test_where_is_a_function_or_a_dict(tmp_path, where):
     [
         (lambda r: r.config["learning_rate"] == 1, "KeyError: 'learning_rate'"),
         (lambda r: r.lr == 1, "has no attribute 'lr'"),
+        (lambda r: r["lr"] == 1, "not subscriptable"),
     ],
-    ids=["key", "attribute"],
+    ids=["key", "attribute", "item"],
 )
 def test_where_a_function_asks_for_what_is_not_there_it_is_told_what_is(tmp_path, where, told):
     function_trial(tmp_path, A, [{"acc": 9}])
@@ -284,6 +285,15 @@ def test_a_table_for_people(tmp_path):
     assert repr(table[:1]) == f"<CheckpointTable of 1: acc (max) in {tmp_path}>"
 
 
+def test_a_table_shows_of_the_configs_what_is_not_the_same_in_all(tmp_path):
+    for trial, rate in ((A, 0.1), (B, 0.2)):
+        config = {"data": {"folder": "x" * 60}, "lr": rate}
+        function_trial(tmp_path, trial, [{"acc": rate}], config=config)
+    text = str(tc.rank_checkpoints(tmp_path, "acc"))
+    assert "lr=0.2" in text
+    assert "folder" not in text
+
+
 def test_brackets_in_a_table_are_no_markup(tmp_path):
     function_trial(tmp_path / "[bold]run", A, [{"[acc]": 0.5}], config={"act": "[relu]"})
     config = {"layers": "[/64]"}
@@ -322,6 +332,30 @@ def test_better_results_that_have_no_checkpoint_are_told(tmp_path):
     told = tc.best_checkpoint(tmp_path, "acc").explain()
     assert f"trial {A}, iteration 1 has acc 0.9, but no checkpoint of it is left" in told
     assert "0.1" not in told
+
+
+def test_of_better_results_that_are_gone_the_best_of_a_trial_is_told(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 0.7}, {"acc": 0.9}, {"acc": 0.8}], checkpoints=False)
+    function_trial(tmp_path, B, [{"acc": 0.5}])
+    (gone,) = tc.best_checkpoint(tmp_path, "acc").better_but_gone()
+    assert f"trial {A}, iteration 2 has acc 0.9" in gone
+    assert gone.endswith("; nor of 2 more that were better")
+
+
+def test_checkpoints_without_a_value_are_told_by_trial(tmp_path):
+    function_trial(tmp_path, A, [{"acc": 0.5}, *[{"acc": math.nan}] * 12])
+    (told,) = tc.best_checkpoint(tmp_path, "acc").passed_over
+    expected = "12 checkpoints, at iterations 2, 3, 4, 5, 6, 7, 8, 9, and 4 more: acc is nan"
+    assert told == f"trial {A}, {expected}"
+
+
+def test_it_is_told_what_is_better_than_what(tmp_path):
+    for trial in (A, B):
+        function_trial(tmp_path, trial, [{"acc": 0.5, "ms": 2}])
+    best = tc.best_checkpoint(tmp_path, "ms", "min")
+    assert "the smallest ms is the best, over 2 trials" in best.explain()
+    front = tc.rank_checkpoints(tmp_path, metrics={"acc": "max", "ms": "min"})
+    assert "on the front of acc (max), ms (min) over 2 trials" in front[0].explain()
 
 
 def test_a_record_is_sent_without_what_is_known_of_the_sweep(tmp_path):

@@ -8,25 +8,15 @@ import typer
 
 import tune_ckpt as tc
 from tune_ckpt.cli import output
-from tune_ckpt.cli.options import (
-    LARGEST,
-    AllowPickle,
-    AsJson,
-    Experiment,
-    MaxOrMin,
-    MaybeMode,
-    Metric,
-    Scope,
-    Where,
-)
-from tune_ckpt.cli.ranked import opened, ranked, sentence
+from tune_ckpt.cli.options import AllowPickle, AsJson, Experiment, Metric, Mode, Scope, Where
+from tune_ckpt.cli.ranked import end_of, opened, ranked, remark_end, sentence
 from tune_ckpt.cli.watching import watched
 
 
 def best(
     experiment: Experiment,
     metric: Metric,
-    mode: MaybeMode = None,
+    mode: Mode = None,
     scope: Scope = None,
     where: Where = None,
     export: Annotated[
@@ -34,14 +24,15 @@ def best(
         typer.Option(
             "-o",
             "--output",
-            help="Export it to this path, verified, as msgpack; others' own files as they are.",
+            help="Export it to this path, verified, as msgpack, *.zip as one file; "
+            "others' own files as they are.",
         ),
     ] = None,
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the path of a sweep's best checkpoint; what else is known of it goes to stderr."""
-    end = (mode or MaxOrMin.MAX).value
+    end = end_of(mode)
     record = ranked(opened(experiment), metric, end, k=1, scope=scope, where=where, verify=True)[0]
     exported = None if export is None else _exported(record, export, allow_pickle)
     not_carried = [*map(str, getattr(exported, "not_carried", ()))]
@@ -50,10 +41,10 @@ def best(
         return
     output.say(record.path)
     output.remark(sentence(record))
-    if mode is None:
-        output.remark(LARGEST.format(metric))
+    remark_end(metric, mode)
     if record.runner_up:
         output.remark(f"runner-up: {sentence(record.runner_up)}, {record.runner_up.path}")
+    output.remark_each("better, but gone", record.better_but_gone())
     output.remark_each("passed over", record.passed_over)
     if exported:
         output.remark(f"exported to {exported}")
@@ -81,5 +72,6 @@ def _facts(record: tc.CheckpointRecord) -> dict[str, object]:
         "converted": record.converted,
         "runner_up": runner_up
         and {"path": runner_up.path, "value": runner_up.value, "trial_id": runner_up.trial_id},
+        "better_but_gone": record.better_but_gone(),
         "passed_over": record.passed_over,
     }

@@ -35,7 +35,9 @@ class Dialect(str, Enum):
 
 def convert(
     src: Annotated[str, typer.Argument(help="A checkpoint, or a whole sweep: a path or a URI.")],
-    dst: Annotated[str | None, typer.Argument(help="The new one, or a folder for all.")] = None,
+    dst: Annotated[
+        str | None, typer.Argument(help="The new one (*.zip: one file), or a folder for all.")
+    ] = None,
     to: Annotated[To, typer.Option(help="The new format.")] = To.MSGPACK,
     dialect: Annotated[
         Dialect | None, typer.Option(help="Of msgpack: ours, or RLlib's. By default as it was.")

@@ -83,7 +83,7 @@ def message(error: BaseException) -> str:
 
 def _mistyped(error: Any) -> str:
     command = error.ctx.command_path if error.ctx else "tune-ckpt"
-    text = error.format_message()
+    text = error.format_message().replace("Value error, ", "")  # what typer reads values with
     stop = "" if text.endswith((".", "?")) else "."
     return f"{text}{stop} What it takes: {command} --help"
 

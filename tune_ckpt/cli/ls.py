@@ -9,17 +9,15 @@ import typer
 
 from tune_ckpt.cli import output
 from tune_ckpt.cli.options import (
-    LARGEST,
     AsJson,
     Experiment,
-    MaxOrMin,
-    MaybeMode,
+    Mode,
     Scope,
     Where,
     WrongUse,
     how_to_verify,
 )
-from tune_ckpt.cli.ranked import opened, ranked
+from tune_ckpt.cli.ranked import end_of, opened, ranked, remark_end
 from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ _CONFIG = 60  # characters of one
 def ls(
     experiment: Experiment,
     metric: Annotated[str | None, typer.Option(help="Rank by it, a/b for nested ones.")] = None,
-    mode: MaybeMode = None,
+    mode: Mode = None,
     scope: Scope = None,
     where: Where = None,
     k: Annotated[
@@ -50,20 +48,20 @@ def ls(
 ) -> None:
     """List a sweep's checkpoints: those of all trials, from the best down."""
     if metric is None:
-        _check_unranked(experiment, {"--scope": scope, "--where": where}, verify)
+        _check_unranked(experiment, {"--mode": mode, "--scope": scope, "--where": where}, verify)
     sweep = opened(experiment)
     if metric is None:
         answer = _unranked(experiment, sweep, k)
     else:
-        end = (mode or MaxOrMin.MAX).value
+        end = end_of(mode)
         found = ranked(sweep, metric, end, k=k, scope=scope, where=where, verify=verify)
         answer = _ranked(experiment, found)
     if as_json:
         output.say_json(answer)
         return
     _say(answer, sweep)
-    if metric is not None and mode is None:
-        output.remark(LARGEST.format(metric))
+    if metric is not None:
+        remark_end(metric, mode)
     if metric is not None and not verify:
         output.remark("Nothing was verified: a damaged one may be among them; --verify tells.")
 

@@ -29,11 +29,9 @@ class Scopes(str, Enum):
 Experiment = Annotated[str, typer.Argument(help="The sweep's folder: a path or a URI.")]
 Checkpoint = Annotated[str, typer.Argument(help="A checkpoint: a path or a URI.")]
 Metric = Annotated[str, typer.Option(help="The metric, a/b for nested ones.")]
-Mode = Annotated[MaxOrMin, typer.Option(help="Whether more or less is better.")]
-MaybeMode = Annotated[
+Mode = Annotated[
     MaxOrMin | None, typer.Option(help="Whether more or less is better; by default more.")
 ]
-LARGEST = "The largest {} is taken for the best; --mode min takes the smallest."
 Where = Annotated[
     list[str] | None,
     typer.Option(help="A value that the config must have, as lr=0.1 or a/b=2; repeatable."),

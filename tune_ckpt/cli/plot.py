@@ -12,12 +12,12 @@ from tune_ckpt.cli import output
 from tune_ckpt.cli.options import (
     AsJson,
     Experiment,
-    MaxOrMin,
     Metric,
     Mode,
     WrongUse,
     check_folder,
 )
+from tune_ckpt.cli.ranked import end_of, remark_end
 
 if TYPE_CHECKING:
     from tune_ckpt.plots.history import History
@@ -38,7 +38,7 @@ def plot(
         str,
         typer.Option("-o", "--output", help="The new file: *.html has it all, or *.png, *.svg."),
     ],
-    mode: Mode = MaxOrMin.MAX,
+    mode: Mode = None,
     what: Annotated[What, typer.Option(help="What is drawn into a picture file.")] = What.CURVES,
     dark: Annotated[bool, typer.Option("--dark", help="Draw on dark ground.")] = False,
     as_json: AsJson = False,
@@ -56,7 +56,7 @@ def plot(
         raise WrongUse(f"{name}: its name must end in .html, .png or .svg")
     check_installed()
     with steps_bar("Drawing", 2, shown=output.is_terminal()) as advance:
-        history = read_history(experiment, metric, mode.value)
+        history = read_history(experiment, metric, end_of(mode))
         advance(1)
         data = _page(history) if suffix == "html" else _picture(history, what, suffix, dark)
     parent.make()
@@ -65,6 +65,7 @@ def plot(
         output.say_json({"path": address_of(to), **_facts(history)})
     else:
         output.say(address_of(to))
+        remark_end(metric, mode)
         output.remark_each("passed over", history.damaged)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tune_ckpt as tc
-from tune_ckpt.cli.options import Scopes, WrongUse, check_folder
+from tune_ckpt.cli import output
+from tune_ckpt.cli.options import MaxOrMin, Scopes, WrongUse, check_folder
 from tune_ckpt.cli.watching import watched
 
 if TYPE_CHECKING:
@@ -77,6 +78,17 @@ def _value(text: str) -> Any:
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             continue  # {[]: 1} is a TypeError, and nesting too deep one of the last two
     return text
+
+
+def end_of(mode: MaxOrMin | None) -> str:
+    """Return the mode that was typed, or the one that is taken where none was."""
+    return (mode or MaxOrMin.MAX).value
+
+
+def remark_end(metric: str, mode: MaxOrMin | None) -> None:
+    """Tell which end was taken where nobody said: of a loss it is the wrong one."""
+    if mode is None:
+        output.remark(f"The largest {metric} is taken for the best; --mode min takes the smallest.")
 
 
 def sentence(record: tc.CheckpointRecord) -> str:

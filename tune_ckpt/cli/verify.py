@@ -43,6 +43,18 @@ def _check_no_sweep(path: str) -> None:
             raise WrongUse(f"{path} is a whole sweep's folder. To verify its checkpoints: {how}")
 
 
+def _check_no_sweeps_in(path: str) -> None:
+    """Refuse the folder above sweeps: what is in it was not looked at."""
+    from tune_ckpt.sweep.paths import below
+    from tune_ckpt.tree.storage.store import open_store
+
+    folders = (entry.name for entry in open_store(path).list() if entry.is_dir)
+    sweep = next((name for name in folders if is_sweep(below(path, name))), None)
+    if sweep is not None:
+        how = how_to_verify(below(path, sweep))
+        raise WrongUse(f"it is the folder of sweeps, such as {sweep}. To verify that one's: {how}")
+
+
 def _report(path: str) -> tuple[Report, int]:
     from tune_ckpt.cli import failing
     from tune_ckpt.errors import Fault
@@ -51,8 +63,11 @@ def _report(path: str) -> tuple[Report, int]:
     try:
         check_folder(path)
         report = tc.verify(path, progress=output.is_terminal())
+        if report.unverified:
+            _check_no_sweeps_in(path)
     except (tc.TuneCkptError, WrongUse) as error:  # the other paths get their reports as well
-        return Report(path, [Fault("", failing.message(error))]), failing.exit_code(error)
+        told = failing.message(error).removeprefix(f"{path}: ")  # which the report begins with
+        return Report(path, [Fault("", told)]), failing.exit_code(error)
     return report, 0 if report.ok else failing.DAMAGED
 
 

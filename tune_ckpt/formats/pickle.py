@@ -19,7 +19,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tune_ckpt.errors import (
     CorruptDataError,
@@ -35,6 +35,9 @@ from tune_ckpt.formats.pickle_build import Builder, Tables
 from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
 from tune_ckpt.formats.pickle_nodes import canonical, parse
 from tune_ckpt.formats.pickle_opaque import Opaque, holds_opaque
+
+if TYPE_CHECKING:
+    from tune_ckpt.formats.unpacking import Tensors
 
 __all__ = [
     "Opaque",
@@ -134,7 +137,11 @@ def _trusted(read: Callable[[], object], file: str) -> object:
 
 
 def loads_restricted(
-    data: bytes | memoryview, *, file: str, allowed: Mapping[str, type] = _NOTHING
+    data: bytes | memoryview,
+    *,
+    file: str,
+    allowed: Mapping[str, type] = _NOTHING,
+    tensors: Tensors | None = None,
 ) -> object:
     """Return what a pickle of plain data holds, without running anything that it names.
 
@@ -144,19 +151,20 @@ def loads_restricted(
         allowed: Classes that it may hold and make instances of, by ``module:name``, besides plain
             containers and values, NumPy arrays and generators, and torch tensors (which come to
             the CPU).
+        tensors: How torch tensors come back, ``"torch"`` or ``"numpy"``; by default as tensors
+            where torch is installed.
 
     Raises:
         UntrustedPickleError: It names anything else; all of it is listed, and nothing was made.
         CorruptDataError: The bytes are damaged.
         PickleReadError: An allowed class refuses its state, or the nesting is too deep.
-        MissingDependencyError: It holds tensors, and torch is not installed.
+        MissingDependencyError: It holds tensors, which are wanted as such, and torch is not
+            installed.
     """
     parsed = parse(data, file)
-    tables = Tables(
-        pickle_torch.VALUES_WITH_TORCH,
-        CALLS | pickle_torch.calls_for_tensors(file),
-        {canonical(*name.split(":", 1)): cls for name, cls in allowed.items()},
-    )
+    values, calls = pickle_torch.tables(file, tensors)
+    classes = {canonical(*name.split(":", 1)): cls for name, cls in allowed.items()}
+    tables = Tables(values, {**CALLS, **calls}, classes)
     offending = tuple(name for name in parsed.names if not tables.know(name))
     if offending:
         raise UntrustedPickleError(file, offending)

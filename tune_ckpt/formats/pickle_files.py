@@ -49,7 +49,9 @@ def _load(source: Source, digest: str, options: ReadOptions) -> Any:
     data, file = read_verified(source, digest), source.name
     if options.allow_pickle:
         return pickle.loads(data, file=file)
-    return pickle.loads_restricted(data, file=file, allowed=options.allowed)
+    return pickle.loads_restricted(
+        data, file=file, allowed=options.allowed, tensors=options.tensors
+    )
 
 
 def _check(source: Source, found: str, expected: str) -> None:

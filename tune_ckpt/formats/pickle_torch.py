@@ -8,11 +8,12 @@ their own (``.pt``).
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
 from tune_ckpt.formats.pickle_nodes import PERSISTENT, Node, parse
 from tune_ckpt.formats.pickle_opaque import Opaque
 from tune_ckpt.formats.torch_dtypes import CARRIERS, PLAIN
+
+if TYPE_CHECKING:
+    from tune_ckpt.formats.unpacking import Tensors
 
 Names = dict[str, None]  # a set that keeps its order
 
@@ -155,7 +159,7 @@ def _array(node: Node) -> npt.NDArray[Any]:
     storage, offset, size, stride, *rest = node.args
     if not isinstance(storage, Storage):
         raise UnknownVariantError
-    name = rest[2].name if node.name.endswith("_v3") else storage.dtype
+    name = _name(rest[2]) if node.name.endswith("_v3") else storage.dtype
     dtype, raw = _dtype(name), storage.raw
     if dtype is None and name == "bfloat16":
         dtype, raw = np.dtype("f4"), _widened(raw)
@@ -164,6 +168,10 @@ def _array(node: Node) -> npt.NDArray[Any]:
     strides = [step * dtype.itemsize for step in stride]
     # NumPy refuses what would reach beyond the buffer.
     return np.ndarray(size, dtype, raw, offset * dtype.itemsize, strides).copy()
+
+
+def _name(dtype: Any) -> str:
+    return dtype.name if isinstance(dtype, Opaque) else np.dtype(dtype).name
 
 
 def _dtype(name: str) -> np.dtype[Any] | None:
@@ -226,3 +234,21 @@ VALUES_WITH_TORCH: dict[str, object] = VALUES | {
     f"torch:{name}": Late("torch", name)
     for name in (*PLAIN, *CARRIERS, "complex32", "Size", "device", "dtype")
 }
+_VALUES_WITHOUT_TORCH: dict[str, object] = (
+    VALUES_WITH_TORCH
+    | {f"torch:{name}": np.dtype(plain) for name, plain in PLAIN.items()}
+    | {f"torch:{name}": Late("ml_dtypes", name) for name in CARRIERS}
+)
+
+
+def tables(file: str, tensors: Tensors | None) -> tuple[Mapping[str, object], Mapping[str, Make]]:
+    """Return the values and calls of a reader that leaves nothing inert.
+
+    Args:
+        file: What to call the pickle in messages.
+        tensors: How tensors come back; by default as such where torch is installed.
+    """
+    if tensors == "torch" or (tensors is None and importlib.util.find_spec("torch")):
+        return VALUES_WITH_TORCH, calls_for_tensors(file)
+    device: dict[str, Make] = {"torch:device": lambda node: ":".join(map(str, node.args))}
+    return _VALUES_WITHOUT_TORCH, {**calls_for_arrays(file, {}), **device}

@@ -65,7 +65,8 @@ class Bundle:
         """Compare the names of the values; those that only the checkpoint has are welcome."""
         if not isinstance(stored.state, Mapping):
             return Fit({}, False)
-        return Fit(stored.state, missing=tuple(n for n in self.values if n not in stored.state))
+        missing = tuple(name for name in self.values if name not in stored.state)
+        return Fit(stored.state, missing=missing)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Take the values."""

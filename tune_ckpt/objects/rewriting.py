@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tune_ckpt.errors import UntrustedPickleError
 from tune_ckpt.formats.file_format import ReadOptions
 from tune_ckpt.objects.classes import read_ctor
 from tune_ckpt.tree.consistency import consistently
+from tune_ckpt.tree.copying import to_be_copied
 from tune_ckpt.tree.layout import CTOR, SELFTEST, STATE, Format
 from tune_ckpt.tree.metadata import CONVERTED_FROM
 from tune_ckpt.tree.packing import Component, PackedComponent, pack_tree
 from tune_ckpt.tree.reading import OpenComponent, open_tree
-from tune_ckpt.tree.storage.store import address_of, open_store
+from tune_ckpt.tree.storage.store import Store, address_of, open_store
 from tune_ckpt.tree.writing import write_tree
 
 
@@ -28,7 +30,7 @@ def write_as_msgpack(
 ) -> str:
     """Write a checkpoint of ours again, all of it as msgpack.
 
-    Converting what is msgpack already changes nothing.
+    What is msgpack already stays as it is, or is copied byte by byte.
 
     Args:
         src: The checkpoint: a local path, a URI, or a Ray Checkpoint.
@@ -59,7 +61,9 @@ def rewrite(
     filesystem: Any,
     allow_pickle: bool,
 ) -> str:
-    """Write a checkpoint of ours again, in that format; in place, only if it has another.
+    """Write a checkpoint of ours again, in that format.
+
+    What is in that format already stays as it is, or is copied byte by byte.
 
     Args:
         src: As for `write_as_msgpack`.
@@ -69,12 +73,23 @@ def rewrite(
         filesystem: As for `write_as_msgpack`.
         allow_pickle: As for `write_as_msgpack`.
     """
-    source, options = open_store(src, filesystem), ReadOptions(allow_pickle)
-    if dst is None and open_tree(source).metadata.format == format:
-        return address_of(src, filesystem)
+    # An array that is written in a tensor's place would be another state.
+    source, options = open_store(src, filesystem), ReadOptions(allow_pickle, tensors="torch")
+    if _is_all(open_tree(source), format):
+        return address_of(src, filesystem) if dst is None else _copy(source, dst, filesystem)
     component = consistently(source, lambda opened: _to_be_converted(opened, options, format))
     place = src if dst is None else dst
     return write_tree(pack(component, format), place, filesystem=filesystem).path
+
+
+def _is_all(opened: OpenComponent, format: Format) -> bool:
+    of_children = (_is_all(child, format) for _, child in opened.children())
+    return opened.metadata.format == format and all(of_children)
+
+
+def _copy(source: Store, path: str | os.PathLike[str], filesystem: Any) -> str:
+    write = partial(write_tree, path=path, filesystem=filesystem)
+    return consistently(source, lambda opened: write(to_be_copied(opened))).path
 
 
 def _to_be_converted(opened: OpenComponent, options: ReadOptions, format: Format) -> Component:

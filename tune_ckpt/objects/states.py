@@ -91,7 +91,8 @@ def load_state(
         mmap: Map arrays instead of reading them (msgpack on local disk): at once, whatever their
             size; writing to them does not change the file. Mapped arrays are not verified.
         tensors: ``"torch"`` or ``"numpy"``: how torch tensors come back. By default as tensors
-            where torch is installed.
+            where torch is installed, else as arrays. With ``allow_pickle``, pickled ones stay
+            tensors.
         device: Where torch tensors are put; by default on the CPU, wherever they were saved.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
         allow_pickle: Let pickles import and call what they name. Only for checkpoints whose writer

@@ -176,7 +176,8 @@ class Visit:
             above, _, name = path.rpartition("/")
             stored = self._parts.stored.get(self._selection.stored(above or ROOT) or ROOT)
             if stored is not None and isinstance(stored.state, Mapping) and name in stored.state:
-                yield Fault(path, "a plain value in the checkpoint, a component in the object")
+                why = "a plain value in the checkpoint (see load_state), a component in the object"
+                yield Fault(path, why)
 
     def selftest_faults(self, tolerance: float | None) -> Iterator[Fault]:
         """Yield where a component that is whole computes something other than when it was saved."""

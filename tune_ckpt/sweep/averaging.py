@@ -41,7 +41,8 @@ def average_checkpoints(
         CheckpointMismatchError: Arrays are missing, or have another shape or dtype; all are
             listed.
         ComponentNotFoundError: A checkpoint has no such component.
-        InvalidArgumentError: There is no record, or they are no list or the like.
+        InvalidArgumentError: There is no record, or they are no list or the like, or the first of
+            several has nothing to average.
         UntrustedPickleError: A pickle names more than harmless things.
     """
     from tune_ckpt.objects.states import load_state
@@ -53,6 +54,9 @@ def average_checkpoints(
     state = load_state(found[0], component, allow_pickle=allow_pickle)
     first = dict(_arrays(state))
     sums = {keys: _doubled(array) for keys, array in first.items() if _is_floating(array)}
+    if not sums and len(found) > 1:
+        expected = ("checkpoints with arrays of floating point numbers",)
+        raise InvalidArgumentError("records", [_path(one) for one in found], expected)
     faults: list[Fault] = []
     for record in found[1:]:
         other = dict(_arrays(load_state(record, component, allow_pickle=allow_pickle)))

@@ -39,7 +39,7 @@ def fits(record: CheckpointRecord, where: Where) -> bool:
         return all(_has(record.config, name, value) for name, value in where.items())
     try:
         return bool(where(record))
-    except (KeyError, AttributeError) as error:
+    except (KeyError, AttributeError, TypeError) as error:  # as of record["lr"]
         raise InvalidArgumentError("where", where, [_what_it_has(record, error)]) from error
 
 

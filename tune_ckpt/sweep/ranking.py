@@ -162,12 +162,21 @@ class Ranking:
         for metric, value in zip(self.metrics, found, strict=True):
             if number(value) is None:
                 wrong = "" if value is None or isinstance(value, float) else ", which is no number"
-                self.why.unranked.append(f"{candidate}: {metric.name} is {value!r}{wrong}")
+                self.why.has_no_value(candidate, f"{metric.name} is {value!r}{wrong}")
         numbers = tuple(value for value in values if value is not None)
         return Place(candidate, numbers, numbers[0]) if len(numbers) == len(values) else None
 
     def _costs(self, values: Sequence[float]) -> tuple[float, ...]:
         return tuple(m.cost(value) for m, value in zip(self.metrics, values, strict=True))
+
+    def told(self) -> str:
+        """Return what is better than what, in a line."""
+        over = f"over {len(self.folders)} trial{'s' * (len(self.folders) > 1)}"
+        if len(self.metrics) > 1:
+            named = ", ".join(f"{metric.name} ({metric.mode})" for metric in self.metrics)
+            return f"on the front of {named} {over}: none equals it in all and beats it in one"
+        end = {"max": "largest", "min": "smallest"}[self.metrics[0].mode]
+        return f"the {end} {self.metrics[0].name} is the best, {over}"
 
     # ------------------------------------------------------------------------------ one checkpoint
 

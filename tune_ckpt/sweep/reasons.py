@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any
 
 from tune_ckpt.errors import NoCheckpointError, TuneCkptError, UnknownMetricError, listed
@@ -22,7 +23,7 @@ class Reasons:
         metrics: What they are ranked by.
         unusable: Of those that were better, but are gone or damaged: one line each.
         damaged: Those of them that are there, by trial folder and name, each with its line.
-        unranked: Of those that have no value: one line each.
+        unranked: Those that have no value, by trial folder and what is wrong.
         refused: How many the caller did not want.
         opened: The trials that were looked into, with their checkpoints.
     """
@@ -31,31 +32,47 @@ class Reasons:
     metrics: Sequence[Metric]
     unusable: list[str] = field(default_factory=list)
     damaged: dict[tuple[str, str], str] = field(default_factory=dict)
-    unranked: list[str] = field(default_factory=list)
+    unranked: dict[tuple[str, str], list[Candidate]] = field(default_factory=dict)
     refused: int = 0
     opened: list[tuple[TrialFolder, list[Candidate]]] = field(default_factory=list)
     _said: tuple[str, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
-        """Return why what was looked at so far was passed over, one line each."""
-        parts = [self.unusable, self.unranked, self.sweep.notes.lines]
+        """Return why what was looked at so far was passed over: one line each, or a trial's."""
+        parts = (self.unusable, self.unranked, self.sweep.notes.lines)
         if len(self._said) != sum(map(len, parts)):  # else all places share one tuple
-            self._said = tuple(line for part in parts for line in part)
+            without_value = starmap(_told_of_all, self.unranked.items())
+            self._said = (*self.unusable, *without_value, *self.sweep.notes.lines)
         return self._said
 
+    def has_no_value(self, candidate: Candidate, why: str) -> None:
+        """Keep that a checkpoint cannot be ranked."""
+        self.unranked.setdefault((candidate.folder.name, why), []).append(candidate)
+
     def better_results(self, value: float) -> Iterator[str]:
-        """Yield results that beat a value and have no checkpoint of their own, one line each."""
+        """Yield a line of each trial with results that beat a value and have no checkpoint."""
         metric = self.metrics[0]
         for folder, candidates in self.opened:
             known = {candidate.iteration for candidate in candidates}
-            for result in folder.results():
-                better = metric.value(result, folder.name)
-                iteration = whole(result.get("training_iteration"))
-                if better is None or iteration in known or not metric.better(better, value):
-                    continue
-                where = f"trial {folder.trial_id}, iteration {iteration}"
-                why = "no checkpoint of it is left: it was deleted, or never saved"
-                yield f"{where} has {metric.name} {better!r}, but {why}"
+            better = [
+                (metric.cost(found), found, iteration)
+                for found, iteration in self._results(folder)
+                if iteration not in known and metric.better(found, value)
+            ]
+            if not better:
+                continue
+            _, best, iteration = min(better, key=lambda one: one[0])
+            more = f"; nor of {len(better) - 1} more that were better" if len(better) > 1 else ""
+            yield (
+                f"trial {folder.trial_id}, iteration {iteration} has {metric.name} {best!r}, but "
+                f"no checkpoint of it is left: it was deleted, or never saved{more}"
+            )
+
+    def _results(self, folder: TrialFolder) -> Iterator[tuple[float, int | None]]:
+        for result in folder.results():
+            value = self.metrics[0].value(result, folder.name)
+            if value is not None:
+                yield value, whole(result.get("training_iteration"))
 
     def failure(
         self, folders: Sequence[TrialFolder], why_refused: Sequence[str] = ()
@@ -93,3 +110,12 @@ class Reasons:
         return tuple(trials) or (
             f"it holds no trial's folder; is it the sweep's own? The folders in it: {inside}",
         )
+
+
+def _told_of_all(place: tuple[str, str], candidates: Sequence[Candidate]) -> str:
+    _, why = place
+    if len(candidates) == 1:
+        return f"{candidates[0]}: {why}"
+    iterations = sorted(one.iteration for one in candidates if one.iteration is not None)
+    at = f", at iterations {listed(iterations, 8)}" if iterations else ""
+    return f"trial {candidates[0].trial_id}, {len(candidates)} checkpoints{at}: {why}"

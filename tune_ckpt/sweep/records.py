@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tune_ckpt.errors import MissingDependencyError, NotACheckpointError, TuneCkptError
 from tune_ckpt.sweep.configs import config_text, telling_keys
 from tune_ckpt.tree.apart import check_apart
-from tune_ckpt.tree.not_checkpoints import is_surely_none
+from tune_ckpt.tree.archive import check_no_archive
+from tune_ckpt.tree.not_checkpoints import check_no_sweep, is_surely_none
 from tune_ckpt.tree.notebook import as_html
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import Store, address_of, open_store
@@ -113,17 +114,27 @@ class CheckpointRecord:
     def explain(self) -> str:
         """Return why it is this one, and why others were passed over.
 
-        Results that were better but have no checkpoint left are listed too.
+        Results that were better but have no checkpoint left are told too, the best of each trial.
         """
         lines = [f"{self._told()}: {self.path}"]
+        if self.ranking is not None:
+            lines.append(self.ranking.told())
         if self.scope:
             lines.append(f"its trial's {self.metric} in the scope {self.scope!r} is {self.score!r}")
-        if self.ranking is not None and not self.scope and len(self.values) == 1:
-            lines += self.ranking.why.better_results(self.value)
+        lines += self.better_but_gone()
         lines += self.passed_over
         if self.runner_up is not None:
             lines.append(f"next best: {self.runner_up._told()}")
         return "\n  - ".join(lines)
+
+    def better_but_gone(self) -> tuple[str, ...]:
+        """Return a line of each trial that had better results, no checkpoint of which is left.
+
+        Nothing is told where trials are compared in a scope, or by several metrics.
+        """
+        if self.ranking is None or self.scope or len(self.values) > 1:
+            return ()
+        return tuple(self.ranking.why.better_results(self.value))
 
     def _told(self) -> str:
         values = ", ".join(f"{name} {value!r}" for name, value in self.values.items())
@@ -172,12 +183,14 @@ class CheckpointRecord:
         files, is copied as it is, unverified, and a warning is logged.
 
         Args:
-            path: The copy's path or URI.
+            path: The copy's path or URI; one that ends in ``.zip`` becomes a single file, as of
+                `tune_ckpt.archive`.
             allow_pickle: Let pickles import and call what they name. Only for sweeps whose writer
                 you trust.
 
         Raises:
-            InvalidArgumentError: The path is none, or is the checkpoint's own, or in it.
+            InvalidArgumentError: The path is none, or is the checkpoint's own, or in it, or is a
+                sweep's folder; or ends in ``.zip``, and the checkpoint is none of ours.
             UnsupportedStateError: msgpack cannot bring back some values; all are listed.
             UntrustedPickleError: A pickle names more than harmless things.
             OccupiedFolderError: Files that are no checkpoint's would be replaced.
@@ -187,7 +200,9 @@ class CheckpointRecord:
         from tune_ckpt.convert import convert_to_msgpack_checkpoint
 
         source = open_store(self.path, self.filesystem)
-        check_apart("path", open_store(path), source)
+        target = open_store(path)
+        check_apart("path", target, source)
+        check_no_sweep("path", target)
         try:
             return convert_to_msgpack_checkpoint(self, path, allow_pickle=allow_pickle)
         except NotACheckpointError:
@@ -207,6 +222,7 @@ def _copied(source: Store, path: str | os.PathLike[str]) -> str:
     from tune_ckpt.rllib.converting.folders import open_empty
     from tune_ckpt.tree.copying import copy_folder
 
+    check_no_archive("path", path)
     copy_folder(source, open_empty(path, None, "export into"))
     told = "%s is copied as it is: neither tune_ckpt nor RLlib wrote it, so nothing was verified."
     _log.warning(told, source.location)

@@ -81,6 +81,26 @@ def archive(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) ->
     return address_of(dst, filesystem)
 
 
+def is_archive_name(path: Any) -> bool:
+    """Say whether what is written to that path is to be a single file."""
+    return isinstance(path, str | os.PathLike) and str(os.fspath(path)).lower().endswith(SUFFIX)
+
+
+def check_no_archive(argument: str, path: Any) -> None:
+    """Refuse the name of a single file for what only a folder can be.
+
+    Args:
+        argument: What the caller's argument for it is called.
+        path: Where it is to be written.
+
+    Raises:
+        InvalidArgumentError: It is such a name.
+    """
+    if is_archive_name(path):
+        why = "only what tune_ckpt writes for itself can be a single file"
+        raise InvalidArgumentError(argument, os.fspath(path), ("a folder's path",), why)
+
+
 def extract(src: Any, dst: str | os.PathLike[str], *, filesystem: Any = None) -> str:
     """Copy a checkpoint, file by file, into a folder: the way back from an archive.
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from tune_ckpt.errors import IncompleteCheckpointError, NotACheckpointError, listed
+from tune_ckpt.errors import (
+    IncompleteCheckpointError,
+    InvalidArgumentError,
+    NotACheckpointError,
+    listed,
+)
 from tune_ckpt.tree.layout import has_name_of_ours
 from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 
@@ -23,6 +28,7 @@ _OF_OLD_RLLIB = (
     "the weights; upgrade_checkpoint(old, new) writes it again as one that can be described and "
     "compared"
 )
+IS_A_FILE = "it is a file: a checkpoint is a folder, or a *.zip that tune_ckpt.archive() made"
 _OLD_RLLIBS = re.compile(r"checkpoint-\d+|(algorithm|policy)_state\..+")  # which had no metadata
 
 
@@ -44,6 +50,22 @@ def is_surely_none(store: Store) -> bool:
     """Say whether a folder is no library's checkpoint: there is nothing in it, or a whole sweep."""
     names = [entry.name for entry in store.list()]
     return not names or _is_sweep(names)
+
+
+def check_no_sweep(argument: str, target: Store) -> None:
+    """Check that a checkpoint would not be written among a sweep's or a trial's own files.
+
+    Args:
+        argument: What the caller's argument for it is called.
+        target: The folder that is to be written.
+
+    Raises:
+        InvalidArgumentError: It would.
+    """
+    why = why_of_a_sweep(entry.name for entry in target.list())
+    if why:
+        expected = ("a folder's path of the checkpoint's own",)
+        raise InvalidArgumentError(argument, target.location, expected, why.partition(";")[0])
 
 
 def is_of_old_rllib(names: Iterable[str]) -> bool:
@@ -74,4 +96,5 @@ def why_none(store: Store, files: list[str], names: list[str]) -> Exception:
     if is_of_old_rllib(names):
         return NotACheckpointError(store.location, _OTHERS)
     found = listed(names, 5)
-    return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json")
+    whose = ": neither tune_ckpt nor RLlib wrote it; read it with what did" if files else ""
+    return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json{whose}")

@@ -48,18 +48,19 @@ def _bar(what: str, total: int | None, shown: bool, unit: str) -> Iterator[Advan
     from rich.console import Console
 
     counts = {
-        "bytes": (progress.DownloadColumn(), progress.TransferSpeedColumn()),
+        "bytes": (progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn()),
         "steps": (progress.MofNCompleteColumn(), _step_rate()),
     }
     console = Console(stderr=True)
-    wide = console.width >= _BAR + _NUMBERS
+    wide = console.width >= _BAR + _NUMBERS + _TEXT
     columns = (
         progress.TextColumn("{task.description}"),
         *((progress.BarColumn(_BAR),) if wide else ()),
         *(*counts[unit], progress.TimeRemainingColumn()),
     )
     with progress.Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(_fitted(what, console.width), total=total)
+        room = console.width - _NUMBERS - (_BAR if wide else 0)
+        task = bar.add_task(_fitted(what, room), total=total)
         yield lambda done: bar.advance(task, done)
 
 
@@ -72,11 +73,12 @@ def _is_notebook_without_widgets() -> bool:
 
 _BAR = 20
 _NUMBERS = 40  # characters of counts, rate and time
+_TEXT = 16  # of what is done, which matters more than the bar
 
 
-def _fitted(what: str, width: int) -> str:
-    """Return a text so short that the bar has its place beside it."""
-    half = max(10, width - _BAR - _NUMBERS) // 2
+def _fitted(what: str, room: int) -> str:
+    """Return a text so short that there is room for what stands beside it."""
+    half = max(10, room) // 2
     return what if len(what) <= 2 * half else f"{what[: half - 1]}…{what[-half:]}"
 
 

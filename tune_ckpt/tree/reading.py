@@ -26,9 +26,9 @@ from tune_ckpt.tree import pickled_code
 from tune_ckpt.tree.files import check_file, check_size, read_file
 from tune_ckpt.tree.layout import KNOWN_METADATA, STATE, FileNames
 from tune_ckpt.tree.metadata import Metadata
-from tune_ckpt.tree.not_checkpoints import why_none, why_of_a_sweep
+from tune_ckpt.tree.not_checkpoints import IS_A_FILE, why_none, why_of_a_sweep
 from tune_ckpt.tree.staging import settled
-from tune_ckpt.tree.storage.folder import Store
+from tune_ckpt.tree.storage.folder import Entry, Store
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _open_root(store: Store) -> OpenComponent:
         entry = store.stat(name)
         if entry and not entry.is_dir and (opened := _open(store, name)) is not None:
             return opened
-    entries = store.list()
+    entries = _listed(store)
     files = [entry.name for entry in entries if not entry.is_dir]
     reason = why_of_a_sweep(files)
     if reason is not None:
@@ -186,6 +186,15 @@ def _open_root(store: Store) -> OpenComponent:
         )
         raise NotACheckpointError(store.location, reason)
     raise why_none(store, files, [entry.name for entry in entries])
+
+
+def _listed(store: Store) -> list[Entry]:
+    try:
+        return store.list()
+    except StorageError as error:
+        if isinstance(error.__cause__, NotADirectoryError):
+            raise NotACheckpointError(store.location, IS_A_FILE) from error
+        raise
 
 
 def _open(store: Store, name: str) -> OpenComponent | None:

@@ -26,4 +26,5 @@ def what_it_is(folder: ForeignComponent) -> str:
     if sweep:
         return sweep
     inside = f"; the folders in it: {listed(folders, 5)}" if folders else ""
-    return f"it has none of RLlib's state files ({', '.join(STATES)}, checkpoint-<N>){inside}"
+    states = ", ".join((*STATES, "checkpoint-<N>"))
+    return f"it has no metadata of tune_ckpt's, and none of RLlib's state files ({states}){inside}"

@@ -52,7 +52,9 @@ class OpenForeign(OpenComponent):
             return rllib_dialect.load(BytesSource(data, path))
         if options.allow_pickle:
             return pickle.loads(data, file=path)
-        return pickle.loads_restricted(data, file=path, allowed=options.allowed)
+        return pickle.loads_restricted(
+            data, file=path, allowed=options.allowed, tensors=options.tensors
+        )
 
     def raw(self, role: str) -> memoryview:
         """Return the bytes of the file of that role."""
