@@ -43,6 +43,14 @@ def begun_search(tuner: Any, param_space: dict[str, Any]) -> Any:
     return search
 
 
+def lacks_its_space(state: bytes) -> bool:
+    """Say whether a saved search algorithm has placeholders for functions and objects of its space.
+
+    Where Ray is not given the space again, new trials get those for values.
+    """
+    return any(token in state for token in (b"__fn_ph", b"__ref_ph"))
+
+
 def innermost(search: Any) -> Any:
     """Return the searcher that others wrap."""
     while hasattr(search, "searcher"):

@@ -66,6 +66,7 @@ class Resumption:
         histories = histories_of(trials, pasts)
         memory.packed = kept.packed or self._replayed(histories)
         memory.resources = private.changed_resources(self._scheduler, trials)
+        memory.configs = {trial.trial_id: trial.config for trial in trials}
         if self._scheduler is not None:
             self.report.notes.append(kept.note(self._scheduler, memory.packed))
         session = self.files.begin()
