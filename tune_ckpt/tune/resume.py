@@ -88,7 +88,7 @@ def resume(
 
     Tune saves searchers itself. They go on from there, and are told which trials have ended since.
     With ``portable`` their state is made again: they suggest the past trials once more, and are
-    told of their results::
+    told of their results (OptunaSearch then goes on with other random numbers than its seed's)::
 
         Searcher                       resumed             with portable=True
         BasicVariantGenerator          exactly             exactly, of the same random_state

@@ -99,11 +99,15 @@ def _way(searcher: Any) -> tuple[Callable[[Any], Any], Callable[[Any, Any], None
 def _queue_in_study(searcher: Any, points: list[dict[str, Any]]) -> None:
     for point in points:
         searcher._ot_study.enqueue_trial(point)
+    if points:  # else the same seed draws them once more
+        searcher._ot_study.sampler.reseed_rng()
 
 
 def _queue_for_trials(searcher: Any, points: list[dict[str, Any]]) -> None:
     searcher._points_to_evaluate = points
     searcher._setup_hyperopt()
+    for _ in points:  # else the same seed draws them once more
+        searcher.rstate.randint(2**31 - 1)
 
 
 def _queue_as_suggestions(searcher: Any, points: list[dict[str, Any]]) -> None:
