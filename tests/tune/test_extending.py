@@ -9,7 +9,7 @@ from ray import tune
 
 import tune_ckpt as tc
 from tests.tune.test_plain import KILLED, T
-from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError
+from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, StorageError
 
 # Its trials stop after 5 iterations, and had reached 5, 3 and none.
 
@@ -184,6 +184,21 @@ def test_what_is_no_sweep_is_told_with_where_one_is(sweep):
         with pytest.raises(NotACheckpointError) as caught:
             tc.resume(folder, T)
         assert told in str(caught.value)
+
+
+def test_a_uri_that_nothing_opens_is_told_as_all_else_is():
+    with pytest.raises(StorageError, match="Cannot open nosuch://bucket/sweep: Unrecognized"):
+        tc.resume("nosuch://bucket/sweep", T)
+
+
+def test_a_trial_without_a_config_is_no_finished_one(endless):
+    (trial,) = endless.glob("T_*_00001_*")
+    for name in ("params.json", "result.json"):
+        (trial / name).unlink(missing_ok=True)
+    report = tc.resume(endless, T, portable=True, extend={"training_iteration": 5}).report
+    told = f"trial {report.trials[1].trial_id} stays as it is: its config is recorded nowhere"
+    assert str(report.trials[1]) == told
+    assert [trial.status for trial in report.trials] == ["finished", "lost"]
 
 
 def test_trials_of_which_no_file_tells_are_named(endless):

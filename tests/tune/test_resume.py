@@ -267,6 +267,8 @@ def test_a_sweep_that_was_copied_to_s3_goes_on_there(sweep, whole, s3, bucket):
     uri = tc.resume(s3.uri(f"{bucket}/there"), Climber)
     (aside,) = uri.report.set_aside
     assert f"{bucket}/there/{newest.parent.name}/set_aside/{newest.name}" in aside.path
+    goes_on_at = uri.report.trials[1].checkpoint
+    assert tc.describe(goes_on_at).nbytes  # the same URI opens it
     tuner = resumed(f"{bucket}/there", filesystem=filesystem)
     assert [c.iteration for c in tuner.report.trials] == [None, 1]
     assert not tuner.fit().errors

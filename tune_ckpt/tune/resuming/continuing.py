@@ -21,7 +21,8 @@ class Continuation:
 
     Attributes:
         trial_id: The trial.
-        status: ``"finished"``, ``"errored"`` (and left so), ``"continues"`` or ``"starts"``.
+        status: ``"finished"``, ``"errored"`` (and left so), ``"lost"`` (nothing tells its config,
+            so it stays as it is), ``"continues"`` or ``"starts"``.
         checkpoint: The path of the checkpoint from which it goes on.
         iteration: The iteration of that checkpoint.
         detail: Why there, where that is not plain.
@@ -44,6 +45,7 @@ class Continuation:
 _VERBS = {
     "finished": "has finished",
     "errored": "has failed, and is left so",
+    "lost": "stays as it is",
     "continues": "goes on",
     "starts": "begins",
 }
@@ -148,7 +150,7 @@ def _usable(
         if not sound.is_valid(path):
             notes.append(f"{name} is damaged or gone")
         elif metrics is None:
-            notes.append(f"it is recorded nowhere of which iteration {name} is")
+            notes.append(f"{name} is not used: nothing tells of which iteration it is")
         else:
             yield path, metrics
 
