@@ -1,10 +1,10 @@
-"""The process's global random generators: Python's, NumPy's, and torch's on CPU and GPUs."""
+"""Random generators: the process's global ones (Python's, NumPy's, torch's), and others' own."""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,6 +51,50 @@ def _set_torch(cpu: Any, gpus: list[Any]) -> None:
     torch.set_rng_state(torch.from_numpy(cpu))
     for device, gpu in enumerate(gpus[: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(torch.from_numpy(gpu), device)
+
+
+def with_own_generators(restored: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return restored values in which generators are the caller's own, which go on as those would.
+
+    Whoever gives a generator to be restored goes on with that one.
+
+    Args:
+        restored: The values by name.
+        own: What the caller has by these names; only generators of the same kind are touched.
+    """
+    return {name: _continued(value, own.get(name)) for name, value in restored.items()}
+
+
+def _continued(value: Any, own: Any) -> Any:
+    if type(value) is dict and isinstance(own, Mapping):
+        return with_own_generators(value, own)
+    if type(value) is not type(own) or type(value) not in _GENERATORS:
+        return value
+    get, give = _GENERATORS[type(value)]
+    state = get(value)
+    if _algorithm(state) != _algorithm(get(own)):
+        return value
+    give(own, state)
+    return own
+
+
+def _algorithm(state: Any) -> Any:
+    return state["bit_generator"] if isinstance(state, Mapping) else None
+
+
+def _give_numpys(generator: np.random.Generator, state: Any) -> None:
+    generator.bit_generator.state = state
+
+
+# How the state of a generator is taken and given.
+_GENERATORS: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
+    random.Random: (random.Random.getstate, random.Random.setstate),
+    np.random.RandomState: (
+        lambda one: one.get_state(legacy=False),
+        np.random.RandomState.set_state,
+    ),
+    np.random.Generator: (lambda one: one.bit_generator.state, _give_numpys),
+}
 
 
 @contextmanager
