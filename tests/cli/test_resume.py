@@ -100,6 +100,11 @@ def test_after_an_interrupt_the_same_command_goes_on(tk, tmp_path, ray_session):
         ("tets.tune.resuming:Climber", "nearest first: tests,"),
         ("tests/tune/resuming.py:Climber", "a file's: tests.tune.resuming:Climber"),
         ("tests.tune.resuming:Climbr", "nearest first: Climber,"),
+        (
+            "tests.tune.resuming:GOAL",
+            "no class or function, but a dict. There are, nearest first: ",
+        ),
+        ("tests.cli.typed:trainer", "nearest first: train, other"),  # and no module, nor an array
         ("tests.tune.resuming:__doc__", "no class or function"),
         ("tests.tune.resuming:__doc__.uper", "nearest first: upper,"),
     ],

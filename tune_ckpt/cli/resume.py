@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from tune_ckpt.tune.resume import ResumedTuner
 
 _Trainable = Annotated[
-    str, typer.Argument(help="What the sweep ran, as module:Name.", metavar="MODULE:NAME")
+    str,
+    typer.Argument(
+        help="What the sweep ran, as module:Name; the module is imported.", metavar="MODULE:NAME"
+    ),
 ]
-_Portable = Annotated[bool, typer.Option("--portable", help="Do without the sweep's own pickles.")]
+_Portable = Annotated[
+    bool,
+    typer.Option("--portable", help="Do without the sweep's own pickles; no new trials are made."),
+]
 _Extend = Annotated[
     list[str] | None,
     typer.Option(help="Where trials stop now, as training_iteration=50; repeatable."),
