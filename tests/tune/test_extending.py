@@ -173,6 +173,11 @@ def test_a_name_that_nobody_registered_is_no_trainable(sweep):
         tc.resume(sweep, "Nobody", portable=True)
 
 
+def test_results_in_memory_are_no_path_and_it_is_told_where_theirs_is():
+    with pytest.raises(InvalidArgumentError, match=r"such as results\.experiment_path"):
+        tc.resume(object(), T)
+
+
 def test_what_is_no_sweep_is_told_with_where_one_is(sweep):
     (trial,) = sweep.glob("T_*_00000_*")
     for folder, told in [

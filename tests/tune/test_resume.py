@@ -107,6 +107,8 @@ def test_an_incomplete_checkpoint_is_set_aside(sweep):
     assert report.trials[1].iteration == 1
     (fault,) = report.set_aside
     assert fault.path == str(newest.parent / "set_aside" / newest.name)
+    unfinished = "it is unfinished: metadata.json, which is written last, is not there"
+    assert fault.reason == unfinished  # once, without the path again
 
 
 def test_without_a_valid_checkpoint_a_trial_begins_and_it_is_said(sweep, whole, capfd):

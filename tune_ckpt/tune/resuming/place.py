@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tune_ckpt.errors import NotACheckpointError, StorageError
+from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, StorageError
 from tune_ckpt.sweep.paths import below
 from tune_ckpt.sweep.trial_folder import trial_id_in
 from tune_ckpt.tree.storage.folder import reported
@@ -41,9 +41,13 @@ class Place:
         """Return the place that a path or URI means.
 
         Raises:
+            InvalidArgumentError: It is neither.
             NotACheckpointError: No sweep is there.
             StorageError: It cannot be written: Ray would fail, after much was done.
         """
+        if not isinstance(path, str | os.PathLike):
+            expected = ("the sweep's folder, such as results.experiment_path",)
+            raise InvalidArgumentError("path", path, expected)
         text = os.fspath(path).rstrip("/")
         if filesystem is None and "://" not in text:
             text = os.path.abspath(os.path.expanduser(text))
