@@ -196,16 +196,6 @@ def test_a_uri_that_nothing_opens_is_told_as_all_else_is():
         tc.resume("nosuch://bucket/sweep", T)
 
 
-def test_a_trial_without_a_config_is_no_finished_one(endless):
-    (trial,) = endless.glob("T_*_00001_*")
-    for name in ("params.json", "result.json"):
-        (trial / name).unlink(missing_ok=True)
-    report = tc.resume(endless, T, portable=True, extend={"training_iteration": 5}).report
-    told = f"trial {report.trials[1].trial_id} stays as it is: its config is recorded nowhere"
-    assert str(report.trials[1]) == told
-    assert [trial.status for trial in report.trials] == ["finished", "lost"]
-
-
 def test_trials_of_which_no_file_tells_are_named(endless):
     empty = "T_c1445_00002_2_a=2_2026-11-21_14-56-39"
     (endless / empty).mkdir()
