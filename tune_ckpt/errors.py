@@ -381,8 +381,9 @@ class StateRefusedError(TuneCkptError):
             if self.restored
             else "No other component was changed"
         )
+        refused = "The object" if self.component == "." else f"The component {self.component}"
         return (
-            f"The component {self.component} refused its state from {self.path}: {self.reason}. "
+            f"{refused} refused its state from {self.path}: {self.reason}. "
             f"{rest}. Restore again, from this checkpoint or another, before the object is used."
         )
 

@@ -124,7 +124,8 @@ def restore(
 
     Args:
         parts: The objects by name, as they were saved. Of plain values only the names count: the
-            checkpoint must have them.
+            checkpoint must have them. But random generators (NumPy's, ``random.Random``) go on in
+            place, and are among what is returned.
         path: The checkpoint: a local path, a URI, or a Ray Checkpoint. By default the one that the
             running Tune trial or Train worker is to go on from, which is trusted: the same sweep
             wrote it. What only other workers saved is left to them.

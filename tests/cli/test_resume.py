@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.cli.test_process import MAIN
 from tests.conftest import REPO
 from tests.sweep.folders import make_sweep
 from tests.tune.resuming import Climber, new_tuner, results_of
+from tune_ckpt.cli import cluster
+from tune_ckpt.cli.resume import _address
 
 CLIMBER = "tests.tune.resuming:Climber"
 
@@ -97,6 +100,11 @@ def test_after_an_interrupt_the_same_command_goes_on(tk, tmp_path, ray_session):
         ("tets.tune.resuming:Climber", "nearest first: tests,"),
         ("tests/tune/resuming.py:Climber", "a file's: tests.tune.resuming:Climber"),
         ("tests.tune.resuming:Climbr", "nearest first: Climber,"),
+        (
+            "tests.tune.resuming:GOAL",
+            "no class or function, but a dict. There are, nearest first: ",
+        ),
+        ("tests.cli.typed:trainer", "nearest first: train, other"),  # and no module, nor an array
         ("tests.tune.resuming:__doc__", "no class or function"),
         ("tests.tune.resuming:__doc__.uper", "nearest first: upper,"),
     ],
@@ -116,11 +124,19 @@ def test_a_limit_that_is_none(tk, tmp_path, limit):
     assert "training_iteration=50" in answer.err
 
 
-def test_a_folder_that_is_no_sweep(tk, tmp_path, ray_session):
+def test_a_folder_that_is_no_sweep_is_told_before_ray_is_started(tk, tmp_path, monkeypatch):
+    monkeypatch.delattr(cluster, "connect")
     (tmp_path / "file").touch()
     answer = tk("resume", tmp_path, CLIMBER)
     assert answer.code == 2
     assert "no trial's folder is in it" in answer.err
+
+
+def test_the_best_of_a_sweep_at_a_uri_is_told_with_what_opens_it():
+    best = SimpleNamespace(path="bucket/run/T_0/checkpoint_000001", filesystem=object())
+    told = _address("s3://bucket/run?scheme=http", best)
+    assert told == "s3://bucket/run/T_0/checkpoint_000001?scheme=http"
+    assert _address("run", SimpleNamespace(path="/x/run/T_0/c", filesystem=None)) == "/x/run/T_0/c"
 
 
 def test_a_metric_that_no_result_has_is_refused_before_the_sweep_runs(tk, sweep_by_hand):

@@ -10,7 +10,7 @@ import torch
 
 import tune_ckpt as tc
 from tests.agents import Weights
-from tune_ckpt.errors import MissingDependencyError
+from tune_ckpt.errors import MissingDependencyError, RestoreError
 from tune_ckpt.objects.random_generators import undisturbed
 
 FORMATS = pytest.mark.parametrize("use_msgpack", [False, True], ids=["pickle", "msgpack"])
@@ -93,3 +93,54 @@ def test_without_torch_the_others_are_saved_and_torchs_state_asks_for_it(tmp_pat
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependencyError, match="pip install torch"):
         tc.restore({"rng": tc.RngState()}, tmp_path / "c")
+
+
+OWN = {
+    "python": (random.Random, lambda one: one.random()),
+    "former": (np.random.RandomState, lambda one: one.rand()),
+    "numpy": (np.random.default_rng, lambda one: one.random()),
+    "mersenne": (
+        lambda seed: np.random.Generator(np.random.MT19937(seed)),
+        lambda one: one.random(),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_generator_of_ones_own_goes_on_in_place(tmp_path, kind):
+    make, draw_one = OWN[kind]
+    saved, mine = make(1), make(2)
+    draw_one(saved)
+    tc.save({"rng": saved, "nested": {"deep": saved, "w": 1}}, tmp_path / "c")
+    expected = draw_one(saved)
+    parts = {"rng": mine, "nested": {"deep": make(3), "w": 0}}
+    found = tc.restore(parts, tmp_path / "c")
+    assert found["rng"] is mine
+    assert draw_one(mine) == expected
+    assert found["nested"]["deep"] is parts["nested"]["deep"]
+    assert found["nested"]["w"] == 1
+
+
+def test_the_seeds_of_what_a_generator_spawns_go_on_too(tmp_path):
+    saved, mine = np.random.default_rng(1), np.random.default_rng(2)
+    saved.spawn(3)
+    tc.save({"rng": saved}, tmp_path / "c")
+    tc.restore({"rng": mine}, tmp_path / "c")
+    assert mine.spawn(1)[0].random() == saved.spawn(1)[0].random()
+
+
+def test_a_generator_of_another_kind_is_left_as_it_is(tmp_path):
+    saved, mine = np.random.default_rng(1), OWN["mersenne"][0](2)
+    tc.save({"rng": saved}, tmp_path / "c")
+    before = mine.bit_generator.state["state"]["key"].tolist()
+    assert tc.restore({"rng": mine}, tmp_path / "c")["rng"].random() == saved.random()
+    assert mine.bit_generator.state["state"]["key"].tolist() == before
+    assert tc.restore({"rng": None}, tmp_path / "c")["rng"].random() != saved.random()
+
+
+def test_a_restore_that_fails_leaves_generators_as_they_are(tmp_path):
+    tc.save({"rng": np.random.default_rng(1), "w": 1}, tmp_path / "c")
+    mine = np.random.default_rng(2)
+    with pytest.raises(RestoreError):
+        tc.restore({"rng": mine, "w": 0, "lacking": 0}, tmp_path / "c")
+    assert mine.random() == np.random.default_rng(2).random()

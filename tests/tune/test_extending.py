@@ -1,6 +1,7 @@
 """What `resume` refuses before it has touched anything."""
 
 import json
+import pickle
 import shutil
 
 import pytest
@@ -8,7 +9,7 @@ from ray import tune
 
 import tune_ckpt as tc
 from tests.tune.test_plain import KILLED, T
-from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError
+from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, StorageError
 
 # Its trials stop after 5 iterations, and had reached 5, 3 and none.
 
@@ -35,11 +36,11 @@ def _files(folder):
     return {path: path.read_bytes() for path in files}
 
 
-def _refusal(sweep, **options):
+def _refusal(sweep, *, trainable=T, portable=True, **options):
     """Return why a resume is refused; it leaves all files as they were."""
     before = _files(sweep)
     with pytest.raises(InvalidArgumentError) as caught:
-        tc.resume(sweep, T, portable=True, **options)
+        tc.resume(sweep, trainable, portable=portable, **options)
     assert _files(sweep) == before
     return str(caught.value)
 
@@ -83,6 +84,44 @@ def test_why_a_trial_that_has_no_criterion_is_not_extended_is_told(endless):
 def test_a_name_that_no_result_has_is_refused_with_the_nearest(sweep):
     told = _refusal(sweep, extend={"training_iterations": 50})
     assert "nearest to 'training_iterations' first: training_iteration, " in told
+
+
+def test_of_trials_without_results_the_checkpoints_tell_which_metrics_there_are(sweep):
+    for file in sweep.glob("*/result.json"):
+        file.unlink()
+    (trial,) = sweep.glob("T_*_00000_*")
+    of_ours = {"trial": {"iteration": 1}, "metrics": {"val": {"mse": 0.2}}}
+    (trial / "checkpoint_000000" / "metadata.json").write_text(json.dumps(of_ours))
+    told = _refusal(sweep, extend={"training_iterations": 50})
+    assert "nearest to 'training_iterations' first: training_iteration, val/mse" in told
+    assert "val/mse of 0.2 or more: every trial" in _refusal(sweep, extend={"val/mse": 0.01})
+
+
+@pytest.mark.parametrize(("total", "refused"), [(4, True), (3, False), (float("inf"), True)])
+def test_new_trials_of_a_space_that_tune_has_not_saved_are_refused(sweep, total, refused):
+    (state,) = sweep.glob("basic-variant-state-*.json")
+    function = {"config": {"rate": ("__fn_ph", "fcca4086")}}
+    state.write_bytes(pickle.dumps({"_total_samples": total, "_iterators": [function]}))
+    if refused:
+        told = _refusal(sweep, portable=False)
+        assert "the functions (tune.sample_from) and objects of the search space" in told
+        assert "tune_ckpt.resume(path, trainable, param_space=...)" in told
+    given = {"param_space": {"rate": 1}} if refused else {}
+    with pytest.raises(NotACheckpointError, match=r"it has no tuner\.pkl"):  # it comes that far
+        tc.resume(sweep, T, **given)
+
+
+@pytest.mark.parametrize("config", [tune.TuneConfig(num_samples=9), tune.RunConfig(stop={"a": 1})])
+def test_a_config_that_would_be_passed_over_is_refused(sweep, config):
+    name = "tune_config" if isinstance(config, tune.TuneConfig) else "run_config"
+    told = _refusal(sweep, portable=False, **{name: config})
+    assert told.startswith(f"{name}=")
+    assert "the sweep's own is used; it may be: None, with portable=True, another" in told
+
+
+@pytest.mark.parametrize("trainable", [None, 3, object()])
+def test_what_nobody_can_train_is_no_trainable(sweep, trainable):
+    assert "a class or function" in _refusal(sweep, trainable=trainable, portable=False)
 
 
 def test_a_new_name_below_what_all_have_reached_is_refused(sweep):
@@ -134,6 +173,11 @@ def test_a_name_that_nobody_registered_is_no_trainable(sweep):
         tc.resume(sweep, "Nobody", portable=True)
 
 
+def test_results_in_memory_are_no_path_and_it_is_told_where_theirs_is():
+    with pytest.raises(InvalidArgumentError, match=r"such as results\.experiment_path"):
+        tc.resume(object(), T)
+
+
 def test_what_is_no_sweep_is_told_with_where_one_is(sweep):
     (trial,) = sweep.glob("T_*_00000_*")
     for folder, told in [
@@ -145,6 +189,11 @@ def test_what_is_no_sweep_is_told_with_where_one_is(sweep):
         with pytest.raises(NotACheckpointError) as caught:
             tc.resume(folder, T)
         assert told in str(caught.value)
+
+
+def test_a_uri_that_nothing_opens_is_told_as_all_else_is():
+    with pytest.raises(StorageError, match="Cannot open nosuch://bucket/sweep: Unrecognized"):
+        tc.resume("nosuch://bucket/sweep", T)
 
 
 def test_trials_of_which_no_file_tells_are_named(endless):

@@ -172,10 +172,12 @@ def test_a_trial_whose_config_is_lost_is_not_run_without_it(tmp_path):
             file.unlink()
 
     report, configs = _rebuilt(tmp_path, damage)
-    assert [t.status for t in report.trials] == ["finished", "finished"]
+    assert [t.status for t in report.trials] == ["finished", "lost"]  # which is told once
     assert configs == [-1, 0]
-    (note,) = [note for note in report.notes if "recorded nowhere" in note]
-    assert note.startswith("T_c1445_00001_1_a=1")
+    finished, lost = str(report).splitlines()[1:3]
+    assert lost == "  trial c1445_00001 stays as it is: its config is recorded nowhere"
+    unused = "checkpoint_000004, checkpoint_000003, checkpoint_000002, and 2 more are not used"
+    assert finished.endswith(f"has finished: {unused}: no file tells the iteration")
 
 
 def test_a_sweep_that_was_killed_before_its_trials_wrote_anything(tmp_path):

@@ -1,6 +1,7 @@
 """What we use of Ray that Ray does not promise: each line here names what to look at again."""
 
 import inspect
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from ray.tune import Trainable, Tuner, schedulers
 from ray.tune.callback import CallbackList
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
+from ray.tune.impl import placeholder
 from ray.tune.impl.tuner_internal import TunerInternal
 from ray.tune.search import BasicVariantGenerator, SearchGenerator
 
@@ -129,3 +131,20 @@ def test_trials_that_are_still_to_be_made_lie_where_the_sweep_is_now_and_stop_la
     trial = search.next_trial()
     assert trial.storage.experiment_fs_path == str(tmp_path / "after/run")
     assert trial.stopping_criterion == {"training_iteration": 9}
+
+
+def test_a_trial_keeps_its_config_but_for_references_when_ray_has_its_space_again():
+    trial = Trial("T", stub=True, config={"drawn": 0.5, "nested": {"kept": [1, 2.5]}, "ref": 0})
+    trial._Trial__unresolved_config = {
+        "drawn": ["__fn_ph", "a"],
+        "nested": {"kept": [1, ["__fn_ph", "c"]]},
+        "ref": ["__ref_ph", "b"],
+    }
+    former = {**trial.config, "changed": 1}
+    resolvers = defaultdict(list)
+    resolvers["drawn",].append(placeholder._FunctionResolver("a", tune.sample_from(lambda _: 9)))
+    resolvers["ref",].append(placeholder._RefResolver("b", "the object"))
+    trial.resolve_config_placeholders(resolvers)
+    assert trial.config["drawn"] == 9
+    private.keep_config(trial, former)
+    assert trial.config == {**former, "ref": "the object"}

@@ -107,6 +107,8 @@ def test_an_incomplete_checkpoint_is_set_aside(sweep):
     assert report.trials[1].iteration == 1
     (fault,) = report.set_aside
     assert fault.path == str(newest.parent / "set_aside" / newest.name)
+    unfinished = "it is unfinished: metadata.json, which is written last, is not there"
+    assert fault.reason == unfinished  # once, without the path again
 
 
 def test_without_a_valid_checkpoint_a_trial_begins_and_it_is_said(sweep, whole, capfd):
@@ -267,6 +269,8 @@ def test_a_sweep_that_was_copied_to_s3_goes_on_there(sweep, whole, s3, bucket):
     uri = tc.resume(s3.uri(f"{bucket}/there"), Climber)
     (aside,) = uri.report.set_aside
     assert f"{bucket}/there/{newest.parent.name}/set_aside/{newest.name}" in aside.path
+    goes_on_at = uri.report.trials[1].checkpoint
+    assert tc.describe(goes_on_at).nbytes  # the same URI opens it
     tuner = resumed(f"{bucket}/there", filesystem=filesystem)
     assert [c.iteration for c in tuner.report.trials] == [None, 1]
     assert not tuner.fit().errors

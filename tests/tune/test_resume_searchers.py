@@ -119,6 +119,38 @@ def test_portable_it_is_told_of_the_past_and_suggests_what_is_new(make):
     search.on_trial_complete("t4", {"height": rate})
 
 
+@pytest.mark.parametrize("package", ["hyperopt", "optuna"])
+def test_portable_it_does_not_draw_once_more_what_its_seed_has_drawn(package):
+    pytest.importorskip(package)
+    rates = _alone(_drawing(package), 2)
+    search = SearchGenerator(_drawing(package))
+    search.set_search_properties(GOAL["metric"], GOAL["mode"], SPACE)
+    teach(search, [_past(number, rate) for number, rate in enumerate(rates)])
+    new = search.searcher.suggest("t2")["rate"]
+    assert not any(new == pytest.approx(rate) for rate in rates)
+
+
+def _drawing(package):
+    """Return a searcher of which the first suggestions are drawn by a seed."""
+    if package == "optuna":
+        from ray.tune.search.optuna import OptunaSearch
+
+        return OptunaSearch(seed=3, **GOAL)
+    from ray.tune.search.hyperopt import HyperOptSearch
+
+    return HyperOptSearch(random_state_seed=3, n_initial_points=9, **GOAL)
+
+
+def test_a_trial_whose_config_is_lost_is_not_told():
+    search = SearchGenerator(_optuna())
+    search.set_search_properties(GOAL["metric"], GOAL["mode"], SPACE)
+    lost = _past(1, 0.0)
+    lost.trial.config = {}
+    told = teach(search, [_past(0, 1.25), lost])
+    assert "was told of 1 of 2 past trials" in told.note
+    assert told.strangers == {"t1"}
+
+
 def test_repeats_and_limits_are_kept_when_it_is_told():
     search = SearchGenerator(ConcurrencyLimiter(Repeater(_optuna(), repeat=2), max_concurrent=2))
     search.set_search_properties(GOAL["metric"], GOAL["mode"], SPACE)

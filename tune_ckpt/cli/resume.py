@@ -14,15 +14,22 @@ from tune_ckpt.cli import cluster, interrupts, output
 from tune_ckpt.cli.options import AsJson, Experiment, MaxOrMin, WrongUse, check_folder
 from tune_ckpt.cli.ranked import sentence
 from tune_ckpt.cli.typed_names import load
+from tune_ckpt.sweep.paths import below, last_of
 
 if TYPE_CHECKING:
     from tune_ckpt.sweep.records import CheckpointRecord
     from tune_ckpt.tune.resume import ResumedTuner
 
 _Trainable = Annotated[
-    str, typer.Argument(help="What the sweep ran, as module:Name.", metavar="MODULE:NAME")
+    str,
+    typer.Argument(
+        help="What the sweep ran, as module:Name; the module is imported.", metavar="MODULE:NAME"
+    ),
 ]
-_Portable = Annotated[bool, typer.Option("--portable", help="Do without the sweep's own pickles.")]
+_Portable = Annotated[
+    bool,
+    typer.Option("--portable", help="Do without the sweep's own pickles; no new trials are made."),
+]
 _Extend = Annotated[
     list[str] | None,
     typer.Option(help="Where trials stop now, as training_iteration=50; repeatable."),
@@ -81,7 +88,10 @@ def resume(
     if as_json:
         output.say_json(_answer(experiment, tuner.report, statuses, best, interrupted))
     else:
-        _say(statuses, best, interrupted=interrupted, retried=retry_errored)
+        if best:
+            output.say(_address(experiment, best))
+            output.remark(f"best: {sentence(best)}")
+        _say(statuses, interrupted=interrupted, retried=retry_errored)
     failed = 1 if "ERROR" in statuses.values() else 0
     raise typer.Exit(interrupts.EXIT_CODE if interrupted else failed)
 
@@ -109,7 +119,9 @@ def _run(
     """Go on with the sweep; return its Tuner, its results, and whether Ctrl-C ended it."""
     from tune_ckpt.tune import private
     from tune_ckpt.tune.resume import resume as tuner_of
+    from tune_ckpt.tune.resuming.place import Place
 
+    Place.of(experiment, None)  # who names another folder need not wait for Ray
     with contextlib.redirect_stdout(sys.stderr):  # Ray prints its tables there
         cluster.connect(address, log_to_driver=True)
         tuner = tuner_of(experiment, trainable, **options)
@@ -132,16 +144,14 @@ def _best(results: Any, metric: str | None, mode: MaxOrMin | None) -> Checkpoint
 # ------------------------------------------------------------------------------- what is printed
 
 
-def _say(
-    statuses: dict[str, str],
-    best: CheckpointRecord | None,
-    *,
-    interrupted: bool,
-    retried: bool,
-) -> None:
-    if best:
-        output.say(best.path)
-        output.remark(f"best: {sentence(best)}")
+def _address(experiment: str, best: CheckpointRecord) -> str:
+    """Return what opens it: its path within a filesystem would mean another place to a command."""
+    if best.filesystem is None:
+        return best.path
+    return below(experiment, last_of(best.path, 2), last_of(best.path))
+
+
+def _say(statuses: dict[str, str], *, interrupted: bool, retried: bool) -> None:
     counts, count = Counter(statuses.values()), len(statuses)
     if interrupted:
         output.remark("The same command goes on with it.")
@@ -167,7 +177,7 @@ def _answer(
         "statuses": statuses,
         "best": best
         and {
-            "path": best.path,
+            "path": _address(experiment, best),
             "metric": best.metric,
             "value": best.value,
             "trial_id": best.trial_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pkgutil
 import sys
@@ -30,12 +31,12 @@ def load(name: str) -> Any:
     found = _imported(name, module_name)
     for part in path.split("."):
         if not hasattr(found, part):
-            words = (word for word in dir(found) if not word.startswith("_"))
             where = getattr(found, "__name__", found)
-            raise WrongUse(f"{name}: there is no {part!r} in {where}{_nearest(part, words)}")
+            raise WrongUse(f"{name}: there is no {part!r} in {where}{_nearest(part, _code(found))}")
         found = getattr(found, part)
     if not callable(found):
-        raise WrongUse(f"{name} is no class or function, but {found!r:.60}")
+        nearest = _nearest(path, _code(sys.modules[module_name]))
+        raise WrongUse(f"{name} is no class or function, but a {type(found).__name__}{nearest}")
     return found
 
 
@@ -52,6 +53,12 @@ def _imported(name: str, module_name: str) -> Any:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise WrongUse(f"{name}: importing {module_name} failed with {reason}") from error
+
+
+def _code(owner: Any) -> list[str]:
+    """Return the names of the classes and functions that something has."""
+    names = (name for name in dir(owner) if not name.startswith("_"))
+    return [name for name in names if callable(inspect.getattr_static(owner, name, None))]
 
 
 def _nearest(wanted: str, words: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from tune_ckpt.objects.background import PendingSave, Saver
 from tune_ckpt.objects.bundle import Bundle
 from tune_ckpt.objects.constructing import restored_object
 from tune_ckpt.objects.parts import read_parts
+from tune_ckpt.objects.random_generators import with_own_generators
 from tune_ckpt.objects.restoring import give_parts
 from tune_ckpt.objects.wishes import Wishes
 from tune_ckpt.tree.layout import Format
@@ -149,7 +150,7 @@ def restore_by_name(
     bundle = Bundle(parts)
     found = read_parts(open_store(path, filesystem), bundle, wishes)
     report = give_parts(bundle, found, wishes)
-    restored = Restored(bundle.plain())
+    restored = Restored(with_own_generators(bundle.plain(), parts))
     restored.report = report
     return restored, found.metadata
 

@@ -1,10 +1,10 @@
-"""The process's global random generators: Python's, NumPy's, and torch's on CPU and GPUs."""
+"""Random generators: the process's global ones (Python's, NumPy's, torch's), and others' own."""
 
 from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,6 +51,55 @@ def _set_torch(cpu: Any, gpus: list[Any]) -> None:
     torch.set_rng_state(torch.from_numpy(cpu))
     for device, gpu in enumerate(gpus[: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(torch.from_numpy(gpu), device)
+
+
+def with_own_generators(restored: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return restored values in which generators are the caller's own, which go on as those would.
+
+    Whoever gives a generator to be restored goes on with that one.
+
+    Args:
+        restored: The values by name.
+        own: What the caller has by these names; only generators of the same kind are touched.
+    """
+    return {name: _continued(value, own.get(name)) for name, value in restored.items()}
+
+
+def _continued(value: Any, own: Any) -> Any:
+    if type(value) is dict and isinstance(own, Mapping):
+        return with_own_generators(value, own)
+    give = _GIVE.get(type(value)) if type(value) is type(own) else None
+    return own if give is not None and give(own, value) else value
+
+
+def _give_python(own: random.Random, value: random.Random) -> bool:
+    own.setstate(value.getstate())
+    return True
+
+
+def _give_numpy(own: np.random.Generator, value: np.random.Generator) -> bool:
+    if type(own.bit_generator) is not type(value.bit_generator):
+        return False
+    mine: Any = own.bit_generator  # NumPy's stubs leave out how it is pickled
+    theirs: Any = value.bit_generator
+    mine.__setstate__(theirs.__reduce__()[2])  # its state alone lacks the seeds of what it spawns
+    return True
+
+
+def _give_legacy_numpy(own: np.random.RandomState, value: np.random.RandomState) -> bool:
+    before, after = (one.get_state(legacy=False) for one in (own, value))
+    if before["bit_generator"] != after["bit_generator"]:
+        return False
+    own.set_state(after)
+    return True
+
+
+# What gives a generator the state of another, if it is of the same algorithm.
+_GIVE: dict[type, Callable[[Any, Any], bool]] = {
+    random.Random: _give_python,
+    np.random.Generator: _give_numpy,
+    np.random.RandomState: _give_legacy_numpy,
+}
 
 
 @contextmanager

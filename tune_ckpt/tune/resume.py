@@ -20,6 +20,7 @@ from tune_ckpt.tune.resuming.portable import PORTABLE, new_tuner_for
 from tune_ckpt.tune.resuming.report import ResumeReport
 from tune_ckpt.tune.resuming.resumption import Resumption
 from tune_ckpt.tune.resuming.search_memory import SearchMemory
+from tune_ckpt.tune.resuming.space import check_space
 from tune_ckpt.tune.resuming.state_files import StateFiles
 from tune_ckpt.tune.resuming.tuner_file import check_tuner, restored_tuner
 
@@ -87,7 +88,7 @@ def resume(
 
     Tune saves searchers itself. They go on from there, and are told which trials have ended since.
     With ``portable`` their state is made again: they suggest the past trials once more, and are
-    told of their results::
+    told of their results (OptunaSearch then goes on with other random numbers than its seed's)::
 
         Searcher                       resumed             with portable=True
         BasicVariantGenerator          exactly             exactly, of the same random_state
@@ -117,26 +118,32 @@ def resume(
             trials' ``params.json``, ``result.json`` and checkpoints. Finished trials stay finished,
             the others go on. What no file can tell is to be given again: see the next three.
         param_space: The sweep's own. With ``portable``, what is left of it is sampled; without it,
-            no new trials are made. Else needed only where it holds references of Ray.
-        tune_config: With ``portable``: the scheduler and the searcher; of both, the state is made
-            again from the results. By default, metric, mode and number of samples as they were, and
-            no scheduler.
-        run_config: With ``portable``: callbacks and the like. By default, the stop criterion and
-            when trials save and may fail, as they were. Its name and storage path do not count.
+            no new trials are made. Else needed only where it holds functions (``tune.sample_from``)
+            or objects, which Tune does not save, and new trials are still to be made.
+        tune_config: Only with ``portable``: the scheduler and the searcher, whose states are made
+            again from the results, and more samples than before. By default, metric, mode and
+            number of samples as they were, and no scheduler.
+        run_config: Only with ``portable``: callbacks and the like. By default, the stop criterion
+            and when trials save and may fail, as they were. Its name and storage path do not count.
         filesystem: A ``pyarrow.fs.FileSystem`` in which ``path`` is to be looked up.
 
     Raises:
         NotACheckpointError: There is no sweep at ``path``.
         InvalidArgumentError: ``extend`` would end trials earlier than now or names what no result
-            has, ``trainable`` is not of the name that the sweep ran, or with ``portable`` nothing
-            tells where trials stop.
+            has, ``trainable`` is not of the name that the sweep ran, new trials need
+            ``param_space``, a config was given without ``portable``, or with it nothing tells where
+            trials stop.
         PickleReadError: One of the sweep's own pickles cannot be read here.
         StorageError: The storage refuses.
     """
     check_form(extend)
+    if not portable:
+        _check_unused(tune_config=tune_config, run_config=run_config)
     place = Place.of(path, filesystem)
     trainable = _with_resources(trainable, resources)
     files = StateFiles.look(place.store)
+    if not portable and param_space is None:
+        check_space(files, place)
     if extend or portable:
         _check_limits(place, files, extend, run_config)
     files.set_damaged_aside()
@@ -156,8 +163,17 @@ def resume(
     return _with_report(tuner, resumption.report)
 
 
+def _check_unused(**configs: Any) -> None:
+    """Refuse what would be passed over: the sweep's own configs are in its pickles."""
+    for name, config in configs.items():
+        if config is not None:
+            expected = ("None", "with portable=True, another than the sweep's own")
+            raise InvalidArgumentError(name, config, expected, "the sweep's own is used")
+
+
 def _with_resources(trainable: Any, resources: Any) -> Any:
-    if isinstance(trainable, str) and not private.is_registered(trainable):
+    code = callable(trainable) or hasattr(trainable, "as_trainable")  # as Ray's trainers have it
+    if not code and not (isinstance(trainable, str) and private.is_registered(trainable)):
         expected = ("a class or function", "a name given to tune.register_trainable in this Ray")
         raise InvalidArgumentError("trainable", trainable, expected)
     return trainable if resources is None else tune.with_resources(trainable, resources)

@@ -14,6 +14,7 @@ from typing import Any
 from tune_ckpt.errors import (
     CorruptDataError,
     Fault,
+    IncompleteCheckpointError,
     NotACheckpointError,
     StorageError,
     TuneCkptError,
@@ -103,7 +104,9 @@ def _threads() -> Iterator[Executor]:
 def _fault(report: Report, error: TuneCkptError) -> Fault:
     place = str(getattr(error, "file", None) or getattr(error, "path", ""))
     reason = getattr(error, "reason", None)
-    if isinstance(error, StorageError):
+    if isinstance(error, IncompleteCheckpointError):
+        reason = "it is unfinished: metadata.json, which is written last, is not there"
+    elif isinstance(error, StorageError):
         reason = f"it is unreadable (cannot {error.operation}: {error.reason})"
     return Fault(_relative(report, place), str(error) if reason is None else reason)
 

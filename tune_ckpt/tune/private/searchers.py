@@ -43,6 +43,14 @@ def begun_search(tuner: Any, param_space: dict[str, Any]) -> Any:
     return search
 
 
+def lacks_its_space(state: bytes) -> bool:
+    """Say whether a saved search algorithm has placeholders for functions and objects of its space.
+
+    Where Ray is not given the space again, new trials get those for values.
+    """
+    return any(token in state for token in (b"__fn_ph", b"__ref_ph"))
+
+
 def innermost(search: Any) -> Any:
     """Return the searcher that others wrap."""
     while hasattr(search, "searcher"):
@@ -91,11 +99,15 @@ def _way(searcher: Any) -> tuple[Callable[[Any], Any], Callable[[Any, Any], None
 def _queue_in_study(searcher: Any, points: list[dict[str, Any]]) -> None:
     for point in points:
         searcher._ot_study.enqueue_trial(point)
+    if points:  # else the same seed draws them once more
+        searcher._ot_study.sampler.reseed_rng()
 
 
 def _queue_for_trials(searcher: Any, points: list[dict[str, Any]]) -> None:
     searcher._points_to_evaluate = points
     searcher._setup_hyperopt()
+    for _ in points:  # else the same seed draws them once more
+        searcher.rstate.randint(2**31 - 1)
 
 
 def _queue_as_suggestions(searcher: Any, points: list[dict[str, Any]]) -> None:

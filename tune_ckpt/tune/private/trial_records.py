@@ -28,6 +28,31 @@ def load_trials(document: dict[str, Any]) -> list[Any]:
     return trials
 
 
+def keep_config(trial: Any, config: dict[str, Any]) -> None:
+    """Give a trial its config back, but for references of Ray, after Ray was given its space again.
+
+    Ray puts those in, but also draws anew what functions in the space (``tune.sample_from``) had
+    drawn, and undoes what a scheduler has changed.
+    """
+    placeholders = vars(trial).get("_Trial__unresolved_config")
+    trial.set_config(_with_references(config, trial.config, placeholders))
+
+
+def _with_references(value: Any, resolved: Any, placeholder: Any) -> Any:
+    """Return a part of a config with Ray's references where it has placeholders of them."""
+    if isinstance(placeholder, list | tuple) and "__ref_ph" in placeholder[:1]:
+        return resolved
+    if all(isinstance(each, dict) for each in (value, resolved, placeholder)):
+        return {
+            name: _with_references(item, resolved.get(name), placeholder.get(name))
+            for name, item in value.items()
+        }
+    lists = all(isinstance(each, list) for each in (value, resolved, placeholder))
+    if lists and len(value) == len(resolved) == len(placeholder):
+        return list(map(_with_references, value, resolved, placeholder))
+    return value
+
+
 def dump_trials(trials: Iterable[Any]) -> Iterator[list[str]]:
     """Yield trials as an experiment state holds them."""
     for trial in trials:

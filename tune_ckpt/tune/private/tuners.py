@@ -5,8 +5,25 @@ Checked with Ray 2.48, 2.54 and 2.60.
 
 from __future__ import annotations
 
+import logging
 import signal
 from typing import Any
+
+
+def restored(path: str, trainable: Any, **options: Any) -> Any:
+    """Return ``tune.Tuner.restore(...)``, without its warning of trials that have no results yet.
+
+    Ray reads them for ``get_results()``, and has a line of each trial that a kill left without.
+    """
+    from ray import tune
+    from ray.tune.analysis import experiment_analysis
+
+    logger = logging.getLogger(experiment_analysis.__name__)
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        return tune.Tuner.restore(path, trainable, **options)
+    finally:
+        logger.disabled = was_disabled
 
 
 def tune_config(tuner: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.tune.utils import flatten_dict
 
+from tune_ckpt.errors import listed
 from tune_ckpt.sweep.metrics import number
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import Metrics, PastTrial
@@ -21,7 +22,8 @@ class Continuation:
 
     Attributes:
         trial_id: The trial.
-        status: ``"finished"``, ``"errored"`` (and left so), ``"continues"`` or ``"starts"``.
+        status: ``"finished"``, ``"errored"`` (and left so), ``"lost"`` (nothing tells its config,
+            so it stays as it is), ``"continues"`` or ``"starts"``.
         checkpoint: The path of the checkpoint from which it goes on.
         iteration: The iteration of that checkpoint.
         detail: Why there, where that is not plain.
@@ -44,6 +46,7 @@ class Continuation:
 _VERBS = {
     "finished": "has finished",
     "errored": "has failed, and is left so",
+    "lost": "stays as it is",
     "continues": "goes on",
     "starts": "begins",
 }
@@ -76,8 +79,9 @@ def continue_trial(
             scheduler's state is of that moment.
     """
     private.write_next_at(trial, past.highest_index() + 1)
-    notes: list[str] = []
-    found = next(_usable(trial, past, sound, notes, newest=newest), None)
+    passed_over: dict[str, list[str]] = {}
+    found = next(_usable(trial, past, sound, passed_over, newest=newest), None)
+    notes = [_told(names, reason) for reason, names in passed_over.items()]
     private.forget(trial, sound.moved)
     if newest and trial.status not in _ENDED:
         _note_its_end(trial, past, found)
@@ -138,19 +142,34 @@ def _meets(criterion: Mapping[str, float], result: Metrics) -> bool:
 
 
 def _usable(
-    trial: Any, past: PastTrial, sound: Soundness, notes: list[str], *, newest: bool
+    trial: Any,
+    past: PastTrial,
+    sound: Soundness,
+    passed_over: dict[str, list[str]],
+    *,
+    newest: bool,
 ) -> Iterator[tuple[str, Metrics]]:
-    """Yield the valid checkpoints that a trial could go on from, the newest first."""
+    """Yield the valid checkpoints that a trial could go on from, the newest first.
+
+    Others are noted in ``passed_over``, by why.
+    """
     known = private.recorded(trial)
     for path in _candidates(trial, past, newest=newest):
         name = path.rpartition("/")[2]
         metrics = _metrics(past, name, known.get(path)) if _is_own(trial, path) else known[path]
         if not sound.is_valid(path):
-            notes.append(f"{name} is damaged or gone")
+            passed_over.setdefault("damaged or gone", []).append(name)
         elif metrics is None:
-            notes.append(f"it is recorded nowhere of which iteration {name} is")
+            passed_over.setdefault("not used: no file tells the iteration", []).append(name)
         else:
             yield path, metrics
+
+
+def _told(names: list[str], reason: str) -> str:
+    return f"{listed(names, _LISTED)} {'is' if len(names) == 1 else 'are'} {reason}"
+
+
+_LISTED = 3
 
 
 def _candidates(trial: Any, past: PastTrial, *, newest: bool) -> list[str]:

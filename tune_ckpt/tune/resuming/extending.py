@@ -54,9 +54,15 @@ def check_extend(
             more = f"{name} of {stop[name]} or more: trials stop there now"
             raise InvalidArgumentError("extend", dict(extend), (more,))
     new = sorted(extend.keys() - stop.keys())
-    results = [past.results for past in pasts if past.results] if new else []
+    results = [found for past in pasts if (found := _told(past))] if new else []
     for name in new if results else ():
         _check_new(name, extend, stop, results)
+
+
+def _told(past: PastTrial) -> list[Metrics]:
+    """Return a trial's results; where a kill left none, what its newest checkpoint tells."""
+    newest = (past.metrics_of(name) for name in past.checkpoints())
+    return past.results or [metrics for metrics in newest if metrics][:1]
 
 
 def check_stop(stop: Mapping[str, Any] | None, run_config: Any) -> None:

@@ -9,8 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tune_ckpt.errors import NotACheckpointError, StorageError
+from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, StorageError
+from tune_ckpt.sweep.paths import below
 from tune_ckpt.sweep.trial_folder import trial_id_in
+from tune_ckpt.tree.storage.folder import reported
 from tune_ckpt.tree.storage.store import Store, open_store
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import PastTrial, is_trial, past_trials
@@ -39,13 +41,18 @@ class Place:
         """Return the place that a path or URI means.
 
         Raises:
+            InvalidArgumentError: It is neither.
             NotACheckpointError: No sweep is there.
             StorageError: It cannot be written: Ray would fail, after much was done.
         """
+        if not isinstance(path, str | os.PathLike):
+            expected = ("the sweep's folder, such as results.experiment_path",)
+            raise InvalidArgumentError("path", path, expected)
         text = os.fspath(path).rstrip("/")
         if filesystem is None and "://" not in text:
             text = os.path.abspath(os.path.expanduser(text))
-        arrow, fs_path = private.filesystem_and_path(text, filesystem)
+        with reported("open", text):
+            arrow, fs_path = private.filesystem_and_path(text, filesystem)
         store = open_store(fs_path, private.local_or(arrow))
         names = store.names()
         if not any(map(_SWEEPS.match, names)) and not list(past_trials(store)):
@@ -57,6 +64,11 @@ class Place:
     def local_or_filesystem(self) -> Any:
         """The pyarrow filesystem it lies on; None for the local disk."""
         return private.local_or(self.filesystem)
+
+    def address(self, path: str) -> str:
+        """Return what opens a path in the sweep's filesystem: a URI where the sweep's is one."""
+        inside = path.removeprefix(f"{self.fs_path}/")
+        return path if inside == path else below(self.path, inside)
 
     def trial_like(self) -> set[str]:
         """Return the names of the folders that are called as Ray calls trials' ones."""

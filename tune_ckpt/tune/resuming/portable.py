@@ -14,7 +14,7 @@ from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.state_files import CALLBACKS, SEARCH, TUNER, StateFiles
 
 PORTABLE = "resume(..., portable=True) goes on without the sweep's pickles"
-_REASON = "it is a pickle that need not be readable here (portable=True)"
+_REASON = "it is a pickle, or holds some, that need not be readable here (portable=True)"
 
 
 def new_tuner_for(

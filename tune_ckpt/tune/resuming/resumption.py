@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray.tune.schedulers import PopulationBasedTraining
@@ -47,6 +47,7 @@ class Resumption:
     param_space: dict[str, Any] | None
     plain: Plain | None
     report: ResumeReport = field(init=False)
+    _lost: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.report = ResumeReport(self.place.path)
@@ -66,6 +67,7 @@ class Resumption:
         histories = histories_of(trials, pasts)
         memory.packed = kept.packed or self._replayed(histories)
         memory.resources = private.changed_resources(self._scheduler, trials)
+        memory.configs = {trial.trial_id: trial.config for trial in trials}
         if self._scheduler is not None:
             self.report.notes.append(kept.note(self._scheduler, memory.packed))
         session = self.files.begin()
@@ -118,8 +120,7 @@ class Resumption:
             private.relocate(trial, self.place.filesystem, self.place.fs_path)
         noted = {str(trial.relative_logdir) for trial in trials}
         for name in sorted(pasts.keys() - noted):
-            why = "it began after Tune's last note, or is of another run in this folder"
-            self.report.notes.append(f"{name} stays as it is: {why}")
+            self.report.notes.append(f"{name} stays as it is: {_UNNOTED}")
         return trials
 
     def _made_again(self, pasts: Mapping[str, PastTrial]) -> list[Any]:
@@ -137,9 +138,7 @@ class Resumption:
         )
         if isinstance(trainable, type) and self.plain and not self._saves(self.plain):
             self.report.notes.append(_NO_SAVES)
-        lost = [name for name, past in pasts.items() if maker.config(past) is None]
-        for name in lost:
-            self.report.notes.append(f"{name} stays as it is: its config is recorded nowhere")
+        self._lost = {name for name, past in pasts.items() if maker.config(past) is None}
         if self.param_space is None:
             told = "trials that no file names are lost, unless param_space is given"
             self.report.notes.append(told)
@@ -177,7 +176,10 @@ class Resumption:
             name = str(trial.relative_logdir)
             past = pasts.setdefault(name, PastTrial(name, self.place.store.child(name)))
             found = continue_trial(trial, past, sound, revival, newest=newest)
-            self.report.trials.append(found)
+            if name in self._lost:
+                found = replace(found, status="lost", detail="its config is recorded nowhere")
+            where = found.checkpoint and self.place.address(found.checkpoint)
+            self.report.trials.append(replace(found, checkpoint=where))
         self.report.trials.sort(key=lambda trial: trial.trial_id)
         self.report.set_aside += sound.faults
         return kept
@@ -195,6 +197,10 @@ def _untold(names: set[str]) -> list[str]:
 
 
 _LISTED = 10
+_UNNOTED = (
+    "it began after Tune last noted the sweep's state, and a new trial takes its place; or it is "
+    "of another run in this folder"
+)
 _NO_SAVES = (
     "nothing tells how often trials save, so they save when they end, if at all: give "
     "run_config=tune.RunConfig(checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1))"

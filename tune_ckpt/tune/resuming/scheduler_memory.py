@@ -33,11 +33,13 @@ class SchedulerMemory:
         packed: The snapshot that shall be put back when the sweep starts.
         resources: What trials need that a scheduler has given more or less, by their ids: Ray
             begins with what the trainable needs.
+        configs: The trials' configs, by their ids: Ray changes them where it has the search space.
         search: What the searcher is to know when the sweep starts.
     """
 
     packed: bytes | None = None
     resources: dict[str, Any] = field(default_factory=dict)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     search: SearchMemory = field(default_factory=SearchMemory)
     _controller: Any = None
 
@@ -55,6 +57,8 @@ class SchedulerMemory:
         remembering = RememberingScheduler(private.scheduler(controller))
         private.replace_scheduler(controller, remembering)
         for trial in private.trials(controller):
+            if trial.trial_id in self.configs:
+                private.keep_config(trial, self.configs[trial.trial_id])
             if trial.trial_id in self.resources and trial.status not in ENDED:
                 private.set_resources(controller, trial, self.resources[trial.trial_id])
         if self.packed is not None and private.trials(controller):

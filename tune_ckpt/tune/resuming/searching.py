@@ -78,15 +78,16 @@ def _skip(search: Any, histories: list[History]) -> Told:
 def teach(search: Any, histories: list[History]) -> Told:
     """Let a searcher suggest the past trials again, and tell it of their results."""
     searcher = private.innermost(search)
-    points = private.points_of(searcher, [history.trial.config for history in histories])
+    past = [history for history in histories if history.trial.config]  # else that is lost
+    points = private.points_of(searcher, [history.trial.config for history in past])
     private.queue_points(searcher, points[:: private.repeats(search)])
     known = set()
     # Where it cannot suggest them, there are no points.
-    for history, point in zip(histories, points, strict=False):
+    for history, point in zip(past, points, strict=False):
         if _suggests(search.searcher, history, point):
             _retell(search, history)
             known.add(history.trial.trial_id)
-    added = [] if points else [history for history in histories if _add(searcher, history)]
+    added = [] if points else [history for history in past if _add(searcher, history)]
     private.count_made(search, len(histories))
     count = len(known) + len(added)
     note = f"{type(searcher).__name__} was told of {count} of {len(histories)} past trials"

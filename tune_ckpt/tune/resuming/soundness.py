@@ -42,7 +42,8 @@ class Soundness:
         if not folder.exists(name):
             self.moved.add(path)
             return False
-        reasons = [str(fault) for fault in faults(path, self.filesystem)]
+        found = faults(path, self.filesystem)
+        reasons = [str(fault) if fault.path else fault.reason for fault in found]
         if reasons:
             self.faults.append(Fault(set_aside(folder, name), "; ".join(reasons)))
             self.moved.add(path)

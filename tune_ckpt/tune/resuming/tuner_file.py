@@ -9,6 +9,7 @@ from ray import tune
 from tune_ckpt.errors import InvalidArgumentError, NotACheckpointError, PickleReadError
 from tune_ckpt.formats.pickle import list_globals
 from tune_ckpt.tree import pickled_code
+from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.place import Place
 from tune_ckpt.tune.resuming.portable import PORTABLE
@@ -71,9 +72,9 @@ def restored_tuner(place: Place, trainable: Any, param_space: Any, filesystem: A
         PickleReadError: The pickle cannot be read here.
     """
     try:
-        return tune.Tuner.restore(
-            place.path, trainable, param_space=param_space, storage_filesystem=filesystem
-        )
+        options = {"param_space": param_space, "storage_filesystem": filesystem}
+        tuner: tune.Tuner = private.restored(place.path, trainable, **options)
+        return tuner
     except ValueError as error:
         if "identifier" not in str(error):
             raise
