@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from ray import tune
+from ray.tune.schedulers.pb2 import PB2
 
 from tests.tune.trainables import Walker
 
@@ -25,6 +27,14 @@ def sweep(folder, *callbacks, cls=Walker, keep=None, trials=1, scores=SCORES, **
     )
     space = {"scores": scores, "seed": tune.grid_search(list(range(trials)))}
     return tune.Tuner(cls, param_space=space, run_config=run_config).fit()
+
+
+def pb2(**options):
+    """Return the scheduler PB2; older Rays' needs a package (GPy) that few have."""
+    try:
+        return PB2(**options)
+    except RuntimeError as error:
+        pytest.skip(str(error))
 
 
 def checkpoints(result):

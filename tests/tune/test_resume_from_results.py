@@ -15,7 +15,6 @@ from ray.tune.schedulers import (
     MedianStoppingRule,
     PopulationBasedTrainingReplay,
 )
-from ray.tune.schedulers.pb2 import PB2
 from ray.tune.search import SearchGenerator
 from ray.tune.search.optuna import OptunaSearch
 
@@ -28,7 +27,7 @@ from tests.tune.resuming import (
     interrupted,
     uninterrupted,
 )
-from tests.tune.sweeps import rows
+from tests.tune.sweeps import pb2, rows
 from tune_ckpt.tune.resuming.histories import History
 from tune_ckpt.tune.resuming.replay import replayed
 from tune_ckpt.tune.resuming.searching import teach
@@ -158,9 +157,11 @@ def test_bohbs_searcher_is_told_of_the_past_by_budgets():
 
 
 def test_pb2_knows_scores_with_the_configs_that_led_to_them():
-    pb2 = PB2("training_iteration", perturbation_interval=2, hyperparam_bounds={"rate": [0, 9]})
+    scheduler = pb2(
+        time_attr="training_iteration", perturbation_interval=2, hyperparam_bounds={"rate": [0, 9]}
+    )
     pasts = _pasts([1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 2.0, 3.0])
-    data = replayed(pb2, pasts, "height", "max").state["data"]
+    data = replayed(scheduler, pasts, "height", "max").state["data"]
     assert data[["Time", "rate", "Reward"]].values.tolist() == [
         [2, 2, 2.0],
         [4, 4, 4.0],

@@ -15,10 +15,10 @@ from ray.tune.schedulers import (
     PopulationBasedTrainingReplay,
     ResourceChangingScheduler,
 )
-from ray.tune.schedulers.pb2 import PB2
 
 import tune_ckpt as tc
 from tests.tune.resuming import GOAL, POPULATION, Climber, in_two_parts, uninterrupted
+from tests.tune.sweeps import pb2
 
 pytestmark = pytest.mark.slow
 
@@ -35,8 +35,7 @@ def _pbt(**options):
 
 
 def _pb2():
-    pytest.importorskip("GPy")
-    return PB2(
+    return pb2(
         time_attr="training_iteration",
         perturbation_interval=2,
         hyperparam_bounds={"rate": [0.5, 4.0]},
@@ -84,10 +83,18 @@ def whole(tmp_path_factory, ray_session):
 
 # By day one that pauses trials and one that lets them exploit each other: the state is kept in one
 # way whatever it is.
-BY_NIGHT = [pytest.param(n, marks=pytest.mark.nightly) for n in ("ASHA, brackets", "median, soft")]
+BY_NIGHT = [
+    pytest.param(name, marks=[pytest.mark.nightly, *marks])
+    for name, *marks in (
+        ("ASHA, brackets",),
+        ("median, soft",),
+        # It fits a Gaussian process to a few points, and is warned of now this, now that.
+        ("PB2", pytest.mark.filterwarnings("ignore")),
+    )
+]
 
 
-@pytest.mark.parametrize("name", ["HyperBand", "PBT", "PB2", *BY_NIGHT, SYNC])
+@pytest.mark.parametrize("name", ["HyperBand", "PBT", *BY_NIGHT, SYNC])
 def test_a_scheduler_goes_on_as_if_it_had_not_been_interrupted(tmp_path, whole, name):
     callback = tc.CheckpointCallback()
     parts, _ = in_two_parts(tmp_path, *SWEEPS[name], callback, space=POPULATION, **GOAL)

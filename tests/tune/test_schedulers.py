@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, PopulationBasedTraining
-from ray.tune.schedulers.pb2 import PB2
 
 import tune_ckpt as tc
-from tests.tune.sweeps import checkpoints, rows
+from tests.tune.sweeps import checkpoints, pb2, rows
 from tests.tune.trainables import MsgpackWalker, side_by_side
 from tune_ckpt.tree.reading import open_tree
 from tune_ckpt.tree.storage.store import open_store
@@ -132,7 +131,7 @@ def _digest(path):
 
 POPULATIONS = {
     "PBT": (PopulationBasedTraining, {"hyperparam_mutations": {"lr": [1.0, 2.0]}}),
-    "PB2": (PB2, {"hyperparam_bounds": {"lr": [0.5, 2.0]}}),
+    "PB2": (pb2, {"hyperparam_bounds": {"lr": [0.5, 2.0]}}),
 }
 
 

@@ -14,7 +14,6 @@ from tune_ckpt.cli import cluster, interrupts, output
 from tune_ckpt.cli.options import AsJson, Experiment, MaxOrMin, WrongUse, check_folder
 from tune_ckpt.cli.ranked import sentence
 from tune_ckpt.cli.typed_names import load
-from tune_ckpt.sweep.paths import below, last_of
 
 if TYPE_CHECKING:
     from tune_ckpt.sweep.records import CheckpointRecord
@@ -148,6 +147,8 @@ def _address(experiment: str, best: CheckpointRecord) -> str:
     """Return what opens it: its path within a filesystem would mean another place to a command."""
     if best.filesystem is None:
         return best.path
+    from tune_ckpt.sweep.paths import below, last_of
+
     return below(experiment, last_of(best.path, 2), last_of(best.path))
 
 
