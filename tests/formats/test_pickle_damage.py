@@ -22,7 +22,7 @@ import torch
 from tests.formats.pickled import ARRAYS, PLAIN, TENSORS, Point, everything
 from tests.formats.test_pickle_attacks import Attack
 from tune_ckpt.errors import CorruptDataError, PickleReadError, TuneCkptError, UnsupportedStateError
-from tune_ckpt.formats import pickle, pickle_build, pickle_harmless, pickle_torch
+from tune_ckpt.formats import pickle, pickle_build, pickle_harmless, pickle_tensors, pickle_torch
 from tune_ckpt.formats.pickle import Opaque
 
 CORPUS = Path(__file__).parents[2].parent / "shared/corpus"
@@ -106,8 +106,8 @@ def test_what_cannot_be_pickled_is_reported() -> None:
 
 def test_the_tables_are_harmless() -> None:
     words = ("eval", "exec", "compile", "import", "getattr", "system", "open", "load", "partial")
-    calls = pickle_harmless.CALLS | pickle_torch.calls_for_tensors("x")
-    tables = pickle_build.Tables(pickle_torch.VALUES_WITH_TORCH, calls)
+    calls = pickle_harmless.CALLS | pickle_tensors.calls_for_tensors("x")
+    tables = pickle_build.Tables(pickle_tensors.VALUES_WITH_TORCH, calls)
     known = {*tables.values, *tables.calls} - {"torch.storage:_load_from_bytes"}
     assert not [name for name in known for word in words if word in name.lower()]
     assert not tables.know("builtins:type")

@@ -29,7 +29,7 @@ from tune_ckpt.errors import (
     UnsupportedStateError,
     UntrustedPickleError,
 )
-from tune_ckpt.formats import pickle_torch
+from tune_ckpt.formats import pickle_tensors, pickle_torch
 from tune_ckpt.formats.io import Source, stream_of
 from tune_ckpt.formats.pickle_build import Builder, Tables
 from tune_ckpt.formats.pickle_harmless import CALLS, VALUES
@@ -162,7 +162,7 @@ def loads_restricted(
             installed.
     """
     parsed = parse(data, file)
-    values, calls = pickle_torch.tables(file, tensors)
+    values, calls = pickle_tensors.tables(file, tensors)
     classes = {canonical(*name.split(":", 1)): cls for name, cls in allowed.items()}
     tables = Tables(values, {**CALLS, **calls}, classes)
     offending = tuple(name for name in parsed.names if not tables.know(name))

@@ -10,7 +10,8 @@ from typing import Literal
 from tune_ckpt.formats.pickle_build import Tables
 from tune_ckpt.formats.pickle_harmless import CALLS
 from tune_ckpt.formats.pickle_nodes import canonical
-from tune_ckpt.formats.pickle_torch import VALUES_WITH_TORCH, calls_for_arrays
+from tune_ckpt.formats.pickle_tensors import VALUES_WITH_TORCH
+from tune_ckpt.formats.pickle_torch import calls_for_arrays
 
 Verdict = Literal["harmless", "unknown", "dangerous"]
 WORST_FIRST: tuple[Verdict, ...] = ("dangerous", "unknown", "harmless")
