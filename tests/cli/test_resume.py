@@ -160,8 +160,8 @@ def test_without_a_best_there_is_no_answer_and_failed_trials_are_pointed_at(
     command = ["resume", tmp_path / name, "tests.cli.test_resume:Failing"]
     answer = tk(*command)
     assert (answer.code, answer.out) == (1, ""), answer.err
-    assert "1 failed; --retry-errored goes on with them" in answer.err
-    assert "1 failed\n" in tk(*command, "--retry-errored").err
+    assert "1 failed; --resume-errored goes on with them" in answer.err
+    assert "1 failed\n" in tk(*command, "--resume-errored").err
 
 
 class Failing(Climber):

@@ -184,7 +184,7 @@ def test_errored_trials_are_retried_only_when_asked(tmp_path, ray_session):
     left = resumed(tmp_path / "run", Failing)
     assert [c.status for c in left.report.trials] == ["errored"]
     (tmp_path / "mended").touch()
-    tuner = resumed(tmp_path / "run", Failing, retry_errored=True)
+    tuner = resumed(tmp_path / "run", Failing, resume_errored=True)
     assert (tuner.report.trials[0].status, tuner.report.trials[0].iteration) == ("continues", 2)
     assert not tuner.fit().errors
     assert list(reported(tmp_path / "run").values()) == [[1, 2, 3, 4]]

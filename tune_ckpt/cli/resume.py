@@ -33,7 +33,9 @@ _Extend = Annotated[
     list[str] | None,
     typer.Option(help="Where trials stop now, as training_iteration=50; repeatable."),
 ]
-_Retry = Annotated[bool, typer.Option("--retry-errored", help="Go on with failed trials too.")]
+_ResumeErrored = Annotated[
+    bool, typer.Option("--resume-errored", help="Go on with failed trials too.")
+]
 _Concurrent = Annotated[
     int | None,
     typer.Option(
@@ -56,7 +58,7 @@ def resume(
     trainable: _Trainable,
     portable: _Portable = False,
     extend: _Extend = None,
-    retry_errored: _Retry = False,
+    resume_errored: _ResumeErrored = False,
     max_concurrent: _Concurrent = None,
     metric: _Metric = None,
     mode: _Mode = None,
@@ -72,7 +74,7 @@ def resume(
     cluster.check_installed("tune-ckpt resume")
     options: dict[str, Any] = {
         "extend": dict(map(_limit, extend or ())) or None,
-        "retry_errored": retry_errored,
+        "resume_errored": resume_errored,
         "max_concurrent": max_concurrent,
         "portable": portable,
     }
@@ -90,7 +92,7 @@ def resume(
         if best:
             output.say(_address(experiment, best))
             output.remark(f"best: {sentence(best)}")
-        _say(statuses, interrupted=interrupted, retried=retry_errored)
+        _say(statuses, interrupted=interrupted, retried=resume_errored)
     failed = 1 if "ERROR" in statuses.values() else 0
     raise typer.Exit(interrupts.EXIT_CODE if interrupted else failed)
 
@@ -158,7 +160,7 @@ def _say(statuses: dict[str, str], *, interrupted: bool, retried: bool) -> None:
         output.remark("The same command goes on with it.")
     else:
         ended = f"{counts['TERMINATED']} of {count} trials have finished"
-        again = "; --retry-errored goes on with them" if counts["ERROR"] and not retried else ""
+        again = "; --resume-errored goes on with them" if counts["ERROR"] and not retried else ""
         output.remark(f"{ended}, {counts['ERROR']} failed{again}")
 
 

@@ -51,7 +51,7 @@ def resume(
     trainable: Any,
     *,
     extend: Mapping[str, float] | None = None,
-    retry_errored: bool = False,
+    resume_errored: bool = False,
     resources: Any = None,
     max_concurrent: int | None = None,
     portable: bool = False,
@@ -110,7 +110,7 @@ def resume(
         extend: Metrics and values up to which trials go on that ended by their stop criterion, as
             ``{"training_iteration": 50}``; unfinished trials stop there too. It stays for later
             resumes.
-        retry_errored: Go on with failed trials, from their newest valid checkpoint.
+        resume_errored: Go on with failed trials, from their newest valid checkpoint.
         resources: What each trial needs, as for ``tune.with_resources``.
         max_concurrent: How many trials the searcher may have under way.
         portable: Do without the sweep's own pickles, which only the Python and Ray that wrote them
@@ -158,7 +158,7 @@ def resume(
     memory = _callback(tuner).memory
     memory.search = SearchMemory(max_concurrent)
     resumption = Resumption(place, files, tuner, param_space, plain)
-    resumption.carry_out(Revival(extend, retry_errored), memory)
+    resumption.carry_out(Revival(extend, resume_errored), memory)
     memory.resources = {} if resources is not None else memory.resources
     return _with_report(tuner, resumption.report)
 

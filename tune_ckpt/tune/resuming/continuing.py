@@ -58,11 +58,11 @@ class Revival:
 
     Attributes:
         extend: Values of metrics up to which trials go on that ended by their stop criterion.
-        retry_errored: Whether failed trials go on.
+        resume_errored: Whether failed trials go on.
     """
 
     extend: Mapping[str, float] | None = None
-    retry_errored: bool = False
+    resume_errored: bool = False
 
 
 def continue_trial(
@@ -108,7 +108,7 @@ _ENDED = {TERMINATED: "finished", ERROR: "errored"}
 def _goes_on(trial: Any, revival: Revival) -> bool:
     met_its_criterion = _meets(trial.stopping_criterion, trial.last_result)
     trial.stopping_criterion = {**trial.stopping_criterion, **(revival.extend or {})}
-    if trial.status == ERROR and revival.retry_errored:
+    if trial.status == ERROR and revival.resume_errored:
         trial.run_metadata.error_filename = trial.run_metadata.pickled_error_filename = None
         trial.run_metadata.num_failures = 0
         return True
