@@ -39,7 +39,7 @@ def diff(a: Any, b: Any, *, values: bool = False, filesystem: Any = None) -> Dif
     >>> print(diff("checkpoint", "newer"))  # doctest: +ELLIPSIS
     - /.../checkpoint
     + /.../newer
-      all arrays are equal; only other values differ
+      no array differs, only other values do
       changed value step: 7 -> 8
 
     Parts with equal digests are equal, and not read. Else arrays are compared by dtype, shape and

@@ -138,7 +138,7 @@ class Difference:
         lines += [f"  removed component {name}" for name in self.components_removed]
         lines += [f"  added component   {name}" for name in self.components_added]
         if self.values and len(lines) == 2 and not self.arrays:
-            lines.append("  all arrays are equal; only other values differ")
+            lines.append("  no array differs, only other values do")
         for word, items in (("array", self.arrays), ("value", self.values)):
             lines += _lines(word, items)
         return "\n".join(lines if not self.equal else [*lines, "  equal"])
