@@ -55,6 +55,13 @@ def test_no_length_hides_a_bytearray(kind, length):
         assert may_hold_disguised(packb([hidden, filled]))
 
 
+@pytest.mark.parametrize("length", [0xC4, 0xC4C4, 0x1C4D4])
+@pytest.mark.parametrize("before", range(6))
+def test_no_length_hides_a_bytearray_where_it_is_read_in_two_parts(length, before):
+    filler = "x" * (2**18 - 6 - before)  # the text's first byte is that far before the second part
+    assert may_hold_disguised(packb([filler, "y" * length, bytearray(b"z")]))
+
+
 plain_values = st.recursive(
     st.none() | st.booleans() | strategies.small_ints | strategies.floats | strategies.text,
     lambda inner: st.lists(inner) | st.dictionaries(strategies.text | strategies.small_ints, inner),

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from msgpack import UnpackException
 
-from tune_ckpt.formats.wire import streamed
+from tune_ckpt.formats.wire import unpacker_of
 
 _DISGUISED = {bytearray, memoryview, msgpack.ExtType, msgpack.Timestamp}
 
 _BIN_AND_EXT = bytes([*range(0xC4, 0xCA), *range(0xD4, 0xD9)])
-# How many bytes of length follow these bytes, where they stand for str, array and map.
+# How many bytes of length follow these, where they stand for str, array and map; without gaps.
 _LENGTH_NBYTES = {0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}
 _NEVER = 0xC1  # the one byte that begins no object
 
@@ -32,38 +32,49 @@ def may_hold_disguised(packed: bytes) -> bool:
     if not any(bytes([code]) in packed for code in _BIN_AND_EXT):
         return False
     try:
-        streamed(_without_bin_and_ext(packed)).skip()
+        unpacker_of(_WithoutBinAndExt(packed), len(packed)).skip()
     except (ValueError, UnpackException):
         return True
     return False
 
 
-# By byte: 1 for the beginning of a bin or ext object; for the others, 1 + the bytes of length.
-_MARKS = bytes(
-    1 if byte in _BIN_AND_EXT else 1 + _LENGTH_NBYTES.get(byte, -1) for byte in range(256)
-)
+# By byte: what a bin or ext object begins with; and what takes its place.
+_MARKED = np.array([byte in _BIN_AND_EXT for byte in range(256)])
 _BLANK = bytes(_NEVER if byte in _BIN_AND_EXT else byte for byte in range(256))
+_LENGTHS = np.array([*_LENGTH_NBYTES.values()])
+_FIRST_SIZED, _LONGEST = min(_LENGTH_NBYTES), max(_LENGTH_NBYTES.values())
 
 
-def _without_bin_and_ext(packed: bytes) -> bytearray:
-    """Return bytes that can be skipped like ``packed``, but not beyond a bin or ext object.
+class _WithoutBinAndExt:
+    """Reads bytes that can be skipped like ``packed``, but not beyond a bin or ext object.
 
     All bytes that may begin one become the byte that begins nothing. As part of a text or number
     they mean nothing here. As part of a length they do: there the byte before that length goes too,
     so that nobody gets to a length that is wrong.
     """
-    marks = np.frombuffer(packed.translate(_MARKS) + bytes(4), np.uint8)
-    blank = bytearray(packed.translate(_BLANK))
-    np.frombuffer(blank, np.uint8)[_before_altered_lengths(marks)] = _NEVER
-    return blank
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+        self._at = 0
+
+    def read(self, nbytes: int) -> bytes:
+        """Return the next bytes, fewer at the end."""
+        part = self._packed[self._at : self._at + nbytes]
+        self._at += len(part)
+        behind = self._packed[self._at : self._at + _LONGEST]
+        blank = bytearray(part.translate(_BLANK))
+        np.frombuffer(blank, np.uint8)[_before_marked_lengths(part, behind)] = _NEVER
+        return bytes(blank)
 
 
-def _before_altered_lengths(marks: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-    sized = np.flatnonzero(marks > 1)
-    altered = np.zeros(sized.size, np.bool_)
-    for distance in range(1, 5):
-        altered |= (marks[sized] > distance) & (marks[sized + distance] > 0)
-    found: npt.NDArray[np.intp] = sized[altered]
+def _before_marked_lengths(part: bytes, behind: bytes) -> npt.NDArray[np.intp]:
+    data = np.frombuffer(part + behind + bytes(_LONGEST), np.uint8)
+    kind = data[: len(part)] - np.uint8(_FIRST_SIZED)  # wraps around: others are larger
+    sized = np.flatnonzero(kind < len(_LENGTHS))
+    lengths, marked = _LENGTHS[kind[sized]], np.zeros(sized.size, np.bool_)
+    for distance in range(1, _LONGEST + 1):
+        marked |= (lengths >= distance) & _MARKED[data[sized + distance]]
+    found: npt.NDArray[np.intp] = sized[marked]
     return found
 
 

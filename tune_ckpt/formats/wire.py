@@ -34,8 +34,13 @@ def streamed(data: bytes | bytearray | memoryview) -> Any:
 
     ``feed`` would copy them all, which takes longer than skipping through them.
     """
-    limit = max(len(data), _CHUNK_NBYTES)
-    return Unpacker(_Reader(memoryview(data)), read_size=_CHUNK_NBYTES, max_buffer_size=limit)
+    return unpacker_of(_Reader(memoryview(data)), len(data))
+
+
+def unpacker_of(file: Any, nbytes: int) -> Any:
+    """Return an unpacker over a file of that size, of which it asks for a chunk at a time."""
+    limit = max(nbytes, _CHUNK_NBYTES)
+    return Unpacker(file, read_size=_CHUNK_NBYTES, max_buffer_size=limit)
 
 
 def why_unread(error: Exception) -> str:
