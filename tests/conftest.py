@@ -22,6 +22,7 @@ MOST_NBYTES, MOST_PROCESSES = 2.5 * 2**30, 4
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MSGPACK = dict(vars(msgpack))  # as it is before any test
+FOLDER = Path.cwd()
 
 REPO = Path(__file__).parents[1]
 CORPUS = REPO.parent / "shared" / "corpus"
@@ -69,6 +70,13 @@ def _unpatched():
     """RLlib patches msgpack for the whole process: the tests that follow shall not see it."""
     yield
     vars(msgpack).update(MSGPACK)
+
+
+@pytest.fixture(autouse=True)
+def _same_folder():
+    """A Trainable that is made in this process takes the process to its trial's folder."""
+    yield
+    os.chdir(FOLDER)
 
 
 @pytest.fixture(scope="session")
