@@ -92,7 +92,8 @@ def test_looking_after_checkpoints_and_functions(page):
 
 
 @pytest.mark.slow
-def test_every_command_runs(page, capsys):
+def test_every_command_runs(page, monkeypatch, capsys):
+    monkeypatch.chdir(page.folder)
     (lines,) = (block.strip().splitlines() for block in _blocks("sh") if "tune-ckpt demo" in block)
     for line in lines:
         command, _, remark = line.partition("  # ")
