@@ -182,6 +182,8 @@ def test_the_report_and_the_summary_tell_of_each(looked_after):
 def test_time_that_is_up_is_told_and_the_work_goes_on(looked_after):
     run, early, outcomes, _ = looked_after
     assert early[-1].status == "failed"
+    assert "in time (drain_timeout_secs)" in early[-1].detail
+    assert not [outcome for outcome in outcomes if outcome.cause == "timeout"]
     assert {o.checkpoint for o in outcomes} >= {str(run.folder / name) for name in NAMES}
 
 
@@ -245,7 +247,7 @@ def test_an_actor_that_cannot_be_started_is_waited_for_no_longer_than_was_said(
     made = callback("all", drain_timeout_secs=0.1)
     run.report(made, 0)
     (outcome,) = made.wait(run.result)
-    assert (outcome.status, outcome.cause) == ("failed", "GetTimeoutError")
+    assert (outcome.status, outcome.cause) == ("failed", "timeout")
 
 
 def test_without_options_there_is_no_actor(run, ray_session):

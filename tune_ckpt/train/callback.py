@@ -17,7 +17,7 @@ from threading import TIMEOUT_MAX
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.train import UserCallback
 
 from tune_ckpt.sweep.as_json import plain, plain_metrics
@@ -28,7 +28,7 @@ from tune_ckpt.tree.progress import steps_bar
 from tune_ckpt.tune.harmless import harmless
 from tune_ckpt.tune.jobs import verify_one
 from tune_ckpt.tune.options import CheckpointOptions
-from tune_ckpt.tune.outcomes import REPORT, Outcome, Summary, failed
+from tune_ckpt.tune.outcomes import REPORT, TIMEOUT, Outcome, Summary, failed, given_up
 from tune_ckpt.tune.pinning import Pinning
 from tune_ckpt.tune.private import local_or
 from tune_ckpt.tune.source import Source
@@ -113,8 +113,10 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
                 secs = self.drain_timeout_secs if timeout_secs is None else timeout_secs
                 self._drain(actor, secs, _run_of(result))
         except RayError as error:
-            logger.warning("tune_ckpt: looking after checkpoints failed: %s", error)
-            self.outcomes.append(failed("", "hook", error))
+            is_late = isinstance(error, GetTimeoutError)
+            late = given_up("the process of the jobs did not answer")
+            self.outcomes.append(late if is_late else failed("", "hook", error))
+            logger.warning("tune_ckpt: %s", self.outcomes[-1])
         return self.outcomes
 
     # --------------------------------------------------------------------------- the work
@@ -184,8 +186,9 @@ class TrainCheckpointCallback(CheckpointOptions, UserCallback):
                 before, left = left, ray.get(asked, timeout=_LOOK_SECS + _ANSWER_SECS)
                 advance(before - left)
         found, run = ray.get(actor.outcomes.remote(), timeout=_ANSWER_SECS)
-        self.outcomes = [*(old for old in self.outcomes if old not in found), *found]
-        self.outcomes += [failed("", "hook", "the time was up") for _ in range(left)]
+        former = [old for old in self.outcomes if old not in found and old.cause != TIMEOUT]
+        late = [given_up(f"jobs: {left} not done")] if left else []
+        self.outcomes = [*former, *found, *late]
         if not left:
             ray.kill(actor)
         if run is not None:

@@ -116,7 +116,7 @@ class Converter:
             self._outcomes.append(failed("", "hook", error))
 
 
-def _lost(checkpoint: str, reason: Exception | str) -> list[Outcome]:
+def _lost(checkpoint: str, reason: Exception) -> list[Outcome]:
     logger.warning("tune_ckpt: %s: %s", checkpoint, reason)
     return [failed(checkpoint, "hook", reason)]
 

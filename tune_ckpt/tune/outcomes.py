@@ -15,6 +15,7 @@ REPORT = "tune_ckpt_report.json"  # in the folder of a sweep or Train run
 Action = Literal["convert", "verify", "pin", "delete", "measure", "hook"]
 Status = Literal["done", "up to date", "skipped", "failed"]
 _DONE = {"convert": "converted", "verify": "verified", "pin": "pinned", "delete": "deleted"}
+TIMEOUT = "timeout"  # the cause of what was given up
 _SHOWN_CAUSES = 5
 
 
@@ -27,7 +28,7 @@ class Outcome:
         action: What was to be done.
         status: What came of it.
         detail: Why, where it was skipped or failed; else the new path.
-        cause: The error's class, where it failed.
+        cause: The error's class, where it failed; `TIMEOUT` where there was no time left for it.
         seconds: How long it took.
         nbytes: The size of the original, as far as it was looked at.
         new_nbytes: The size of what was written.
@@ -43,17 +44,20 @@ class Outcome:
     new_nbytes: int = 0
 
     def __str__(self) -> str:
-        word = _DONE.get(self.action, "done") if self.status == "done" else self.status
-        detail = f": {self.detail}" if self.detail else ""
-        return f"{self.checkpoint or self.action}: {word}{detail}"
+        done = _DONE.get(self.action, self.action)
+        what = done if self.status == "done" else f"{self.action} {self.status}"
+        return ": ".join(part for part in (self.checkpoint, what, self.detail) if part)
 
 
-def failed(checkpoint: str, action: Action, error: BaseException | str) -> Outcome:
+def failed(checkpoint: str, action: Action, error: BaseException) -> Outcome:
     """Return the outcome of an error; a foreign one is told with its class."""
-    if isinstance(error, str):
-        return Outcome(checkpoint, action, "failed", error, "lost")
     detail = str(error) if isinstance(error, TuneCkptError) else repr(error)
     return Outcome(checkpoint, action, "failed", detail, type(error).__name__)
+
+
+def given_up(what: str) -> Outcome:
+    """Return the outcome of work for which no time was left."""
+    return Outcome("", "hook", "failed", f"{what} in time (drain_timeout_secs)", TIMEOUT)
 
 
 @dataclass(frozen=True)

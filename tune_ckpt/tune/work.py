@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from tune_ckpt.tree.progress import steps_bar
 from tune_ckpt.tune.job_queue import JobQueue
-from tune_ckpt.tune.outcomes import Outcome, failed
+from tune_ckpt.tune.outcomes import Outcome, failed, given_up
 from tune_ckpt.tune.pruning_jobs import Found, Measured
 from tune_ckpt.tune.pruning_live import LivePruner
 from tune_ckpt.tune.source import Owner, Source
@@ -66,8 +67,8 @@ class Work:
 
     def close(self) -> None:
         """Give up what is not done by now, and note that."""
-        for key in self._queue.close():
-            self.note(_lost(key, "the time was up"))
+        for key, count in Counter(self._queue.close()).items():
+            self.note([given_up(f"jobs of {key}: {count} not done")])
 
     def note(self, results: Iterable[Outcome | Measured | Found]) -> None:
         """Note what came of a job."""
@@ -79,10 +80,10 @@ class Work:
 
     def _tell(self, outcome: Outcome) -> None:
         if outcome.status == "failed":
-            logger.warning("tune_ckpt: %s: %s", outcome.action, outcome)
+            logger.warning("tune_ckpt: %s", outcome)
         if outcome.status != "up to date":
             self._outcomes.append(outcome)
 
 
-def _lost(key: str, error: Exception | str) -> list[Outcome]:
+def _lost(key: str, error: Exception) -> list[Outcome]:
     return [failed(f"(of {key})", "hook", error)]  # a trial, or what jobs of all trials are for
