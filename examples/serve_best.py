@@ -106,7 +106,7 @@ def ask(port: int, images: np.ndarray) -> dict[str, Any] | None:
     """Return the server's answer about some images; None while it has no model."""
     url, body = f"http://127.0.0.1:{port}/", json.dumps(images.tolist()).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body)) as response:
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
         if error.code != 503:
