@@ -132,7 +132,8 @@ def test_only_new_bytes_are_read(tmp_path):
     assert store.nbytes == 3 * len(LINE)
     assert _looks(log) == (-0.5, [0.5], {})
     assert store.nbytes == 3 * len(LINE)
-    new = b'{"acc": 0.7, "checkpoint_dir_name": "checkpoint_000000"}\n'
+    saved = {"checkpoint_dir_name": "checkpoint_000000", "should_checkpoint": True}
+    new = json.dumps({"acc": 0.7, **saved}).encode() + b"\n"
     path.write_bytes(LINE + new[:20])  # half-written
     assert log.values(Metric("acc")) == [0.5]
     path.write_bytes(LINE + new)

@@ -251,7 +251,8 @@ def test_a_second_look_finds_what_is_new_and_reads_nothing_else(tmp_path, monkey
     read = _counted(monkeypatch)
     assert tc.best_checkpoint(sweep, "acc").value == 0.5
     assert read["result.json"] == 0
-    line = {"acc": 0.9, "training_iteration": 2, "checkpoint_dir_name": "checkpoint_000001"}
+    saved = {"checkpoint_dir_name": "checkpoint_000001", "should_checkpoint": True}
+    line = {"acc": 0.9, "training_iteration": 2, **saved}
     with (folder / "result.json").open("a") as file:
         file.write(json.dumps(line) + "\n")
     plain_checkpoint(folder / "checkpoint_000001")

@@ -20,6 +20,7 @@ from tests.sweep.folders import (
     plain_checkpoint,
     write_state,
 )
+from tune_ckpt.errors import NoCheckpointError
 from tune_ckpt.formats import pickle
 
 
@@ -48,6 +49,34 @@ def test_metrics_of_a_class_come_from_the_experiment_state(tmp_path):
     best = tc.best_checkpoint(tmp_path, "acc")
     assert (best.trial_id, best.iteration, best.value) == (A, 2, 0.75)
     assert names([best.runner_up]) == [(B, 2)]
+
+
+def named_by_ray_2_7(folder, names):
+    """Let a class's results name checkpoints; Ray 2.7 asks the result before if one is due."""
+    lines = (folder / "result.json").read_text().splitlines()
+    named = zip(map(json.loads, lines), names, strict=True)
+    told = [json.dumps({**line, "checkpoint_dir_name": name}) for line, name in named]
+    (folder / "result.json").write_text("\n".join(told) + "\n")
+
+
+def test_the_result_in_which_ray_2_7_names_a_classs_checkpoint_is_not_that_of_its_moment(tmp_path):
+    entry = class_trial(tmp_path, A, [{"acc": acc} for acc in (0.1, 0.2)])
+    write_state(tmp_path, entry)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    lines = [json.dumps({"training_iteration": n, "acc": n}) + "\n" for n in (1, 2, 3, 4)]
+    (folder / "result.json").write_text("".join(lines))
+    named_by_ray_2_7(folder, ["checkpoint_000000", None, "checkpoint_000001", None])
+    assert [record.value for record in tc.rank_checkpoints(tmp_path, "acc")] == [0.2, 0.1]
+    next(tmp_path.glob("experiment_state-*")).unlink()
+    with pytest.raises(NoCheckpointError, match="recorded nowhere"):
+        tc.best_checkpoint(tmp_path, "acc")
+
+
+def test_where_every_result_saved_the_names_of_ray_2_7_are_right(tmp_path):
+    class_trial(tmp_path, A, [{"acc": 0.1}, {"acc": 0.2}])
+    (folder,) = tmp_path.iterdir()
+    named_by_ray_2_7(folder, ["checkpoint_000000", "checkpoint_000001"])
+    assert names(tc.rank_checkpoints(tmp_path, "acc")) == [(A, 2), (A, 1)]
 
 
 def test_the_last_checkpoint_counts_though_tune_does_not_list_it_among_the_best(tmp_path):

@@ -11,7 +11,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from tune_ckpt.errors import StorageError
@@ -61,14 +61,14 @@ class ResultLog:
     def pairs(self) -> Pairs:
         """Return what the results say of checkpoints; where one was written again, the last word.
 
-        A function names the folder of its checkpoint, ``checkpoint_dir_name``; a Train run inside a
-        trial gives a path, ``checkpoint_path``.
+        A function names the folder of its checkpoint, see `saved_with`; a Train run inside a trial
+        gives a path, ``checkpoint_path``.
         """
 
         def more(pairs: Pairs, lines: bytes) -> Pairs:
             """Add the checkpoints that new lines name."""
             found = self._parsed(lines, b'"checkpoint_dir_name"', b'"checkpoint_path"')
-            named = ((r.get("checkpoint_dir_name") or r.get("checkpoint_path"), r) for r in found)
+            named = ((saved_with(r) or r.get("checkpoint_path"), r) for r in found)
             return pairs | {name: result for name, result in named if isinstance(name, str)}
 
         return self._follow("pairs", {}, more)
@@ -121,6 +121,25 @@ class ResultLog:
                     continue
                 if isinstance(result, dict):
                     yield result
+
+
+def saved_with(result: Metrics) -> str | None:
+    """Return the name of the checkpoint that was saved with a result, as functions tell it.
+
+    In a class's results Ray 2.7 names the one that was due after the result *before*; they do not
+    ask for it themselves.
+    """
+    name = result.get("checkpoint_dir_name") if result.get("should_checkpoint") else None
+    return name if isinstance(name, str) else None
+
+
+def each_saved_with(results: Iterable[Metrics]) -> Pairs:
+    """Return the checkpoints that a class's results name, where each names one.
+
+    Then it was saved after every result, so that Ray 2.7 has named the right one.
+    """
+    named = [(result.get("checkpoint_dir_name"), result) for result in results]
+    return {str(name): result for name, result in named} if all(n for n, _ in named) else {}
 
 
 def bound_of(lines: bytes, metric: Metric, trial_id: str) -> Bound:

@@ -32,6 +32,7 @@ from tune_ckpt.sweep.result_log import (
     Pairs,
     ResultLog,
     bound_of,
+    each_saved_with,
 )
 from tune_ckpt.sweep.train_snapshot import SNAPSHOT, reported
 from tune_ckpt.tree.layout import FileNames
@@ -168,6 +169,9 @@ class TrialFolder:
         unknown = self.checkpoints - pairs.keys() - own.keys()
         if unknown and self._state is not None:  # only then: it may be large
             pairs = self._state.pairs(self.name) | pairs
+            unknown -= pairs.keys()
+        if unknown:
+            pairs = each_saved_with(self.results()) | pairs
         return pairs | {name: _joined(own[name], pairs.get(name, {})) for name in own}
 
     def _own_pairs(self) -> Pairs:
