@@ -51,6 +51,26 @@ def test_metrics_of_a_class_come_from_the_experiment_state(tmp_path):
     assert names([best.runner_up]) == [(B, 2)]
 
 
+def test_trials_of_an_earlier_sweep_in_the_folder_stand_in_its_own_state(tmp_path):
+    write_state(tmp_path, class_trial(tmp_path, A, [{"acc": 0.9}]), time="2026-01-01_00-00-00")
+    write_state(tmp_path, class_trial(tmp_path, B, [{"acc": 0.5}]), time="2026-01-02_00-00-00")
+    assert names(tc.rank_checkpoints(tmp_path, "acc")) == [(A, 1), (B, 1)]
+    (tmp_path / "experiment_state-2026-01-01_00-00-00.json").write_text("{")
+    ranked = tc.rank_checkpoints(tmp_path, "acc")
+    assert names(ranked) == [(B, 1)]
+    assert "experiment_state-2026-01-01" in ranked.explain()
+
+
+def test_of_a_trial_in_two_states_the_newer_one_counts(tmp_path):
+    older = class_trial(tmp_path, A, [{"acc": 0.9}])
+    shutil.rmtree(next(path for path in tmp_path.iterdir() if path.is_dir()))
+    newer = class_trial(tmp_path, A, [{"acc": 0.5}])
+    for day, entry in enumerate([older, newer], 1):
+        write_state(tmp_path, entry, time=f"2026-01-0{day}_00-00-00")
+    class_trial(tmp_path, B, [{"acc": 0.1}])  # which neither knows
+    assert [record.value for record in tc.rank_checkpoints(tmp_path, "acc")] == [0.5]
+
+
 def named_by_ray_2_7(folder, names):
     """Let a class's results name checkpoints; Ray 2.7 asks the result before if one is due."""
     lines = (folder / "result.json").read_text().splitlines()

@@ -3,6 +3,9 @@
 Of a class Trainable that stands nowhere else: in a pickle, as hexadecimal text, in JSON, in JSON.
 Only the trials that are asked for are unpickled, inertly. A file of hundreds of megabytes is not
 parsed either: a trial's entry is found by its folder's name.
+
+Every session of a sweep writes a file of its own, which names all trials. Where sweeps share a
+folder, those of the earlier ones stand in older files only.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ PARSED_NBYTES = 2**25  # parsing takes several times as much memory
 _CHUNK_NBYTES = 2**24
 _NAME_NBYTES = 2**12  # more than a folder's name takes, however it is escaped
 
+Recorded = tuple[str, str, Metrics]  # a trial's folder, a checkpoint of it, and its metrics
+
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError, TuneCkptError)
 
 
 class ExperimentState:
-    """The newest experiment state that can be read.
+    """The newest experiment state that can be read; of trials that it does not know, older ones.
 
     Args:
         experiment: The sweep's folder.
@@ -42,7 +47,8 @@ class ExperimentState:
         self._problems = Notes()  # of what is known now
         self._may_be_old = True
         self._version: object = None  # of the newest file, whether it can be read or not
-        self._entries: dict[str, Callable[[], Any]] = {}
+        self._unread: list[str] = []  # the files' names, the newest last
+        self._entries: dict[str, Callable[[], list[Recorded]]] = {}
         self._loose: dict[str, Pairs] = {}
 
     def look(self) -> None:
@@ -65,15 +71,17 @@ class ExperimentState:
         own = max((end for end in ends if end[0] == folder), default=None)
         return {end for end in ends if end[0] != folder or end == own}
 
-    def _recorded_of(self, folder: str) -> list[tuple[str, str, Metrics]]:
-        self._load()
-        recorded = self._recorded(self._entries[folder]) if folder in self._entries else []
+    def _recorded_of(self, folder: str) -> list[Recorded]:
+        self._find()
+        while self._unread and folder not in self._entries and folder not in self._loose:
+            self._read(self._unread.pop())
+        recorded = self._entries[folder]() if folder in self._entries else []
         for line in self._problems.lines:
             self._notes.add(line)
         return recorded
 
-    def _load(self) -> None:
-        """Read the newest file that can be read, unless there is none that is new."""
+    def _find(self) -> None:
+        """Find the files, unless there is none that is new."""
         if not self._may_be_old:
             return
         self._may_be_old = False
@@ -83,79 +91,76 @@ class ExperimentState:
             return
         self._version = newest
         self._problems.clear()
-        for name in sorted(names, reverse=True):
-            if self._can_read(name):
-                return
+        self._entries, self._loose, self._unread = {}, {}, sorted(names)
 
-    def _can_read(self, name: str) -> bool:
-        self._entries, self._loose, self._file = {}, {}, name
+    def _read(self, file: str) -> None:
         try:
-            read = self._index if self._size() > PARSED_NBYTES else self._parse
-            read()
+            read = self._index if self._size(file) > PARSED_NBYTES else self._parse
+            read(file)
         except (StorageError, *_BROKEN) as error:
             reason = error.reason if isinstance(error, StorageError) else error
-            self._problems.unreadable(self._experiment.path(name), reason)
-            return False
-        return True
+            self._problems.unreadable(self._experiment.path(file), reason)
 
     # ----------------------------------------------------------------------------- small files
 
-    def _parse(self) -> None:
-        state = json.loads(self._experiment.read_bytes(self._file))
+    def _parse(self, file: str) -> None:
+        state, loose = json.loads(self._experiment.read_bytes(file)), dict[str, Pairs]()
         for entry in state.get("trial_data") or state.get("checkpoints") or ():
             try:
                 trial = _trial(entry)
-                blob = _blob(trial)
+                recorded = partial(self._recorded, file, partial(bytes, _blob(trial)))
                 if "relative_logdir" in trial:
-                    self._entries[trial["relative_logdir"]] = partial(bytes, blob)
+                    self._entries.setdefault(trial["relative_logdir"], recorded)
                     continue
             except _BROKEN as error:
-                self._problems.unreadable(self._experiment.path(self._file), error)
+                self._problems.unreadable(self._experiment.path(file), error)
                 continue
-            for owner, checkpoint, metrics in self._recorded(partial(bytes, blob)):
-                self._loose.setdefault(owner, {})[checkpoint] = metrics
+            for owner, checkpoint, metrics in recorded():
+                loose.setdefault(owner, {})[checkpoint] = metrics
+        self._loose = loose | self._loose
 
-    def _recorded(self, blob: Callable[[], bytes]) -> list[tuple[str, str, Metrics]]:
-        file = self._experiment.path(self._file)
+    def _recorded(self, file: str, blob: Callable[[], bytes]) -> list[Recorded]:
+        where = self._experiment.path(file)
         try:
-            tree = pickle.loads_inert(blob(), file=file)
+            tree = pickle.loads_inert(blob(), file=where)
             return [(*_ends(path), metrics) for path, metrics in _results(tree)]
         except (StorageError, *_BROKEN) as error:  # it may even contain itself
-            self._problems.unreadable(file, error)
+            self._problems.unreadable(where, error)
             return []
 
     # ----------------------------------------------------------------------------- large files
 
-    def _index(self) -> None:
-        places = list(self._places())
-        ends = [0, *(place for place, _ in places), self._size()]
+    def _index(self, file: str) -> None:
+        places = list(self._places(file))
+        ends = [0, *(place for place, _ in places), self._size(file)]
         for (before, place), (_, after), (_, name) in zip(
             pairwise(ends[:-1]), pairwise(ends[1:]), places, strict=True
         ):
-            self._entries[name] = partial(self._blob_around, before, place, after)
+            blob = partial(self._blob_around, file, before, place, after)
+            self._entries.setdefault(name, partial(self._recorded, file, blob))
 
-    def _size(self) -> int:
-        with self._experiment.open(self._file) as source:
+    def _size(self, file: str) -> int:
+        with self._experiment.open(file) as source:
             return int(source.nbytes)
 
-    def _places(self) -> Iterator[tuple[int, str]]:
+    def _places(self, file: str) -> Iterator[tuple[int, str]]:
         """Yield where each trial's folder is named, and its name."""
-        start, size = 0, self._size()
+        start, size = 0, self._size(file)
         while start < size:
-            data = self._range(start, min(size, start + _CHUNK_NBYTES + _NAME_NBYTES))
+            data = self._range(file, start, min(size, start + _CHUNK_NBYTES + _NAME_NBYTES))
             for found in _FOLDER.finditer(data):
                 if found.start() < _CHUNK_NBYTES:
                     yield start + found.start(), _unescaped(found[1])
             start += _CHUNK_NBYTES
 
-    def _range(self, start: int, end: int) -> bytearray:
+    def _range(self, file: str, start: int, end: int) -> bytearray:
         buffer = bytearray(end - start)
-        with self._experiment.open(self._file) as source:
+        with self._experiment.open(file) as source:
             source.read_into(start, memoryview(buffer))
         return buffer
 
-    def _blob_around(self, before: int, place: int, after: int) -> bytes:
-        data = self._range(before, after)
+    def _blob_around(self, file: str, before: int, place: int, after: int) -> bytes:
+        data = self._range(file, before, after)
         *_, start = (found.start() for found in _ENTRY.finditer(data, 0, place - before))
         text = data[start:].decode(errors="replace")
         first, end = json.JSONDecoder().raw_decode(text)
