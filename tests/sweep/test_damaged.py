@@ -23,7 +23,7 @@ def test_lines_cut_short_or_broken_are_survived_and_told(tmp_path):
     assert best.value == 0.5
     told = "\n".join(best.passed_over)
     assert told.count("result.json cannot be read") == 2
-    assert "the metrics of checkpoint_000001 are recorded nowhere" in told
+    assert "the metrics of checkpoint_000001, checkpoint_000002 are recorded nowhere" in told
 
 
 def test_every_cut_of_the_results_gives_what_is_whole(tmp_path):
@@ -86,6 +86,17 @@ def test_no_state_and_no_metadata_is_an_error_that_says_so(tmp_path):
     class_trial(tmp_path, A, [{"acc": 0.5}])
     with pytest.raises(NoCheckpointError, match="checkpoint_000000 are recorded nowhere"):
         tc.best_checkpoint(tmp_path, "acc")
+
+
+def test_of_many_unknown_checkpoints_a_line_is_told_and_where_their_results_may_be(tmp_path):
+    class_trial(tmp_path, A, [{"acc": 0.5}] * 9)
+    (log,) = tmp_path.glob("*/result.json")
+    log.rename(tmp_path / "elsewhere")
+    with pytest.raises(NoCheckpointError) as none:
+        tc.best_checkpoint(tmp_path, "acc")
+    (told,) = none.value.passed_over
+    assert "checkpoint_000003, and 5 more are recorded nowhere; its result.json is not here" in told
+    assert "copy it into the trial's folder" in told
 
 
 def test_checkpoints_newer_than_the_state_are_told(tmp_path):
