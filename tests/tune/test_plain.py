@@ -14,6 +14,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule
 
 import tune_ckpt as tc
+from tests.sweep.folders import edit
 from tune_ckpt.errors import NotACheckpointError, StorageError
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune.resuming.past import PastTrial
@@ -188,6 +189,37 @@ def test_a_sweep_that_was_killed_before_its_trials_wrote_anything(tmp_path):
     report, configs = _rebuilt(tmp_path, damage)
     assert [t.status for t in report.trials] == ["finished", "starts", "starts"]
     assert configs == [0, 1, 2]
+
+
+def _exploiting(folder):
+    """Let the trial that was under way have taken over a checkpoint of the one that has ended."""
+    file, state = _state(folder)
+    exploits, ended = (json.loads(run) for _, run in state["trial_data"][:2])
+    managers = [trial["checkpoint_manager"] for trial in (exploits, ended)]
+    own, donor = (pickle.loads(bytes.fromhex(manager["value"])) for manager in managers)
+    own._latest_checkpoint_result = donor._checkpoint_results[1]
+    managers[0]["value"] = pickle.dumps(own).hex()
+    state["trial_data"][0][1] = json.dumps(exploits)
+    file.write_text(json.dumps(state))
+
+
+def test_a_trial_that_exploits_another_goes_on_from_that_ones_checkpoint(tmp_path):
+    _, goes_on, _ = _rebuilt(tmp_path, _exploiting)[0].trials
+    assert "_00000_" in goes_on.checkpoint
+    assert goes_on.iteration == 2
+
+
+def test_unless_it_has_saved_since(tmp_path):
+    def damage(folder):
+        _exploiting(folder)
+        newest = max(folder.glob("T_*_00001_*/checkpoint_*"))
+        own = newest.with_name("checkpoint_000009")
+        tc.save_state({"x": 1}, own)
+        edit(own, metrics={}, trial={"iteration": 3})
+
+    _, goes_on, _ = _rebuilt(tmp_path, damage)[0].trials
+    assert goes_on.checkpoint.endswith("checkpoint_000009")
+    assert goes_on.iteration == 3
 
 
 def test_where_no_trial_is_known_nothing_is_touched(tmp_path):

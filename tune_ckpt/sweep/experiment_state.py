@@ -62,6 +62,14 @@ class ExperimentState:
         own = {checkpoint: metrics for owner, checkpoint, metrics in recorded if owner == folder}
         return self._loose.get(folder, {}) | own
 
+    def taken_over(self, folder: str) -> Pairs:
+        """Return the other trial's checkpoint that a trial would go on from, by both their names.
+
+        That is where it exploits that trial and has saved nothing since; else there is none.
+        """
+        recorded = self._recorded_of(folder)
+        return {f"{owner}/{name}": metrics for owner, name, metrics in recorded if owner != folder}
+
     def needed(self, folder: str) -> set[tuple[str, str]]:
         """Return what a trial would go on from: checkpoints by their trial's folder and name.
 

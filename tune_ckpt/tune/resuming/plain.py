@@ -55,11 +55,14 @@ class Plain:
         settings: Of the Tuner's configs: those that are plain values.
         facts: Of each trial, by its folder's name.
         pairs: Of each trial's checkpoints the metrics, likewise.
+        taken: Of each trial the checkpoint that it took over from another, with its metrics, by its
+            path below the sweep's folder.
     """
 
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     pairs: dict[str, Pairs] = field(default_factory=dict)
+    taken: dict[str, Pairs] = field(default_factory=dict)
 
     @classmethod
     def read(cls, store: Store, document: Mapping[str, Any] | None) -> Plain:
@@ -67,6 +70,7 @@ class Plain:
         plain = cls.without_pairs(store, document)
         state = ExperimentState(store, Notes())
         plain.pairs = {name: state.pairs(name) for name in plain.facts}
+        plain.taken = {name: state.taken_over(name) for name in plain.facts}
         return plain
 
     @classmethod

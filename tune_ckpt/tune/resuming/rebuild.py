@@ -74,13 +74,20 @@ class TrialMaker:
         return noted if past.config is None else past.config
 
     def _note_checkpoints(self, trial: Any, past: PastTrial) -> None:
-        """Tell a trial of the checkpoints in its folder, of whose metrics it is known."""
+        """Tell a trial of the checkpoints in its folder, of whose metrics it is known.
+
+        One that it took over from another trial is newer than those that were noted by then.
+        """
         recorded = self.plain.pairs.get(past.name, {})
+        taken = self.plain.taken.get(past.name, {})
         for name in reversed(past.checkpoints()):
             metrics = past.metrics_of(name, recorded.get(name))
             if metrics is not None:
                 path = f"{trial.storage.trial_fs_path}/{name}"
                 private.set_latest(trial, (path, metrics), self.filesystem)
+                taken = taken if name <= max(recorded, default="") else {}
+        for path, found in taken.items():
+            private.set_latest(trial, (f"{self.experiment}/{path}", dict(found)), self.filesystem)
 
 
 def _status(past: PastTrial, noted: str | None) -> str:
