@@ -96,7 +96,7 @@ def test_of_many_unknown_checkpoints_a_line_is_told_and_where_their_results_may_
         tc.best_checkpoint(tmp_path, "acc")
     (told,) = none.value.passed_over
     assert "checkpoint_000003, and 5 more are recorded nowhere; its result.json is not here" in told
-    assert "copy it into the trial's folder" in told
+    assert "copy it, and the sweep's experiment_state-*.json" in told
 
 
 def test_checkpoints_newer_than_the_state_are_told(tmp_path):

@@ -33,8 +33,9 @@ _REQUESTS = 16  # at a time, where each takes a while
 _LISTED = 12  # metrics, where none was told
 _TOLD = 4  # checkpoints of a trial
 _LEFT_BEHIND = (
-    "; its result.json is not here: a driver that was killed may have left it on its own machine, "
-    "under ~/ray_results or /tmp/ray: copy it into the trial's folder"
+    "; its result.json is not here either: copy it, and the sweep's experiment_state-*.json, from "
+    "where the sweep ran (a driver that was killed may have left them under ~/ray_results or "
+    "/tmp/ray)"
 )
 T = TypeVar("T")
 
