@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule
+from ray.tune.utils.serialization import TuneFunctionEncoder
+from ray.tune.utils.util import SafeFallbackEncoder
 
 import tune_ckpt as tc
 from tests.sweep.folders import edit
 from tune_ckpt.errors import NotACheckpointError, StorageError
 from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tune import private
+from tune_ckpt.tune.resuming.noted_configs import decoded, lost_objects, with_types
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.remembering import RememberingScheduler
@@ -144,6 +148,44 @@ def _rebuilt(tmp_path, damage):
     _, state = _state(folder)
     configs = [json.loads(facts)["config"] for facts, _ in state["trial_data"]]
     return report, sorted(config.get("a", -1) for config in configs)
+
+
+class Odd:
+    """What only a pickle can hold."""
+
+
+@pytest.mark.parametrize(("given", "lost"), [({}, "deep/odd, f"), ({"f": print}, "deep/odd")])
+def test_configs_have_the_types_that_were_noted_and_what_is_lost_is_told(tmp_path, given, lost):
+    types = {"a": 1, "x": np.float32(0.5), "w": [np.arange(3)], "t": np.dtype("f4")}
+    config = {**types, "f": print, "deep": {"odd": Odd(), "text": "b"}}
+    folder = tmp_path / "run"
+    shutil.copytree(KILLED, folder)
+    trial = next(folder.glob("T_*_00001_*"))
+    (trial / "params.json").write_text(json.dumps(config, cls=SafeFallbackEncoder))
+    file, state = _state(folder)
+    facts = json.loads(state["trial_data"][0][0])
+    facts["config"] = config
+    state["trial_data"][0][0] = json.dumps(facts, cls=TuneFunctionEncoder)
+    file.write_text(json.dumps(state))
+    told = tc.resume(folder, T, portable=True, run_config=STOP, param_space=given).report.notes
+    (note,) = (note for note in told if "in the place of objects" in note)
+    assert note.endswith(f": {lost}; give param_space, which has them")
+    _, state = _state(folder)
+    found = next(t for t in private.load_trials(state) if t.trial_id.endswith("_00001")).config
+    assert {name: repr(found[name]) for name in types} == {n: repr(v) for n, v in types.items()}
+    assert (found["deep"]["text"], found["f"]) == ("b", given.get("f", str(print)))
+
+
+def test_a_noted_value_that_was_changed_since_does_not_count():
+    noted = {"lr": np.float64(0.1), "w": np.arange(2), "new": np.int64(1)}
+    assert with_types({"lr": 0.2, "w": [0, 2], "more": 1}, noted) == {
+        "lr": 0.2,
+        "w": [0, 2],
+        "more": 1,
+    }
+    damaged = {"_type": "CLOUDPICKLE_FALLBACK", "value": "80zz"}
+    assert with_types({"lr": "x"}, decoded({"lr": damaged})) == {"lr": "x"}
+    assert list(lost_objects({"lr": "x"}, decoded({"lr": damaged}))) == ["lr"]
 
 
 def _without_params(folder):
