@@ -15,20 +15,20 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
+from threading import Lock
 from typing import Any
 
 from tune_ckpt.errors import StorageError, TuneCkptError
 from tune_ckpt.formats import pickle
+from tune_ckpt.sweep.checkpoint_manager import Recorded, reached, recorded
 from tune_ckpt.sweep.notes import Notes
-from tune_ckpt.sweep.result_log import Metrics, Pairs
+from tune_ckpt.sweep.result_log import Moment, Pairs
 from tune_ckpt.tree.storage.store import Store
 
 PREFIX = "experiment_state-"
 PARSED_NBYTES = 2**25  # parsing takes several times as much memory
 _CHUNK_NBYTES = 2**24
 _NAME_NBYTES = 2**12  # more than a folder's name takes, however it is escaped
-
-Recorded = tuple[str, str, Metrics]  # a trial's folder, a checkpoint of it, and its metrics
 
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError, TuneCkptError)
 
@@ -48,7 +48,9 @@ class ExperimentState:
         self._may_be_old = True
         self._version: object = None  # of the newest file, whether it can be read or not
         self._unread: list[str] = []  # the files' names, the newest last
-        self._entries: dict[str, Callable[[], list[Recorded]]] = {}
+        self._entries: dict[str, Callable[[], dict[str, Any]]] = {}
+        self._files: dict[str, str] = {}  # the name of the file that an entry is in
+        self._reading = Lock()
         self._loose: dict[str, Pairs] = {}
 
     def look(self) -> None:
@@ -79,16 +81,33 @@ class ExperimentState:
         own = max((end for end in ends if end[0] == folder), default=None)
         return {end for end in ends if end[0] != folder or end == own}
 
+    def is_beyond(self, folder: str, moment: Moment) -> bool:
+        """Say whether it may know of a trial's checkpoints that are of a later moment."""
+        self._find(folder)
+        if folder not in self._entries:
+            return folder in self._loose
+        try:
+            return reached(self._entries[folder]()) > moment
+        except (StorageError, *_BROKEN):
+            return True
+
     def _recorded_of(self, folder: str) -> list[Recorded]:
-        self._find()
-        while self._unread and folder not in self._entries and folder not in self._loose:
-            self._read(self._unread.pop())
-        recorded = self._entries[folder]() if folder in self._entries else []
+        self._find(folder)
+        found = []
+        if folder in self._entries:
+            found = self._recorded(self._files[folder], self._entries[folder])
         for line in self._problems.lines:
             self._notes.add(line)
-        return recorded
+        return found
 
-    def _find(self) -> None:
+    def _find(self, folder: str) -> None:
+        """Read files, from the newest on, until one tells of a trial."""
+        with self._reading:
+            self._look_anew()
+            while self._unread and folder not in self._entries and folder not in self._loose:
+                self._read(self._unread.pop())
+
+    def _look_anew(self) -> None:
         """Find the files, unless there is none that is new."""
         if not self._may_be_old:
             return
@@ -99,7 +118,8 @@ class ExperimentState:
             return
         self._version = newest
         self._problems.clear()
-        self._entries, self._loose, self._unread = {}, {}, sorted(names)
+        self._entries, self._files, self._loose = {}, {}, {}
+        self._unread = sorted(names)
 
     def _read(self, file: str) -> None:
         try:
@@ -116,22 +136,24 @@ class ExperimentState:
         for entry in state.get("trial_data") or state.get("checkpoints") or ():
             try:
                 trial = _trial(entry)
-                recorded = partial(self._recorded, file, partial(bytes, _blob(trial)))
                 if "relative_logdir" in trial:
-                    self._entries.setdefault(trial["relative_logdir"], recorded)
+                    self._keep(trial["relative_logdir"], file, partial(dict, trial))
                     continue
             except _BROKEN as error:
                 self._problems.unreadable(self._experiment.path(file), error)
                 continue
-            for owner, checkpoint, metrics in recorded():
+            for owner, checkpoint, metrics in self._recorded(file, partial(dict, trial)):
                 loose.setdefault(owner, {})[checkpoint] = metrics
         self._loose = loose | self._loose
 
-    def _recorded(self, file: str, blob: Callable[[], bytes]) -> list[Recorded]:
+    def _keep(self, folder: str, file: str, entry: Callable[[], dict[str, Any]]) -> None:
+        self._entries.setdefault(folder, entry)
+        self._files.setdefault(folder, file)
+
+    def _recorded(self, file: str, entry: Callable[[], dict[str, Any]]) -> list[Recorded]:
         where = self._experiment.path(file)
         try:
-            tree = pickle.loads_inert(blob(), file=where)
-            return [(*_ends(path), metrics) for path, metrics in _results(tree)]
+            return recorded(pickle.loads_inert(_blob(entry()), file=where))
         except (StorageError, *_BROKEN) as error:  # it may even contain itself
             self._problems.unreadable(where, error)
             return []
@@ -144,8 +166,7 @@ class ExperimentState:
         for (before, place), (_, after), (_, name) in zip(
             pairwise(ends[:-1]), pairwise(ends[1:]), places, strict=True
         ):
-            blob = partial(self._blob_around, file, before, place, after)
-            self._entries.setdefault(name, partial(self._recorded, file, blob))
+            self._keep(name, file, partial(self._entry_around, file, before, place, after))
 
     def _size(self, file: str) -> int:
         with self._experiment.open(file) as source:
@@ -167,16 +188,16 @@ class ExperimentState:
             source.read_into(start, memoryview(buffer))
         return buffer
 
-    def _blob_around(self, file: str, before: int, place: int, after: int) -> bytes:
+    def _entry_around(self, file: str, before: int, place: int, after: int) -> dict[str, Any]:
         data = self._range(file, before, after)
         *_, start = (found.start() for found in _ENTRY.finditer(data, 0, place - before))
         text = data[start:].decode(errors="replace")
         first, end = json.JSONDecoder().raw_decode(text)
-        trial = json.loads(first)
+        trial: dict[str, Any] = json.loads(first)
         if "checkpoint_manager" not in trial:  # since Ray 2.7 two JSON texts, before that one
             following = text[end:].lstrip(", \n")
             trial = json.loads(json.JSONDecoder().raw_decode(following)[0])
-        return _blob(trial)
+        return trial
 
 
 _FOLDER = re.compile(rb'relative_logdir\\":\s*\\"(.*?)\\"')
@@ -199,29 +220,3 @@ def _trial(entry: Any) -> dict[str, Any]:
 def _blob(trial: dict[str, Any]) -> bytes:
     manager = trial["checkpoint_manager"]
     return bytes.fromhex(manager["value"] if isinstance(manager, dict) else manager)
-
-
-def _results(value: Any) -> Iterator[tuple[str, Metrics]]:
-    # A checkpoint manager holds records of a checkpoint and its metrics, in lists and attributes.
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _results(item)
-    elif isinstance(value, pickle.Opaque) and isinstance(value.state, dict):
-        path = _path(value.state)
-        metrics = value.state.get("metrics")
-        if path is not None and isinstance(metrics, dict):
-            yield path, metrics
-        else:
-            yield from _results(list(value.state.values()))
-
-
-def _ends(path: str) -> tuple[str, str]:
-    trial, checkpoint = ["", *path.rstrip("/").split("/")][-2:]
-    return trial, checkpoint
-
-
-def _path(state: dict[str, Any]) -> str | None:
-    checkpoint = state.get("checkpoint", state.get("dir_or_data"))  # since Ray 2.7; before
-    if isinstance(checkpoint, pickle.Opaque) and isinstance(checkpoint.state, dict):
-        checkpoint = checkpoint.state.get("path")
-    return checkpoint if isinstance(checkpoint, str) else None

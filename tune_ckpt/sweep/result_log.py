@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tune_ckpt.errors import StorageError
@@ -27,8 +28,31 @@ Found = TypeVar("Found")
 
 Bound = tuple[float, float, str]
 """No checkpoint is better than this: cost, then iteration, then trial id, the lower the better."""
+Moment = tuple[float, float]
+"""A result's timestamp and iteration."""
 UNKNOWN: Bound = (-math.inf, -1.0, "")
 NOTHING: Bound = (math.inf, math.inf, "")
+
+
+@dataclass(frozen=True)
+class End:
+    """How far results go.
+
+    Attributes:
+        moment: That of the last one, or an earlier one.
+        checkpoint: The name of the last checkpoint that one of them names.
+    """
+
+    moment: Moment = (-math.inf, -math.inf)
+    checkpoint: str = ""
+
+    def after(self, lines: bytes) -> End:
+        """Return the end of what is followed by more lines."""
+        last = lines.rstrip().rpartition(b"\n")[2]
+        found = [map(float, each.findall(last)) for each in (_TIMESTAMP, _ITERATION)]
+        timestamp, iteration = (min(numbers, default=-1.0) for numbers in found)
+        named = _CHECKPOINT.findall(lines)
+        return End((timestamp, iteration), named[-1].decode() if named else self.checkpoint)
 
 
 class ResultLog:
@@ -46,17 +70,18 @@ class ResultLog:
         self._notes = notes
         self._kept: dict[object, tuple[int, Any]] = {}
 
-    def bound(self, metric: Metric) -> Bound:
-        """Return a bound of the metric in all results, found without parsing them."""
+    def bound(self, metric: Metric) -> tuple[Bound, End]:
+        """Return a bound of the metric in all results, found without parsing, and their end."""
         leaf = metric.name.rpartition("/")[2]
         if json.dumps(leaf) != f'"{leaf}"':  # there are several ways to write it
-            return UNKNOWN
+            return UNKNOWN, End()
 
-        def better(best: Bound | None, lines: bytes) -> Bound:
+        def better(best: tuple[Bound, End] | None, lines: bytes) -> tuple[Bound, End]:
             """Return the better of the best so far and that of new lines."""
-            return min(best or NOTHING, bound_of(lines, metric, self._trial_id))
+            before, end = best or (NOTHING, End())
+            return min(before, bound_of(lines, metric, self._trial_id)), end.after(lines)
 
-        return self._follow(metric, None, better) or UNKNOWN
+        return self._follow(metric, None, better) or (UNKNOWN, End())
 
     def pairs(self) -> Pairs:
         """Return what the results say of checkpoints; where one was written again, the last word.
@@ -186,6 +211,8 @@ def _number(token: bytes) -> float | None:
         return _WORDS.get(token)
 
 
+_TIMESTAMP = re.compile(rb'"timestamp":\s*(\d+)')
+_CHECKPOINT = re.compile(rb'"checkpoint_dir_name":\s*"(checkpoint_[^"\\]*)"')
 _ITERATION = re.compile(rb'"training_iteration":\s*(-?\d+)')
 _TRIAL_ID = re.compile(rb'"trial_id":\s*"([^"\\]*)"')
 
