@@ -122,6 +122,8 @@ def test_checkpoints_newer_than_the_results_are_ranked_where_they_belong(
     log.write_text(log.read_text().partition("\n")[0] + "\n")
     function_trial(tmp_path, B, [{"acc": 0.5}])
     assert [record.value for record in tc.rank_checkpoints(tmp_path, "acc")] == [0.9, 0.5, 0.2, 0.1]
+    scores = {s: tc.best_checkpoint(tmp_path, "acc", "min", scope=s).score for s in ("last", "avg")}
+    assert scores == pytest.approx({"last": 0.2, "avg": 0.4})
 
 
 def test_so_are_those_that_only_tell_it_themselves(tmp_path):

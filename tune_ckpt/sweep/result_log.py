@@ -108,6 +108,10 @@ class ResultLog:
 
         return self._follow(("values", metric), [], more)
 
+    def end(self) -> End:
+        """Return how far the results go."""
+        return self._follow("end", End(), End.after)
+
     def results(self) -> Iterator[dict[str, Any]]:
         """Yield every result in order."""
         yield from self._parsed(self._read_from(0) or b"")

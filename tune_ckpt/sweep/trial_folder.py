@@ -133,6 +133,11 @@ class TrialFolder:
         """Return the metric's values in all results in order, those that are numbers."""
         return self._log.values(metric) if RESULTS in self.names else []
 
+    @property
+    def reached(self) -> float:
+        """The iteration of the last result; before all others where there is none."""
+        return self._log.end().moment[1] if RESULTS in self.names else -math.inf
+
     def home(self, checkpoint: str) -> tuple[str, ...] | None:
         """Return where a checkpoint is below the folder; its conversion stands in for one gone."""
         if checkpoint in self.checkpoints:
