@@ -35,6 +35,13 @@ def test_files_of_somebody_elses_are_told_as_such(tmp_path):
             read(tmp_path)
 
 
+@pytest.mark.parametrize("read", [tc.load_state, tc.describe])
+def test_what_tune_pickled_of_a_trainable_is_told_with_what_reads_it(tmp_path, read):
+    (tmp_path / "_dict_checkpoint.pkl").write_bytes(b"")
+    with pytest.raises(NotACheckpointError, match=r"Tune wrote it, .* own restore\(\) reads it"):
+        read(tmp_path)
+
+
 def test_verifying_a_sweep_is_a_fault_that_says_what_it_is(sweep):
     assert "whole sweep's folder" in str(tc.verify(sweep))
     assert not tc.verify(sweep).ok

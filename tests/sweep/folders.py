@@ -22,7 +22,7 @@ def function_trial(experiment, trial, results, *, checkpoints=True, config=None)
     for number, metrics in enumerate(results):
         line = {"training_iteration": number + 1, "trial_id": trial, **metrics}
         if checkpoints:
-            line["checkpoint_dir_name"] = f"checkpoint_{number:06}"
+            line |= {"checkpoint_dir_name": f"checkpoint_{number:06}", "should_checkpoint": True}
             plain_checkpoint(folder / line["checkpoint_dir_name"], line)
         lines.append(json.dumps(line, default=float) + "\n")
     (folder / "result.json").write_text("".join(lines))
@@ -97,6 +97,7 @@ def make_sweep(root, trials=TRIALS, *, deleted=("checkpoint_000000",), use_msgpa
                 "training_iteration": place + 1,
                 "trial_id": trial,
                 "checkpoint_dir_name": name,
+                "should_checkpoint": True,
             }
             told = {**facts, "timestamp": 1_790_000_000 + place, "eval": {"acc": value}}
             lines.append(json.dumps(told) + "\n")

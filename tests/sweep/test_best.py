@@ -125,7 +125,8 @@ def test_an_unknown_metric_lists_the_nearest_first(tmp_path):
     with pytest.raises(UnknownMetricError) as unknown:
         tc.best_checkpoint(tmp_path, "acuracy")
     assert unknown.value.available[0] == "eval/accuracy"
-    assert set(unknown.value.available) == {"eval/accuracy", "loss", "training_iteration"}
+    of_tune = {"should_checkpoint", "training_iteration"}
+    assert set(unknown.value.available) == {"eval/accuracy", "loss"} | of_tune
 
 
 def test_a_dict_of_metrics_leads_to_those_in_it(tmp_path):
@@ -139,7 +140,7 @@ def test_without_a_metric_those_there_are_are_listed(tmp_path):
     function_trial(tmp_path, A, [{"eval": {"loss": 1}, "time_total_s": 2, "zeal": 3}])
     with pytest.raises(InvalidArgumentError) as none:
         tc.best_checkpoint(tmp_path)
-    expected = ["eval/loss", "zeal", "time_total_s", "training_iteration"]
+    expected = ["eval/loss", "zeal", "should_checkpoint", "time_total_s", "training_iteration"]
     assert (none.value.argument, none.value.expected) == ("metric", expected)
 
 

@@ -10,8 +10,19 @@ from pathlib import Path
 import pytest
 
 import tune_ckpt as tc
-from tests.sweep.folders import A, B, class_trial, function_trial, plain_checkpoint, write_state
+from tests.sweep.folders import (
+    A,
+    B,
+    class_trial,
+    function_trial,
+    own_checkpoint,
+    plain_checkpoint,
+    write_state,
+)
 from tune_ckpt.errors import CorruptDataError, NoCheckpointError
+from tune_ckpt.sweep import experiment_state
+from tune_ckpt.sweep.experiment_state import ExperimentState
+from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.tree.storage.store import LocalStore
 
 
@@ -23,7 +34,7 @@ def test_lines_cut_short_or_broken_are_survived_and_told(tmp_path):
     assert best.value == 0.5
     told = "\n".join(best.passed_over)
     assert told.count("result.json cannot be read") == 2
-    assert "the metrics of checkpoint_000001 are recorded nowhere" in told
+    assert "the metrics of checkpoint_000001, checkpoint_000002 are recorded nowhere" in told
 
 
 def test_every_cut_of_the_results_gives_what_is_whole(tmp_path):
@@ -86,6 +97,58 @@ def test_no_state_and_no_metadata_is_an_error_that_says_so(tmp_path):
     class_trial(tmp_path, A, [{"acc": 0.5}])
     with pytest.raises(NoCheckpointError, match="checkpoint_000000 are recorded nowhere"):
         tc.best_checkpoint(tmp_path, "acc")
+
+
+def test_of_many_unknown_checkpoints_a_line_is_told_and_where_their_results_may_be(tmp_path):
+    class_trial(tmp_path, A, [{"acc": 0.5}] * 9)
+    (log,) = tmp_path.glob("*/result.json")
+    log.rename(tmp_path / "elsewhere")
+    with pytest.raises(NoCheckpointError) as none:
+        tc.best_checkpoint(tmp_path, "acc")
+    (told,) = none.value.passed_over
+    assert "checkpoint_000003, and 5 more are recorded nowhere; its result.json is not here" in told
+    assert "copy it, and the sweep's experiment_state-*.json" in told
+
+
+@pytest.mark.parametrize("parsed_nbytes", [2**25, 0])
+def test_checkpoints_newer_than_the_results_are_ranked_where_they_belong(
+    tmp_path, monkeypatch, parsed_nbytes
+):
+    monkeypatch.setattr(experiment_state, "PARSED_NBYTES", parsed_nbytes)
+    facts, run = class_trial(tmp_path, A, [{"acc": 0.1}, {"acc": 0.9}, {"acc": 0.2}])
+    run = json.dumps({"last_result": {"training_iteration": 3}, **json.loads(run)})
+    write_state(tmp_path, [facts, run])
+    (log,) = tmp_path.glob("*/result.json")
+    log.write_text(log.read_text().partition("\n")[0] + "\n")
+    function_trial(tmp_path, B, [{"acc": 0.5}])
+    assert [record.value for record in tc.rank_checkpoints(tmp_path, "acc")] == [0.9, 0.5, 0.2, 0.1]
+    scores = {s: tc.best_checkpoint(tmp_path, "acc", "min", scope=s).score for s in ("last", "avg")}
+    assert scores == pytest.approx({"last": 0.2, "avg": 0.4})
+
+
+def test_so_are_those_that_only_tell_it_themselves(tmp_path):
+    folder = function_trial(tmp_path, A, [{"acc": 0.1}])
+    for number, acc in enumerate([0.9, 0.2], 1):
+        own_checkpoint(folder / f"checkpoint_{number:06}", {"acc": acc}, number + 1)
+    function_trial(tmp_path, B, [{"acc": 0.5}])
+    assert [record.value for record in tc.rank_checkpoints(tmp_path, "acc")] == [0.9, 0.5, 0.2, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("last", "beyond"),
+    [
+        ({"training_iteration": 3}, False),
+        ({"training_iteration": 4}, True),
+        ({"training_iteration": 3, "timestamp": 1}, True),
+        ({}, True),
+        (None, True),
+    ],
+)
+def test_whether_the_state_is_beyond_the_results(tmp_path, last, beyond):
+    write_state(tmp_path, [json.dumps({"relative_logdir": "a"}), json.dumps({"last_result": last})])
+    state = ExperimentState(LocalStore(tmp_path), Notes())
+    assert state.is_beyond("a", (-1, 3)) is beyond
+    assert not state.is_beyond("unknown", (-1, 3))
 
 
 def test_checkpoints_newer_than_the_state_are_told(tmp_path):

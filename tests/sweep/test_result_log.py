@@ -32,7 +32,7 @@ def test_no_value_is_better_than_the_bound(results, name, mode):
     lines = [{**r, "training_iteration": n, "trial_id": "t"} for n, r in enumerate(results, 1)]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
     log = ResultLog(_Memory(data), "t", Notes())
-    bound = log.bound(metric)
+    bound, _ = log.bound(metric)
     for line in lines:
         try:
             value = metric.value(line)
@@ -120,7 +120,7 @@ class _Counting:
 
 def _looks(log):
     metric = Metric("acc")
-    return log.bound(metric)[0], log.values(metric), dict(log.pairs())
+    return log.bound(metric)[0][0], log.values(metric), dict(log.pairs())
 
 
 def test_only_new_bytes_are_read(tmp_path):
@@ -132,7 +132,8 @@ def test_only_new_bytes_are_read(tmp_path):
     assert store.nbytes == 3 * len(LINE)
     assert _looks(log) == (-0.5, [0.5], {})
     assert store.nbytes == 3 * len(LINE)
-    new = b'{"acc": 0.7, "checkpoint_dir_name": "checkpoint_000000"}\n'
+    saved = {"checkpoint_dir_name": "checkpoint_000000", "should_checkpoint": True}
+    new = json.dumps({"acc": 0.7, **saved}).encode() + b"\n"
     path.write_bytes(LINE + new[:20])  # half-written
     assert log.values(Metric("acc")) == [0.5]
     path.write_bytes(LINE + new)
@@ -152,7 +153,7 @@ def test_a_file_that_became_shorter_is_read_anew(tmp_path):
 def test_a_file_that_vanished_is_noted(tmp_path):
     notes = Notes()
     log = ResultLog(open_store(tmp_path), "t", notes)
-    assert log.bound(Metric("acc")) == UNKNOWN
+    assert log.bound(Metric("acc"))[0] == UNKNOWN
     assert list(log.results()) == []
     (line,) = notes.lines
     assert "result.json cannot be read" in line

@@ -251,7 +251,8 @@ def test_a_second_look_finds_what_is_new_and_reads_nothing_else(tmp_path, monkey
     read = _counted(monkeypatch)
     assert tc.best_checkpoint(sweep, "acc").value == 0.5
     assert read["result.json"] == 0
-    line = {"acc": 0.9, "training_iteration": 2, "checkpoint_dir_name": "checkpoint_000001"}
+    saved = {"checkpoint_dir_name": "checkpoint_000001", "should_checkpoint": True}
+    line = {"acc": 0.9, "training_iteration": 2, **saved}
     with (folder / "result.json").open("a") as file:
         file.write(json.dumps(line) + "\n")
     plain_checkpoint(folder / "checkpoint_000001")
@@ -277,7 +278,8 @@ def test_what_checkpoints_say_themselves_is_read_again_only_where_it_was_written
         ranked = tc.rank_checkpoints(sweep, "acc", verify=False)
         assert ranked[0].value == acc
     newest = (folder / "checkpoint_000002/metadata.json").stat().st_size
-    assert read["metadata.json"] - before == 2 * newest  # for its bound, and for itself
+    # For the bounds of both, of which no result tells, and for itself.
+    assert read["metadata.json"] - before == 3 * newest
 
 
 def test_the_state_of_all_trials_is_looked_for_once_a_look(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from tests.sweep.folders import (
     plain_checkpoint,
     write_state,
 )
+from tune_ckpt.errors import NoCheckpointError
 from tune_ckpt.formats import pickle
 
 
@@ -48,6 +49,54 @@ def test_metrics_of_a_class_come_from_the_experiment_state(tmp_path):
     best = tc.best_checkpoint(tmp_path, "acc")
     assert (best.trial_id, best.iteration, best.value) == (A, 2, 0.75)
     assert names([best.runner_up]) == [(B, 2)]
+
+
+def test_trials_of_an_earlier_sweep_in_the_folder_stand_in_its_own_state(tmp_path):
+    write_state(tmp_path, class_trial(tmp_path, A, [{"acc": 0.9}]), time="2026-01-01_00-00-00")
+    write_state(tmp_path, class_trial(tmp_path, B, [{"acc": 0.5}]), time="2026-01-02_00-00-00")
+    assert names(tc.rank_checkpoints(tmp_path, "acc")) == [(A, 1), (B, 1)]
+    (tmp_path / "experiment_state-2026-01-01_00-00-00.json").write_text("{")
+    ranked = tc.rank_checkpoints(tmp_path, "acc")
+    assert names(ranked) == [(B, 1)]
+    assert "experiment_state-2026-01-01" in ranked.explain()
+
+
+def test_of_a_trial_in_two_states_the_newer_one_counts(tmp_path):
+    older = class_trial(tmp_path, A, [{"acc": 0.9}])
+    shutil.rmtree(next(path for path in tmp_path.iterdir() if path.is_dir()))
+    newer = class_trial(tmp_path, A, [{"acc": 0.5}])
+    for day, entry in enumerate([older, newer], 1):
+        write_state(tmp_path, entry, time=f"2026-01-0{day}_00-00-00")
+    class_trial(tmp_path, B, [{"acc": 0.1}])  # which neither knows
+    assert [record.value for record in tc.rank_checkpoints(tmp_path, "acc")] == [0.5]
+
+
+def named_by_ray_2_7(folder, names):
+    """Let a class's results name checkpoints; Ray 2.7 asks the result before if one is due."""
+    lines = (folder / "result.json").read_text().splitlines()
+    named = zip(map(json.loads, lines), names, strict=True)
+    told = [json.dumps({**line, "checkpoint_dir_name": name}) for line, name in named]
+    (folder / "result.json").write_text("\n".join(told) + "\n")
+
+
+def test_the_result_in_which_ray_2_7_names_a_classs_checkpoint_is_not_that_of_its_moment(tmp_path):
+    entry = class_trial(tmp_path, A, [{"acc": acc} for acc in (0.1, 0.2)])
+    write_state(tmp_path, entry)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    lines = [json.dumps({"training_iteration": n, "acc": n}) + "\n" for n in (1, 2, 3, 4)]
+    (folder / "result.json").write_text("".join(lines))
+    named_by_ray_2_7(folder, ["checkpoint_000000", None, "checkpoint_000001", None])
+    assert [record.value for record in tc.rank_checkpoints(tmp_path, "acc")] == [0.2, 0.1]
+    next(tmp_path.glob("experiment_state-*")).unlink()
+    with pytest.raises(NoCheckpointError, match="recorded nowhere"):
+        tc.best_checkpoint(tmp_path, "acc")
+
+
+def test_where_every_result_saved_the_names_of_ray_2_7_are_right(tmp_path):
+    class_trial(tmp_path, A, [{"acc": 0.1}, {"acc": 0.2}])
+    (folder,) = tmp_path.iterdir()
+    named_by_ray_2_7(folder, ["checkpoint_000000", "checkpoint_000001"])
+    assert names(tc.rank_checkpoints(tmp_path, "acc")) == [(A, 2), (A, 1)]
 
 
 def test_the_last_checkpoint_counts_though_tune_does_not_list_it_among_the_best(tmp_path):

@@ -288,7 +288,7 @@ def test_what_is_no_checkpoint_is_said_so(tmp_path):
     with pytest.raises(NotACheckpointError, match="nothing is there"):
         tc.describe(tmp_path / "none")
     (tmp_path / "model.pt").write_bytes(b"")
-    with pytest.raises(NotACheckpointError, match="RLlib did not write it"):
+    with pytest.raises(NotACheckpointError, match="nor RLlib wrote it; read it with what did"):
         tc.describe(tmp_path)
 
 
@@ -301,7 +301,7 @@ def test_who_has_the_oldest_of_rllibs_is_told_what_reads_it(corpus, file):
 
 def test_a_file_is_no_checkpoint(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"")
-    with pytest.raises(NotACheckpointError, match="RLlib did not write it"):
+    with pytest.raises(NotACheckpointError, match="nor RLlib wrote it; read it with what did"):
         tc.describe(tmp_path / "model.pt")
 
 

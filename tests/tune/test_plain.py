@@ -12,10 +12,15 @@ import numpy as np
 import pytest
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, MedianStoppingRule
+from ray.tune.utils.serialization import TuneFunctionEncoder
+from ray.tune.utils.util import SafeFallbackEncoder
 
 import tune_ckpt as tc
+from tests.sweep.folders import edit
 from tune_ckpt.errors import NotACheckpointError, StorageError
 from tune_ckpt.tree.storage.store import open_store
+from tune_ckpt.tune import private
+from tune_ckpt.tune.resuming.noted_configs import decoded, lost_objects, with_types
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.resuming.remembering import RememberingScheduler
@@ -145,6 +150,44 @@ def _rebuilt(tmp_path, damage):
     return report, sorted(config.get("a", -1) for config in configs)
 
 
+class Odd:
+    """What only a pickle can hold."""
+
+
+@pytest.mark.parametrize(("given", "lost"), [({}, "deep/odd, f"), ({"f": print}, "deep/odd")])
+def test_configs_have_the_types_that_were_noted_and_what_is_lost_is_told(tmp_path, given, lost):
+    types = {"a": 1, "x": np.float32(0.5), "w": [np.arange(3)], "t": np.dtype("f4")}
+    config = {**types, "f": print, "deep": {"odd": Odd(), "text": "b"}}
+    folder = tmp_path / "run"
+    shutil.copytree(KILLED, folder)
+    trial = next(folder.glob("T_*_00001_*"))
+    (trial / "params.json").write_text(json.dumps(config, cls=SafeFallbackEncoder))
+    file, state = _state(folder)
+    facts = json.loads(state["trial_data"][0][0])
+    facts["config"] = config
+    state["trial_data"][0][0] = json.dumps(facts, cls=TuneFunctionEncoder)
+    file.write_text(json.dumps(state))
+    told = tc.resume(folder, T, portable=True, run_config=STOP, param_space=given).report.notes
+    (note,) = (note for note in told if "in the place of objects" in note)
+    assert note.endswith(f": {lost}; give param_space, which has them")
+    _, state = _state(folder)
+    found = next(t for t in private.load_trials(state) if t.trial_id.endswith("_00001")).config
+    assert {name: repr(found[name]) for name in types} == {n: repr(v) for n, v in types.items()}
+    assert (found["deep"]["text"], found["f"]) == ("b", given.get("f", str(print)))
+
+
+def test_a_noted_value_that_was_changed_since_does_not_count():
+    noted = {"lr": np.float64(0.1), "w": np.arange(2), "new": np.int64(1)}
+    assert with_types({"lr": 0.2, "w": [0, 2], "more": 1}, noted) == {
+        "lr": 0.2,
+        "w": [0, 2],
+        "more": 1,
+    }
+    damaged = {"_type": "CLOUDPICKLE_FALLBACK", "value": "80zz"}
+    assert with_types({"lr": "x"}, decoded({"lr": damaged})) == {"lr": "x"}
+    assert list(lost_objects({"lr": "x"}, decoded({"lr": damaged}))) == ["lr"]
+
+
 def _without_params(folder):
     for file in folder.glob("*/params.json"):
         file.write_bytes(file.read_bytes()[:5])
@@ -188,6 +231,37 @@ def test_a_sweep_that_was_killed_before_its_trials_wrote_anything(tmp_path):
     report, configs = _rebuilt(tmp_path, damage)
     assert [t.status for t in report.trials] == ["finished", "starts", "starts"]
     assert configs == [0, 1, 2]
+
+
+def _exploiting(folder):
+    """Let the trial that was under way have taken over a checkpoint of the one that has ended."""
+    file, state = _state(folder)
+    exploits, ended = (json.loads(run) for _, run in state["trial_data"][:2])
+    managers = [trial["checkpoint_manager"] for trial in (exploits, ended)]
+    own, donor = (pickle.loads(bytes.fromhex(manager["value"])) for manager in managers)
+    own._latest_checkpoint_result = donor._checkpoint_results[1]
+    managers[0]["value"] = pickle.dumps(own).hex()
+    state["trial_data"][0][1] = json.dumps(exploits)
+    file.write_text(json.dumps(state))
+
+
+def test_a_trial_that_exploits_another_goes_on_from_that_ones_checkpoint(tmp_path):
+    _, goes_on, _ = _rebuilt(tmp_path, _exploiting)[0].trials
+    assert "_00000_" in goes_on.checkpoint
+    assert goes_on.iteration == 2
+
+
+def test_unless_it_has_saved_since(tmp_path):
+    def damage(folder):
+        _exploiting(folder)
+        newest = max(folder.glob("T_*_00001_*/checkpoint_*"))
+        own = newest.with_name("checkpoint_000009")
+        tc.save_state({"x": 1}, own)
+        edit(own, metrics={}, trial={"iteration": 3})
+
+    _, goes_on, _ = _rebuilt(tmp_path, damage)[0].trials
+    assert goes_on.checkpoint.endswith("checkpoint_000009")
+    assert goes_on.iteration == 3
 
 
 def test_where_no_trial_is_known_nothing_is_touched(tmp_path):

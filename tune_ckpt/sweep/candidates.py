@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from tune_ckpt.errors import CorruptDataError, InvalidArgumentError, StorageError
+from tune_ckpt.errors import CorruptDataError, InvalidArgumentError, StorageError, listed
 from tune_ckpt.formats import pickle
 from tune_ckpt.sweep.best_file import FILE, FOLDER, Pinned, read_pinned
 from tune_ckpt.sweep.candidate import Candidate
@@ -22,7 +22,8 @@ from tune_ckpt.sweep.experiment_state import ExperimentState
 from tune_ckpt.sweep.metrics import Metric, names
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.paths import below, places_of
-from tune_ckpt.sweep.result_log import Bound, Metrics, Pairs
+from tune_ckpt.sweep.result_log import RESULTS, Bound, Metrics, Pairs
+from tune_ckpt.sweep.train_snapshot import SNAPSHOT
 from tune_ckpt.sweep.trial_folder import CONVERTED, TrialFolder
 from tune_ckpt.tree.storage.local import LocalStore
 from tune_ckpt.tree.storage.store import Store, open_store
@@ -30,6 +31,12 @@ from tune_ckpt.tree.tune_metrics import OF_TUNE
 
 _REQUESTS = 16  # at a time, where each takes a while
 _LISTED = 12  # metrics, where none was told
+_TOLD = 4  # checkpoints of a trial
+_LEFT_BEHIND = (
+    "; its result.json is not here either: copy it, and the sweep's experiment_state-*.json, from "
+    "where the sweep ran (a driver that was killed may have left them under ~/ray_results or "
+    "/tmp/ray)"
+)
 T = TypeVar("T")
 
 
@@ -181,8 +188,11 @@ class OpenSweep:
     def candidates(self, folder: TrialFolder) -> Iterator[Candidate]:
         """Yield the checkpoints of a trial whose metrics are known; note those whose are not."""
         pairs = folder.pairs()
-        for name in sorted(folder.checkpoints - pairs.keys()):
-            self.notes.add(f"trial {folder.trial_id}: the metrics of {name} are recorded nowhere")
+        unknown = sorted(folder.checkpoints - pairs.keys())
+        if unknown:
+            left = folder.names.keys().isdisjoint({RESULTS, SNAPSHOT}) and _LEFT_BEHIND
+            told = f"the metrics of {listed(unknown, _TOLD)} are recorded nowhere{left or ''}"
+            self.notes.add(f"trial {folder.trial_id}: {told}")
         for name, metrics in pairs.items():
             yield Candidate(folder, name, metrics)
         copy = self._copies.get(folder.name)

@@ -3,6 +3,9 @@
 Of a class Trainable that stands nowhere else: in a pickle, as hexadecimal text, in JSON, in JSON.
 Only the trials that are asked for are unpickled, inertly. A file of hundreds of megabytes is not
 parsed either: a trial's entry is found by its folder's name.
+
+Every session of a sweep writes a file of its own, which names all trials. Where sweeps share a
+folder, those of the earlier ones stand in older files only.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
+from threading import Lock
 from typing import Any
 
 from tune_ckpt.errors import StorageError, TuneCkptError
 from tune_ckpt.formats import pickle
+from tune_ckpt.sweep.checkpoint_manager import Recorded, reached, recorded
 from tune_ckpt.sweep.notes import Notes
-from tune_ckpt.sweep.result_log import Metrics, Pairs
+from tune_ckpt.sweep.result_log import Moment, Pairs
 from tune_ckpt.tree.storage.store import Store
 
 PREFIX = "experiment_state-"
@@ -29,7 +34,7 @@ _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError, T
 
 
 class ExperimentState:
-    """The newest experiment state that can be read.
+    """The newest experiment state that can be read; of trials that it does not know, older ones.
 
     Args:
         experiment: The sweep's folder.
@@ -42,7 +47,10 @@ class ExperimentState:
         self._problems = Notes()  # of what is known now
         self._may_be_old = True
         self._version: object = None  # of the newest file, whether it can be read or not
-        self._entries: dict[str, Callable[[], Any]] = {}
+        self._unread: list[str] = []  # the files' names, the newest last
+        self._entries: dict[str, Callable[[], dict[str, Any]]] = {}
+        self._files: dict[str, str] = {}  # the name of the file that an entry is in
+        self._reading = Lock()
         self._loose: dict[str, Pairs] = {}
 
     def look(self) -> None:
@@ -56,6 +64,14 @@ class ExperimentState:
         own = {checkpoint: metrics for owner, checkpoint, metrics in recorded if owner == folder}
         return self._loose.get(folder, {}) | own
 
+    def taken_over(self, folder: str) -> Pairs:
+        """Return the other trial's checkpoint that a trial would go on from, by both their names.
+
+        That is where it exploits that trial and has saved nothing since; else there is none.
+        """
+        recorded = self._recorded_of(folder)
+        return {f"{owner}/{name}": metrics for owner, name, metrics in recorded if owner != folder}
+
     def needed(self, folder: str) -> set[tuple[str, str]]:
         """Return what a trial would go on from: checkpoints by their trial's folder and name.
 
@@ -65,15 +81,34 @@ class ExperimentState:
         own = max((end for end in ends if end[0] == folder), default=None)
         return {end for end in ends if end[0] != folder or end == own}
 
-    def _recorded_of(self, folder: str) -> list[tuple[str, str, Metrics]]:
-        self._load()
-        recorded = self._recorded(self._entries[folder]) if folder in self._entries else []
+    def is_beyond(self, folder: str, moment: Moment) -> bool:
+        """Say whether it may know of a trial's checkpoints that are of a later moment."""
+        self._find(folder)
+        if folder not in self._entries:
+            return folder in self._loose
+        try:
+            return reached(self._entries[folder]()) > moment
+        except (StorageError, *_BROKEN):
+            return True
+
+    def _recorded_of(self, folder: str) -> list[Recorded]:
+        self._find(folder)
+        found = []
+        if folder in self._entries:
+            found = self._recorded(self._files[folder], self._entries[folder])
         for line in self._problems.lines:
             self._notes.add(line)
-        return recorded
+        return found
 
-    def _load(self) -> None:
-        """Read the newest file that can be read, unless there is none that is new."""
+    def _find(self, folder: str) -> None:
+        """Read files, from the newest on, until one tells of a trial."""
+        with self._reading:
+            self._look_anew()
+            while self._unread and folder not in self._entries and folder not in self._loose:
+                self._read(self._unread.pop())
+
+    def _look_anew(self) -> None:
+        """Find the files, unless there is none that is new."""
         if not self._may_be_old:
             return
         self._may_be_old = False
@@ -83,87 +118,86 @@ class ExperimentState:
             return
         self._version = newest
         self._problems.clear()
-        for name in sorted(names, reverse=True):
-            if self._can_read(name):
-                return
+        self._entries, self._files, self._loose = {}, {}, {}
+        self._unread = sorted(names)
 
-    def _can_read(self, name: str) -> bool:
-        self._entries, self._loose, self._file = {}, {}, name
+    def _read(self, file: str) -> None:
         try:
-            read = self._index if self._size() > PARSED_NBYTES else self._parse
-            read()
+            read = self._index if self._size(file) > PARSED_NBYTES else self._parse
+            read(file)
         except (StorageError, *_BROKEN) as error:
             reason = error.reason if isinstance(error, StorageError) else error
-            self._problems.unreadable(self._experiment.path(name), reason)
-            return False
-        return True
+            self._problems.unreadable(self._experiment.path(file), reason)
 
     # ----------------------------------------------------------------------------- small files
 
-    def _parse(self) -> None:
-        state = json.loads(self._experiment.read_bytes(self._file))
+    def _parse(self, file: str) -> None:
+        state, loose = json.loads(self._experiment.read_bytes(file)), dict[str, Pairs]()
         for entry in state.get("trial_data") or state.get("checkpoints") or ():
             try:
                 trial = _trial(entry)
-                blob = _blob(trial)
                 if "relative_logdir" in trial:
-                    self._entries[trial["relative_logdir"]] = partial(bytes, blob)
+                    self._keep(trial["relative_logdir"], file, partial(dict, trial))
                     continue
             except _BROKEN as error:
-                self._problems.unreadable(self._experiment.path(self._file), error)
+                self._problems.unreadable(self._experiment.path(file), error)
                 continue
-            for owner, checkpoint, metrics in self._recorded(partial(bytes, blob)):
-                self._loose.setdefault(owner, {})[checkpoint] = metrics
+            for owner, checkpoint, metrics in self._recorded(file, partial(dict, trial)):
+                loose.setdefault(owner, {})[checkpoint] = metrics
+        self._loose = loose | self._loose
 
-    def _recorded(self, blob: Callable[[], bytes]) -> list[tuple[str, str, Metrics]]:
-        file = self._experiment.path(self._file)
+    def _keep(self, folder: str, file: str, entry: Callable[[], dict[str, Any]]) -> None:
+        self._entries.setdefault(folder, entry)
+        self._files.setdefault(folder, file)
+
+    def _recorded(self, file: str, entry: Callable[[], dict[str, Any]]) -> list[Recorded]:
+        where = self._experiment.path(file)
         try:
-            tree = pickle.loads_inert(blob(), file=file)
-            return [(*_ends(path), metrics) for path, metrics in _results(tree)]
+            return recorded(pickle.loads_inert(_blob(entry()), file=where))
         except (StorageError, *_BROKEN) as error:  # it may even contain itself
-            self._problems.unreadable(file, error)
+            self._problems.unreadable(where, error)
             return []
 
     # ----------------------------------------------------------------------------- large files
 
-    def _index(self) -> None:
-        places = list(self._places())
-        ends = [0, *(place for place, _ in places), self._size()]
+    def _index(self, file: str) -> None:
+        places = list(self._places(file))
+        ends = [0, *(place for place, _ in places), self._size(file)]
         for (before, place), (_, after), (_, name) in zip(
             pairwise(ends[:-1]), pairwise(ends[1:]), places, strict=True
         ):
-            self._entries[name] = partial(self._blob_around, before, place, after)
+            self._keep(name, file, partial(self._entry_around, file, before, place, after))
 
-    def _size(self) -> int:
-        with self._experiment.open(self._file) as source:
+    def _size(self, file: str) -> int:
+        with self._experiment.open(file) as source:
             return int(source.nbytes)
 
-    def _places(self) -> Iterator[tuple[int, str]]:
+    def _places(self, file: str) -> Iterator[tuple[int, str]]:
         """Yield where each trial's folder is named, and its name."""
-        start, size = 0, self._size()
+        start, size = 0, self._size(file)
         while start < size:
-            data = self._range(start, min(size, start + _CHUNK_NBYTES + _NAME_NBYTES))
+            data = self._range(file, start, min(size, start + _CHUNK_NBYTES + _NAME_NBYTES))
             for found in _FOLDER.finditer(data):
                 if found.start() < _CHUNK_NBYTES:
                     yield start + found.start(), _unescaped(found[1])
             start += _CHUNK_NBYTES
 
-    def _range(self, start: int, end: int) -> bytearray:
+    def _range(self, file: str, start: int, end: int) -> bytearray:
         buffer = bytearray(end - start)
-        with self._experiment.open(self._file) as source:
+        with self._experiment.open(file) as source:
             source.read_into(start, memoryview(buffer))
         return buffer
 
-    def _blob_around(self, before: int, place: int, after: int) -> bytes:
-        data = self._range(before, after)
+    def _entry_around(self, file: str, before: int, place: int, after: int) -> dict[str, Any]:
+        data = self._range(file, before, after)
         *_, start = (found.start() for found in _ENTRY.finditer(data, 0, place - before))
         text = data[start:].decode(errors="replace")
         first, end = json.JSONDecoder().raw_decode(text)
-        trial = json.loads(first)
+        trial: dict[str, Any] = json.loads(first)
         if "checkpoint_manager" not in trial:  # since Ray 2.7 two JSON texts, before that one
             following = text[end:].lstrip(", \n")
             trial = json.loads(json.JSONDecoder().raw_decode(following)[0])
-        return _blob(trial)
+        return trial
 
 
 _FOLDER = re.compile(rb'relative_logdir\\":\s*\\"(.*?)\\"')
@@ -186,29 +220,3 @@ def _trial(entry: Any) -> dict[str, Any]:
 def _blob(trial: dict[str, Any]) -> bytes:
     manager = trial["checkpoint_manager"]
     return bytes.fromhex(manager["value"] if isinstance(manager, dict) else manager)
-
-
-def _results(value: Any) -> Iterator[tuple[str, Metrics]]:
-    # A checkpoint manager holds records of a checkpoint and its metrics, in lists and attributes.
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _results(item)
-    elif isinstance(value, pickle.Opaque) and isinstance(value.state, dict):
-        path = _path(value.state)
-        metrics = value.state.get("metrics")
-        if path is not None and isinstance(metrics, dict):
-            yield path, metrics
-        else:
-            yield from _results(list(value.state.values()))
-
-
-def _ends(path: str) -> tuple[str, str]:
-    trial, checkpoint = ["", *path.rstrip("/").split("/")][-2:]
-    return trial, checkpoint
-
-
-def _path(state: dict[str, Any]) -> str | None:
-    checkpoint = state.get("checkpoint", state.get("dir_or_data"))  # since Ray 2.7; before
-    if isinstance(checkpoint, pickle.Opaque) and isinstance(checkpoint.state, dict):
-        checkpoint = checkpoint.state.get("path")
-    return checkpoint if isinstance(checkpoint, str) else None

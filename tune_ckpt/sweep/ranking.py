@@ -151,9 +151,10 @@ class Ranking:
 
     def _score_of(self, folder: TrialFolder, places: list[Place]) -> float | None:
         assert self.scope is not None
-        values = folder.values(self.metrics[0])
-        if not values:  # no result.json: of what is known of checkpoints
-            values = [place.values[0] for place in sorted(places, key=_iteration)]
+        known = sorted(places, key=_iteration)
+        # Of a killed or running trial checkpoints may be newer than its log; or there is none.
+        newer = [place.values[0] for place in known if _iteration(place) > folder.reached]
+        values = [*folder.values(self.metrics[0]), *newer]
         return number(self.scope.score(self.metrics[0], values)) if values else None
 
     def _place(self, candidate: Candidate) -> Place | None:

@@ -11,7 +11,8 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tune_ckpt.errors import StorageError
@@ -27,8 +28,31 @@ Found = TypeVar("Found")
 
 Bound = tuple[float, float, str]
 """No checkpoint is better than this: cost, then iteration, then trial id, the lower the better."""
+Moment = tuple[float, float]
+"""A result's timestamp and iteration."""
 UNKNOWN: Bound = (-math.inf, -1.0, "")
 NOTHING: Bound = (math.inf, math.inf, "")
+
+
+@dataclass(frozen=True)
+class End:
+    """How far results go.
+
+    Attributes:
+        moment: That of the last one, or an earlier one.
+        checkpoint: The name of the last checkpoint that one of them names.
+    """
+
+    moment: Moment = (-math.inf, -math.inf)
+    checkpoint: str = ""
+
+    def after(self, lines: bytes) -> End:
+        """Return the end of what is followed by more lines."""
+        last = lines.rstrip().rpartition(b"\n")[2]
+        found = [map(float, each.findall(last)) for each in (_TIMESTAMP, _ITERATION)]
+        timestamp, iteration = (min(numbers, default=-1.0) for numbers in found)
+        named = _CHECKPOINT.findall(lines)
+        return End((timestamp, iteration), named[-1].decode() if named else self.checkpoint)
 
 
 class ResultLog:
@@ -46,29 +70,30 @@ class ResultLog:
         self._notes = notes
         self._kept: dict[object, tuple[int, Any]] = {}
 
-    def bound(self, metric: Metric) -> Bound:
-        """Return a bound of the metric in all results, found without parsing them."""
+    def bound(self, metric: Metric) -> tuple[Bound, End]:
+        """Return a bound of the metric in all results, found without parsing, and their end."""
         leaf = metric.name.rpartition("/")[2]
         if json.dumps(leaf) != f'"{leaf}"':  # there are several ways to write it
-            return UNKNOWN
+            return UNKNOWN, End()
 
-        def better(best: Bound | None, lines: bytes) -> Bound:
+        def better(best: tuple[Bound, End] | None, lines: bytes) -> tuple[Bound, End]:
             """Return the better of the best so far and that of new lines."""
-            return min(best or NOTHING, bound_of(lines, metric, self._trial_id))
+            before, end = best or (NOTHING, End())
+            return min(before, bound_of(lines, metric, self._trial_id)), end.after(lines)
 
-        return self._follow(metric, None, better) or UNKNOWN
+        return self._follow(metric, None, better) or (UNKNOWN, End())
 
     def pairs(self) -> Pairs:
         """Return what the results say of checkpoints; where one was written again, the last word.
 
-        A function names the folder of its checkpoint, ``checkpoint_dir_name``; a Train run inside a
-        trial gives a path, ``checkpoint_path``.
+        A function names the folder of its checkpoint, see `saved_with`; a Train run inside a trial
+        gives a path, ``checkpoint_path``.
         """
 
         def more(pairs: Pairs, lines: bytes) -> Pairs:
             """Add the checkpoints that new lines name."""
             found = self._parsed(lines, b'"checkpoint_dir_name"', b'"checkpoint_path"')
-            named = ((r.get("checkpoint_dir_name") or r.get("checkpoint_path"), r) for r in found)
+            named = ((saved_with(r) or r.get("checkpoint_path"), r) for r in found)
             return pairs | {name: result for name, result in named if isinstance(name, str)}
 
         return self._follow("pairs", {}, more)
@@ -82,6 +107,10 @@ class ResultLog:
             return [*values, *(value for value in found if value is not None)]
 
         return self._follow(("values", metric), [], more)
+
+    def end(self) -> End:
+        """Return how far the results go."""
+        return self._follow("end", End(), End.after)
 
     def results(self) -> Iterator[dict[str, Any]]:
         """Yield every result in order."""
@@ -121,6 +150,25 @@ class ResultLog:
                     continue
                 if isinstance(result, dict):
                     yield result
+
+
+def saved_with(result: Metrics) -> str | None:
+    """Return the name of the checkpoint that was saved with a result, as functions tell it.
+
+    In a class's results Ray 2.7 names the one that was due after the result *before*; they do not
+    ask for it themselves.
+    """
+    name = result.get("checkpoint_dir_name") if result.get("should_checkpoint") else None
+    return name if isinstance(name, str) else None
+
+
+def each_saved_with(results: Iterable[Metrics]) -> Pairs:
+    """Return the checkpoints that a class's results name, where each names one.
+
+    Then it was saved after every result, so that Ray 2.7 has named the right one.
+    """
+    named = [(result.get("checkpoint_dir_name"), result) for result in results]
+    return {str(name): result for name, result in named} if all(n for n, _ in named) else {}
 
 
 def bound_of(lines: bytes, metric: Metric, trial_id: str) -> Bound:
@@ -167,6 +215,8 @@ def _number(token: bytes) -> float | None:
         return _WORDS.get(token)
 
 
+_TIMESTAMP = re.compile(rb'"timestamp":\s*(\d+)')
+_CHECKPOINT = re.compile(rb'"checkpoint_dir_name":\s*"(checkpoint_[^"\\]*)"')
 _ITERATION = re.compile(rb'"training_iteration":\s*(-?\d+)')
 _TRIAL_ID = re.compile(rb'"trial_id":\s*"([^"\\]*)"')
 

@@ -15,6 +15,7 @@ A sweep may be running, killed or copied half. What cannot be read is left out a
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -28,10 +29,12 @@ from tune_ckpt.sweep.result_log import (
     RESULTS,
     UNKNOWN,
     Bound,
+    End,
     Metrics,
     Pairs,
     ResultLog,
     bound_of,
+    each_saved_with,
 )
 from tune_ckpt.sweep.train_snapshot import SNAPSHOT, reported
 from tune_ckpt.tree.layout import FileNames
@@ -40,6 +43,7 @@ from tune_ckpt.tree.storage.folder import Entry, Store
 PARAMETERS = "params.json"
 CONVERTED = "msgpack"  # the folder of conversions
 
+_ITERATION = re.compile(rb'"iteration":\s*(-?\d+)')
 _TRIAL_ID = re.compile(r"_([0-9a-f]{5,8}(?:_\d{5})?)_")
 
 
@@ -129,6 +133,11 @@ class TrialFolder:
         """Return the metric's values in all results in order, those that are numbers."""
         return self._log.values(metric) if RESULTS in self.names else []
 
+    @property
+    def reached(self) -> float:
+        """The iteration of the last result; before all others where there is none."""
+        return self._log.end().moment[1] if RESULTS in self.names else -math.inf
+
     def home(self, checkpoint: str) -> tuple[str, ...] | None:
         """Return where a checkpoint is below the folder; its conversion stands in for one gone."""
         if checkpoint in self.checkpoints:
@@ -136,27 +145,31 @@ class TrialFolder:
         return (CONVERTED, checkpoint) if checkpoint in self.converted else None
 
     def bound(self, metric: Metric) -> Bound:
-        """Return a bound of the metric of all its checkpoints, found without parsing results.
-
-        Tune logs a result after its checkpoint was written: a killed trial's newest may be known
-        by its own metadata only.
-        """
+        """Return a bound of the metric of all its checkpoints, found without parsing results."""
         if RESULTS not in self.names:
             return UNKNOWN
         values = [metric.value(metrics, self.name) for metrics in self._in_memory.values()]
         bounds = [(metric.cost(value), -1.0, "") for value in values if value is not None]
-        newest = max(self.checkpoints, default=None)
-        if newest is not None:
-            bounds.append(self._own_bound(newest, metric))
-        return min([self._log.bound(metric), *bounds])
+        logged, end = self._log.bound(metric)
+        return min([logged, *bounds, *self._bounds_beyond(end, metric)])
 
-    def _own_bound(self, checkpoint: str, metric: Metric) -> Bound:
-        try:
-            data = self.store.child(checkpoint).read_bytes(FileNames.metadata)
-        except StorageError:  # most often it has none
-            return NOTHING
-        cost, _, _ = bound_of(data.replace(b"\n", b" ").strip(), metric, "")
-        return (cost, -1.0, "")
+    def _bounds_beyond(self, end: End, metric: Metric) -> Iterator[Bound]:
+        """Yield bounds of the checkpoints that are newer than the results.
+
+        Tune logs a result after its checkpoint was written, and stores the log now and then: of a
+        killed or running trial they may be known by their own metadata, or the state, only.
+        """
+        for name in sorted(self.checkpoints, reverse=True):
+            try:
+                data = self.store.child(name).read_bytes(FileNames.metadata)
+            except StorageError:  # most often it has none
+                if name > end.checkpoint and self._state is not None:
+                    yield UNKNOWN if self._state.is_beyond(self.name, end.moment) else NOTHING
+                return
+            cost, _, _ = bound_of(data.replace(b"\n", b" ").strip(), metric, "")
+            yield (cost, -1.0, "")
+            if max(map(float, _ITERATION.findall(data)), default=math.inf) <= end.moment[1]:
+                return
 
     def pairs(self) -> Pairs:
         """Return the metrics of its checkpoints: their own where they hold them."""
@@ -168,6 +181,9 @@ class TrialFolder:
         unknown = self.checkpoints - pairs.keys() - own.keys()
         if unknown and self._state is not None:  # only then: it may be large
             pairs = self._state.pairs(self.name) | pairs
+            unknown -= pairs.keys()
+        if unknown:
+            pairs = each_saved_with(self.results()) | pairs
         return pairs | {name: _joined(own[name], pairs.get(name, {})) for name in own}
 
     def _own_pairs(self) -> Pairs:

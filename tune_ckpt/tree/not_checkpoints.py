@@ -15,6 +15,7 @@ from tune_ckpt.tree.layout import has_name_of_ours
 from tune_ckpt.tree.storage.folder import TEMPORARY, Store
 
 _TRIALS = "result.json"  # what Tune writes beside a trial's checkpoints
+_TUNES_DICT = "_dict_checkpoint.pkl"
 _SWEEPS = "experiment_state-"  # how the name of a file begins that Tune writes beside trials
 _OTHERS = (
     "at least none of tune_ckpt's own. Of RLlib's, tune_ckpt.rllib.load_weights() returns the "
@@ -27,6 +28,10 @@ _OF_OLD_RLLIB = (
     "tune_ckpt.rllib reads it: get_checkpoint_info() tells what is in it, load_weights() returns "
     "the weights; upgrade_checkpoint(old, new) writes it again as one that can be described and "
     "compared"
+)
+_OF_TUNE = (
+    "Tune wrote it, of the dict that a Trainable's save_checkpoint() returned: the Trainable's own "
+    "restore() reads it, or pickle.load() where you trust it"
 )
 IS_A_FILE = "it is a file: a checkpoint is a folder, or a *.zip that tune_ckpt.archive() made"
 _OLD_RLLIBS = re.compile(r"checkpoint-\d+|(algorithm|policy)_state\..+")  # which had no metadata
@@ -75,8 +80,14 @@ def is_of_old_rllib(names: Iterable[str]) -> bool:
 
 def why_not_rllibs(names: Iterable[str]) -> str:
     """Return why there is no checkpoint of RLlib's that has metadata, by the names of the files."""
-    told = "RLlib did not write it, nor did tune_ckpt"
-    return _OF_OLD_RLLIB if is_of_old_rllib(names) else told
+    names = [*names]
+    return _OF_OLD_RLLIB if is_of_old_rllib(names) else _whose(names)
+
+
+def _whose(names: Iterable[str]) -> str:
+    """Say who wrote what is neither RLlib's nor of this package, and what reads it."""
+    nobodys = "neither tune_ckpt nor RLlib wrote it; read it with what did"
+    return _OF_TUNE if _TUNES_DICT in names else nobodys
 
 
 def why_none(store: Store, files: list[str], names: list[str]) -> Exception:
@@ -96,5 +107,5 @@ def why_none(store: Store, files: list[str], names: list[str]) -> Exception:
     if is_of_old_rllib(names):
         return NotACheckpointError(store.location, _OTHERS)
     found = listed(names, 5)
-    whose = ": neither tune_ckpt nor RLlib wrote it; read it with what did" if files else ""
+    whose = f": {_whose(files)}" if files else ""
     return NotACheckpointError(store.location, f"it holds {found}, but no metadata.json{whose}")

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from tune_ckpt.errors import StorageError
-from tune_ckpt.sweep.result_log import RESULTS
+from tune_ckpt.sweep.result_log import RESULTS, each_saved_with, saved_with
 from tune_ckpt.sweep.trial_folder import PARAMETERS, trial_id_in
 from tune_ckpt.tree.layout import FileNames
 from tune_ckpt.tree.storage.store import Store
@@ -81,8 +81,9 @@ class PastTrial:
             recorded: What is recorded of it elsewhere; it counts where neither it nor its
                 trial tells.
         """
-        named = [r for r in self.results if r.get("checkpoint_dir_name") == checkpoint]
-        for known in (self._own_metrics(checkpoint), *named[::-1], recorded):
+        named = [result for result in self.results if saved_with(result) == checkpoint]
+        presumed = each_saved_with(self.results).get(checkpoint)
+        for known in (self._own_metrics(checkpoint), *named[::-1], recorded, presumed):
             iteration = known.get("training_iteration") if known else None
             if known and isinstance(iteration, int):
                 return {**known, **self.by_iteration.get(iteration, {})}

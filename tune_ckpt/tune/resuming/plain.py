@@ -18,6 +18,7 @@ from tune_ckpt.sweep.metrics import number
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.result_log import Pairs
 from tune_ckpt.tree.storage.store import Store
+from tune_ckpt.tune.resuming.noted_configs import decoded
 from tune_ckpt.tune.resuming.state_files import TUNER
 
 # What is taken over, where it is of the type that it should be.
@@ -41,7 +42,6 @@ _FACTS = {
     "trial_id": str,
     "experiment_tag": str,
     "status": str,
-    "config": dict,
     "evaluated_params": dict,
     "stopping_criterion": dict,
 }
@@ -53,13 +53,18 @@ class Plain:
 
     Attributes:
         settings: Of the Tuner's configs: those that are plain values.
-        facts: Of each trial, by its folder's name.
+        facts: Of each trial, by its folder's name; its config where no object is in it.
+        configs: Of each trial the config as it was noted, objects and all, likewise.
         pairs: Of each trial's checkpoints the metrics, likewise.
+        taken: Of each trial the checkpoint that it took over from another, with its metrics, by its
+            path below the sweep's folder.
     """
 
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     pairs: dict[str, Pairs] = field(default_factory=dict)
+    taken: dict[str, Pairs] = field(default_factory=dict)
 
     @classmethod
     def read(cls, store: Store, document: Mapping[str, Any] | None) -> Plain:
@@ -67,6 +72,7 @@ class Plain:
         plain = cls.without_pairs(store, document)
         state = ExperimentState(store, Notes())
         plain.pairs = {name: state.pairs(name) for name in plain.facts}
+        plain.taken = {name: state.taken_over(name) for name in plain.facts}
         return plain
 
     @classmethod
@@ -78,7 +84,11 @@ class Plain:
                 found = pickle.loads_inert(store.read_bytes(TUNER), file=store.path(TUNER))
                 plain.settings = _settings(found)
         for facts in trials_of(document or {}):
-            plain.facts[facts["relative_logdir"]] = _taken(facts, _FACTS)
+            known, config = _taken(facts, _FACTS), decoded(facts.get("config"))
+            plain.facts[facts["relative_logdir"]] = known
+            if isinstance(config, dict):
+                plain.configs[facts["relative_logdir"]] = config
+                known |= {} if pickle.holds_opaque(config) else {"config": config}
         return plain
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from ray import tune
 from ray.tune.search.sample import Domain
 
 from tune_ckpt.tune import private
+from tune_ckpt.tune.resuming.noted_configs import lost_objects, with_types
 from tune_ckpt.tune.resuming.past import PastTrial
 from tune_ckpt.tune.resuming.plain import Plain
 from tune_ckpt.tune.statuses import ERROR, PENDING, TERMINATED
@@ -69,18 +70,32 @@ class TrialMaker:
         return trial
 
     def config(self, past: PastTrial) -> dict[str, Any] | None:
-        """Return a trial's config as plain data; None where it is recorded nowhere."""
-        noted = self.plain.facts.get(past.name, {}).get("config")
-        return noted if past.config is None else past.config
+        """Return a trial's config, text in it for objects; None where it is recorded nowhere."""
+        if past.config is None:
+            return self.plain.facts.get(past.name, {}).get("config")
+        typed: dict[str, Any] = with_types(past.config, self.plain.configs.get(past.name))
+        return typed
+
+    def lost_objects(self, trial: Any) -> Iterator[str]:
+        """Yield the names in a trial's config that neither its files nor the space can tell."""
+        noted = self.plain.configs.get(str(trial.relative_logdir))
+        return lost_objects(trial.config, noted)
 
     def _note_checkpoints(self, trial: Any, past: PastTrial) -> None:
-        """Tell a trial of the checkpoints in its folder, of whose metrics it is known."""
+        """Tell a trial of the checkpoints in its folder, of whose metrics it is known.
+
+        One that it took over from another trial is newer than those that were noted by then.
+        """
         recorded = self.plain.pairs.get(past.name, {})
+        taken = self.plain.taken.get(past.name, {})
         for name in reversed(past.checkpoints()):
             metrics = past.metrics_of(name, recorded.get(name))
             if metrics is not None:
                 path = f"{trial.storage.trial_fs_path}/{name}"
                 private.set_latest(trial, (path, metrics), self.filesystem)
+                taken = taken if name <= max(recorded, default="") else {}
+        for path, found in taken.items():
+            private.set_latest(trial, (f"{self.experiment}/{path}", dict(found)), self.filesystem)
 
 
 def _status(past: PastTrial, noted: str | None) -> str:
@@ -108,7 +123,9 @@ _PLAIN: Any = str | int | float | bool | list | tuple | None
 
 
 def _chosen(options: Any, value: Any) -> Any:
-    return next((option for option in options if option is value or str(option) == value), value)
+    if not isinstance(value, str):
+        return value
+    return next((option for option in options if str(option) == value), value)
 
 
 def plain_stop(run_config: tune.RunConfig) -> Mapping[str, float]:

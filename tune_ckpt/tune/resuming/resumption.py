@@ -144,6 +144,9 @@ class Resumption:
             self.report.notes.append(told)
         self.report.notes += _untold(self.place.trial_like() - pasts.keys())
         made = [maker.make(past) for past in pasts.values()]
+        lost = {name for trial in made for name in maker.lost_objects(trial)}
+        if lost:
+            self.report.notes.append(_TEXT.format(listed(sorted(lost), _LISTED)))
         return sorted(made, key=lambda trial: trial.trial_id)
 
     def _extend_stop(self, extend: Mapping[str, float]) -> dict[str, float]:
@@ -200,6 +203,10 @@ _LISTED = 10
 _UNNOTED = (
     "it began after Tune last noted the sweep's state, and a new trial takes its place; or it is "
     "of another run in this folder"
+)
+_TEXT = (
+    "the trials' configs have text in the place of objects that only pickles hold: {}; give "
+    "param_space, which has them"
 )
 _NO_SAVES = (
     "nothing tells how often trials save, so they save when they end, if at all: give "
