@@ -1,5 +1,6 @@
 """Whole Algorithms: filters, optimizers and workers are where they were."""
 
+import pickle
 import shutil
 
 import numpy as np
@@ -14,10 +15,13 @@ from tune_ckpt.errors import (
     PickleReadError,
     RestoreError,
 )
+from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib import load_weights, restore_algorithm
+from tune_ckpt.rllib.converting import pickling
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
 
 pytestmark = pytest.mark.slow
@@ -57,6 +61,40 @@ def test_connectors_that_somebody_chose_are_made_again(tmp_path):
     (made,) = env_to_module_connectors(find(path), Trust(), account)()
     assert (type(made), made.num_frames) == (FrameStacking, 2)
     assert [fault.path for fault in account.left_out] == ["env_to_module_connector/mine:Connector"]
+
+
+def test_a_module_that_only_learners_have_does_not_act(tmp_path, ray_session):
+    path = tmp_path / "c"
+    shutil.copytree(one("ray2.60.0-py3.11-new-ppo-single-meanstd").path, path)
+    modules = path / "learner_group" / "learner" / "rl_module"
+    shutil.copytree(modules / "default_policy", modules / "curiosity")
+    file = modules / "curiosity" / "class_and_ctor_args.pkl"
+    ctor = pickle.loads(file.read_bytes())
+    ctor["ctor_args_and_kwargs"][1]["learner_only"] = True
+    file.write_bytes(pickle.dumps(ctor))
+    algorithm = restore_algorithm(path)
+    weights = algorithm.learner_group.get_weights()
+    assert {*weights} == {"default_policy", "curiosity"}
+    name = "encoder.encoder.net.mlp.0.weight"
+    np.testing.assert_equal(weights["curiosity"][name], weights["default_policy"][name])
+    algorithm.stop()
+
+
+def test_frozen_modules_stay_frozen_and_a_trusted_mapping_is_taken(tmp_path):
+    mapping = Reference(f"{__name__}:agent_to_policy")
+    told = {"policies_to_train": ["team.red"], "policy_mapping_fn": mapping}
+    shutil.copytree(NEW_MULTI.path, tmp_path / "c")
+    ppo = Reference("ray.rllib.algorithms.ppo.ppo:PPO")
+    ctor = pickling.dumps({"class": ppo, "ctor_args_and_kwargs": ((told,), {})})
+    (tmp_path / "c" / "class_and_ctor_args.pkl").write_bytes(ctor)
+    account = Account(str(tmp_path))
+    config = rebuilt_config(find(tmp_path / "c"), True, Trust(modules=(__name__,)), account)
+    assert (config.policies_to_train, config.policy_mapping_fn) == (["team.red"], agent_to_policy)
+    assert account.left_out == []
+
+
+def agent_to_policy(agent, *rest, **more):
+    return "p0"
 
 
 def test_a_filter_that_the_configuration_lacks_is_an_error_or_left_out(ray_session):

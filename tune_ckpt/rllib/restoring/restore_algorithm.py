@@ -62,9 +62,9 @@ def restore_algorithm(
     Args:
         checkpoint: An Algorithm's checkpoint: a local path, a URI, or a Ray Checkpoint.
         policy_ids: The policies or modules wanted, or the id of one; None for all.
-        policy_mapping_fn: From agents to these policies. Not needed for a single policy, nor where
-            ``config`` or a trusted checkpoint has one.
-        policies_to_train: Those to be trained, or a function that says so; by default all.
+        policy_mapping_fn: From agents to these policies. Not needed for a single one that acts, nor
+            where ``config`` has one, or the checkpoint one that is trusted.
+        policies_to_train: Those to be trained, or a function that says so; by default as before.
         config: Settings instead of stored ones: a dict, by old names or new ones; or an
             AlgorithmConfig instead of all, which is not changed. Version 0.1 stores none: see
             `restore_policy`.
@@ -184,18 +184,21 @@ class _Chosen:
         """Whether they are RLModules."""
         return all(isinstance(member, Module) for member in self.members.values())
 
+    @property
+    def acting(self) -> dict[str, Member]:
+        """Those that act: a model of curiosity, for one, is a module on learners only."""
+        return {n: one for n, one in self.members.items() if not one.spec.get("learner_only")}
+
 
 def _chosen(part: Part, policy_ids: str | Collection[str] | None) -> _Chosen:
     if policy_ids is not None and not policy_ids:
         raise InvalidArgumentError("policy_ids", policy_ids, ("at least one policy",))
-    policy_ids = [policy_ids] if isinstance(policy_ids, str) else policy_ids
     if policy_ids is None:
         check_told(part)
-    found = (
-        all_members(part, "policies")
-        if policy_ids is None
-        else {name: member(part, name) for name in sorted(policy_ids)}
-    )
+        found = all_members(part, "policies")
+    else:
+        names = [policy_ids] if isinstance(policy_ids, str) else sorted(policy_ids)
+        found = {name: member(part, name) for name in names}
     # A policy that has the weights of a module, in 1.2, has that module elsewhere.
     return _Chosen({name: module_of(part, name, one) for name, one in found.items()})
 
@@ -205,7 +208,7 @@ def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
     from ray.rllib.policy.policy import PolicySpec
 
     make_spec: Any = PolicySpec  # RLlib does not type it
-    specs = {name: make_spec(None, *make_spaces(one)) for name, one in chosen.members.items()}
+    specs = {name: make_spec(None, *make_spaces(one)) for name, one in chosen.acting.items()}
     config.multi_agent(policies=specs)
     modules = {name: one for name, one in chosen.members.items() if isinstance(one, Module)}
     if modules and not has_module_spec(config):
@@ -230,7 +233,7 @@ def _set_policies(
 ) -> None:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
-    names = [*chosen.members]
+    names = [*chosen.acting]
     if mapping is None and len(names) == 1:
         mapping = partial(_always, names[0])
     if mapping is None and config.policy_mapping_fn is AlgorithmConfig.DEFAULT_POLICY_MAPPING_FN:
@@ -238,8 +241,8 @@ def _set_policies(
         raise InvalidArgumentError("policy_mapping_fn", None, (needed,))
     if mapping is not None:
         config.multi_agent(policy_mapping_fn=mapping)
-    if train is None and not callable(config.policies_to_train):
-        train = [n for n in names if n in (config.policies_to_train or names)]
+    if train is None and isinstance(config.policies_to_train, Collection):
+        train = [name for name in names if name in config.policies_to_train]
     if train is not None:
         config.multi_agent(policies_to_train=train)
 
