@@ -1,12 +1,18 @@
 """Whole Algorithms: filters, optimizers and workers are where they were."""
 
-import pickle
 import shutil
 
 import numpy as np
 import pytest
 
-from tests.rllib.cases import ALGORITHMS, OWN_CONNECTOR, STACKING, one, with_connectors
+from tests.rllib.cases import (
+    ALGORITHMS,
+    OWN_CONNECTOR,
+    STACKING,
+    one,
+    with_connectors,
+    with_former_statistics,
+)
 from tune_ckpt.errors import (
     ComponentNotFoundError,
     ConstructorError,
@@ -17,7 +23,7 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.trust import Trust
-from tune_ckpt.rllib import load_weights, restore_algorithm
+from tune_ckpt.rllib import load_counters, load_weights, restore_algorithm
 from tune_ckpt.rllib.converting import pickling
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.restoring.accounting import Account
@@ -29,9 +35,9 @@ pytestmark = pytest.mark.slow
 NEW_MULTI, OLD_MULTI = one("ray2.60.0-py3.13"), one("ray2.10.0-py3.10-old-ppo-multi")
 
 
-def test_filters_and_optimizers_go_on_where_they_were(ray_session):
-    case = one("ray2.60.0-py3.11-new-ppo-single-meanstd")
-    algorithm = restore_algorithm(case.path, "default_policy")
+def test_filters_and_optimizers_go_on_where_they_were(tmp_path, ray_session):
+    path = with_former_statistics(tmp_path / "c")
+    algorithm = restore_algorithm(path, "default_policy")
     loaded = algorithm.restore_report.loaded
     assert loaded == ("default_policy", "optimizer/default_policy_default_optimizer")
     state = algorithm.env_runner.get_state(components="env_to_module_connector")
@@ -63,32 +69,41 @@ def test_connectors_that_somebody_chose_are_made_again(tmp_path):
     assert [fault.path for fault in account.left_out] == ["env_to_module_connector/mine:Connector"]
 
 
+def _with_config(folder, case, **told):
+    """Write a checkpoint of the new API stack with another configuration; return its path."""
+    shutil.copytree(case.path, folder)
+    ctor = {"class": Reference(PPO), "ctor_args_and_kwargs": ((told,), {})}
+    (folder / "class_and_ctor_args.pkl").write_bytes(pickling.dumps(ctor))
+    return folder
+
+
+PPO = "ray.rllib.algorithms.ppo.ppo:PPO"
+
+
 def test_a_module_that_only_learners_have_does_not_act(tmp_path, ray_session):
-    path = tmp_path / "c"
-    shutil.copytree(one("ray2.60.0-py3.11-new-ppo-single-meanstd").path, path)
+    specs = {"curiosity": {"learner_only": True}, "default_policy": {"learner_only": False}}
+    told = {"env": "CartPole-v1", "_rl_module_spec": {"rl_module_specs": specs}}
+    path = _with_config(tmp_path / "c", one("ray2.40.0-py3.10-new-ppo-single"), **told)
     modules = path / "learner_group" / "learner" / "rl_module"
     shutil.copytree(modules / "default_policy", modules / "curiosity")
-    file = modules / "curiosity" / "class_and_ctor_args.pkl"
-    ctor = pickle.loads(file.read_bytes())
-    ctor["ctor_args_and_kwargs"][1]["learner_only"] = True
-    file.write_bytes(pickle.dumps(ctor))
     algorithm = restore_algorithm(path)
     weights = algorithm.learner_group.get_weights()
-    assert {*weights} == {"default_policy", "curiosity"}
     name = "encoder.encoder.net.mlp.0.weight"
     np.testing.assert_equal(weights["curiosity"][name], weights["default_policy"][name])
+    assert not hasattr(algorithm.env_runner.module, "keys")  # it is the one that acts
+    # Schedules of learning rates and of exploration go on by these.
+    sampled = load_counters(path)["env_runners/num_env_steps_sampled_lifetime"]
+    assert algorithm.metrics.peek(("env_runners", "num_env_steps_sampled_lifetime")) == sampled
+    assert algorithm.env_runner.num_env_steps_sampled_lifetime == sampled
     algorithm.stop()
 
 
 def test_frozen_modules_stay_frozen_and_a_trusted_mapping_is_taken(tmp_path):
     mapping = Reference(f"{__name__}:agent_to_policy")
     told = {"policies_to_train": ["team.red"], "policy_mapping_fn": mapping}
-    shutil.copytree(NEW_MULTI.path, tmp_path / "c")
-    ppo = Reference("ray.rllib.algorithms.ppo.ppo:PPO")
-    ctor = pickling.dumps({"class": ppo, "ctor_args_and_kwargs": ((told,), {})})
-    (tmp_path / "c" / "class_and_ctor_args.pkl").write_bytes(ctor)
-    account = Account(str(tmp_path))
-    config = rebuilt_config(find(tmp_path / "c"), True, Trust(modules=(__name__,)), account)
+    part = find(_with_config(tmp_path / "c", NEW_MULTI, **told))
+    account = Account(part.path)
+    config = rebuilt_config(part, True, Trust(modules=(__name__,)), account)
     assert (config.policies_to_train, config.policy_mapping_fn) == (["team.red"], agent_to_policy)
     assert account.left_out == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,9 +14,9 @@ from tune_ckpt.rllib.converting.config_keys import like, newest
 from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class, of_old_stack
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import ALGORITHM
-from tune_ckpt.rllib.reading.member_kinds import Member, Module
-from tune_ckpt.rllib.reading.members import all_members, check_told, member, module_of
+from tune_ckpt.rllib.reading.member_kinds import Module
 from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.choosing import Chosen, choose
 from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.opening import open_told
@@ -96,10 +95,10 @@ def restore_algorithm(
     check_installed()
     part, assumed = _opened(checkpoint, filesystem)
     trust, account = Trust.of(allow_pickle, trusted), Account(part.path, strict)
-    chosen = _chosen(part, policy_ids)
+    chosen = choose(part, policy_ids)
     account.left_out += () if config else assumed
     config = _configuration(part, config, chosen.is_new_stack, trust, account)
-    _choose(config, chosen, trust)
+    _set_specs(config, chosen, trust)
     _set_environment(config, env, part, account)
     _set_policies(config, chosen, policy_mapping_fn, policies_to_train)
     algorithm = _built(config, part)
@@ -169,41 +168,7 @@ def _buildable(buffer: dict[str, Any]) -> dict[str, Any]:
     return {"type": live_buffer_class(base)}
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """The policies or modules that are wanted.
-
-    Attributes:
-        members: They, by their ids.
-    """
-
-    members: dict[str, Member]
-
-    @property
-    def is_new_stack(self) -> bool:
-        """Whether they are RLModules."""
-        return all(isinstance(member, Module) for member in self.members.values())
-
-    @property
-    def acting(self) -> dict[str, Member]:
-        """Those that act: a model of curiosity, for one, is a module on learners only."""
-        return {n: one for n, one in self.members.items() if not one.spec.get("learner_only")}
-
-
-def _chosen(part: Part, policy_ids: str | Collection[str] | None) -> _Chosen:
-    if policy_ids is not None and not policy_ids:
-        raise InvalidArgumentError("policy_ids", policy_ids, ("at least one policy",))
-    if policy_ids is None:
-        check_told(part)
-        found = all_members(part, "policies")
-    else:
-        names = [policy_ids] if isinstance(policy_ids, str) else sorted(policy_ids)
-        found = {name: member(part, name) for name in names}
-    # A policy that has the weights of a module, in 1.2, has that module elsewhere.
-    return _Chosen({name: module_of(part, name, one) for name, one in found.items()})
-
-
-def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
+def _set_specs(config: Any, chosen: Chosen, trust: Trust) -> None:
     """Have the Algorithm build these policies only, each as it was."""
     from ray.rllib.policy.policy import PolicySpec
 
@@ -214,7 +179,8 @@ def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
     if modules and not has_module_spec(config):
         from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 
-        told = {name: module_spec(one, trust) for name, one in modules.items()}
+        idle = chosen.on_learners
+        told = {n: module_spec(one, trust, learner_only=n in idle) for n, one in modules.items()}
         config.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs=told))
 
 
@@ -229,7 +195,7 @@ def _set_environment(config: Any, env: Any, part: Part, account: Account) -> Non
 
 
 def _set_policies(
-    config: Any, chosen: _Chosen, mapping: Callable[..., str] | None, train: Train | None
+    config: Any, chosen: Chosen, mapping: Callable[..., str] | None, train: Train | None
 ) -> None:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 

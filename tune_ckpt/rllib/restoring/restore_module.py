@@ -118,13 +118,13 @@ def _built(stored: Module, trust: Trust, arguments: dict[str, Any]) -> Any:
         return cls(**told)
 
 
-def module_spec(stored: Module, trust: Trust) -> Any:
+def module_spec(stored: Module, trust: Trust, **arguments: Any) -> Any:
     """Return RLlib's RLModuleSpec with which a module is made as it was."""
     from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 
     cls = find_rllib_class(_class_name(stored), RLModule, trust, stored.part.path)
-    told = _arguments(stored, trust, {"inference_only"})
-    return RLModuleSpec(module_class=cls, **told)
+    told = _arguments(stored, trust, {"inference_only", *arguments})
+    return RLModuleSpec(module_class=cls, **told, **arguments)
 
 
 def _class_name(stored: Module) -> str:
