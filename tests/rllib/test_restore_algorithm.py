@@ -87,6 +87,7 @@ def test_a_module_that_only_learners_have_does_not_act(tmp_path, ray_session):
     modules = path / "learner_group" / "learner" / "rl_module"
     shutil.copytree(modules / "default_policy", modules / "curiosity")
     algorithm = restore_algorithm(path)
+    assert "optimizer/default_policy_default_optimizer" in algorithm.restore_report.loaded
     weights = algorithm.learner_group.get_weights()
     name = "encoder.encoder.net.mlp.0.weight"
     np.testing.assert_equal(weights["curiosity"][name], weights["default_policy"][name])

@@ -7,12 +7,14 @@ from typing import Any, cast
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import holds_opaque
 from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
+from tune_ckpt.rllib.converting.component_states import OF_ALL_MODULES, restated_optimizers
 from tune_ckpt.rllib.converting.metrics import with_metrics
 from tune_ckpt.rllib.converting.modules import newest_weights
 from tune_ckpt.rllib.converting.portable import Carrying, filter_fields, with_newest_statistics
 from tune_ckpt.rllib.reading.counters import ITERATION, counters_of
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy, without_numbers
+from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.state_files import read_nested
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
@@ -136,12 +138,10 @@ def give_to_new_stack(
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
     learner = _below(part, "learner_group", "learner")
-    stored = {} if learner is None else (fields(learner.state) or {}).get("optimizer")
-    found = {
-        name: state
-        for name, state in (stored or {}).items()
-        if isinstance(state, dict) and state.get("module_id") in chosen
-    }
+    stored = None if learner is None else (fields(learner.state) or {}).get("optimizer")
+    modules = members(part)
+    wanted = chosen.keys() | ({OF_ALL_MODULES} if modules.keys() <= chosen.keys() else set())
+    found = restated_optimizers(stored or {}, modules, wanted)
     if not found or holds_opaque(found):
         reason = "their states are not there, or not in a form that this Ray takes"
         account.left_out.append(Fault("learner/optimizer", reason))
