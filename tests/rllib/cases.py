@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -173,6 +174,24 @@ def with_connectors(folder, *connectors):
     ctor = {"class": pipeline, "ctor_args_and_kwargs": ((), {"connectors": told})}
     file = folder / "env_runner" / "env_to_module_connector" / "class_and_ctor_args.pkl"
     file.write_bytes(pickling.dumps(ctor))
+    return folder
+
+
+def with_former_statistics(folder):
+    """Write a checkpoint of the new API stack whose filter is as in older Ray; return its path.
+
+    Args:
+        folder: Where it is written.
+    """
+    path = one("ray2.60.0-py3.11-new-ppo-single-meanstd").path
+    shutil.copytree(path, folder)
+    file = folder / "env_runner" / "env_to_module_connector" / "MeanStdFilter" / "state.pkl"
+    state = pickle.loads(file.read_bytes())
+    (stats,) = state[None]["running_stats"]
+    squares = stats["sum_sq_diff_array"]
+    told = {key: stats[key] for key in ("num_pushes", "mean_array")}
+    state[None]["running_stats"] = [{**told, "std_array": squares}]
+    file.write_bytes(pickle.dumps(state))
     return folder
 
 

@@ -18,6 +18,7 @@ from tests.rllib.cases import (
     of_ray_1_with_a_filter,
     one,
     with_connectors,
+    with_former_statistics,
 )
 from tune_ckpt import archive, load_state, save_state
 from tune_ckpt.errors import (
@@ -72,6 +73,14 @@ def test_the_filter_of_ray_1_is_in_the_bundle(tmp_path):
     assert (bundle.source["policy_id"], bundle.absent) == ("default_policy", ())
     np.testing.assert_equal(bundle.network.filter.mean.numpy(), [0, 1, 2, 3])
     np.testing.assert_allclose(bundle.network.filter.std.numpy(), 2, rtol=1e-6)
+
+
+def test_a_filter_of_the_new_stack_is_in_the_bundle_by_its_former_names_too(tmp_path):
+    export_bundle(with_former_statistics(tmp_path / "c"), tmp_path / "b")
+    export_bundle(MEANSTD.path, tmp_path / "today")
+    former, today = (load_bundle(tmp_path / name).network.filter for name in ("b", "today"))
+    np.testing.assert_equal(former.mean.numpy(), today.mean.numpy())
+    np.testing.assert_equal(former.std.numpy(), today.std.numpy())
 
 
 def test_of_ray_1_what_the_user_did_not_say_is_as_the_algorithm_has_it(tmp_path):

@@ -20,7 +20,7 @@ from tune_ckpt.rllib import (
 )
 from tune_ckpt.rllib.converting import pickling
 from tune_ckpt.rllib.reading.finding import find
-from tune_ckpt.rllib.restoring.restore_algorithm import _chosen
+from tune_ckpt.rllib.restoring.choosing import choose
 from tune_ckpt.tree.inspection.foreign import open_folder
 from tune_ckpt.tree.inspection.told_members import check_members
 from tune_ckpt.tree.storage.store import open_store
@@ -170,7 +170,7 @@ def _of_two_policies(folder, **settings):
 
 
 def _restore(path, _):
-    _chosen(find(path), None)
+    choose(find(path), None)
 
 
 @pytest.mark.parametrize("use", [*WRITERS, _restore])

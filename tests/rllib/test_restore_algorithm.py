@@ -5,7 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.rllib.cases import ALGORITHMS, OWN_CONNECTOR, STACKING, one, with_connectors
+from tests.rllib.cases import (
+    ALGORITHMS,
+    OWN_CONNECTOR,
+    STACKING,
+    one,
+    with_connectors,
+    with_former_statistics,
+)
 from tune_ckpt.errors import (
     ComponentNotFoundError,
     ConstructorError,
@@ -14,10 +21,13 @@ from tune_ckpt.errors import (
     PickleReadError,
     RestoreError,
 )
+from tune_ckpt.formats.references import Reference
 from tune_ckpt.objects.trust import Trust
-from tune_ckpt.rllib import load_weights, restore_algorithm
+from tune_ckpt.rllib import load_counters, load_weights, restore_algorithm
+from tune_ckpt.rllib.converting import pickling
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
 
 pytestmark = pytest.mark.slow
@@ -25,9 +35,9 @@ pytestmark = pytest.mark.slow
 NEW_MULTI, OLD_MULTI = one("ray2.60.0-py3.13"), one("ray2.10.0-py3.10-old-ppo-multi")
 
 
-def test_filters_and_optimizers_go_on_where_they_were(ray_session):
-    case = one("ray2.60.0-py3.11-new-ppo-single-meanstd")
-    algorithm = restore_algorithm(case.path, "default_policy")
+def test_filters_and_optimizers_go_on_where_they_were(tmp_path, ray_session):
+    path = with_former_statistics(tmp_path / "c")
+    algorithm = restore_algorithm(path, "default_policy")
     loaded = algorithm.restore_report.loaded
     assert loaded == ("default_policy", "optimizer/default_policy_default_optimizer")
     state = algorithm.env_runner.get_state(components="env_to_module_connector")
@@ -57,6 +67,50 @@ def test_connectors_that_somebody_chose_are_made_again(tmp_path):
     (made,) = env_to_module_connectors(find(path), Trust(), account)()
     assert (type(made), made.num_frames) == (FrameStacking, 2)
     assert [fault.path for fault in account.left_out] == ["env_to_module_connector/mine:Connector"]
+
+
+def _with_config(folder, case, **told):
+    """Write a checkpoint of the new API stack with another configuration; return its path."""
+    shutil.copytree(case.path, folder)
+    ctor = {"class": Reference(PPO), "ctor_args_and_kwargs": ((told,), {})}
+    (folder / "class_and_ctor_args.pkl").write_bytes(pickling.dumps(ctor))
+    return folder
+
+
+PPO = "ray.rllib.algorithms.ppo.ppo:PPO"
+
+
+def test_a_module_that_only_learners_have_does_not_act(tmp_path, ray_session):
+    specs = {"curiosity": {"learner_only": True}, "default_policy": {"learner_only": False}}
+    told = {"env": "CartPole-v1", "_rl_module_spec": {"rl_module_specs": specs}}
+    path = _with_config(tmp_path / "c", one("ray2.40.0-py3.10-new-ppo-single"), **told)
+    modules = path / "learner_group" / "learner" / "rl_module"
+    shutil.copytree(modules / "default_policy", modules / "curiosity")
+    algorithm = restore_algorithm(path)
+    assert "optimizer/default_policy_default_optimizer" in algorithm.restore_report.loaded
+    weights = algorithm.learner_group.get_weights()
+    name = "encoder.encoder.net.mlp.0.weight"
+    np.testing.assert_equal(weights["curiosity"][name], weights["default_policy"][name])
+    assert not hasattr(algorithm.env_runner.module, "keys")  # it is the one that acts
+    # Schedules of learning rates and of exploration go on by these.
+    sampled = load_counters(path)["env_runners/num_env_steps_sampled_lifetime"]
+    assert algorithm.metrics.peek(("env_runners", "num_env_steps_sampled_lifetime")) == sampled
+    assert algorithm.env_runner.num_env_steps_sampled_lifetime == sampled
+    algorithm.stop()
+
+
+def test_frozen_modules_stay_frozen_and_a_trusted_mapping_is_taken(tmp_path):
+    mapping = Reference(f"{__name__}:agent_to_policy")
+    told = {"policies_to_train": ["team.red"], "policy_mapping_fn": mapping}
+    part = find(_with_config(tmp_path / "c", NEW_MULTI, **told))
+    account = Account(part.path)
+    config = rebuilt_config(part, True, Trust(modules=(__name__,)), account)
+    assert (config.policies_to_train, config.policy_mapping_fn) == (["team.red"], agent_to_policy)
+    assert account.left_out == []
+
+
+def agent_to_policy(agent, *rest, **more):
+    return "p0"
 
 
 def test_a_filter_that_the_configuration_lacks_is_an_error_or_left_out(ray_session):

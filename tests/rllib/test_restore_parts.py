@@ -1,5 +1,7 @@
 """Policies and modules out of checkpoints of any age, without unpickling anything."""
 
+import json
+import pickle
 import shutil
 
 import numpy as np
@@ -17,10 +19,12 @@ from tune_ckpt.errors import (
 )
 from tune_ckpt.rllib import (
     export_bundle,
+    load_bundle,
     load_weights,
     restore_algorithm,
     restore_module,
     restore_policy,
+    upgrade_checkpoint,
 )
 from tune_ckpt.rllib.restoring.rllib_classes import find_algorithm
 
@@ -100,6 +104,42 @@ def test_modules_of_every_algorithm_are_restored(tmp_path, kind):
     module.save_to_path(str(tmp_path / "m"))
     found = restore_module(tmp_path / "m").get_state()
     np.testing.assert_equal(found, module.get_state())
+
+
+BODY = {"fcnet_hiddens": [7, 6], "vf_share_layers": False}
+OLD_HEAD = {"post_fcnet_hiddens": [5], "post_fcnet_activation": "tanh"}
+NEW_HEAD = {"head_fcnet_hiddens": [5], "head_fcnet_activation": "tanh"}
+
+
+@pytest.mark.parametrize(
+    ("ray", "built", "stored"),
+    [("2.37.0", NEW_HEAD, OLD_HEAD), ("2.38.0", {}, OLD_HEAD)],
+    ids=["before Ray 2.38", "since then it is ignored"],
+)
+def test_a_models_setting_says_by_its_old_name_what_it_said_then(tmp_path, ray, built, stored):
+    import torch
+
+    module = new_module("PPO", VECTOR, CHOICE, {**BODY, **built})
+    module.save_to_path(str(tmp_path / "m"))
+    _rewrite(tmp_path / "m", ray, {**BODY, **stored})
+    np.testing.assert_equal(restore_module(tmp_path / "m").get_state(), module.get_state())
+    upgraded = upgrade_checkpoint(tmp_path / "m", tmp_path / "u")
+    np.testing.assert_equal(type(module).from_checkpoint(upgraded).get_state(), module.get_state())
+    export_bundle(tmp_path / "m", tmp_path / "b")
+    bundle = load_bundle(tmp_path / "b")
+    obs = torch.as_tensor(bundle.observations)
+    expected = module.forward_inference({"obs": obs})["action_dist_inputs"]
+    torch.testing.assert_close(bundle.selftest()["action_dist_inputs"], expected)
+
+
+def _rewrite(path, ray, model):
+    """Have a module's checkpoint say another Ray, and another configuration of the model."""
+    file = path / "class_and_ctor_args.pkl"
+    ctor = pickle.loads(file.read_bytes())
+    ctor["ctor_args_and_kwargs"][1]["model_config"] = model
+    file.write_bytes(pickle.dumps(ctor))
+    metadata = json.loads((path / "metadata.json").read_text())
+    (path / "metadata.json").write_text(json.dumps({**metadata, "ray_version": ray}))
 
 
 def test_a_world_model_is_restored_and_its_export_refused(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tune_ckpt.rllib.converting.metrics import with_metrics
@@ -50,25 +50,29 @@ RESTATED: dict[str, Callable[[dict[Any, Any], Part], dict[Any, Any]]] = {
 
 
 def restated_optimizers(
-    optimizers: dict[Any, Any], modules: Mapping[str, Member]
+    optimizers: dict[Any, Any], modules: Mapping[str, Member], wanted: Collection[str] | None = None
 ) -> dict[str, Any]:
     """Return optimizers' states with the ids of their modules, which Ray 2.41 added.
 
     Args:
         optimizers: The states by the optimizers' names.
         modules: The modules by their ids.
+        wanted: Those whose optimizers are wanted; None for all. Of others nothing is read.
     """
     ids = sorted(modules, key=len, reverse=True)
     made = {}
     for name, state in optimizers.items():
-        module_id = next((i for i in ids if name.startswith(f"{i}_")), _OF_ALL)
+        of_name = next((i for i in ids if name.startswith(f"{i}_")), OF_ALL_MODULES)
+        module_id = state.get("module_id", of_name)
+        if wanted is not None and module_id not in wanted:
+            continue
         if "module_id" not in state:
             state = {"module_id": module_id, "state": _of_module(state, modules.get(module_id))}
         made[name] = state
     return made
 
 
-_OF_ALL = "__all_modules__"  # RLlib's id for an optimizer of several modules
+OF_ALL_MODULES = "__all_modules__"  # RLlib's id for an optimizer of several modules
 
 
 def _of_module(optimizer: Any, module: Member | None) -> Any:

@@ -20,6 +20,7 @@ from tune_ckpt.rllib.reading.generations import POLICY, RAY
 from tune_ckpt.rllib.reading.member_kinds import Module, Policy
 from tune_ckpt.rllib.reading.plain import fields, with_colon
 from tune_ckpt.rllib.reading.spaces import ACTIONS, OBSERVATIONS, spaces_of
+from tune_ckpt.rllib.reading.versions import CheckpointVersion as Version
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
 
 # SAC's and CQL's Q networks had another encoder.
@@ -29,7 +30,8 @@ _NEEDS_US = (
     "the checkpoint is loaded"
 )
 
-# Names in a model's configuration that Ray 2.40 changed.
+# Names in a model's configuration that Ray 2.38 changed.
+_RENAMED_IN = "2.38"
 _OLD_PARTS = {"fcnet": "fcnet", "post_fcnet": "head_fcnet", "conv": "conv", "lstm": "lstm"}
 _OLD_MODEL_KEYS = {
     **{
@@ -44,10 +46,18 @@ _OLD_MODEL_KEYS = {
 
 
 def model_config(stored: Any) -> dict[str, Any]:
-    """Return the configuration of a model by the keys that it has since Ray 2.40."""
+    """Return the configuration of a model of before Ray 2.38 by the keys that it has since."""
     told = {k: item for k, item in (fields(stored) or {}).items() if not is_deprecated(item)}
     told.pop("_inference_only", None)
     return {_OLD_MODEL_KEYS.get(key, key): item for key, item in told.items()}
+
+
+def newest_model_config(module: Module) -> dict[str, Any]:
+    """Return the configuration of a module's model by the keys of today."""
+    version = str(module.part.metadata.get("ray_version", ""))
+    if version and Version(version) >= _RENAMED_IN:
+        return fields(module.model_config) or {}  # old names said nothing any more
+    return model_config(module.model_config)
 
 
 @dataclass(frozen=True)
@@ -109,7 +119,7 @@ def module_arguments(module: Module, restating: Restating) -> dict[str, Any]:
         **{name: space_object(space) for name, space in spaces.items()},
         "inference_only": bool(spec.get("inference_only")),
         "learner_only": bool(spec.get("learner_only")),
-        "model_config": restating.value(model_config(module.model_config), "model_config"),
+        "model_config": restating.value(newest_model_config(module), "model_config"),
         "catalog_class": restating.value(catalog, "catalog_class"),
     }
     return {key: None if item is LOST else item for key, item in found.items()}

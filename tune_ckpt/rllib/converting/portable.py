@@ -179,6 +179,15 @@ def newest_statistics(old: dict[Any, Any]) -> dict[Any, Any]:
     return {**rest, **deltas, "sum_sq_diff_array": squares, "sum_sq_diff_delta_array": squares}
 
 
+def with_newest_statistics(value: Any) -> Any:
+    """Return a state with the statistics of all filters in it by the names of today."""
+    if isinstance(value, dict):
+        return newest_statistics({key: with_newest_statistics(v) for key, v in value.items()})
+    if type(value) in (list, tuple):
+        return type(value)(map(with_newest_statistics, value))
+    return value
+
+
 def _numbers_as_text(optimizer: dict[Any, Any]) -> dict[Any, Any]:
     # The groups tell torch which number is which parameter, so any names will do, there and here.
     groups = optimizer["param_groups"]

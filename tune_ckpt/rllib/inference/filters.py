@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_ckpt.errors import CorruptDataError
-from tune_ckpt.rllib.converting.portable import Carrying, filter_fields
+from tune_ckpt.rllib.converting.portable import Carrying, filter_fields, with_newest_statistics
 from tune_ckpt.rllib.reading.connectors import (
     env_to_module_pipeline,
     is_own,
@@ -154,4 +154,4 @@ def _of_agents(states: dict[Any, Any], name: str, path: str) -> Iterator[Filter 
         agents = ", ".join(map(str, states))
         yield f"the filters of the agents {agents}, of which nothing tells which one is meant"
     else:
-        yield _made(state, path)
+        yield _made(with_newest_statistics(state), path)

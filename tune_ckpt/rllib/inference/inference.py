@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tune_ckpt.errors import CorruptDataError, MissingDependencyError, NotInCheckpointError
 from tune_ckpt.rllib.converting.config_keys import newest_settings
+from tune_ckpt.rllib.converting.modules import model_config, newest_model_config
 from tune_ckpt.rllib.converting.moves import class_name
 from tune_ckpt.rllib.converting.weight_names import newest_names
 from tune_ckpt.rllib.inference.actions import Actions
@@ -177,7 +178,8 @@ def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
         reason = "its observations are no arrays of one shape; restore the module instead"
         raise NotInCheckpointError(member.path, BUILDABLE, reason)
     weights, cls = weights_of(member), class_name(member.cls)
-    if isinstance(member, Policy) and member.has_module:
+    is_module_in_policy = isinstance(member, Policy) and member.has_module
+    if is_module_in_policy:
         cls = cls.replace("TorchPolicy", "TorchRLModule")
     weights = newest_names(weights, cls)
     stored = stored_config(part) if isinstance(member, Module) else member.spec.get("config")
@@ -185,7 +187,9 @@ def _known(part: Part, member: Member, given: dict[str, Any]) -> Known:
     config = {**told, **newest_settings(given)}
     model = config.get("model")
     if isinstance(member, Module):
-        model = plain(fields(member.model_config) or {}, member.path)
+        model = plain(newest_model_config(member), member.path)
+    elif is_module_in_policy and model:
+        model = model_config(model)
     if not isinstance(model, dict):
         raise NotInCheckpointError(member.path, *_NO_MODEL)
     return Known(member.path, cls, weights, model, observations, actions, config)

@@ -67,3 +67,13 @@ def stored_config(part: Part) -> Any:
         return (fields(state.get("policy_spec")) or state).get("config")
     args, kwargs = arguments(part)
     return state.get("config") or kwargs.get("config") or next(iter(args), None)
+
+
+def learner_only(part: Part) -> set[str]:
+    """Return the ids of the modules that an Algorithm has on its learners only.
+
+    The modules themselves do not tell it: RLlib stores False for every one.
+    """
+    told = fields((fields(stored_config(part)) or {}).get("_rl_module_spec")) or {}
+    specs = fields(told.get("rl_module_specs") or told.get("module_specs")) or {}
+    return {name for name, spec in specs.items() if (fields(spec) or {}).get("learner_only")}

@@ -7,11 +7,14 @@ from typing import Any, cast
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import holds_opaque
 from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
+from tune_ckpt.rllib.converting.component_states import OF_ALL_MODULES, restated_optimizers
+from tune_ckpt.rllib.converting.metrics import with_metrics
 from tune_ckpt.rllib.converting.modules import newest_weights
-from tune_ckpt.rllib.converting.portable import Carrying, filter_fields
+from tune_ckpt.rllib.converting.portable import Carrying, filter_fields, with_newest_statistics
 from tune_ckpt.rllib.reading.counters import ITERATION, counters_of
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy, without_numbers
+from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.plain import fields
 from tune_ckpt.rllib.reading.state_files import read_nested
 from tune_ckpt.rllib.reading.weights import Weights, weights_of
@@ -125,7 +128,9 @@ def give_to_new_stack(
     if optimizers:
         learner["optimizer"] = _optimizers(part, chosen, account)
     state = {"learner_group": {"learner": learner}, **_rest(algorithm, part, account)}
+    metrics = _metrics(part, account)
     account.check()
+    algorithm.set_state(metrics)  # first: it tells the runners from them how far they are
     algorithm.set_state(state)
     send_weights(algorithm)
     return given
@@ -133,12 +138,10 @@ def give_to_new_stack(
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
     learner = _below(part, "learner_group", "learner")
-    stored = {} if learner is None else (fields(learner.state) or {}).get("optimizer")
-    found = {
-        name: state
-        for name, state in (stored or {}).items()
-        if isinstance(state, dict) and state.get("module_id") in chosen
-    }
+    stored = None if learner is None else (fields(learner.state) or {}).get("optimizer")
+    modules = members(part)
+    wanted = chosen.keys() | ({OF_ALL_MODULES} if modules.keys() <= chosen.keys() else set())
+    found = restated_optimizers(stored or {}, modules, wanted)
     if not found or holds_opaque(found):
         reason = "their states are not there, or not in a form that this Ray takes"
         account.left_out.append(Fault("learner/optimizer", reason))
@@ -148,21 +151,19 @@ def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict
 
 
 def _rest(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
-    """Return the states of connectors, counters and, from the same Ray, metrics."""
-    from ray import __version__
-
-    state = fields(part.state) or {}
+    """Return the states of connectors and counters."""
     rest: dict[str, Any] = {"env_runner": _env_runner(algorithm, part, account)}
-    metrics = state.get("metrics_logger")
-    if part.metadata.get("ray_version") != __version__ or holds_opaque(metrics):
-        account.left_out += [] if metrics is None else [Fault("metrics_logger", _OTHER_METRICS)]
-    elif metrics is not None:
-        rest["metrics_logger"] = metrics
     counters = counters_of(part)
     return {**rest, ITERATION: counters[ITERATION]} if ITERATION in counters else rest
 
 
-_OTHER_METRICS = "it is of another Ray, or no plain data"
+def _metrics(part: Part, account: Account) -> dict[str, Any]:
+    """Return the state of the metrics, in the form that this Ray takes."""
+    metrics = with_metrics(fields(part.state) or {})
+    if not holds_opaque(metrics):
+        return metrics
+    account.left_out.append(Fault("metrics_logger", "it is no plain data"))
+    return {}
 
 
 def _env_runner(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
@@ -197,7 +198,8 @@ def _connectors(algorithm: Any) -> dict[str, set[str]]:
 def _nested(part: Part) -> dict[Any, Any]:
     """Return a pipeline's state, with those of its connectors by their names."""
     children = part.children("ConnectorV2", "ConnectorPipelineV2")
-    return {**(fields(part.state) or {}), **{n: _nested(child) for n, child in children.items()}}
+    own = with_newest_statistics(fields(part.state) or {})
+    return {**own, **{name: _nested(child) for name, child in children.items()}}
 
 
 def _below(part: Part, *names: str) -> Part | None:

@@ -27,7 +27,7 @@ from tune_ckpt.rllib.restoring.rllib_classes import (
 
 # What is made anew for the policies that are chosen, or is RLlib's own business.
 _NOT_TAKEN = {
-    *("policies", "policy_mapping_fn", "policies_to_train", "class", "algo_class", "_is_frozen"),
+    *("policies", "class", "algo_class", "_is_frozen"),
     *("stats_cls_lookup", "enable_rl_module_and_learner", "enable_env_runner_and_connector_v2"),
     *("sample_collector", "_rl_module_spec", "_per_module_overrides"),
 }
@@ -48,7 +48,7 @@ def rebuilt_config(part: Part, is_new_stack: bool, trust: Trust, account: Accoun
     )
     told = _told(part)
     known, unknown = vars(config).keys() - _NOT_TAKEN, told.keys() - vars(config).keys()
-    made, lost = plain_config({name: told[name] for name in told if name in known}, trust)
+    made, lost = _made({name: told[name] for name in told if name in known}, trust)
     for name, value in made.items():
         setattr(config, name, _CHANGED.get(name, _same)(value))
     if "_env_to_module_connector" not in made:
@@ -64,6 +64,17 @@ def rebuilt_config(part: Part, is_new_stack: bool, trust: Trust, account: Accoun
         names = ", ".join(sorted(unknown - _NOT_TAKEN))
         account.left_out.append(Fault("config", f"this Ray does not know of {names}"))
     return config
+
+
+def _made(told: dict[str, Any], trust: Trust) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the settings that may be given to RLlib; a function from agents is not missed here."""
+    trained = told.get(_TRAINED)
+    ids = {_TRAINED: trained} if isinstance(trained, list | tuple | set) else {}
+    made, lost = plain_config({name: told[name] for name in told if name not in ids}, trust)
+    return {**made, **ids}, [fault for fault in lost if fault.path != "policy_mapping_fn"]
+
+
+_TRAINED = "policies_to_train"  # ids, which nothing imports even where they look like names
 
 
 def _same(value: Any) -> Any:

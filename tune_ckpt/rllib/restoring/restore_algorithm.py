@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,9 +14,9 @@ from tune_ckpt.rllib.converting.config_keys import like, newest
 from tune_ckpt.rllib.converting.replay_buffers import live_buffer_class, of_old_stack
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import ALGORITHM
-from tune_ckpt.rllib.reading.member_kinds import Member, Module
-from tune_ckpt.rllib.reading.members import all_members, check_told, member, module_of
+from tune_ckpt.rllib.reading.member_kinds import Module
 from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.choosing import Chosen, choose
 from tune_ckpt.rllib.restoring.give_states import give_to_new_stack, give_to_old_stack
 from tune_ckpt.rllib.restoring.gym_spaces import make_spaces
 from tune_ckpt.rllib.restoring.opening import open_told
@@ -62,9 +61,9 @@ def restore_algorithm(
     Args:
         checkpoint: An Algorithm's checkpoint: a local path, a URI, or a Ray Checkpoint.
         policy_ids: The policies or modules wanted, or the id of one; None for all.
-        policy_mapping_fn: From agents to these policies. Not needed for a single policy, nor where
-            ``config`` or a trusted checkpoint has one.
-        policies_to_train: Those to be trained, or a function that says so; by default all.
+        policy_mapping_fn: From agents to these policies. Not needed for a single one that acts, nor
+            where ``config`` has one, or the checkpoint one that is trusted.
+        policies_to_train: Those to be trained, or a function that says so; by default as before.
         config: Settings instead of stored ones: a dict, by old names or new ones; or an
             AlgorithmConfig instead of all, which is not changed. Version 0.1 stores none: see
             `restore_policy`.
@@ -96,10 +95,10 @@ def restore_algorithm(
     check_installed()
     part, assumed = _opened(checkpoint, filesystem)
     trust, account = Trust.of(allow_pickle, trusted), Account(part.path, strict)
-    chosen = _chosen(part, policy_ids)
+    chosen = choose(part, policy_ids)
     account.left_out += () if config else assumed
     config = _configuration(part, config, chosen.is_new_stack, trust, account)
-    _choose(config, chosen, trust)
+    _set_specs(config, chosen, trust)
     _set_environment(config, env, part, account)
     _set_policies(config, chosen, policy_mapping_fn, policies_to_train)
     algorithm = _built(config, part)
@@ -169,49 +168,19 @@ def _buildable(buffer: dict[str, Any]) -> dict[str, Any]:
     return {"type": live_buffer_class(base)}
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """The policies or modules that are wanted.
-
-    Attributes:
-        members: They, by their ids.
-    """
-
-    members: dict[str, Member]
-
-    @property
-    def is_new_stack(self) -> bool:
-        """Whether they are RLModules."""
-        return all(isinstance(member, Module) for member in self.members.values())
-
-
-def _chosen(part: Part, policy_ids: str | Collection[str] | None) -> _Chosen:
-    if policy_ids is not None and not policy_ids:
-        raise InvalidArgumentError("policy_ids", policy_ids, ("at least one policy",))
-    policy_ids = [policy_ids] if isinstance(policy_ids, str) else policy_ids
-    if policy_ids is None:
-        check_told(part)
-    found = (
-        all_members(part, "policies")
-        if policy_ids is None
-        else {name: member(part, name) for name in sorted(policy_ids)}
-    )
-    # A policy that has the weights of a module, in 1.2, has that module elsewhere.
-    return _Chosen({name: module_of(part, name, one) for name, one in found.items()})
-
-
-def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
+def _set_specs(config: Any, chosen: Chosen, trust: Trust) -> None:
     """Have the Algorithm build these policies only, each as it was."""
     from ray.rllib.policy.policy import PolicySpec
 
     make_spec: Any = PolicySpec  # RLlib does not type it
-    specs = {name: make_spec(None, *make_spaces(one)) for name, one in chosen.members.items()}
+    specs = {name: make_spec(None, *make_spaces(one)) for name, one in chosen.acting.items()}
     config.multi_agent(policies=specs)
     modules = {name: one for name, one in chosen.members.items() if isinstance(one, Module)}
     if modules and not has_module_spec(config):
         from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 
-        told = {name: module_spec(one, trust) for name, one in modules.items()}
+        idle = chosen.on_learners
+        told = {n: module_spec(one, trust, learner_only=n in idle) for n, one in modules.items()}
         config.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs=told))
 
 
@@ -226,11 +195,11 @@ def _set_environment(config: Any, env: Any, part: Part, account: Account) -> Non
 
 
 def _set_policies(
-    config: Any, chosen: _Chosen, mapping: Callable[..., str] | None, train: Train | None
+    config: Any, chosen: Chosen, mapping: Callable[..., str] | None, train: Train | None
 ) -> None:
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
-    names = [*chosen.members]
+    names = [*chosen.acting]
     if mapping is None and len(names) == 1:
         mapping = partial(_always, names[0])
     if mapping is None and config.policy_mapping_fn is AlgorithmConfig.DEFAULT_POLICY_MAPPING_FN:
@@ -238,8 +207,8 @@ def _set_policies(
         raise InvalidArgumentError("policy_mapping_fn", None, (needed,))
     if mapping is not None:
         config.multi_agent(policy_mapping_fn=mapping)
-    if train is None and not callable(config.policies_to_train):
-        train = [n for n in names if n in (config.policies_to_train or names)]
+    if train is None and isinstance(config.policies_to_train, Collection):
+        train = [name for name in names if name in config.policies_to_train]
     if train is not None:
         config.multi_agent(policies_to_train=train)
 

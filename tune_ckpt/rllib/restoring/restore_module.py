@@ -9,7 +9,12 @@ from tune_ckpt.errors import ClassNotFoundError, Fault, NotInCheckpointError
 from tune_ckpt.objects.classes import name_of_class
 from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Strict
-from tune_ckpt.rllib.converting.modules import ModuleInPolicy, has_module, newest_weights
+from tune_ckpt.rllib.converting.modules import (
+    ModuleInPolicy,
+    has_module,
+    newest_model_config,
+    newest_weights,
+)
 from tune_ckpt.rllib.reading.finding import Part, find
 from tune_ckpt.rllib.reading.generations import MODULE
 from tune_ckpt.rllib.reading.member_kinds import Module
@@ -118,13 +123,13 @@ def _built(stored: Module, trust: Trust, arguments: dict[str, Any]) -> Any:
         return cls(**told)
 
 
-def module_spec(stored: Module, trust: Trust) -> Any:
+def module_spec(stored: Module, trust: Trust, **arguments: Any) -> Any:
     """Return RLlib's RLModuleSpec with which a module is made as it was."""
     from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 
     cls = find_rllib_class(_class_name(stored), RLModule, trust, stored.part.path)
-    told = _arguments(stored, trust, {"inference_only"})
-    return RLModuleSpec(module_class=cls, **told)
+    told = _arguments(stored, trust, {"inference_only", *arguments})
+    return RLModuleSpec(module_class=cls, **told, **arguments)
 
 
 def _class_name(stored: Module) -> str:
@@ -137,7 +142,7 @@ def _arguments(stored: Module, trust: Trust, given: set[str]) -> dict[str, Any]:
     path = stored.part.path
     told = dict(zip((OBSERVATIONS, ACTIONS), make_spaces(stored), strict=True))
     spec = {name: value for name, value in stored.spec.items() if name not in _REPLACED}
-    spec = plain({**spec, "model_config": stored.model_config}, path)
+    spec = plain({**spec, "model_config": newest_model_config(stored)}, path)
     catalog = spec.pop("catalog_class", None) or spec.pop("catalog_class_path", None)
     rest = trust.resolved({key: item for key, item in spec.items() if key not in given}, path)
     check_resolved(rest, path)
