@@ -61,6 +61,7 @@ def restated_optimizers(
     ids = sorted(modules, key=len, reverse=True)
     made = {}
     for name, state in optimizers.items():
+        name = f"{name}{_DEFAULT}" if name in modules else name  # Ray 2.5 has modules' names
         module_id = next((i for i in ids if name.startswith(f"{i}_")), _OF_ALL)
         if "module_id" not in state:
             state = {"module_id": module_id, "state": _of_module(state, modules.get(module_id))}
@@ -68,6 +69,7 @@ def restated_optimizers(
     return made
 
 
+_DEFAULT = "_default_optimizer"  # what RLlib adds to a module's id
 _OF_ALL = "__all_modules__"  # RLlib's id for an optimizer of several modules
 
 

@@ -7,8 +7,11 @@ from typing import Any, cast
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import holds_opaque
 from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
+from tune_ckpt.rllib.converting.filters import lost_filters
+from tune_ckpt.rllib.converting.learner_groups import stored_optimizers
 from tune_ckpt.rllib.converting.modules import newest_weights
 from tune_ckpt.rllib.converting.portable import Carrying, filter_fields
+from tune_ckpt.rllib.converting.upgrade import expecting_rllibs_own
 from tune_ckpt.rllib.reading.counters import ITERATION, counters_of
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy, without_numbers
@@ -132,13 +135,10 @@ def give_to_new_stack(
 
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
-    learner = _below(part, "learner_group", "learner")
-    stored = {} if learner is None else (fields(learner.state) or {}).get("optimizer")
-    found = {
-        name: state
-        for name, state in (stored or {}).items()
-        if isinstance(state, dict) and state.get("module_id") in chosen
-    }
+    learner = _below(part, "learner_group", "learner") or part.child("learner")
+    with expecting_rllibs_own(part.path if learner is None else learner.state_path):
+        stored = {} if learner is None else stored_optimizers(learner)
+    found = {name: state for name, state in stored.items() if state["module_id"] in chosen}
     if not found or holds_opaque(found):
         reason = "their states are not there, or not in a form that this Ray takes"
         account.left_out.append(Fault("learner/optimizer", reason))
@@ -168,6 +168,8 @@ _OTHER_METRICS = "it is of another Ray, or no plain data"
 def _env_runner(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
     runner, known = part.child("env_runner"), _connectors(algorithm)
     if runner is None:
+        has_one = "MeanStdFilter" in known["env_to_module_connector"]
+        account.left_out += () if has_one else lost_filters(part)
         return {name: {} for name in _CONNECTORS}
     count = (fields(runner.state) or {}).get(_COUNT)
     made: dict[str, Any] = {} if count is None else {_COUNT: count}
