@@ -205,8 +205,14 @@ def _choose(config: Any, chosen: _Chosen, trust: Trust) -> None:
     from ray.rllib.policy.policy import PolicySpec
 
     make_spec: Any = PolicySpec  # RLlib does not type it
-    specs = {name: make_spec(None, *make_spaces(one)) for name, one in chosen.members.items()}
-    config.multi_agent(policies=specs)
+    told = config.policies if isinstance(config.policies, dict) else {}
+    own = {name: getattr(told.get(name), "config", None) for name in chosen.members}
+    config.multi_agent(
+        policies={
+            name: make_spec(None, *make_spaces(one), own[name])
+            for name, one in chosen.members.items()
+        }
+    )
     modules = {name: one for name, one in chosen.members.items() if isinstance(one, Module)}
     if modules and not has_module_spec(config):
         from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
