@@ -166,6 +166,18 @@ def of_ray_1_with_a_filter(folder):
     return folder
 
 
+def hybrid_with_a_filter(folder):
+    """Write a checkpoint of version 1.2 whose worker has a filter; return its path."""
+    shutil.copytree(one("ray2.7.1").path, folder)
+    state = {
+        "algorithm_class": Reference("ray.rllib.algorithms.ppo.ppo:PPO"),
+        "config": {"env": "CartPole-v1", "observation_filter": "MeanStdFilter"},
+        "worker": {"filters": {"default_policy": filter_of_ray_1()}},
+    }
+    (folder / "algorithm_state.pkl").write_bytes(pickling.dumps(state))
+    return folder
+
+
 def with_connectors(folder, *connectors):
     """Write a checkpoint of the new API stack with other connectors; return its path."""
     shutil.copytree(one("ray2.60.0-py3.11-new-ppo-single-meanstd").path, folder)

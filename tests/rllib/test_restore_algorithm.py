@@ -9,6 +9,8 @@ from tests.rllib.cases import (
     ALGORITHMS,
     OWN_CONNECTOR,
     STACKING,
+    hybrid_with_a_filter,
+    of_ray_1,
     one,
     with_connectors,
     with_former_statistics,
@@ -32,6 +34,7 @@ from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connector
 
 pytestmark = pytest.mark.slow
 
+MODEL = {"fcnet_hiddens": [8, 8]}
 NEW_MULTI, OLD_MULTI = one("ray2.60.0-py3.13"), one("ray2.10.0-py3.10-old-ppo-multi")
 
 
@@ -55,6 +58,34 @@ def test_an_old_dqn_gets_a_replay_buffer_that_todays_ray_can_build(ray_session):
     before = len(algorithm.local_replay_buffer)
     algorithm.train()
     assert len(algorithm.local_replay_buffer) > before
+    algorithm.stop()
+
+
+def test_a_hybrids_optimizers_go_on_and_a_lost_filter_is_told(ray_session, tmp_path):
+    import torch
+
+    path = hybrid_with_a_filter(tmp_path / "a")
+    algorithm = restore_algorithm(path)
+    report, name = algorithm.restore_report, "default_policy_default_optimizer"
+    assert f"optimizer/{name}" in report.loaded
+    assert "observation_filter/default_policy" in [fault.path for fault in report.left_out]
+    held = algorithm.learner_group.get_state()["learner"]["optimizer"][name]["state"]
+    (stored,) = (path / "learner/optimizer_state").iterdir()
+    expected = torch.load(stored, weights_only=True)["state"]
+    for number, moments in expected.items():
+        np.testing.assert_equal(held["state"][number]["exp_avg"], moments["exp_avg"].numpy())
+    algorithm.stop()
+
+
+def test_policies_have_settings_of_their_own(ray_session, tmp_path):
+    own = {"gamma": 0.5, "model": {"fcnet_activation": "relu"}}
+    policies = {"default_policy": [None, None, None, own]}
+    params = {"env": "CartPole-v1", "num_workers": 0, "model": MODEL}
+    params["multiagent"] = {"policies": policies}
+    algorithm = restore_algorithm(of_ray_1(tmp_path / "t", "PPOTorchPolicy", params))
+    config = algorithm.get_policy("default_policy").config
+    assert (config["gamma"], config["model"]["fcnet_activation"]) == (0.5, "relu")
+    assert algorithm.config.gamma == 0.99
     algorithm.stop()
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict, defaultdict, deque
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import gymnasium as gym
@@ -18,7 +19,7 @@ from tests.rllib.cases import ALGORITHMS as OTHERS
 from tests.rllib.cases import (
     COMMITTED,
     every_case,
-    filter_of_ray_1,
+    hybrid_with_a_filter,
     of_ray_1,
     of_ray_1_with_a_filter,
     one,
@@ -50,6 +51,7 @@ from tune_ckpt.rllib.converting.component_states import restated_optimizers
 from tune_ckpt.rllib.converting.config_keys import DERIVED, REMOVED, RENAMED, newest
 from tune_ckpt.rllib.converting.given import given
 from tune_ckpt.rllib.converting.metrics import carried
+from tune_ckpt.rllib.converting.modules import upgraded_weights
 from tune_ckpt.rllib.converting.moves import _CLASSES as MOVED
 from tune_ckpt.rllib.converting.moves import moved
 from tune_ckpt.rllib.converting.replay_buffers import of_old_stack
@@ -153,13 +155,7 @@ def test_a_carried_filter_goes_on_with_its_statistics(tmp_path):
 
 
 def test_a_filter_that_is_lost_is_named_with_what_that_means(tmp_path):
-    path = shutil.copytree(one("ray2.7.1").path, tmp_path / "a")
-    state = {
-        "algorithm_class": Reference("ray.rllib.algorithms.ppo.ppo:PPO"),
-        "config": {"env": "CartPole-v1", "observation_filter": "MeanStdFilter"},
-        "worker": {"filters": {"default_policy": filter_of_ray_1()}},
-    }
-    (path / "algorithm_state.pkl").write_bytes(pickling.dumps(state))
+    path = hybrid_with_a_filter(tmp_path / "a")
     notes = upgrade_checkpoint(path, tmp_path / "b").notes
     told = {note.path: note.reason for note in notes}
     assert "no longer normalised for the policy" in told["observation_filter/default_policy"]
@@ -459,6 +455,25 @@ def test_optimizers_know_their_modules(tmp_path):
         "p0_default_optimizer": "p0",
         "p1_default_optimizer": "p1",
     }
+
+
+def test_optimizers_and_iteration_are_where_ray_2_5_had_them(tmp_path):
+    (case,) = (case for case in OTHERS if case.name == "ray2.5.1-hybrid-ppo")
+    upgraded = upgrade_checkpoint(case.path, tmp_path / "c")
+    state = pickle.loads((tmp_path / "c/learner_group/learner/state.pkl").read_bytes())
+    told = {name: item["module_id"] for name, item in state["optimizer"].items()}
+    assert told == {"default_policy_default_optimizer": "default_policy"}
+    assert load_counters(upgraded)["training_iteration"] == 1
+
+
+def test_a_network_that_ray_no_longer_builds_is_refused():
+    names = ("encoder.actor_encoder.net.2.bias", "encoder.linear.weight", "encoder.net.mlp.2.bias")
+    theirs = SimpleNamespace(weights=dict.fromkeys(names, 0), cls="ray.rllib.m.PPOTorchRLModule")
+    with pytest.raises(UnsupportedStateError, match=r"Ray 2\.5's encoders end in") as told:
+        upgraded_weights(theirs)
+    assert [fault.path for fault in told.value.faults] == [*names[:2]]
+    mine = SimpleNamespace(weights=theirs.weights, cls="mine.Module")
+    assert upgraded_weights(mine) == mine.weights
 
 
 def test_an_optimizer_of_several_modules_knows_that():

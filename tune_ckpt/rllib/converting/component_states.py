@@ -62,6 +62,7 @@ def restated_optimizers(
     ids = sorted(modules, key=len, reverse=True)
     made = {}
     for name, state in optimizers.items():
+        name = f"{name}{_DEFAULT}" if name in modules else name  # Ray 2.5 has modules' names
         of_name = next((i for i in ids if name.startswith(f"{i}_")), OF_ALL_MODULES)
         module_id = state.get("module_id", of_name)
         if wanted is not None and module_id not in wanted:
@@ -72,6 +73,7 @@ def restated_optimizers(
     return made
 
 
+_DEFAULT = "_default_optimizer"  # what RLlib adds to a module's id
 OF_ALL_MODULES = "__all_modules__"  # RLlib's id for an optimizer of several modules
 
 

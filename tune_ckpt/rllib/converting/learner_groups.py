@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from tune_ckpt.errors import Fault
@@ -10,11 +11,10 @@ from tune_ckpt.rllib.converting.component_folders import component_folder, modul
 from tune_ckpt.rllib.converting.component_states import restated_optimizers, states_in
 from tune_ckpt.rllib.converting.folders import Folder, below
 from tune_ckpt.rllib.converting.metrics import carried, counted
-from tune_ckpt.rllib.converting.modules import module_arguments, module_class
+from tune_ckpt.rllib.converting.modules import module_arguments, module_class, upgraded_weights
 from tune_ckpt.rllib.converting.moves import reference
 from tune_ckpt.rllib.converting.restating import Restating
-from tune_ckpt.rllib.converting.weight_names import newest_names
-from tune_ckpt.rllib.reading.counters import ITERATION
+from tune_ckpt.rllib.reading.counters import ITERATION, counters_of
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import MODULE, STATE_OF_TYPE
 from tune_ckpt.rllib.reading.member_kinds import Module
@@ -29,7 +29,7 @@ _MODULES = Reference("ray.rllib.core.rl_module.multi_rl_module:MultiRLModule")
 def algorithm_state(part: Part) -> dict[Any, Any]:
     """Return an Algorithm's own state: its counters."""
     state = fields(part.state) or {}
-    told = {ITERATION: state.get(ITERATION, 0)}
+    told = {ITERATION: counters_of(part).get(ITERATION, 0)}  # which up to Ray 2.6 only Tune wrote
     counters = fields(state.get("counters")) or {}
     if "metrics_logger" in state:
         return {**told, "metrics_logger": carried(state["metrics_logger"])}
@@ -50,11 +50,21 @@ def learner_group(learner: Part, notes: list[Fault]) -> Folder:
     return group
 
 
+def stored_optimizers(learner: Part, wanted: Collection[str] | None = None) -> dict[str, Any]:
+    """Return the states of a learner's optimizers by their names, of any version, as today's.
+
+    Args:
+        learner: The learner's folder.
+        wanted: The modules whose optimizers are wanted; None for all.
+    """
+    folder = learner.child("optimizer_state")
+    told = (fields(learner.state) or {}).get("optimizer") if folder is None else states_in(folder)
+    return restated_optimizers(fields(told) or {}, members(learner), wanted)
+
+
 def _learner(part: Part, notes: list[Fault]) -> Folder:
     found = members(part)
-    optimizers = part.child("optimizer_state")
-    stored = {} if optimizers is None else states_in(optimizers)
-    state = {"optimizer": restated_optimizers(stored, found), "weights_seq_no": 0}
+    state = {"optimizer": stored_optimizers(part), "weights_seq_no": 0}
     modules = component_folder(_MODULES, {}, stem=STATE_OF_TYPE[MODULE])
     for name, module in found.items():
         assert isinstance(module, Module)
@@ -70,4 +80,4 @@ def _module(module: Module, path: str, notes: list[Fault]) -> Folder:
     cls = module_class(module)
     assert cls is not None
     notes += below(path, restating.notes)
-    return module_folder(cls, kwargs, newest_names(module.weights, module.cls))
+    return module_folder(cls, kwargs, upgraded_weights(module))

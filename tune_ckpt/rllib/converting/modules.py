@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tune_ckpt.errors import NotInCheckpointError
+from tune_ckpt.errors import Fault, NotInCheckpointError, UnsupportedStateError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting.algorithms import ALGORITHM_OF_POLICY, Algorithm
 from tune_ckpt.rllib.converting.config_keys import is_deprecated
@@ -141,6 +142,24 @@ def newest_weights(module: Module) -> Weights:
     """Return an RLModule's weights as arrays, by the names of today."""
     weights: Weights = newest_names(weights_of(module), module.cls)
     return weights
+
+
+def upgraded_weights(module: Module) -> Any:
+    """Return an RLModule's weights as they are stored, by the names of today.
+
+    Raises:
+        UnsupportedStateError: They are those of a network that Ray 2.60 does not build.
+    """
+    weights = module.weights if isinstance(module.weights, dict) else {}
+    gone = [str(name) for name in weights if _GONE.match(str(name))]
+    if gone and with_colon(module.cls).startswith("ray."):
+        raise UnsupportedStateError(tuple(Fault(name, _NO_PLACE) for name in gone), advice="")
+    return newest_names(module.weights, module.cls)
+
+
+# Behind the convolutions of an encoder, and behind its LSTM.
+_GONE = re.compile(r"encoder\.(\w+_encoder\.)?(net\.2|linear)\.")
+_NO_PLACE = f"Ray 2.5's encoders end in this layer, Ray {RAY}'s do not; load_weights reads it"
 
 
 def module_spec(cls: Reference | None, arguments: dict[str, Any]) -> Call:

@@ -30,10 +30,10 @@ from tune_ckpt.rllib.converting.modules import (
     module_class,
     module_spec,
     modules_spec,
+    upgraded_weights,
 )
 from tune_ckpt.rllib.converting.moves import class_name, moved
 from tune_ckpt.rllib.converting.restating import LOST, Restating
-from tune_ckpt.rllib.converting.weight_names import newest_names
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part, open_part
 from tune_ckpt.rllib.reading.generations import (
@@ -115,8 +115,7 @@ class NewStack:
         kwargs = module_arguments(module, restating)
         self.notes += (*restating.notes, *lost_filters(part))
         self.notes.append(Fault("", f"Ray {RAY} has no such policies: this is the RLModule in it"))
-        weights = newest_names(module.weights, module.cls)
-        return module_folder(module.algorithm.module, kwargs, weights)
+        return module_folder(module.algorithm.module, kwargs, upgraded_weights(module))
 
     def tree(self, part: Part, path: str = "") -> Folder:
         """Return the folder of an RLModule, or of anything else in a tree.

@@ -18,7 +18,7 @@ from tune_ckpt.errors import (
     PickleReadError,
 )
 from tune_ckpt.rllib.reading.generations import (
-    MODULE_STATE_DIR,
+    MODULE_STATE_DIRS,
     OLD_METADATA,
     STATES,
     stem,
@@ -230,8 +230,9 @@ def open_part(store: Store) -> Part:
     """Open a folder, whatever it is."""
     folder = open_folder(store)
     found = _state_file(folder)
-    home = store.child(MODULE_STATE_DIR)
-    if found is None and any(entry.name == MODULE_STATE_DIR for entry in folder.entries):
+    below = {entry.name for entry in folder.entries}.intersection(MODULE_STATE_DIRS)
+    if found is None and below:
+        home = store.child(below.pop())
         return Part(folder, home, _state_file(open_folder(home)))
     return Part(folder, store, found)
 

@@ -29,7 +29,8 @@ OLD_METADATA = "rllib_checkpoint.json"
 STATE_OF_TYPE = {ALGORITHM: "algorithm_state", POLICY: "policy_state", MODULE: "module_state"}
 _TYPE_OF_STATE = {stem: kind for kind, stem in STATE_OF_TYPE.items()}
 STATES = (*_TYPE_OF_STATE, STATE)
-MODULE_STATE_DIR = "module_state_dir"  # in 1.2, the state of a module lies one level down
+# In 1.2, the state of a module lies one level down; the last is of Ray 2.5.
+MODULE_STATE_DIRS = ("module_state_dir", "module_state_path")
 _MODULE_METADATA, _LEARNER_METADATA = "rl_module_metadata.json", "learner_state.json"
 
 # What tells a component's type: how its class's name ends; else what is below; else its own name.
@@ -70,7 +71,7 @@ def type_of(part: Part) -> str:
     named = part.state_file or part.folder.named_state or ""
     found = _TYPE_OF_STATE.get(stem(named))
     if found == MODULE:
-        return MODULES if part.folders - {MODULE_STATE_DIR} else MODULE
+        return MODULES if part.folders - {*MODULE_STATE_DIRS} else MODULE
     return found or next(_types(part), "")
 
 
@@ -123,7 +124,7 @@ def version_of(part: Part) -> CheckpointVersion:
 def _by_layout(part: Part) -> str:
     if part.folder.ctor is not None:
         return "2.1"
-    learner = {_MODULE_METADATA, _LEARNER_METADATA, MODULE_STATE_DIR, "learner"}
+    learner = {_MODULE_METADATA, _LEARNER_METADATA, *MODULE_STATE_DIRS, "learner"}
     if learner & (part.files | part.folders | {part.name}):
         return "1.2"
     if stem(part.state_file or "") in _TYPE_OF_STATE or part.type == POLICIES:

@@ -7,10 +7,13 @@ from typing import Any, cast
 from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import holds_opaque
 from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
-from tune_ckpt.rllib.converting.component_states import OF_ALL_MODULES, restated_optimizers
+from tune_ckpt.rllib.converting.component_states import OF_ALL_MODULES
+from tune_ckpt.rllib.converting.filters import lost_filters
+from tune_ckpt.rllib.converting.learner_groups import stored_optimizers
 from tune_ckpt.rllib.converting.metrics import with_metrics
 from tune_ckpt.rllib.converting.modules import newest_weights
 from tune_ckpt.rllib.converting.portable import Carrying, filter_fields, with_newest_statistics
+from tune_ckpt.rllib.converting.upgrade import expecting_rllibs_own
 from tune_ckpt.rllib.reading.counters import ITERATION, counters_of
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.member_kinds import Member, Module, Policy, without_numbers
@@ -137,11 +140,11 @@ def give_to_new_stack(
 
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
-    learner = _below(part, "learner_group", "learner")
-    stored = None if learner is None else (fields(learner.state) or {}).get("optimizer")
-    modules = members(part)
+    learner = _below(part, "learner_group", "learner") or part.child("learner")
+    modules = members(learner or part)
     wanted = chosen.keys() | ({OF_ALL_MODULES} if modules.keys() <= chosen.keys() else set())
-    found = restated_optimizers(stored or {}, modules, wanted)
+    with expecting_rllibs_own(part.path if learner is None else learner.state_path):
+        found = {} if learner is None else stored_optimizers(learner, wanted)
     if not found or holds_opaque(found):
         reason = "their states are not there, or not in a form that this Ray takes"
         account.left_out.append(Fault("learner/optimizer", reason))
@@ -169,6 +172,8 @@ def _metrics(part: Part, account: Account) -> dict[str, Any]:
 def _env_runner(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
     runner, known = part.child("env_runner"), _connectors(algorithm)
     if runner is None:
+        has_one = "MeanStdFilter" in known["env_to_module_connector"]
+        account.left_out += () if has_one else lost_filters(part)
         return {name: {} for name in _CONNECTORS}
     count = (fields(runner.state) or {}).get(_COUNT)
     made: dict[str, Any] = {} if count is None else {_COUNT: count}

@@ -14,6 +14,7 @@ from tune_ckpt.rllib.converting.config_keys import newest_settings
 from tune_ckpt.rllib.converting.moves import class_name, moved
 from tune_ckpt.rllib.reading.config import stored_config
 from tune_ckpt.rllib.reading.finding import Part
+from tune_ckpt.rllib.reading.member_kinds import spec_fields
 from tune_ckpt.rllib.reading.plain import fields, plain, stored_name
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.plain_config import plain_config
@@ -47,10 +48,12 @@ def rebuilt_config(part: Part, is_new_stack: bool, trust: Trust, account: Accoun
         enable_rl_module_and_learner=is_new_stack, enable_env_runner_and_connector_v2=is_new_stack
     )
     told = _told(part)
-    known, unknown = vars(config).keys() - _NOT_TAKEN, told.keys() - vars(config).keys()
+    known = vars(config).keys() - _NOT_TAKEN
+    unknown = {name for name, value in told.items() if value is not None} - vars(config).keys()
     made, lost = _made({name: told[name] for name in told if name in known}, trust)
     for name, value in made.items():
         setattr(config, name, _CHANGED.get(name, _same)(value))
+    config.policies = _policies(told.get("policies"), trust, lost)
     if "_env_to_module_connector" not in made:
         make = env_to_module_connectors(part, trust, account)
         config.env_runners(env_to_module_connector=make)
@@ -75,6 +78,20 @@ def _made(told: dict[str, Any], trust: Trust) -> tuple[dict[str, Any], list[Faul
 
 
 _TRAINED = "policies_to_train"  # ids, which nothing imports even where they look like names
+
+
+def _policies(stored: Any, trust: Trust, lost: list[Fault]) -> dict[str, Any]:
+    """Return specs of policies with the settings that each has for itself."""
+    from ray.rllib.policy.policy import PolicySpec
+
+    make_spec: Any = PolicySpec  # RLlib does not type it
+    made = {}
+    for name, spec in stored.items() if isinstance(stored, dict) else ():
+        told = newest_settings(fields(spec_fields(spec).get("config")) or {})
+        own, missing = plain_config(told, trust)
+        made[name] = make_spec(config=own)
+        lost += (Fault(f"policies/{name}/config/{one.path}", one.reason) for one in missing)
+    return made
 
 
 def _same(value: Any) -> Any:

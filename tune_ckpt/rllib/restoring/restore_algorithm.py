@@ -173,7 +173,11 @@ def _set_specs(config: Any, chosen: Chosen, trust: Trust) -> None:
     from ray.rllib.policy.policy import PolicySpec
 
     make_spec: Any = PolicySpec  # RLlib does not type it
-    specs = {name: make_spec(None, *make_spaces(one)) for name, one in chosen.acting.items()}
+    told = config.policies if isinstance(config.policies, dict) else {}
+    specs = {
+        name: make_spec(None, *make_spaces(one), getattr(told.get(name), "config", None))
+        for name, one in chosen.acting.items()
+    }
     config.multi_agent(policies=specs)
     modules = {name: one for name, one in chosen.members.items() if isinstance(one, Module)}
     if modules and not has_module_spec(config):
