@@ -173,9 +173,9 @@ def _set_specs(config: Any, chosen: Chosen, trust: Trust) -> None:
     from ray.rllib.policy.policy import PolicySpec
 
     make_spec: Any = PolicySpec  # RLlib does not type it
-    told = config.policies if isinstance(config.policies, dict) else {}
+    stored = config.policies if isinstance(config.policies, dict) else {}
     specs = {
-        name: make_spec(None, *make_spaces(one), getattr(told.get(name), "config", None))
+        name: make_spec(None, *make_spaces(one), getattr(stored.get(name), "config", None))
         for name, one in chosen.acting.items()
     }
     config.multi_agent(policies=specs)
