@@ -144,7 +144,11 @@ def test_so_are_those_that_only_tell_it_themselves(tmp_path):
         (None, True),
     ],
 )
-def test_whether_the_state_is_beyond_the_results(tmp_path, last, beyond):
+@pytest.mark.parametrize("parsed_nbytes", [2**25, 0])
+def test_whether_the_state_is_beyond_the_results(
+    tmp_path, monkeypatch, last, beyond, parsed_nbytes
+):
+    monkeypatch.setattr(experiment_state, "PARSED_NBYTES", parsed_nbytes)
     write_state(tmp_path, [json.dumps({"relative_logdir": "a"}), json.dumps({"last_result": last})])
     state = ExperimentState(LocalStore(tmp_path), Notes())
     assert state.is_beyond("a", (-1, 3)) is beyond

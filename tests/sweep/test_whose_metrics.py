@@ -22,6 +22,21 @@ from tests.sweep.folders import (
 )
 from tune_ckpt.errors import NoCheckpointError
 from tune_ckpt.formats import pickle
+from tune_ckpt.sweep.trial_folder import trial_id_in
+
+
+@pytest.mark.parametrize(
+    ("name", "trial"),
+    [
+        ("fn_0dcc7_00001_1_lr=0.1_2026-11-22", "0dcc7_00001"),
+        ("fn_d1e6a06a_4_lr=0.1_2026-11-22", "d1e6a06a"),
+        ("inner_0dcc7_00001", "0dcc7_00001"),
+        ("run_12345", None),
+        ("run", None),
+    ],
+)
+def test_a_trials_id_stands_in_its_folders_name(name, trial):
+    assert trial_id_in(name) == trial
 
 
 def test_own_metadata_wins(tmp_path):

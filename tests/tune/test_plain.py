@@ -17,7 +17,7 @@ from ray.tune.utils.util import SafeFallbackEncoder
 
 import tune_ckpt as tc
 from tests.sweep.folders import edit
-from tune_ckpt.errors import NotACheckpointError, StorageError
+from tune_ckpt.errors import NotACheckpointError, PickleReadError, StorageError
 from tune_ckpt.tree.storage.store import open_store
 from tune_ckpt.tune import private
 from tune_ckpt.tune.resuming.noted_configs import decoded, lost_objects, with_types
@@ -52,6 +52,16 @@ def _resumed(tmp_path, change=lambda trial: None):
         entry[0] = json.dumps(facts)
     file.write_text(json.dumps(state))
     return tc.resume(folder, T, portable=True, run_config=STOP)
+
+
+def test_where_ray_cannot_resume_portable_is_not_advised_to_who_gave_it(tmp_path, monkeypatch):
+    guard = private.run_config(_resumed(tmp_path)).callbacks[-1]
+    monkeypatch.setattr(private, "controller", object)
+    monkeypatch.setattr(private, "has_resumed", lambda controller: False)
+    monkeypatch.setattr(private, "state_path", lambda controller: "run")
+    with pytest.raises(PickleReadError, match=r"could not resume, .* give param_space") as failed:
+        guard.setup()
+    assert "portable=True" not in str(failed.value)
 
 
 def test_a_state_that_lacks_the_runners_own_data_is_written_anew_with_it(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from tune_ckpt.sweep.result_log import Metrics, Moment
 
 Recorded = tuple[str, str, Metrics]  # a trial's folder, a checkpoint of it, and its metrics
 
-_UNTOLD: Moment = (math.inf, math.inf)
+UNTOLD: Moment = (math.inf, math.inf)
 
 
 def reached(trial: Mapping[str, Any]) -> Moment:
@@ -20,9 +21,25 @@ def reached(trial: Mapping[str, Any]) -> Moment:
     last = trial.get("last_result", trial.get("_last_result"))  # since Ray 2.7; before
     iteration = number(last.get("training_iteration")) if isinstance(last, dict) else None
     if iteration is None:
-        return _UNTOLD
+        return UNTOLD
     timestamp = number(last.get("timestamp"))
     return (-1.0 if timestamp is None else timestamp, iteration)
+
+
+def reached_in(entry: bytes | bytearray) -> Moment:
+    """Return the same, or a later moment, of an entry as it stands in the file, without parsing."""
+    start = _LAST.search(entry)
+    if start is None:
+        return UNTOLD
+    timestamps, iterations = (each.findall(entry, start.end()) for each in (_TIMESTAMP, _ITERATION))
+    if not iterations:
+        return UNTOLD
+    return max(map(float, timestamps), default=-1.0), max(map(float, iterations))
+
+
+_LAST = re.compile(rb'\\"_?last_result\\":\s*\{')
+_TIMESTAMP = re.compile(rb'\\"timestamp\\":\s*(\d+)')
+_ITERATION = re.compile(rb'\\"training_iteration\\":\s*(\d+)')
 
 
 def recorded(manager: Any) -> list[Recorded]:

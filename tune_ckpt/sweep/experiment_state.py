@@ -13,14 +13,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import pairwise
 from threading import Lock
 from typing import Any
 
 from tune_ckpt.errors import StorageError, TuneCkptError
 from tune_ckpt.formats import pickle
-from tune_ckpt.sweep.checkpoint_manager import Recorded, reached, recorded
+from tune_ckpt.sweep.checkpoint_manager import UNTOLD, Recorded, reached, reached_in, recorded
 from tune_ckpt.sweep.notes import Notes
 from tune_ckpt.sweep.result_log import Moment, Pairs
 from tune_ckpt.tree.storage.store import Store
@@ -31,6 +32,23 @@ _CHUNK_NBYTES = 2**24
 _NAME_NBYTES = 2**12  # more than a folder's name takes, however it is escaped
 
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError, TuneCkptError)
+
+
+@dataclass
+class _Entry:
+    """A trial's entry in one of the files: what reads it, or only how far the trial had come."""
+
+    file: str
+    read: Callable[[], dict[str, Any]]
+    look: Callable[[], Moment]
+
+    @cached_property
+    def reached(self) -> Moment:
+        """The moment of the trial's last result."""
+        try:
+            return self.look()
+        except (StorageError, *_BROKEN):
+            return UNTOLD
 
 
 class ExperimentState:
@@ -48,8 +66,7 @@ class ExperimentState:
         self._may_be_old = True
         self._version: object = None  # of the newest file, whether it can be read or not
         self._unread: list[str] = []  # the files' names, the newest last
-        self._entries: dict[str, Callable[[], dict[str, Any]]] = {}
-        self._files: dict[str, str] = {}  # the name of the file that an entry is in
+        self._entries: dict[str, _Entry] = {}
         self._reading = Lock()
         self._loose: dict[str, Pairs] = {}
 
@@ -86,16 +103,13 @@ class ExperimentState:
         self._find(folder)
         if folder not in self._entries:
             return folder in self._loose
-        try:
-            return reached(self._entries[folder]()) > moment
-        except (StorageError, *_BROKEN):
-            return True
+        return self._entries[folder].reached > moment
 
     def _recorded_of(self, folder: str) -> list[Recorded]:
         self._find(folder)
         found = []
         if folder in self._entries:
-            found = self._recorded(self._files[folder], self._entries[folder])
+            found = self._recorded(self._entries[folder])
         for line in self._problems.lines:
             self._notes.add(line)
         return found
@@ -118,8 +132,7 @@ class ExperimentState:
             return
         self._version = newest
         self._problems.clear()
-        self._entries, self._files, self._loose = {}, {}, {}
-        self._unread = sorted(names)
+        self._entries, self._loose, self._unread = {}, {}, sorted(names)
 
     def _read(self, file: str) -> None:
         try:
@@ -136,24 +149,21 @@ class ExperimentState:
         for entry in state.get("trial_data") or state.get("checkpoints") or ():
             try:
                 trial = _trial(entry)
+                known = _Entry(file, partial(dict, trial), partial(reached, trial))
                 if "relative_logdir" in trial:
-                    self._keep(trial["relative_logdir"], file, partial(dict, trial))
+                    self._entries.setdefault(trial["relative_logdir"], known)
                     continue
             except _BROKEN as error:
                 self._problems.unreadable(self._experiment.path(file), error)
                 continue
-            for owner, checkpoint, metrics in self._recorded(file, partial(dict, trial)):
+            for owner, checkpoint, metrics in self._recorded(known):
                 loose.setdefault(owner, {})[checkpoint] = metrics
         self._loose = loose | self._loose
 
-    def _keep(self, folder: str, file: str, entry: Callable[[], dict[str, Any]]) -> None:
-        self._entries.setdefault(folder, entry)
-        self._files.setdefault(folder, file)
-
-    def _recorded(self, file: str, entry: Callable[[], dict[str, Any]]) -> list[Recorded]:
-        where = self._experiment.path(file)
+    def _recorded(self, entry: _Entry) -> list[Recorded]:
+        where = self._experiment.path(entry.file)
         try:
-            return recorded(pickle.loads_inert(_blob(entry()), file=where))
+            return recorded(pickle.loads_inert(_blob(entry.read()), file=where))
         except (StorageError, *_BROKEN) as error:  # it may even contain itself
             self._problems.unreadable(where, error)
             return []
@@ -166,7 +176,9 @@ class ExperimentState:
         for (before, place), (_, after), (_, name) in zip(
             pairwise(ends[:-1]), pairwise(ends[1:]), places, strict=True
         ):
-            self._keep(name, file, partial(self._entry_around, file, before, place, after))
+            read = partial(self._entry_around, file, before, place, after)
+            found = partial(self._reached_in, file, place, after)
+            self._entries.setdefault(name, _Entry(file, read, found))
 
     def _size(self, file: str) -> int:
         with self._experiment.open(file) as source:
@@ -187,6 +199,9 @@ class ExperimentState:
         with self._experiment.open(file) as source:
             source.read_into(start, memoryview(buffer))
         return buffer
+
+    def _reached_in(self, file: str, place: int, after: int) -> Moment:
+        return reached_in(self._range(file, place, after))
 
     def _entry_around(self, file: str, before: int, place: int, after: int) -> dict[str, Any]:
         data = self._range(file, before, after)

@@ -44,7 +44,7 @@ PARAMETERS = "params.json"
 CONVERTED = "msgpack"  # the folder of conversions
 
 _ITERATION = re.compile(rb'"iteration":\s*(-?\d+)')
-_TRIAL_ID = re.compile(r"_([0-9a-f]{5,8}(?:_\d{5})?)_")
+_TRIAL_ID = re.compile(r"_([0-9a-f]{5,8}_\d{5}(?=_|$)|[0-9a-f]{5,8}(?=_))")
 
 
 class TrialFolder:

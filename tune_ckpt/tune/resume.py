@@ -28,12 +28,15 @@ from tune_ckpt.tune.resuming.tuner_file import check_tuner, restored_tuner
 class _Guard(tune.Callback):
     """Stops what Ray does when it cannot resume: begin anew in the same folder."""
 
+    def __init__(self, advice: str) -> None:
+        self._advice = advice
+
     def setup(self, *args: Any, **info: Any) -> None:
         """Raise an error before anything is written."""
         controller = private.controller()
         if controller is not None and not private.has_resumed(controller):
             path = private.state_path(controller)
-            raise PickleReadError(path, f"Ray could not resume, as its log says; {PORTABLE}")
+            raise PickleReadError(path, f"Ray could not resume, as its log says; {self._advice}")
 
 
 class ResumedTuner(tune.Tuner):
@@ -155,7 +158,7 @@ def resume(
     # Else Ray would look for its placeholders in the trials' configs, which hold the values.
     references = param_space if files.document is not None else None
     tuner = restored_tuner(place, trainable, references, filesystem)
-    memory = _callback(tuner).memory
+    memory = _callback(tuner, _OBJECTS if portable else PORTABLE).memory
     memory.search = SearchMemory(max_concurrent)
     resumption = Resumption(place, files, tuner, param_space, plain)
     resumption.carry_out(Revival(extend, resume_errored), memory)
@@ -191,17 +194,18 @@ def _check_limits(
         check_stop(told.stop, run_config)
 
 
-def _callback(tuner: Any) -> CheckpointCallback:
+_OBJECTS = "where that is for objects in the trials' configs, give param_space, which has them"
+
+
+def _callback(tuner: Any, advice: str) -> CheckpointCallback:
     """Return the sweep's callback that keeps the scheduler's state; it gains one if need be."""
     run_config = private.run_config(tuner)
-    callbacks = list(run_config.callbacks or ())
+    callbacks = [c for c in run_config.callbacks or () if not isinstance(c, _Guard)]
     found = next((c for c in callbacks if isinstance(c, CheckpointCallback)), None)
     if found is None:
         found = CheckpointCallback()
         callbacks.append(found)
-    if not any(isinstance(callback, _Guard) for callback in callbacks):
-        callbacks.append(_Guard())
-    run_config.callbacks = callbacks
+    run_config.callbacks = [*callbacks, _Guard(advice)]
     return found
 
 
