@@ -9,6 +9,7 @@ from tests.rllib.cases import (
     ALGORITHMS,
     OWN_CONNECTOR,
     STACKING,
+    hybrid_of_discrete_observations,
     hybrid_with_a_filter,
     of_ray_1,
     one,
@@ -26,6 +27,7 @@ from tune_ckpt.objects.trust import Trust
 from tune_ckpt.rllib import load_weights, restore_algorithm
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
 
 pytestmark = pytest.mark.slow
@@ -83,6 +85,13 @@ def test_policies_have_settings_of_their_own(ray_session, tmp_path):
     assert (config["gamma"], config["model"]["fcnet_activation"]) == (0.5, "relu")
     assert algorithm.config.gamma == 0.99
     algorithm.stop()
+
+
+def test_what_a_hybrids_workers_flattened_a_connector_flattens(tmp_path):
+    path = hybrid_of_discrete_observations(tmp_path / "a")
+    config = rebuilt_config(find(path), True, Trust(), Account(str(path)))
+    (made,) = config._env_to_module_connector()
+    assert type(made).__name__ == "FlattenObservations"
 
 
 def test_connectors_that_somebody_chose_are_made_again(tmp_path):

@@ -8,7 +8,7 @@ from tune_ckpt.errors import Fault
 from tune_ckpt.formats.pickle import holds_opaque
 from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
 from tune_ckpt.rllib.converting.filters import lost_filters
-from tune_ckpt.rllib.converting.learner_groups import stored_optimizers
+from tune_ckpt.rllib.converting.learner_groups import learner_of, stored_optimizers
 from tune_ckpt.rllib.converting.modules import newest_weights
 from tune_ckpt.rllib.converting.portable import Carrying, filter_fields
 from tune_ckpt.rllib.converting.upgrade import expecting_rllibs_own
@@ -135,7 +135,7 @@ def give_to_new_stack(
 
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
-    learner = _below(part, "learner_group", "learner") or part.child("learner")
+    learner = learner_of(part)
     with expecting_rllibs_own(part.path if learner is None else learner.state_path):
         stored = {} if learner is None else stored_optimizers(learner)
     found = {name: state for name, state in stored.items() if state["module_id"] in chosen}
@@ -200,10 +200,3 @@ def _nested(part: Part) -> dict[Any, Any]:
     """Return a pipeline's state, with those of its connectors by their names."""
     children = part.children("ConnectorV2", "ConnectorPipelineV2")
     return {**(fields(part.state) or {}), **{n: _nested(child) for n, child in children.items()}}
-
-
-def _below(part: Part, *names: str) -> Part | None:
-    found: Part | None = part
-    for name in names:
-        found = None if found is None else found.child(name)
-    return found
