@@ -498,6 +498,13 @@ def test_a_network_that_ray_no_longer_builds_is_refused():
     assert upgraded_weights(mine) == mine.weights
 
 
+@pytest.mark.parametrize("name", ["DDPG", "R2D2"])
+def test_a_policy_that_ray_no_longer_has_is_refused(tmp_path, name):
+    path = _algorithm(tmp_path, "PPO", f"{name}TorchPolicy")
+    with pytest.raises(UnsupportedStateError, match=f"Ray has no {name} since 2"):
+        upgrade_checkpoint(path / "policies" / "default_policy", tmp_path / "b")
+
+
 def test_an_optimizer_of_several_modules_knows_that():
     found = restated_optimizers({"__all_modules___default_optimizer": {"state": {}}}, {})
     assert {name: told["module_id"] for name, told in found.items()} == {
