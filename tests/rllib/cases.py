@@ -171,10 +171,29 @@ def hybrid_with_a_filter(folder):
     shutil.copytree(one("ray2.7.1").path, folder)
     state = {
         "algorithm_class": Reference("ray.rllib.algorithms.ppo.ppo:PPO"),
-        "config": {"env": "CartPole-v1", "observation_filter": "MeanStdFilter"},
+        "config": {
+            "env": "CartPole-v1",
+            "observation_filter": "MeanStdFilter",
+            "_env_to_module_connector": None,
+        },
         "worker": {"filters": {"default_policy": filter_of_ray_1()}},
     }
     (folder / "algorithm_state.pkl").write_bytes(pickling.dumps(state))
+    return folder
+
+
+def hybrid_of_discrete_observations(folder):
+    """Write the same for observations that its worker's preprocessor made arrays of."""
+    from gymnasium import spaces
+
+    hybrid_with_a_filter(folder)
+    observations = spaces.Box(0, 1, (4,))
+    observations.original_space = spaces.Discrete(4)
+    spec = {"policy_class": "PPOTorchPolicy", "observation_space": observations}
+    spec |= {"action_space": spaces.Discrete(2), "config": {}}
+    state = {"weights": load_weights(one("ray2.7.1").path), "policy_spec": spec}
+    file = folder / "policies" / "default_policy" / "policy_state.pkl"
+    file.write_bytes(pickling.dumps(state))
     return folder
 
 

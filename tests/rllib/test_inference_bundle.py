@@ -93,7 +93,8 @@ def test_of_ray_1_what_the_user_did_not_say_is_as_the_algorithm_has_it(tmp_path)
     ]
 
 
-def test_the_policy_model_of_ray_1s_sac_is_used(tmp_path):
+@pytest.mark.parametrize("told", [{"fcnet_activation": "tanh"}, {}])
+def test_the_policy_model_of_ray_1s_sac_is_used(tmp_path, told):
     names = ("_hidden_layers.0._model.0", "_logits._model.0")
     shapes = ((8, 4), (2, 8))
     weights = {
@@ -101,10 +102,11 @@ def test_the_policy_model_of_ray_1s_sac_is_used(tmp_path):
         for name, shape in zip(names, shapes, strict=True)
         for part in ("weight", "bias")
     }
-    told = {"policy_model": {"fcnet_hiddens": [8], "fcnet_activation": "tanh"}}
-    path = of_ray_1(tmp_path / "t", "SACTorchPolicy", told, weights)
+    params = {"policy_model": {"fcnet_hiddens": [8], **told}}
+    path = of_ray_1(tmp_path / "t", "SACTorchPolicy", params, weights)
     export_bundle(path, tmp_path / "b")
-    assert load_bundle(tmp_path / "b").network.recipe.trunk[0].activation == "tanh"
+    expected = told.get("fcnet_activation", "relu")  # Ray 1 took the rest from SAC's own
+    assert load_bundle(tmp_path / "b").network.recipe.trunk[0].activation == expected
 
 
 def test_connectors_that_somebody_chose_are_told(tmp_path):

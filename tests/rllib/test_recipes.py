@@ -90,6 +90,7 @@ OLD = {
     "DQN, images": (IMAGE, CHOICE, {"conv_filters": FILTERS}),
     "SAC": (VECTOR, TORQUE, {}),
     "SAC, discrete": (VECTOR, CHOICE, {}),
+    "SAC, settings in part": (VECTOR, TORQUE, {}),
     "CQL": (VECTOR, TORQUE, {}),
     "Impala": (VECTOR, CHOICE, HIDDENS),
     "MARWIL": (VECTOR, CHOICE, HIDDENS),
@@ -102,6 +103,7 @@ MORE = {
     "DQN, distributional": {"hiddens": [5], **ATOMS},
     "DQN, distributional, not dueling": {"hiddens": [5], "dueling": False, **ATOMS},
     "Impala": {"vtrace": True},
+    "SAC, settings in part": {"policy_model_config": {"fcnet_hiddens": [5]}},
 }
 
 

@@ -9,6 +9,7 @@ from tests.rllib.cases import (
     ALGORITHMS,
     OWN_CONNECTOR,
     STACKING,
+    hybrid_of_discrete_observations,
     hybrid_with_a_filter,
     of_ray_1,
     one,
@@ -87,6 +88,13 @@ def test_policies_have_settings_of_their_own(ray_session, tmp_path):
     assert (config["gamma"], config["model"]["fcnet_activation"]) == (0.5, "relu")
     assert algorithm.config.gamma == 0.99
     algorithm.stop()
+
+
+def test_what_a_hybrids_workers_flattened_a_connector_flattens(tmp_path):
+    path = hybrid_of_discrete_observations(tmp_path / "a")
+    config = rebuilt_config(find(path), True, Trust(), Account(str(path)))
+    (made,) = config._env_to_module_connector()
+    assert type(made).__name__ == "FlattenObservations"
 
 
 def test_connectors_that_somebody_chose_are_made_again(tmp_path):

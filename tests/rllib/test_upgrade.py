@@ -19,6 +19,7 @@ from tests.rllib.cases import ALGORITHMS as OTHERS
 from tests.rllib.cases import (
     COMMITTED,
     every_case,
+    hybrid_of_discrete_observations,
     hybrid_with_a_filter,
     of_ray_1,
     of_ray_1_with_a_filter,
@@ -162,6 +163,27 @@ def test_a_filter_that_is_lost_is_named_with_what_that_means(tmp_path):
     config = {"env_to_module_connector": gym.spaces.Discrete}  # whatever makes connectors
     told = upgrade_checkpoint(path, tmp_path / "c", config=config).notes
     assert not [note for note in told if note.path.startswith("observation_filter")]
+
+
+@pytest.mark.slow
+def test_what_a_hybrids_workers_flattened_a_connector_flattens(tmp_path):
+    path = hybrid_of_discrete_observations(tmp_path / "a")
+    notes = {note.path: note.reason for note in upgrade_checkpoint(path, tmp_path / "b").notes}
+    assert "flattened observations" in notes["config/_env_to_module_connector"]
+    assert "observation_filter/default_policy" in notes
+    stored = pickle.loads((tmp_path / "b" / "class_and_ctor_args.pkl").read_bytes())
+    (made,) = stored["ctor_args_and_kwargs"][0][0]["_env_to_module_connector"]()
+    assert type(made).__name__ == "FlattenObservations"
+
+
+def test_a_hybrids_learner_may_be_below_its_group(tmp_path):
+    path = shutil.copytree(one("ray2.7.1").path, tmp_path / "a")
+    shutil.rmtree(path / "learner")  # as from Ray 2.31 on
+    group = one("ray2.40.0-py3.10-new-ppo-single").path / "learner_group"
+    shutil.copytree(group, path / "learner")
+    upgrade_checkpoint(path, tmp_path / "b")
+    state = pickle.loads((tmp_path / "b/learner_group/learner/state.pkl").read_bytes())
+    assert [*state["optimizer"]] == ["default_policy_default_optimizer"]
 
 
 def test_a_filter_of_ray_1_is_used_though_nothing_says_that_it_was(tmp_path):
@@ -474,6 +496,13 @@ def test_a_network_that_ray_no_longer_builds_is_refused():
     assert [fault.path for fault in told.value.faults] == [*names[:2]]
     mine = SimpleNamespace(weights=theirs.weights, cls="mine.Module")
     assert upgraded_weights(mine) == mine.weights
+
+
+@pytest.mark.parametrize("name", ["DDPG", "R2D2"])
+def test_a_policy_that_ray_no_longer_has_is_refused(tmp_path, name):
+    path = _algorithm(tmp_path, "PPO", f"{name}TorchPolicy")
+    with pytest.raises(UnsupportedStateError, match=f"Ray has no {name} since 2"):
+        upgrade_checkpoint(path / "policies" / "default_policy", tmp_path / "b")
 
 
 def test_an_optimizer_of_several_modules_knows_that():

@@ -141,7 +141,7 @@ REMOVED_ALGORITHMS = {
 # What has the weights of a removed one's models by the same names, and acts like it.
 STAND_INS = {
     **dict.fromkeys(("A3CTorchPolicy", "A2CTorchPolicy", "PGTorchPolicy"), "PPOTorchPolicy"),
-    **dict.fromkeys(("SimpleQTorchPolicy", "R2D2TorchPolicy"), "DQNTorchPolicy"),
+    "SimpleQTorchPolicy": "DQNTorchPolicy",
 }
 
 _ALIASES = {"Impala": "IMPALA", "ImpalaTrainer": "IMPALA"}

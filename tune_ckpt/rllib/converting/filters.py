@@ -16,7 +16,12 @@ from tune_ckpt.rllib.converting.moves import class_name, moved
 from tune_ckpt.rllib.converting.pickling import Call
 from tune_ckpt.rllib.converting.restating import LOST, Restating
 from tune_ckpt.rllib.inference.filters import find_filter
-from tune_ckpt.rllib.reading.connectors import Connector, is_own, read_connectors
+from tune_ckpt.rllib.reading.connectors import (
+    Connector,
+    in_place_of_preprocessors,
+    is_own,
+    read_connectors,
+)
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.generations import POLICY
 from tune_ckpt.rllib.reading.members import members
@@ -30,10 +35,16 @@ _MADE_BY_US = (
     "the function itself was not carried: tune_ckpt makes the connectors that it made ({}), and "
     "must be installed where the checkpoint is loaded; or pass it in config="
 )
+_FLATTENED_BY_US = (
+    "workers of the old API stack flattened observations: tune_ckpt makes a connector that does it "
+    "({}), and must be installed where the checkpoint is loaded; or pass one in config="
+)
 
 
 def with_connectors(config: dict[str, Any], part: Part, restating: Restating) -> dict[str, Any]:
     """Return a configuration that makes the connectors whose function was not carried.
+
+    Also the one that a hybrid's observations need now.
 
     Args:
         config: The configuration, by Ray 2.60's keys.
@@ -41,15 +52,16 @@ def with_connectors(config: dict[str, Any], part: Part, restating: Restating) ->
         restating: Has the note on the function, and takes those on connectors.
     """
     path = f"config/{CONNECTORS}"
-    if all(note.path != path for note in restating.notes):
-        return config
-    chosen = (one for one in read_connectors(part) if not is_own(one[0]))
+    is_lost = any(note.path == path for note in restating.notes)
+    chosen = [one for one in read_connectors(part) if is_lost and not is_own(one[0])]
+    why = _MADE_BY_US if chosen else _FLATTENED_BY_US
+    chosen = chosen or in_place_of_preprocessors(part)
     made = [told for one in chosen if (told := _connector(one, restating)) is not None]
     if not made:
         return config
     names = ", ".join(class_name(cls) for cls, _, _ in made)
     others = [note for note in restating.notes if note.path != path]
-    restating.notes[:] = [*others, Fault(path, _MADE_BY_US.format(names))]
+    restating.notes[:] = [*others, Fault(path, why.format(names))]
     return {**config, CONNECTORS: Call(Reference("tune_ckpt.rllib.former:Connectors"), (*made,))}
 
 

@@ -168,7 +168,13 @@ def _completed(stored: dict[Any, Any], policies: dict[str, Policy]) -> dict[Any,
     Tune wrote what the user said only; what else there was, the algorithm had by itself.
     """
     model = {**_value_layers(_weights(policies)), **(fields(stored.get("model")) or {})}
-    return {**stored, "model": model}
+    of_sac = {key: fields(stored[key]) or {} for key in _MODELS_OF_SAC if key in stored}
+    completed = {key: {"fcnet_activation": "relu", **told} for key, told in of_sac.items()}
+    return {**stored, **completed, "model": model}
+
+
+# Ray 1 completed these; Ray 2 takes them for the whole, with another activation.
+_MODELS_OF_SAC = ("policy_model", "policy_model_config", "Q_model", "q_model_config")
 
 
 def _model(policies: dict[str, Policy]) -> dict[str, Any]:

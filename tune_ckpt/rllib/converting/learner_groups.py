@@ -50,6 +50,23 @@ def learner_group(learner: Part, notes: list[Fault]) -> Folder:
     return group
 
 
+def learner_of(algorithm: Part) -> Part | None:
+    """Return the part that an Algorithm's learner is; None where it has none.
+
+    In 1.2 it is in the place of its group, up to Ray 2.30; or both are, where only one was before.
+    """
+    for way in _WAYS:
+        found: Part | None = algorithm
+        for name in way:
+            found = None if found is None else found.child(name)
+        if found is not None:
+            return found
+    return None
+
+
+_WAYS = (("learner_group", "learner"), ("learner", "learner"), ("learner",))
+
+
 def stored_optimizers(learner: Part, wanted: Collection[str] | None = None) -> dict[str, Any]:
     """Return the states of a learner's optimizers by their names, of any version, as today's.
 

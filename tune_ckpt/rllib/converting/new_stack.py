@@ -23,7 +23,7 @@ from tune_ckpt.rllib.converting.config_values import rebuild
 from tune_ckpt.rllib.converting.filters import CONNECTORS, lost_filters, with_connectors
 from tune_ckpt.rllib.converting.folders import Folder, below
 from tune_ckpt.rllib.converting.given import Given, embedded
-from tune_ckpt.rllib.converting.learner_groups import algorithm_state, learner_group
+from tune_ckpt.rllib.converting.learner_groups import algorithm_state, learner_group, learner_of
 from tune_ckpt.rllib.converting.modules import (
     ModuleInPolicy,
     module_arguments,
@@ -79,7 +79,8 @@ class NewStack:
         args = ({"class": algorithm.config, **config},)
         folder.files[CTOR_FILE] = ctor_file(algorithm.cls, args, {})
         self.notes[:0] = restating.notes
-        self.notes += () if config.get(CONNECTORS) else lost_filters(part)
+        told = config if part.folder.ctor else embedded(self._given.keys)
+        self.notes += () if told.get(CONNECTORS) else lost_filters(part)
         return folder
 
     def _config(self, part: Part, restating: Restating) -> dict[str, Any]:
@@ -95,8 +96,8 @@ class NewStack:
         return config
 
     def _of_learner(self, part: Part) -> Folder:
-        """Return the folder of an Algorithm that Ray 2.5 to 2.30 wrote."""
-        learner = part.child("learner")
+        """Return the folder of an Algorithm of version 1.2."""
+        learner = learner_of(part)
         assert learner is not None
         stem = STATE_OF_TYPE[ALGORITHM]
         folder = Folder({f"{stem}.pkl": pickling.dumps(algorithm_state(part))})

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tune_ckpt.errors import Fault
+from tune_ckpt.errors import Fault, UnsupportedStateError
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.converting import pickling
 from tune_ckpt.rllib.converting.algorithms import (
     ALGORITHM_OF_POLICY,
     ANY_CONFIG,
+    REMOVED_ALGORITHMS,
     STAND_INS,
     Algorithm,
 )
@@ -101,6 +102,7 @@ class OldStack:
         """Return a Policy's folder."""
         (found,) = members(part).values()
         assert isinstance(found, Policy)
+        _check_exists(class_name(found.cls))
         self.notes += self._given.unknown_to(found.spec.get("config"))
         return self._policy(found, None)
 
@@ -141,6 +143,20 @@ class OldStack:
             **{name: space_to_dict(spaces[name]) for name in _SPACES},
             "config": _with_defaults(config, ALGORITHM_OF_POLICY.get(cls)),
         }
+
+
+def _check_exists(policy: str) -> None:
+    """Check that RLlib has not removed a policy without leaving another that stands in for it.
+
+    Raises:
+        UnsupportedStateError: It has.
+    """
+    name = policy.removesuffix("TorchPolicy")
+    if name in REMOVED_ALGORITHMS and policy not in STAND_INS:
+        reason = (
+            f"Ray has no {name} since {REMOVED_ALGORITHMS[name]}; load_weights reads its weights"
+        )
+        raise UnsupportedStateError((Fault("policy_spec/policy_class", reason),), advice="")
 
 
 def _with_buffer(config: dict[str, Any], algorithm: Algorithm) -> dict[str, Any]:

@@ -86,7 +86,9 @@ def _dueling(weights: Weights, module: str, letter: str) -> Layers:
 
 
 def _sac(known: Known) -> Recipe:
-    model = {"fcnet_activation": "relu", **(known.config.get("policy_model_config") or {})}
+    # Where only some of its settings are given, the others are those of any model, not SAC's.
+    told = known.config.get("policy_model_config")
+    model = {"fcnet_activation": "relu"} if told is None else told
     trunk, head = _layers(known, "action_model.", model, "_logits")
     return known.checked(Recipe("sac", trunk, head, squashed=known.is_continuous), _OTHERS)
 

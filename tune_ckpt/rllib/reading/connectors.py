@@ -8,7 +8,9 @@ from typing import Any
 from tune_ckpt.formats.references import Reference
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.reading.member_kinds import arguments
+from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.plain import plain
+from tune_ckpt.rllib.reading.spaces import OBSERVATIONS, spaces_of
 
 Connector = tuple[str, Any, Any]  # its class's name, arguments and keyword arguments
 
@@ -40,6 +42,24 @@ def read_connectors(part: Part) -> list[Connector]:
     whole = (one for one in found if isinstance(one, list | tuple) and len(one) == 3)
     named = ((plain(cls, part.path), args, kwargs) for cls, args, kwargs in whole)
     return [(cls.name, args, kwargs) for cls, args, kwargs in named if isinstance(cls, Reference)]
+
+
+def in_place_of_preprocessors(part: Part) -> list[Connector]:
+    """Return the connector that does what the workers' preprocessors did in a hybrid of 1.2.
+
+    They were those of the old API stack, and made an array of any other observation. Beside
+    images nothing is returned: of which agent's observations it is to be, only a function knows.
+    """
+    if part.child("learner") is None:
+        return []
+    spaces = [spaces_of(member)[OBSERVATIONS] or {} for member in members(part).values()]
+    are_flat = all(len(space.get("shape") or ()) == 1 for space in spaces)
+    if not (are_flat and any("original_space" in space for space in spaces)):
+        return []
+    return [(_FLATTEN, (), {"multi_agent": True} if len(spaces) > 1 else {})]
+
+
+_FLATTEN = "ray.rllib.connectors.env_to_module.flatten_observations:FlattenObservations"
 
 
 def is_own(name: str) -> bool:

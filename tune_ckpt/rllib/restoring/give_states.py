@@ -9,7 +9,7 @@ from tune_ckpt.formats.pickle import holds_opaque
 from tune_ckpt.objects.adapters.rllib_algorithms import send_weights
 from tune_ckpt.rllib.converting.component_states import OF_ALL_MODULES
 from tune_ckpt.rllib.converting.filters import lost_filters
-from tune_ckpt.rllib.converting.learner_groups import stored_optimizers
+from tune_ckpt.rllib.converting.learner_groups import learner_of, stored_optimizers
 from tune_ckpt.rllib.converting.metrics import with_metrics
 from tune_ckpt.rllib.converting.modules import newest_weights
 from tune_ckpt.rllib.converting.portable import Carrying, filter_fields, with_newest_statistics
@@ -140,7 +140,7 @@ def give_to_new_stack(
 
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
-    learner = _below(part, "learner_group", "learner") or part.child("learner")
+    learner = learner_of(part)
     modules = members(learner or part)
     wanted = chosen.keys() | ({OF_ALL_MODULES} if modules.keys() <= chosen.keys() else set())
     with expecting_rllibs_own(part.path if learner is None else learner.state_path):
@@ -205,10 +205,3 @@ def _nested(part: Part) -> dict[Any, Any]:
     children = part.children("ConnectorV2", "ConnectorPipelineV2")
     own = with_newest_statistics(fields(part.state) or {})
     return {**own, **{name: _nested(child) for name, child in children.items()}}
-
-
-def _below(part: Part, *names: str) -> Part | None:
-    found: Part | None = part
-    for name in names:
-        found = None if found is None else found.child(name)
-    return found

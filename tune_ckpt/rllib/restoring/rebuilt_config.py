@@ -54,7 +54,7 @@ def rebuilt_config(part: Part, is_new_stack: bool, trust: Trust, account: Accoun
     for name, value in made.items():
         setattr(config, name, _CHANGED.get(name, _same)(value))
     config.policies = _policies(told.get("policies"), trust, lost)
-    if "_env_to_module_connector" not in made:
+    if made.get("_env_to_module_connector") is None:
         make = env_to_module_connectors(part, trust, account)
         config.env_runners(env_to_module_connector=make)
         lost = [fault for fault in lost if fault.path != "_env_to_module_connector"]

@@ -11,7 +11,12 @@ from typing import Any
 
 from tune_ckpt.errors import Fault
 from tune_ckpt.objects.trust import Trust
-from tune_ckpt.rllib.reading.connectors import Connector, is_own, read_connectors
+from tune_ckpt.rllib.reading.connectors import (
+    Connector,
+    in_place_of_preprocessors,
+    is_own,
+    read_connectors,
+)
 from tune_ckpt.rllib.reading.finding import Part
 from tune_ckpt.rllib.restoring.accounting import Account
 from tune_ckpt.rllib.restoring.plain_config import plain_config
@@ -26,7 +31,8 @@ def env_to_module_connectors(part: Part, trust: Trust, account: Account) -> Call
         trust: Whose classes are taken.
         account: Takes those that are not.
     """
-    told = (_recipe(one, part.path, trust, account) for one in read_connectors(part))
+    stored = read_connectors(part) or in_place_of_preprocessors(part)
+    told = (_recipe(one, part.path, trust, account) for one in stored)
     made = [recipe for recipe in told if recipe is not None]
 
     def make(*_: Any, **__: Any) -> list[Any]:
