@@ -131,6 +131,9 @@ def give_to_new_stack(
     metrics = _metrics(part, account)
     account.check()
     algorithm.set_state(metrics)  # first: it tells the runners from them how far they are
+    if algorithm.env_runner_group is None:  # offline, of which RLlib's own does not think
+        algorithm.learner_group.set_state(state.pop("learner_group"))
+        del state["env_runner"]
     algorithm.set_state(state)
     send_weights(algorithm)
     return given
