@@ -30,6 +30,8 @@ from tune_ckpt.rllib import load_counters, load_weights, restore_algorithm
 from tune_ckpt.rllib.converting import pickling
 from tune_ckpt.rllib.reading.finding import find
 from tune_ckpt.rllib.restoring.accounting import Account
+from tune_ckpt.rllib.restoring.choosing import choose
+from tune_ckpt.rllib.restoring.give_states import give_to_new_stack
 from tune_ckpt.rllib.restoring.rebuilt_config import rebuilt_config
 from tune_ckpt.rllib.restoring.rebuilt_connectors import env_to_module_connectors
 
@@ -136,6 +138,33 @@ def test_a_module_that_only_learners_have_does_not_act(tmp_path, ray_session):
     assert algorithm.metrics.peek(("env_runners", "num_env_steps_sampled_lifetime")) == sampled
     assert algorithm.env_runner.num_env_steps_sampled_lifetime == sampled
     algorithm.stop()
+
+
+class Offline:
+    """An Algorithm that learns offline, as Ray builds one, and its learners."""
+
+    env_runner_group = eval_env_runner_group = None
+
+    def __init__(self, weights):
+        self.learner_group, self.weights, self.given = self, weights, []
+
+    def get_weights(self):
+        return {"default_policy": self.weights}
+
+    def get_state(self, **options):
+        return {"learner": {"rl_module": self.get_weights()}}
+
+    def set_state(self, state):
+        self.given.append(state)
+
+
+def test_an_algorithm_without_runners_is_given_what_its_learners_take():
+    part = find(one("ray2.40.0-py3.10-new-ppo-single").path)
+    algorithm, account = Offline(load_weights(part.path)), Account(part.path)
+    give_to_new_stack(algorithm, part, choose(part, None).members, account, optimizers=True)
+    _metrics, learners, rest = algorithm.given
+    assert ({*learners["learner"]}, {*rest}) == ({"rl_module", "optimizer"}, {"training_iteration"})
+    assert [fault.path for fault in account.left_out] == ["env_runner"]
 
 
 def test_frozen_modules_stay_frozen_and_a_trusted_mapping_is_taken(tmp_path):

@@ -121,7 +121,7 @@ def test_a_models_setting_says_by_its_old_name_what_it_said_then(tmp_path, ray, 
 
     module = new_module("PPO", VECTOR, CHOICE, {**BODY, **built})
     module.save_to_path(str(tmp_path / "m"))
-    _rewrite(tmp_path / "m", ray, {**BODY, **stored})
+    _rewrite(tmp_path / "m", ray, model_config={**BODY, **stored})
     np.testing.assert_equal(restore_module(tmp_path / "m").get_state(), module.get_state())
     upgraded = upgrade_checkpoint(tmp_path / "m", tmp_path / "u")
     np.testing.assert_equal(type(module).from_checkpoint(upgraded).get_state(), module.get_state())
@@ -132,11 +132,25 @@ def test_a_models_setting_says_by_its_old_name_what_it_said_then(tmp_path, ray, 
     torch.testing.assert_close(bundle.selftest()["action_dist_inputs"], expected)
 
 
-def _rewrite(path, ray, model):
-    """Have a module's checkpoint say another Ray, and another configuration of the model."""
+def test_the_former_q_networks_of_sac_are_restored(tmp_path):
+    from ray.rllib.algorithms.sac.sac_catalog import SACCatalog
+
+    from tune_ckpt.rllib.former import FormerSACCatalog
+
+    model = {"fcnet_hiddens": [7, 6], "fcnet_activation": "relu", "twin_q": True}
+    kind = type(new_module("SAC", VECTOR, TORQUE, model))
+    told = {"model_config": model, "catalog_class": FormerSACCatalog}
+    module = kind(observation_space=VECTOR, action_space=TORQUE, **told)
+    module.save_to_path(str(tmp_path / "m"))
+    _rewrite(tmp_path / "m", "2.46.0", catalog_class=SACCatalog)
+    np.testing.assert_equal(restore_module(tmp_path / "m").get_state(), module.get_state())
+
+
+def _rewrite(path, ray, **arguments):
+    """Have a module's checkpoint say another Ray, and other arguments of its constructor."""
     file = path / "class_and_ctor_args.pkl"
     ctor = pickle.loads(file.read_bytes())
-    ctor["ctor_args_and_kwargs"][1]["model_config"] = model
+    ctor["ctor_args_and_kwargs"][1].update(arguments)
     file.write_bytes(pickle.dumps(ctor))
     metadata = json.loads((path / "metadata.json").read_text())
     (path / "metadata.json").write_text(json.dumps({**metadata, "ray_version": ray}))

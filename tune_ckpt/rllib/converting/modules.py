@@ -113,7 +113,7 @@ def module_arguments(module: Module, restating: Restating) -> dict[str, Any]:
     """
     spec, spaces = module.spec, spaces_of(module)
     catalog = reference(spec.get("catalog_class_path")) or spec.get("catalog_class")
-    if _has_former_encoder(module, spaces):
+    if has_former_encoder(module):
         catalog = _FORMER_SAC
         restating.note(("catalog_class",), _NEEDS_US)
     found = {
@@ -126,8 +126,9 @@ def module_arguments(module: Module, restating: Restating) -> dict[str, Any]:
     return {key: None if item is LOST else item for key, item in found.items()}
 
 
-def _has_former_encoder(module: Module, spaces: dict[str, Any]) -> bool:
-    is_continuous = (spaces[ACTIONS] or {}).get("space") == "box"
+def has_former_encoder(module: Module) -> bool:
+    """Say whether a module has the Q networks that SAC and CQL had in older Ray."""
+    is_continuous = (spaces_of(module)[ACTIONS] or {}).get("space") == "box"
     weights = module.weights if isinstance(module.weights, dict) else {}
     return is_continuous and any(str(name).startswith("qf_encoder.net.") for name in weights)
 

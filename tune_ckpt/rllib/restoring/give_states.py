@@ -134,6 +134,8 @@ def give_to_new_stack(
     metrics = _metrics(part, account)
     account.check()
     algorithm.set_state(metrics)  # first: it tells the runners from them how far they are
+    if algorithm.env_runner_group is None:  # offline, of which RLlib's own does not think
+        algorithm.learner_group.set_state(state.pop("learner_group"))
     algorithm.set_state(state)
     send_weights(algorithm)
     return given
@@ -155,7 +157,12 @@ def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict
 
 def _rest(algorithm: Any, part: Part, account: Account) -> dict[str, Any]:
     """Return the states of connectors and counters."""
-    rest: dict[str, Any] = {"env_runner": _env_runner(algorithm, part, account)}
+    rest: dict[str, Any] = {}
+    if algorithm.env_runner_group is not None:
+        rest["env_runner"] = _env_runner(algorithm, part, account)
+    elif part.child("env_runner") is not None:
+        reason = "this Ray has none for an Algorithm that learns offline"
+        account.left_out.append(Fault("env_runner", reason))
     counters = counters_of(part)
     return {**rest, ITERATION: counters[ITERATION]} if ITERATION in counters else rest
 

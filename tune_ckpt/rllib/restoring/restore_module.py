@@ -11,6 +11,7 @@ from tune_ckpt.objects.trust import Trust, check_resolved
 from tune_ckpt.objects.wishes import Strict
 from tune_ckpt.rllib.converting.modules import (
     ModuleInPolicy,
+    has_former_encoder,
     has_module,
     newest_model_config,
     newest_weights,
@@ -147,16 +148,20 @@ def _arguments(stored: Module, trust: Trust, given: set[str]) -> dict[str, Any]:
     rest = trust.resolved({key: item for key, item in spec.items() if key not in given}, path)
     check_resolved(rest, path)
     if catalog is not None and "catalog_class" not in given:
-        rest["catalog_class"] = _catalog(stored_name(catalog), trust, path)
+        rest["catalog_class"] = _catalog(stored, stored_name(catalog), trust)
     return {**told, **rest}
 
 
-def _catalog(name: str, trust: Trust, path: str) -> Any:
+def _catalog(stored: Module, name: str, trust: Trust) -> Any:
     """Return a catalog; None, for the module's default, where Ray has that one no more."""
     from ray.rllib.core.models.catalog import Catalog
 
+    if has_former_encoder(stored):
+        from tune_ckpt.rllib.former import FormerSACCatalog
+
+        return FormerSACCatalog
     try:
-        return find_rllib_class(name, Catalog, trust, path)
+        return find_rllib_class(name, Catalog, trust, stored.part.path)
     except ClassNotFoundError:
         if name.startswith("ray.rllib."):
             return None
