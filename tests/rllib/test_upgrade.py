@@ -110,6 +110,15 @@ def test_an_environment_that_nothing_names_is_noted(tmp_path):
     assert [note.path for note in given] == ["config"]
 
 
+def test_that_ray_opens_no_algorithm_without_runners_is_told(tmp_path):
+    shutil.copytree(one("ray2.60.0-py3.11-new-ppo-single").path, tmp_path / "a")
+    cls, args = Reference("ray.rllib.algorithms.bc.bc:BC"), ([{}], {})
+    offline = {"class": cls, "ctor_args_and_kwargs": args}
+    (tmp_path / "a" / "class_and_ctor_args.pkl").write_bytes(pickling.dumps(offline))
+    notes = upgrade_checkpoint(tmp_path / "a", tmp_path / "b").notes
+    assert "restore_algorithm opens it" in notes[-1].reason
+
+
 @pytest.mark.parametrize("part", ["learner_group", "learner_group/learner"])
 def test_a_learner_group_alone_keeps_its_layers(tmp_path, part):
     upgraded = upgrade_checkpoint(one("ray2.40.0-py3.10-new").path / part, tmp_path / "c")

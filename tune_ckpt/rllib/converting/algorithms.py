@@ -25,6 +25,8 @@ class Algorithm:
         policies: How its policies of the old API stack are called; empty where it has none.
         buffer: The replay buffer that it had on the old API stack by itself, if any.
         module_path: Where its RLModule is, in its own package.
+        has_runners: Whether Ray 2.60 gives it runners on the new API stack; one that learns offline
+            needs none.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Algorithm:
     policies: str = ""
     buffer: str = ""
     module_path: str = _MODULE
+    has_runners: bool = True
 
     @property
     def cls(self) -> Reference:
@@ -98,13 +101,13 @@ ALGORITHMS = {
     row.name: row
     for row in (
         Algorithm("APPO", catalog_of="PPO", policies="APPO"),
-        Algorithm("BC"),
+        Algorithm("BC", has_runners=False),
         Algorithm("CQL", catalog_of="SAC", policies="CQL", buffer="MultiAgentReplayBuffer"),
         Algorithm("DQN", policies="DQN", buffer="MultiAgentPrioritizedReplayBuffer"),
         Algorithm("DreamerV3", module_path="torch.{0}_torch_rl_module:{1}TorchRLModule"),
         Algorithm("IMPALA", modules_of="PPO", catalog_of="PPO", policies="Impala"),
-        Algorithm("IQL", catalog_of="SAC"),
-        Algorithm("MARWIL", modules_of="PPO", catalog_of="PPO", policies="MARWIL"),
+        Algorithm("IQL", catalog_of="SAC", has_runners=False),
+        Algorithm("MARWIL", "PPO", "PPO", policies="MARWIL", has_runners=False),
         Algorithm("PPO", policies="PPO"),
         Algorithm("SAC", policies="SAC", buffer="MultiAgentReplayBuffer"),
         Algorithm("TQC"),

@@ -48,6 +48,10 @@ from tune_ckpt.rllib.reading.member_kinds import Module, arguments
 from tune_ckpt.rllib.reading.members import members
 from tune_ckpt.rllib.reading.plain import fields
 
+_NO_RUNNERS = (
+    f"Ray {RAY}'s from_checkpoint fails on any Algorithm that has no runners; "
+    "tune_ckpt.rllib.restore_algorithm opens it"
+)
 _STACK = {"enable_rl_module_and_learner": True, "enable_env_runner_and_connector_v2": True}
 _STEMS = {**STATE_OF_TYPE, MODULES: STATE_OF_TYPE[MODULE]}
 
@@ -81,6 +85,7 @@ class NewStack:
         self.notes[:0] = restating.notes
         told = config if part.folder.ctor else embedded(self._given.keys)
         self.notes += () if told.get(CONNECTORS) else lost_filters(part)
+        self.notes += () if algorithm.has_runners else (Fault("", _NO_RUNNERS),)
         return folder
 
     def _config(self, part: Part, restating: Restating) -> dict[str, Any]:
