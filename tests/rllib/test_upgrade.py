@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import cloudpickle
 import gymnasium as gym
+import msgpack
+import msgpack_numpy
 import numpy as np
 import pytest
 from pyarrow import fs
@@ -108,6 +110,19 @@ def test_an_environment_that_nothing_names_is_noted(tmp_path):
     assert told in notes
     given = upgrade_checkpoint(oldest, tmp_path / "b", env="CartPole-v1").notes
     assert [note.path for note in given] == ["config"]
+
+
+def test_arrays_that_rllibs_patch_of_msgpack_has_left_as_dicts_are_arrays(tmp_path):
+    original = one("ray2.60.0-py3.11-new-ppo-single").path
+    shutil.copytree(original, tmp_path / "a")
+    learner = Path("learner_group", "learner")
+    state = pickle.loads((original / learner / "state.pkl").read_bytes())
+    packed = msgpack.packb(state["optimizer"], default=msgpack_numpy.encode)
+    state["optimizer"] = msgpack.unpackb(packed, strict_map_key=False)
+    (tmp_path / "a" / learner / "state.pkl").write_bytes(pickle.dumps(state))
+    upgrade_checkpoint(tmp_path / "a", tmp_path / "b")
+    upgraded = find(tmp_path / "b" / learner).state["optimizer"]
+    np.testing.assert_equal(upgraded, find(original / learner).state["optimizer"])
 
 
 def test_that_ray_opens_no_algorithm_without_runners_is_told(tmp_path):

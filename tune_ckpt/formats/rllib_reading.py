@@ -69,13 +69,36 @@ class _Decoder:
     def _array(self, items: dict[bytes, Any]) -> Any:
         if items.get(b"kind") == b"O":
             return self._objects(items)
-        return array_of_bytes(decode_descr(items[b"type"]), items[b"shape"], items[b"data"])
+        return array_of_bytes(decode_descr(items[b"type"]), [*items[b"shape"]], items[b"data"])
 
     def _objects(self, items: dict[bytes, Any]) -> Any:
         from tune_ckpt.formats import pickle  # loads cloudpickle, for this rare case
 
         value = pickle.loads_restricted(expect(bytes, items[b"data"]), file=self._file)
         return expect(np.ndarray, value)
+
+
+def with_arrays(value: Any, file: str) -> Any:
+    """Return a plain state with arrays and numbers in the place of the dicts that stand for them.
+
+    RLlib's patch of msgpack, once a process has it, leaves such dicts in what Ray's workers send,
+    and so in pickles.
+
+    Raises:
+        CorruptDataError: One of them stands for no array.
+    """
+    try:
+        return _with_arrays(value, _Decoder(file))
+    except MALFORMED as error:
+        raise CorruptDataError(file, f"it holds what no writer writes ({error})") from error
+
+
+def _with_arrays(value: Any, decode: _Decoder) -> Any:
+    if type(value) is dict:
+        return decode({key: _with_arrays(item, decode) for key, item in value.items()})
+    if type(value) in (list, tuple):
+        return type(value)(_with_arrays(item, decode) for item in value)
+    return value
 
 
 def _scalar(items: dict[bytes, Any]) -> Any:

@@ -9,6 +9,7 @@ from tune_ckpt.formats import msgpack
 from tune_ckpt.formats.document import MAGIC
 from tune_ckpt.formats.io import BytesSource
 from tune_ckpt.formats.pickle import loads_inert
+from tune_ckpt.formats.rllib_reading import with_arrays
 from tune_ckpt.tree.inspection.contents import loads
 from tune_ckpt.tree.storage.folder import Store
 
@@ -30,7 +31,11 @@ def read_file(store: Store, name: str) -> Any:
         raise CorruptDataError(path, "it is empty")
     if MAGIC.encode() in data[:16]:  # a component of ours inside a tree of RLlib's
         return msgpack.load(BytesSource(data, path), tensors="numpy")
-    return loads(data, path)
+    value = loads(data, path)
+    return with_arrays(value, path) if _PATCHED in data else value
+
+
+_PATCHED = b"C\x02nd"  # in a pickle, a key of the dicts that RLlib's patch of msgpack makes
 
 
 def read_nested(value: Any, file: str) -> Any:
