@@ -76,7 +76,9 @@ def stored_optimizers(learner: Part, wanted: Collection[str] | None = None) -> d
     """
     folder = learner.child("optimizer_state")
     told = (fields(learner.state) or {}).get("optimizer") if folder is None else states_in(folder)
-    return restated_optimizers(fields(told) or {}, members(learner), wanted)
+    states = fields(told) or {}
+    tell_modules = all("module_id" in state for state in states.values())
+    return restated_optimizers(states, {} if tell_modules else members(learner), wanted)
 
 
 def _learner(part: Part, notes: list[Fault]) -> Folder:

@@ -143,10 +143,12 @@ def give_to_new_stack(
 
 def _optimizers(part: Part, chosen: dict[str, Member], account: Account) -> dict[str, Any]:
     learner = learner_of(part)
-    modules = members(learner or part)
-    wanted = chosen.keys() | ({OF_ALL_MODULES} if modules.keys() <= chosen.keys() else set())
+    wanted = chosen.keys() | {OF_ALL_MODULES}
     with expecting_rllibs_own(part.path if learner is None else learner.state_path):
         found = {} if learner is None else stored_optimizers(learner, wanted)
+    shared = {name for name, state in found.items() if state["module_id"] == OF_ALL_MODULES}
+    if shared and not members(part).keys() <= chosen.keys():
+        found = {name: state for name, state in found.items() if name not in shared}
     if not found or holds_opaque(found):
         reason = "their states are not there, or not in a form that this Ray takes"
         account.left_out.append(Fault("learner/optimizer", reason))
