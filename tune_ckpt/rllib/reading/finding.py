@@ -191,8 +191,7 @@ def find(checkpoint: Any, filesystem: Any = None) -> Part:
     if entry is None or entry.is_dir or name.endswith(".zip"):
         return _of_folder(open_store(checkpoint, filesystem))
     folder = open_folder(parent)
-    is_beside_the_state = name in (*RLLIB_METADATA, folder.ctor)
-    return _of_folder(parent) if is_beside_the_state else _of_file(folder, name)
+    return _of_folder(parent) if name in (*RLLIB_METADATA, folder.ctor) else _of_file(folder, name)
 
 
 def _of_folder(store: Store) -> Part:
@@ -231,10 +230,10 @@ def open_part(store: Store) -> Part:
     folder = open_folder(store)
     found = _state_file(folder)
     below = {entry.name for entry in folder.entries}.intersection(MODULE_STATE_DIRS)
-    if found is None and below:
-        home = store.child(below.pop())
-        return Part(folder, home, _state_file(open_folder(home)))
-    return Part(folder, store, found)
+    if found is not None or not below:
+        return Part(folder, store, found)
+    home = store.child(below.pop())
+    return Part(folder, home, _state_file(open_folder(home)))
 
 
 def _state_file(folder: ForeignComponent) -> str | None:
