@@ -26,12 +26,21 @@ def reached(trial: Mapping[str, Any]) -> Moment:
     return (-1.0 if timestamp is None else timestamp, iteration)
 
 
-def reached_in(entry: bytes | bytearray) -> Moment:
-    """Return the same, or a later moment, of an entry as it stands in the file, without parsing."""
-    start = _LAST.search(entry)
-    if start is None:
+def reached_in(text: bytes | bytearray, start: int = 0, end: int | None = None) -> Moment:
+    """Return the same, or a later moment, of an entry as it stands in the file, without parsing.
+
+    Args:
+        text: A part of the file.
+        start: Where the entry begins in it, or later.
+        end: Where the entry ends in it, or earlier; None for the part's end.
+    """
+    end = len(text) if end is None else end
+    last = _LAST.search(text, start, end)
+    if last is None:
         return UNTOLD
-    timestamps, iterations = (each.findall(entry, start.end()) for each in (_TIMESTAMP, _ITERATION))
+    timestamps, iterations = (
+        each.findall(text, last.end(), end) for each in (_TIMESTAMP, _ITERATION)
+    )
     if not iterations:
         return UNTOLD
     return max(map(float, timestamps), default=-1.0), max(map(float, iterations))

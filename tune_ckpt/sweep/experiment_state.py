@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from threading import Lock
 from typing import Any
 
@@ -172,26 +172,32 @@ class ExperimentState:
 
     def _index(self, file: str) -> None:
         places = list(self._places(file))
-        ends = [0, *(place for place, _ in places), self._size(file)]
-        for (before, place), (_, after), (_, name) in zip(
+        ends = [0, *(place for place, *_ in places), self._size(file)]
+        for (before, place), (_, after), (_, name, moment) in zip(
             pairwise(ends[:-1]), pairwise(ends[1:]), places, strict=True
         ):
             read = partial(self._entry_around, file, before, place, after)
-            found = partial(self._reached_in, file, place, after)
-            self._entries.setdefault(name, _Entry(file, read, found))
+            entry = _Entry(file, read, partial(self._reached_in, file, place, after))
+            if moment is not None:
+                entry.reached = moment
+            self._entries.setdefault(name, entry)
 
     def _size(self, file: str) -> int:
         with self._experiment.open(file) as source:
             return int(source.nbytes)
 
-    def _places(self, file: str) -> Iterator[tuple[int, str]]:
-        """Yield where each trial's folder is named, and its name."""
+    def _places(self, file: str) -> Iterator[tuple[int, str, Moment | None]]:
+        """Yield where each trial's folder is named, its name, and how far it had come.
+
+        The last is None where the rest of its entry is in the next part of the file.
+        """
         start, size = 0, self._size(file)
         while start < size:
             data = self._range(file, start, min(size, start + _CHUNK_NBYTES + _NAME_NBYTES))
-            for found in _FOLDER.finditer(data):
-                if found.start() < _CHUNK_NBYTES:
-                    yield start + found.start(), _unescaped(found[1])
+            found = [one for one in _FOLDER.finditer(data) if one.start() < _CHUNK_NBYTES]
+            for one, following in zip_longest(found, found[1:]):
+                moment = following and reached_in(data, one.end(), following.start())
+                yield start + one.start(), _unescaped(one[1]), moment
             start += _CHUNK_NBYTES
 
     def _range(self, file: str, start: int, end: int) -> bytearray:
